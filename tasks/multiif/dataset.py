@@ -1,0 +1,218 @@
+"""Where the conversations come from, and the proof that each can be run and graded.
+
+The published format (``multiIF_20241018.csv``): per conversation three user turns, each with its cumulative
+list of instruction ids and their kwargs, a key, and the English name of its language. A row without a third
+turn is a conversation of two turns.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnswap.errors import UserError
+
+from .instructions import MalformedInstruction, parse_kwargs
+
+log = logging.getLogger(__name__)
+
+HUB_REPOSITORY = "facebook/Multi-IF"
+HUB_REVISION = "0ab97ce0b45c7f57772e8ba2ac1616f4b00bd3aa"
+SAMPLE = Path(__file__).parent / "sample" / "sample.csv"
+SOURCE_VARIABLE = "TURNSWAP_MULTIIF"
+TURNS = (1, 2, 3)
+
+# The benchmark's eight languages: task suffix -> the name in the data's column ``language``.
+LANGUAGES = {
+    "en": "English",
+    "zh": "Chinese",
+    "fr": "French",
+    "ru": "Russian",
+    "hi": "Hindi",
+    "es": "Spanish",
+    "it": "Italian",
+    "pt": "Portuguese",
+}
+
+_COLUMNS = ["key", "language"] + [
+    f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")
+]
+
+
+class DatasetError(UserError):
+    """The data cannot be used: says which row, what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where conversations are read from: ``description`` goes into the results."""
+
+    kind: str  # "hub", "csv" or "sample"
+    location: str
+    revision: str | None = None
+
+    @property
+    def description(self) -> str:
+        """One line that identifies the data."""
+        return {
+            "hub": f"{self.location} at revision {self.revision}",
+            "csv": f"CSV file {Path(self.location).name}",
+            "sample": "the conversations packaged with turnswap (not the benchmark)",
+        }[self.kind]
+
+
+def find_source(metadata: Mapping[str, Any]) -> Source:
+    """The source asked for by ``--metadata '{"multiif_data": …}'``, else by ``TURNSWAP_MULTIIF``, else the Hub.
+
+    Both take the path of a CSV file in the published format, or ``sample`` for the packaged conversations.
+
+    Raises:
+        DatasetError: the file does not exist. There is never a fall-back from one source to another.
+    """
+    asked, where = metadata.get("multiif_data"), "--metadata multiif_data"
+    if not asked:
+        asked, where = os.environ.get(SOURCE_VARIABLE), SOURCE_VARIABLE
+    if not asked:
+        return Source("hub", HUB_REPOSITORY, HUB_REVISION)
+    if asked == "sample":
+        return Source("sample", str(SAMPLE))
+    if not Path(str(asked)).is_file():
+        raise DatasetError(
+            f"{where} names {str(asked)!r}, which is no file.",
+            "Expected the path of a CSV file in the published Multi-IF format, or the word sample.",
+        )
+    return Source("csv", str(asked))
+
+
+def load_conversations(source: Source, language: str) -> list[dict[str, Any]]:
+    """All conversations of one language, validated, in the order of the data.
+
+    Args:
+        source: see :func:`find_source`.
+        language: the English name in the data, such as ``Chinese``.
+
+    Returns:
+        One dict per conversation: ``key``, ``language``, and ``turns``, two or three dicts of ``prompt``,
+        ``instruction_ids`` and ``kwargs`` (one dict per id).
+
+    Raises:
+        DatasetError: a row of any language is malformed, or the language has no rows.
+    """
+    rows = _read_hub(source) if source.kind == "hub" else _read_csv(Path(source.location))
+    conversations = [parse_row(row, line) for line, row in rows]
+    if not conversations:
+        raise DatasetError(f"No conversations in {source.description}.", "Expected at least one row below the header.")
+    seen: set[str] = set()
+    for conversation in conversations:
+        if conversation["key"] in seen:
+            raise DatasetError(
+                f"Row {conversation['key']}: this key occurs twice in {source.description}.",
+                "Expected every conversation to have a key of its own.",
+            )
+        seen.add(conversation["key"])
+    selected = [conversation for conversation in conversations if conversation["language"] == language]
+    if not selected:
+        present = ", ".join(sorted({str(c["language"]) for c in conversations}))
+        raise DatasetError(
+            f"No conversation in {language} in {source.description}.",
+            f"It holds {present}. Choose the task of one of these languages, or other data.",
+        )
+    return selected
+
+
+def parse_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
+    """One row of the published format as a conversation; see :func:`load_conversations`.
+
+    Raises:
+        DatasetError: with the row's key, or its line number where it has none.
+    """
+    key = str(row.get("key") or "").strip() or f"on line {line} (without a key)"
+    try:
+        language = row["language"]
+        if language not in LANGUAGES.values():
+            raise _Malformed(f"unknown language {language!r}; expected one of {', '.join(LANGUAGES.values())}")
+        if not row.get("key"):
+            raise _Malformed("the column 'key' is empty; expected a key of its own for every conversation")
+        turns = [_parse_turn(row, t) for t in TURNS]
+        if turns[0] is None or turns[1] is None:
+            raise _Malformed("turn 1 or turn 2 has no prompt; only the third turn may be missing")
+        return {"key": str(row["key"]), "language": language, "turns": [turn for turn in turns if turn is not None]}
+    except (_Malformed, MalformedInstruction) as error:
+        raise DatasetError(f"Row {key}: {error}.") from None
+
+
+class _Malformed(ValueError):
+    pass
+
+
+def _parse_turn(row: Mapping[str, Any], turn: int) -> dict[str, Any] | None:
+    """The turn's prompt, ids and kwargs; None where the conversation has no such turn."""
+    column = f"turn_{turn}_prompt"
+    raw = row.get(column)
+    # pandas writes a missing turn as NaN, the published script as the text "None".
+    if raw is None or raw != raw or str(raw).strip() in ("", "None", "nan"):
+        return None
+    prompt = _from_json(raw, column)
+    if not isinstance(prompt, dict) or prompt.get("role") != "user" or not isinstance(prompt.get("content"), str):
+        raise _Malformed(f'{column} is not {{"role": "user", "content": "…"}}')
+    ids_column, kwargs_column = f"turn_{turn}_instruction_id_list", f"turn_{turn}_kwargs"
+    ids, kwargs = _from_json(row.get(ids_column), ids_column), _from_json(row.get(kwargs_column), kwargs_column)
+    if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
+        raise _Malformed(f"{ids_column} is not a list of instruction ids")
+    if not isinstance(kwargs, list):
+        raise _Malformed(f"{kwargs_column} is not a list")
+    if not ids or len(ids) != len(kwargs):
+        raise _Malformed(f"turn {turn} has {len(ids)} instruction ids and {len(kwargs)} kwargs; expected one for each")
+    parsed = []
+    for number, (id_, item) in enumerate(zip(ids, kwargs, strict=True), 1):
+        value = _from_json(item, f"{kwargs_column}, item {number}") if isinstance(item, str) else item
+        if not isinstance(value, dict):
+            raise _Malformed(f"{kwargs_column}, item {number} is not an object")
+        try:
+            parsed.append(parse_kwargs(id_, value))
+        except MalformedInstruction as error:
+            raise _Malformed(f"turn {turn}, instruction {number}: {error}") from None
+    return {"prompt": prompt["content"], "instruction_ids": ids, "kwargs": parsed}
+
+
+def _from_json(text: Any, column: str) -> Any:
+    if not isinstance(text, str):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _Malformed(f"{column} is broken JSON ({error})") from None
+
+
+def _read_csv(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or [])]
+            if missing:
+                raise DatasetError(
+                    f"{path.name} has no column {missing[0]!r}.", "Expected the columns of multiIF_20241018.csv."
+                )
+            return [(reader.line_num, dict(row)) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"{path.name} cannot be read as CSV in UTF-8: {error}.") from None
+
+
+def _read_hub(source: Source) -> Iterable[tuple[int, dict[str, Any]]]:
+    import datasets
+
+    try:
+        rows = datasets.load_dataset(source.location, revision=source.revision, split="train")
+    except Exception as error:  # the Hub's client has many ways to fail, none of which is about our data
+        raise DatasetError(
+            f"Multi-IF could not be loaded from the Hugging Face Hub: {type(error).__name__}: {error}",
+            f"Check the connection, or name a local copy: {SOURCE_VARIABLE}=/path/to/multiIF_20241018.csv "
+            f"(or {SOURCE_VARIABLE}=sample for a few conversations packaged with turnswap).",
+        ) from error
+    return [(number, dict(row)) for number, row in enumerate(rows, 2)]

@@ -1,0 +1,74 @@
+"""A reply and its instructions in, strict and loose verdicts out: the one entrance to grading.
+
+Semantics of the published Multi-IF grader (arXiv 2410.15553, section 3; checkers from IFEval), deterministic:
+the same verdicts in any order, process and thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .instructions import MalformedInstruction, get_instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether one instruction holds for one reply.
+
+    Attributes:
+        strict: it holds for the reply as it is.
+        loose: it holds for at least one of eight variants of the reply.
+        ungradeable: the published grader would have drawn a random kwarg or raised here, so no verdict can be
+            the published one.
+    """
+
+    strict: bool
+    loose: bool
+    ungradeable: bool = False
+
+
+def loose_variants(reply: str) -> list[str]:
+    """The distinct, non-blank variants of a stripped reply, the reply itself first.
+
+    Eight at most: the reply, without its first line, without its last, without both, and each of those with
+    every ``*`` removed.
+    """
+    lines = reply.split("\n")
+    shortened = ["\n".join(part).strip() for part in (lines[1:], lines[:-1], lines[1:-1])]
+    variants = [reply, *shortened]
+    variants += [variant.replace("*", "") for variant in variants]
+    return [variant for variant in dict.fromkeys(variants) if variant.strip()]
+
+
+def grade_reply(
+    reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]
+) -> list[Verdict]:
+    """Grade one reply against its instructions.
+
+    Args:
+        reply: what the model answered in this turn, reasoning already set aside; stripped here.
+        instruction_ids: the ids of the turn's instructions, such as ``keywords:existence``.
+        kwargs: the keyword arguments of each instruction, in the same order.
+
+    Returns:
+        One verdict per instruction, in order. An empty or blank reply follows none.
+
+    Raises:
+        MalformedInstruction: an unknown id, kwargs that its check cannot use, or lists of different length.
+    """
+    if len(instruction_ids) != len(kwargs):
+        raise MalformedInstruction(f"{len(instruction_ids)} instruction ids came with {len(kwargs)} kwargs")
+    variants = loose_variants(reply.strip())
+    verdicts = []
+    for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
+        instruction = get_instruction(instruction_id)
+        parsed = instruction.parse(raw)
+        strict = bool(variants) and instruction.check(variants[0], **parsed)
+        # Strict implies loose: the reply itself is the first variant.
+        loose = strict or any(instruction.check(variant, **parsed) for variant in variants[1:])
+        ungradeable = not instruction.as_published(parsed) or bool(
+            variants and instruction.unreproducible and instruction.unreproducible(variants[0])
+        )
+        verdicts.append(Verdict(strict, loose, ungradeable))
+    return verdicts

@@ -1,0 +1,44 @@
+"""Words and letters that must or must not occur."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .patterns import PATTERN, PATTERNS, compile_word
+from .spec import COUNT, RELATION, Kwarg, Relation, compares, instruction
+
+
+def _is_letter(value: Any) -> bool:
+    return isinstance(value, str) and len(value) == 1 and "a" <= value.lower() <= "z"
+
+
+# Anything but a single Latin letter is replaced at random by the published grader (``#`` in 1122:18:en).
+LETTER = Kwarg("a letter", lambda value: isinstance(value, str), published=_is_letter)
+
+
+@instruction("keywords:existence", keywords=PATTERNS)
+def existence(reply: str, keywords: list[str]) -> bool:
+    """Each keyword is found, case ignored."""
+    return all(compile_word(word, flags=re.IGNORECASE).search(reply) for word in keywords)
+
+
+@instruction("keywords:frequency", keyword=PATTERN, frequency=COUNT, relation=RELATION)
+def frequency(reply: str, keyword: str, frequency: int, relation: Relation) -> bool:
+    """The keyword is found often or seldom enough, case ignored. An empty keyword is never found."""
+    keyword = keyword.strip()
+    found = len(compile_word(keyword, flags=re.IGNORECASE).findall(reply)) if keyword else 0
+    return compares(found, relation, frequency)
+
+
+@instruction("keywords:forbidden_words", forbidden_words=PATTERNS)
+def forbidden_words(reply: str, forbidden_words: list[str]) -> bool:
+    """None of the words stands between word boundaries, case ignored."""
+    return not any(compile_word(word, r"\b", r"\b", re.IGNORECASE).search(reply) for word in forbidden_words)
+
+
+@instruction("keywords:letter_frequency", letter=LETTER, let_frequency=COUNT, let_relation=RELATION)
+def letter_frequency(reply: str, letter: str, let_frequency: int, let_relation: Relation) -> bool:
+    """The letter occurs often or seldom enough in the lowercased reply. An empty letter never occurs."""
+    found = reply.lower().count(letter.lower()) if letter else 0
+    return compares(found, let_relation, let_frequency)

@@ -1,0 +1,80 @@
+"""Words from the data that the published grader uses as unescaped regular expressions.
+
+``C++`` is a regex there, and so is ``¿qué?``: verdicts depend on it. What does not compile is matched
+literally, and so is a pattern whose matching time is not bounded by a small multiple of the reply's length:
+a word from a data set must not be able to hang a run. Both are reported as ungradeable-as-published.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from functools import lru_cache
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
+from .spec import Kwarg
+
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
+_ONE_CHARACTER = (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.CATEGORY)
+_MAX_CHOICES = 8
+
+
+@lru_cache(maxsize=4096)
+def is_regex(word: str) -> bool:
+    """Whether ``word`` compiles and is bounded: no backreference or lookaround, at most 8 choices (optional
+    parts, alternatives), no repeat of more than one character, and an unbounded one only at the very end."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
+            re.compile(word)
+            items = list(_parser.parse(word))
+    except (re.error, OverflowError, RecursionError):
+        return False
+    choices = _choices(items[:-1], last=False) + _choices(items[-1:], last=True)
+    return choices <= _MAX_CHOICES
+
+
+def _choices(items: list[Any], *, last: bool) -> int:
+    """The number of points at which matching may branch; more than allowed where it is not bounded."""
+    total = 0
+    for operator, argument in items:
+        if operator in _REPEATS:
+            _, most, body = argument
+            single = len(body) == 1 and body[0][0] in _ONE_CHARACTER
+            if most == 1:
+                total += 1 + _choices(list(body), last=False)
+            elif single and (last or most <= _MAX_CHOICES):
+                total += 1 if last else most
+            else:
+                return _MAX_CHOICES + 1
+        elif operator is op.BRANCH:
+            total += sum(1 + _choices(list(branch), last=False) for branch in argument[1])
+        elif operator is op.SUBPATTERN:
+            total += _choices(list(argument[-1]), last=False)
+        elif operator not in (*_ONE_CHARACTER, op.AT):
+            return _MAX_CHOICES + 1
+    return total
+
+
+@lru_cache(maxsize=4096)
+def compile_word(word: str, before: str = "", after: str = "", flags: int = 0) -> re.Pattern[str]:
+    """``before + word + after`` compiled, the word as a regex where it is a usable one, else literally."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return re.compile(before + (word if is_regex(word) else re.escape(word)) + after, flags)
+        except re.error:  # usable on its own, but not where the published grader puts it
+            return re.compile(before + re.escape(word) + after, flags)
+
+
+def _is_word_list(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
+
+
+# The published grader draws a random keyword for an empty one, and raises where a pattern does not compile.
+PATTERN = Kwarg(
+    "a string", lambda value: isinstance(value, str), published=lambda value: bool(value.strip()) and is_regex(value)
+)
+PATTERNS = Kwarg("a list of one or more strings", _is_word_list, published=lambda value: all(map(is_regex, value)))

@@ -1,0 +1,200 @@
+"""What the published grader sees in a reply: its language, its words, its sentences.
+
+Every count depends on the language that langdetect finds *in the reply*, not on the language of the
+conversation: ``count_words`` and ``count_sentences`` of the published Multi-IF grader (arXiv 2410.15553).
+Detection costs milliseconds and the counts microseconds, so :func:`decide_by_method` asks for the language
+only where the verdict depends on it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
+from pathlib import Path
+from threading import Lock
+
+import emoji
+import langdetect
+from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
+from langdetect.lang_detect_exception import LangDetectException
+from nltk.tokenize import NLTKWordTokenizer
+from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+from punkt.data import load_bundled
+
+log = logging.getLogger(__name__)
+
+# ---------------------------------------------------------------------------------------------- language
+
+_factory_lock = Lock()
+_factory: DetectorFactory | None = None
+
+
+def _detector_factory() -> DetectorFactory:
+    """langdetect's profiles, loaded once.
+
+    A factory of our own: the module-level one of langdetect loads lazily without a lock, draws unseeded
+    samples, and reads its profiles in the order of the directory, which differs between file systems.
+    """
+    global _factory
+    with _factory_lock:
+        if _factory is None:
+            factory = DetectorFactory()
+            factory.set_seed(0)
+            profiles = sorted(Path(PROFILES_DIRECTORY).iterdir())
+            factory.load_json_profile([p.read_text("utf-8") for p in profiles if p.is_file() and p.name[0] != "."])
+            _factory = factory
+    return _factory
+
+
+def known_languages() -> frozenset[str]:
+    """The language codes that langdetect can return (``zh-cn`` and ``zh-tw``, never ``zh``)."""
+    return frozenset(path.name for path in Path(PROFILES_DIRECTORY).iterdir() if path.name[0] != ".")
+
+
+@lru_cache(maxsize=4096)
+def detect_language(text: str) -> str | None:
+    """langdetect's code for ``text``, seeded with 0 before each detection; None where it finds no features."""
+    detector = _detector_factory().create()
+    detector.append(text)
+    try:
+        return str(detector.detect())
+    except LangDetectException:
+        return None
+
+
+# ------------------------------------------------------------------------------------------------ methods
+
+# The counting methods of the published grader, and the languages that select each.
+GENERAL, CJK, THAI, HINDI = "general", "cjk", "thai", "hindi"
+_METHOD_OF_LANGUAGE = {"th": THAI, "hi": HINDI, "zh-cn": CJK, "zh-tw": CJK, "zh": CJK, "ja": CJK}
+
+# In langdetect's profiles English is at least as probable as Thai for every n-gram without one of these
+# characters (a test holds this against the installed profiles), so other text cannot be found to be Thai.
+_MAY_BE_THAI = re.compile(r"[\u0e00-\u0e7f\u30a0-\u30ff\u31f0-\u31ff\u4e00-\u9fff\ufffd]")
+
+
+def decide_by_method(text: str, verdict_of: Mapping[str, Callable[[], bool]]) -> bool:
+    """The verdict under the method that the detected language selects.
+
+    ``verdict_of`` maps each method to a function that gives the verdict under it; a language whose method is
+    not in it is counted the general way, and so is text whose language cannot be detected (published: "en").
+    """
+    if THAI not in verdict_of or not _MAY_BE_THAI.search(text):
+        verdicts = {verdict() for method, verdict in verdict_of.items() if method != THAI}
+        if len(verdicts) == 1:
+            return verdicts.pop()
+    method = _METHOD_OF_LANGUAGE.get(detect_language(text) or "en", GENERAL)
+    return verdict_of.get(method, verdict_of[GENERAL])()
+
+
+# -------------------------------------------------------------------------------------------------- words
+
+_CJK_PUNCTUATION = re.compile(
+    r"""[\\.\!\?\．\/_,\{\}<>:;$%^&*(+\"\'+——！，。？、`~@#￥……（）：；《）《》“”()\[\]»〔〕\-「」]"""
+)
+_CJK_CHARACTER = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
+
+
+def count_words(text: str) -> int:
+    """Words of ``text`` as the published grader counts them in general: matches of ``re``'s ``\\w+``.
+
+    Never through NLTK, whose regex engine splits Devanagari differently from version to version.
+    """
+    return len(re.findall(r"\w+", text))
+
+
+def count_words_cjk(text: str) -> int:
+    """Chinese and Japanese: each Han, kana or hangul character, each other word between spaces, each emoji."""
+    text = _CJK_PUNCTUATION.sub("", text)
+    others = _CJK_CHARACTER.sub(" ", text)
+    characters = len(_CJK_CHARACTER.findall(text))
+    emojis = emoji.emoji_count(others)
+    if emojis:
+        others = emoji.replace_emoji(others, " ")
+    return characters + emojis + len(others.split())
+
+
+def count_words_thai(text: str) -> int:
+    """Thai: pythainlp's words; the general count where pythainlp is not installed (see :func:`thai_available`)."""
+    if not thai_available():
+        return count_words(text)
+    from pythainlp.tokenize import word_tokenize
+
+    return len(word_tokenize(text))
+
+
+@cache
+def thai_available() -> bool:
+    """Whether pythainlp is there; warns once where it is not.
+
+    No language of Multi-IF needs it: it matters only for a reply that langdetect takes for Thai.
+    """
+    try:
+        import pythainlp.tokenize  # noqa: F401
+    except ImportError:
+        log.warning(
+            "A reply was found to be Thai and pythainlp is not installed: its words and sentences are counted as "
+            "in other languages, and the verdict is reported as ungradeable. For the published count: "
+            "pip install 'turnswap[thai]'"
+        )
+        return False
+    return True
+
+
+def counted_without_pythainlp(text: str) -> bool:
+    """Whether a count of ``text`` would need pythainlp and cannot have it."""
+    return bool(_MAY_BE_THAI.search(text)) and detect_language(text) == "th" and not thai_available()
+
+
+# ---------------------------------------------------------------------------------------------- sentences
+
+_HINDI_SENTENCE_END = re.compile(r"(?<=[।!?])")
+_CJK_SENTENCE = re.compile(r"[^!?。\.\!\?\！\？\．\n]+[!?。\.\!\?\！\？\．\n]?")
+
+
+@cache
+def _punkt() -> PunktSentenceTokenizer:
+    """NLTK's Punkt with its English model, whose data comes from a package instead of a download."""
+    model = load_bundled("english")
+    parameters = PunktParameters()
+    parameters.abbrev_types = set(model.abbrev_types)
+    parameters.collocations = set(model.collocations)
+    parameters.sent_starters = set(model.sent_starters)
+    parameters.ortho_context.update(model.ortho_context)
+    return PunktSentenceTokenizer(parameters)
+
+
+def split_sentences(text: str) -> list[str]:
+    """Sentences by NLTK's Punkt with the English model, which the published grader uses for most languages."""
+    return list(_punkt().tokenize(text))
+
+
+def count_sentences_cjk(text: str) -> int:
+    """Chinese and Japanese: stretches that end at a full stop, question or exclamation mark, or line end."""
+    return len(_CJK_SENTENCE.findall(text))
+
+
+def count_sentences_hindi(text: str) -> int:
+    """Hindi: non-blank parts behind a danda, an exclamation or a question mark."""
+    return sum(1 for part in _HINDI_SENTENCE_END.split(text) if part.strip())
+
+
+def count_sentences_thai(text: str) -> int:
+    """Thai: pythainlp's sentences, line by line; Punkt's where pythainlp is not installed."""
+    if not thai_available():
+        return len(split_sentences(text))
+    from pythainlp.tokenize import sent_tokenize
+
+    return sum(len(sent_tokenize(line)) for line in text.splitlines())
+
+
+# ----------------------------------------------------------------------------------------------- treebank
+
+_word_tokenizer = NLTKWordTokenizer()
+
+
+def word_tokens(text: str) -> list[str]:
+    """``nltk.word_tokenize``: Punkt's sentences, each split by NLTK's word tokenizer."""
+    return [token for sentence in split_sentences(text) for token in _word_tokenizer.tokenize(sentence)]
