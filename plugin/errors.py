@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+from types import TracebackType
+
 
 class UserError(Exception):
-    """A mistake that the user can mend; shown without a traceback by turnswap's own commands.
+    """A mistake that the user can mend.
 
-    ``message`` says what is wrong, ``advice`` what to do next.
+    ``message`` says what was expected and what came, ``advice`` what to do next. turnswap's commands show both
+    without a traceback, and so do lm-eval's once a task of ours is loaded.
     """
 
     def __init__(self, message: str, advice: str = "") -> None:
         super().__init__(f"{message} {advice}".strip())
         self.message = message
         self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.advice}".strip()
+
+
+def format_error(error: UserError) -> str:
+    """The error as shown in a terminal."""
+    lines = [f"turnswap: {error.message}"] + ([error.advice] if error.advice else [])
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ", break_long_words=False) for line in lines)
+
+
+def show_without_traceback() -> None:
+    """From now on a UserError that nobody catches ends the process with its message alone.
+
+    For the time when a host's command runs our code: the host knows nothing of our errors.
+    """
+    previous = sys.excepthook
+    if getattr(previous, "shows_user_errors", False):
+        return
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        if isinstance(error, UserError):
+            print(format_error(error), file=sys.stderr)  # noqa: T201
+        else:
+            previous(kind, error, traceback)
+
+    hook.shows_user_errors = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

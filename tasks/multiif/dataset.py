@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from typing import Any
 from turnswap.errors import UserError
 
 from .instructions import MalformedInstruction, parse_kwargs
-
-log = logging.getLogger(__name__)
 
 HUB_REPOSITORY = "facebook/Multi-IF"
 HUB_REVISION = "0ab97ce0b45c7f57772e8ba2ac1616f4b00bd3aa"
@@ -58,11 +55,16 @@ class Source:
     revision: str | None = None
 
     @property
+    def name(self) -> str:
+        """The repository, the file's name, or ``sample``."""
+        return {"hub": self.location, "csv": Path(self.location).name, "sample": "sample"}[self.kind]
+
+    @property
     def description(self) -> str:
         """One line that identifies the data."""
         return {
             "hub": f"{self.location} at revision {self.revision}",
-            "csv": f"CSV file {Path(self.location).name}",
+            "csv": f"CSV file {self.name}",
             "sample": "the conversations packaged with turnswap (not the benchmark)",
         }[self.kind]
 

@@ -1,0 +1,52 @@
+"""What runs at every Python start where ``turnswap enable`` was called: as little as possible.
+
+A finder on ``sys.meta_path`` that knows the names of two modules. When a host imports one, the finder lets the
+other finders find it, and has our registration run after it. Nothing is imported until then: this module
+imports ``sys`` alone, since importing ``importlib.util`` would cost more than all the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# The host's module, after whose execution a function of ``turnswap.hosts`` registers us.
+HOST_MODULES = {"lm_eval.tasks.manager": "register_tasks"}
+
+
+class HostFinder:
+    """Finds the hosts' modules through the other finders, and attaches our registration."""
+
+    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+        """The module's own spec, whose loader registers us once the module has run; None for other modules."""
+        if name not in HOST_MODULES:
+            return None
+        for finder in sys.meta_path:
+            if isinstance(finder, HostFinder) or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                _register_after(spec.loader, HOST_MODULES[name])
+                return spec
+        return None
+
+
+def _register_after(loader, function):  # type: ignore[no-untyped-def]
+    run_module = loader.exec_module
+
+    def exec_module(module):  # type: ignore[no-untyped-def]
+        run_module(module)
+        from turnswap import hosts
+
+        getattr(hosts, function)(module)
+
+    loader.exec_module = exec_module
+
+
+def install(*, force: bool = False) -> None:
+    """Put the finder in place, once. ``TURNSWAP_DISABLE=1`` prevents it, unless forced."""
+    import os
+
+    if not force and os.environ.get("TURNSWAP_DISABLE", "") not in ("", "0"):
+        return
+    if not any(isinstance(finder, HostFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, HostFinder())  # type: ignore[arg-type]

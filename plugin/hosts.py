@@ -1,0 +1,48 @@
+"""Registration with the hosts: what makes lm-eval see our tasks."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def tasks_path() -> Path:
+    """The folder that lm-eval takes as ``--include_path``."""
+    from turnswap import tasks
+
+    return Path(tasks.__path__[0]).resolve()
+
+
+def register_tasks(module: ModuleType) -> None:
+    """Have every ``TaskManager`` of ``lm_eval.tasks.manager`` look into our folder, before the user's own.
+
+    Later folders win in lm-eval, so that a user's ``--include_path`` may replace a task of ours. A manager
+    that leaves out lm-eval's own tasks leaves out ours too.
+    """
+    original = module.TaskManager.__init__
+
+    @functools.wraps(original)
+    def with_our_tasks(
+        self: Any,
+        verbosity: str | None = None,
+        include_path: str | Path | list[str | Path] | None = None,
+        include_defaults: bool = True,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        paths = _as_paths(include_path)
+        if include_defaults and tasks_path() not in [path.resolve() for path in paths]:
+            paths.insert(0, tasks_path())
+        original(self, verbosity, [str(path) for path in paths] or None, include_defaults, *args, **kwargs)
+        self.include_path = include_path
+
+    module.TaskManager.__init__ = with_our_tasks
+
+
+def _as_paths(include_path: str | Path | Iterable[str | Path] | None) -> list[Path]:
+    if include_path is None or include_path == "":
+        return []
+    return [Path(path) for path in ([include_path] if isinstance(include_path, (str, Path)) else include_path)]

@@ -1,0 +1,104 @@
+"""The request type ``generate_until_multi_turn``: lm-eval hands over one Instance per turn, and gets its answer.
+
+lm-eval calls the method that is named like the request type, with the Instances of all tasks together. The
+method therefore sits on ``LM`` and on ``CachingLM``, which is no subclass and would hand an unknown name to the
+inner model, past the cache.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM, CachingLM
+
+from . import backend, lockstep
+from .conversation import Conversation, Reply, Script
+
+log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
+
+REQUEST_TYPE = "generate_until_multi_turn"
+
+
+@dataclass
+class TurnInstance(Instance):
+    """One turn of one scripted conversation.
+
+    ``idx`` is the turn, counted from 0; ``arguments`` are ``(prompt, gen_kwargs)``. The prompt is only known
+    when the conversation gets there: the runner fills it in. ``replies`` holds, per repeat, what came of it.
+    """
+
+    script: Script = field(default_factory=lambda: Script(()))
+    replies: list[Reply] = field(default_factory=list)
+
+
+def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstance]) -> list[str]:
+    """Run the conversations that these Instances are turns of.
+
+    An Instance that occurs ``repeats`` times is a turn of as many conversations. One that occurs more often is
+    padding of lm-eval's for other ranks, which the schedule does by itself: it gets a copy of an answer.
+
+    Returns:
+        The model's raw answers, one per request, in order.
+    """
+    instances = list({id(request): request for request in requests}.values())
+    by_script: dict[int, list[TurnInstance]] = {}
+    for instance in instances:
+        by_script.setdefault(id(instance.script), []).append(instance)
+
+    runs: dict[int, list[Conversation]] = {}
+    jobs = []
+    for script_id, turns in by_script.items():
+        turns.sort(key=lambda instance: instance.idx)
+        runs[script_id] = [Conversation(turns[0].script) for _ in range(turns[0].repeats or 1)]
+        gen_kwargs = [turn.arguments[1] for turn in turns]
+        jobs += [lockstep.Job(conversation, gen_kwargs) for conversation in runs[script_id]]
+    _announce(lm, instances, jobs)
+    lockstep.run(lm, jobs)
+
+    for instance in instances:
+        conversations = runs[id(instance.script)]
+        instance.replies = [conversation.replies[instance.idx] for conversation in conversations]
+        _fill_in(instance, [conversation.requests[instance.idx] for conversation in conversations])
+    answered: Counter[int] = Counter()
+    answers = []
+    for request in requests:
+        repeat = min(answered[id(request)], len(request.replies) - 1)
+        answers.append(request.replies[repeat].raw)
+        answered[id(request)] += 1
+    return answers
+
+
+def _fill_in(instance: TurnInstance, sent: Sequence[tuple[str, dict[str, Any]]]) -> None:
+    """The request as it was sent; where the repeats' prompts differ, all of them as a third argument."""
+    instance.arguments = sent[0]
+    if len({prompt for prompt, _ in sent}) > 1:
+        instance.arguments += ({f"prompt of repeat {n}": prompt for n, (prompt, _) in enumerate(sent, 1)},)
+
+
+def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], jobs: Sequence[lockstep.Job]) -> None:
+    tasks = sorted({str(instance.task_name) for instance in instances})
+    turns = sum(len(job.conversation.script.user_turns) for job in jobs)
+    log.info("%d conversations, %d turns, %d tasks: %s", len(jobs), turns, len(tasks), ", ".join(tasks))
+    templated = [job.conversation for job in jobs if job.conversation.script.settings.prompts == "chat_template"]
+    digest = None
+    if templated:
+        backend.render_with_template(lm, templated[0].messages())  # a model without a template ends here
+        digest = backend.template_hash(lm)
+        if not templated[0].script.template_asked_for:
+            log.info("Multi-turn tasks always use the model's chat template, with or without --apply_chat_template.")
+    for job in jobs:
+        script = job.conversation.script
+        script.run_facts["prompts"] = script.settings.prompts
+        if script.settings.prompts == "chat_template":
+            script.run_facts["chat_template_sha"] = digest
+
+
+def register() -> None:
+    """Make the request type known to lm-eval's models; may be called more than once."""
+    for cls in (LM, CachingLM):
+        setattr(cls, REQUEST_TYPE, generate_until_multi_turn)
