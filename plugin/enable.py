@@ -45,7 +45,7 @@ def enable() -> Path:
             raise UserError(
                 f"{path} cannot be written: {error.strerror}.",
                 "Install turnswap into a virtual environment of your own (python -m venv .venv) and enable it there, "
-                "or do without: turnswap lm-eval …, or lm_eval --include_path \"$(turnswap tasks-path)\" ….",
+                'or do without: turnswap lm-eval …, or lm_eval --include_path "$(turnswap tasks-path)" ….',
             ) from error
     return path
 
@@ -62,5 +62,7 @@ def disable() -> Path | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be removed: {error.strerror}.", "Remove it as the environment's owner.") from error
+        raise UserError(
+            f"{path} cannot be removed: {error.strerror}.", "Remove it as the environment's owner."
+        ) from error
     return path

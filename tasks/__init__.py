@@ -1,0 +1,1 @@
+"""Everything that lm-eval sees: this folder is its ``--include_path``."""

@@ -41,9 +41,7 @@ def loose_variants(reply: str) -> list[str]:
     return [variant for variant in dict.fromkeys(variants) if variant.strip()]
 
 
-def grade_reply(
-    reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]
-) -> list[Verdict]:
+def grade_reply(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> list[Verdict]:
     """Grade one reply against its instructions.
 
     Args:

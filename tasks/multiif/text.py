@@ -16,7 +16,6 @@ from pathlib import Path
 from threading import Lock
 
 import emoji
-import langdetect
 from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 from langdetect.lang_detect_exception import LangDetectException
 from nltk.tokenize import NLTKWordTokenizer
@@ -32,7 +31,7 @@ _factory: DetectorFactory | None = None
 
 
 def _detector_factory() -> DetectorFactory:
-    """langdetect's profiles, loaded once.
+    """Langdetect's profiles, loaded once.
 
     A factory of our own: the module-level one of langdetect loads lazily without a lock, draws unseeded
     samples, and reads its profiles in the order of the directory, which differs between file systems.
@@ -55,7 +54,7 @@ def known_languages() -> frozenset[str]:
 
 @lru_cache(maxsize=4096)
 def detect_language(text: str) -> str | None:
-    """langdetect's code for ``text``, seeded with 0 before each detection; None where it finds no features."""
+    """Langdetect's code for ``text``, seeded with 0 before each detection; None where it finds no features."""
     detector = _detector_factory().create()
     detector.append(text)
     try:
@@ -98,7 +97,7 @@ _CJK_CHARACTER = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 
 
 def count_words(text: str) -> int:
-    """Words of ``text`` as the published grader counts them in general: matches of ``re``'s ``\\w+``.
+    r"""Words of ``text`` as the published grader counts them in general: matches of ``re``'s ``\w+``.
 
     Never through NLTK, whose regex engine splits Devanagari differently from version to version.
     """

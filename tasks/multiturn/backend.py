@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.models.api_models import JsonChatStr
@@ -14,7 +14,7 @@ from turnswap.errors import UserError
 
 from .conversation import Message
 
-Prompt = str | JsonChatStr
+Prompt: TypeAlias = str | JsonChatStr
 TOKEN_CAPS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 
 _CHOICES = (
@@ -31,7 +31,7 @@ def inner_model(lm: LM | CachingLM) -> LM:
 
 def prompt_text(prompt: Prompt) -> str:
     """The prompt as a plain string; a chat endpoint's messages as JSON."""
-    return prompt.prompt if isinstance(prompt, JsonChatStr) else prompt
+    return str(prompt.prompt if isinstance(prompt, JsonChatStr) else prompt)
 
 
 def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
@@ -106,7 +106,7 @@ def token_counter(lm: LM | CachingLM) -> TokenCounter | None:
         )
     # Chat endpoints pass text through, but may have a tokenizer all the same.
     tokenizer = getattr(model, "tokenizer", None)
-    if not hasattr(tokenizer, "encode"):
+    if tokenizer is None or not hasattr(tokenizer, "encode"):
         return None
 
     def count(text: str) -> int:
@@ -130,4 +130,3 @@ def limits(lm: LM | CachingLM, gen_kwargs: Mapping[str, Any]) -> Limits:
     # A chat endpoint refuses what does not fit: lm-eval's max_length is no limit of its server's.
     length = None if isinstance(model, LocalChatCompletion) else getattr(model, "max_length", None)
     return Limits(int(length) if length is not None else None, int(reply) if reply is not None else None)
-

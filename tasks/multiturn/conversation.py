@@ -50,9 +50,7 @@ class Reply(str):
 
     def with_text(self, text: str) -> Reply:
         """Another text (a filter's result) that came about in the same way."""
-        return Reply(
-            text, raw=self.raw, unclosed=self.unclosed, truncated=self.truncated, overflowing=self.overflowing
-        )
+        return Reply(text, raw=self.raw, unclosed=self.unclosed, truncated=self.truncated, overflowing=self.overflowing)
 
 
 def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> tuple[str, bool]:
@@ -180,6 +178,4 @@ class Conversation:
         """Take the model's answer to ``prompt`` into the history, reasoning set aside."""
         text, unclosed = set_reasoning_aside(raw, self.script.settings.reasoning_markers, prompt=prompt)
         self.requests.append((prompt, gen_kwargs))
-        self.replies.append(
-            Reply(text, raw=raw, unclosed=unclosed, truncated=truncated, overflowing=overflowing)
-        )
+        self.replies.append(Reply(text, raw=raw, unclosed=unclosed, truncated=truncated, overflowing=overflowing))

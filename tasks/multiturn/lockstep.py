@@ -141,4 +141,3 @@ def _bars_named(prefix: str) -> Iterator[None]:
         yield
     finally:
         tqdm.__init__ = original
-

@@ -60,7 +60,7 @@ class MultiTurnTask(Task):
         self.settings = Settings.from_metadata(self._config.metadata)
         self._system: str | None = None
         self._template_asked_for = False
-        self._instances = None
+        self._instances: list[runner.TurnInstance] = []
         self._training_docs = self._fewshot_docs = self.fewshot_rnd = None
         # All repeats reach grade(); lm-eval's usual filter would take the first and drop the others.
         filters = self._config.filter_list or [{"name": "none", "filter": []}]
@@ -146,7 +146,7 @@ class MultiTurnTask(Task):
     @cached_property
     def _run_facts(self) -> dict[str, Any]:
         """What the runner finds out about the run, as part of the metadata that the results show."""
-        return self._config.metadata.setdefault("run", {})  # type: ignore[no-any-return, union-attr]
+        return self._config.metadata.setdefault("run", {})  # type: ignore[no-any-return]
 
     def construct_requests(
         self, doc: dict[str, Any], ctx: str, metadata: tuple[str, int, int] = ("", 0, 1), **kwargs: Any
@@ -189,7 +189,9 @@ class MultiTurnTask(Task):
             instance.resps = resps
             for name, filtered in instance.filtered_resps.items():
                 texts = filtered if isinstance(filtered, list) else [filtered]
-                origins = instance.replies if len(texts) == len(instance.replies) else [instance.replies[0]] * len(texts)
+                origins = (
+                    instance.replies if len(texts) == len(instance.replies) else [instance.replies[0]] * len(texts)
+                )
                 replies = [origin.with_text(str(text)) for origin, text in zip(origins, texts, strict=True)]
                 instance.filtered_resps[name] = replies if len(replies) > 1 else replies[0]
 
@@ -198,4 +200,3 @@ class MultiTurnTask(Task):
         by_turn = [[result] if isinstance(result, str) else result for result in results]
         graded = [self.grade(doc, replies) for replies in zip(*by_turn, strict=True)]
         return {metric: self.combine_repeats([values[metric] for values in graded]) for metric in graded[0]}
-

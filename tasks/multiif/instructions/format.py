@@ -58,9 +58,9 @@ def json_format(reply: str) -> bool:
 
 @instruction("detectable_format:title")
 def title(reply: str) -> bool:
-    """A line holds a title in double angular brackets. Published: ``<<[^\\n]+>>`` with something inside."""
+    r"""A line holds a title in double angular brackets. Published: ``<<[^\n]+>>`` with something inside."""
     for line in reply.split("\n"):
         start, end = line.find("<<"), line.rfind(">>")
-        if 0 <= start and start + 3 <= end and line[start : end + 2].lstrip("<").rstrip(">").strip():
+        if start >= 0 and start + 3 <= end and line[start : end + 2].lstrip("<").rstrip(">").strip():
             return True
     return False

@@ -18,6 +18,6 @@ LANGUAGE = Kwarg("a language code of langdetect", _is_language, published=lambda
 
 @instruction("language:response_language", language=LANGUAGE)
 def response_language(reply: str, language: str) -> bool:
-    """langdetect finds this language, or none at all."""
+    """Langdetect finds this language, or none at all."""
     found = detect_language(reply)
     return found is None or found == language or (language == "zh" and found in ("zh-cn", "zh-tw"))

@@ -55,9 +55,7 @@ def number_paragraphs(reply: str, num_paragraphs: int) -> bool:
     return len(parts) - blank_ends == num_paragraphs
 
 
-@instruction(
-    "length_constraints:nth_paragraph_first_word", num_paragraphs=COUNT, nth_paragraph=COUNT, first_word=TEXT
-)
+@instruction("length_constraints:nth_paragraph_first_word", num_paragraphs=COUNT, nth_paragraph=COUNT, first_word=TEXT)
 def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int, first_word: str) -> bool:
     """Exactly n paragraphs between blank lines, the nth of which starts with a word.
 

@@ -24,7 +24,8 @@ _MAX_CHOICES = 8
 @lru_cache(maxsize=4096)
 def is_regex(word: str) -> bool:
     """Whether ``word`` compiles and is bounded: no backreference or lookaround, at most 8 choices (optional
-    parts, alternatives), no repeat of more than one character, and an unbounded one only at the very end."""
+    parts, alternatives), no repeat of more than one character, and an unbounded one only at the very end.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same

@@ -1,0 +1,39 @@
+# Everything sets itself up: a virtual environment in .venv, made once per kind of install.
+PYTHON ?= python3
+BIN := .venv/bin
+export HF_HUB_OFFLINE := 1
+
+.PHONY: demo test check bench clean
+
+demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
+	@bash configs/demo.sh $(BIN)
+
+test: .venv/.dev ## all tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: .venv/.dev ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p turnswap
+
+bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
+	$(BIN)/python -m benchmarks
+
+clean: ## remove the environment and everything built
+	rm -rf .venv build dist *.egg-info demo-output
+
+# torch first and pinned: a bare torch may bring gigabytes of CUDA libraries.
+.venv/.torch:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnswap needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	@touch $@
+
+.venv/.demo: .venv/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[demo]'
+	@touch $@
+
+# Strict editable mode writes a tree of links, which mypy can see through.
+.venv/.dev: .venv/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[dev]' --config-settings editable_mode=strict
+	@touch $@ .venv/.demo

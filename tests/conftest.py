@@ -1,0 +1,116 @@
+"""What the tests share: models that need no network, data in the published format, and the stock commands."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+for variable in ("TURNSWAP_MULTIIF", "TURNSWAP_DISABLE"):
+    os.environ.pop(variable, None)
+
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared" / "data"
+BIN = Path(sys.executable).parent
+
+COLUMNS = ["turns", "responses"] + [
+    f"turn_{t}_{column}" for t in (1, 2, 3) for column in ("prompt", "instruction_id_list", "kwargs")
+]
+COLUMNS += ["key", "turn_index", "language"]
+
+
+def make_row(key: str = "1:1:en", language: str = "English", turns: int = 3, **columns: str) -> dict[str, str]:
+    """A row of the published CSV whose turns add a title, no comma, and a keyword; columns may be replaced."""
+    steps: list[tuple[str, str, dict[str, Any]]] = [
+        (f"Write about {key}. Add a title.", "detectable_format:title", {}),
+        ("Use no comma.", "punctuation:no_comma", {}),
+        ("Mention rain.", "keywords:existence", {"keywords": ["rain"]}),
+    ]
+    row = dict.fromkeys(COLUMNS, "") | {"key": key, "turn_index": "0", "language": language}
+    for t in range(1, turns + 1):
+        row[f"turn_{t}_prompt"] = json.dumps({"role": "user", "content": steps[t - 1][0]})
+        row[f"turn_{t}_instruction_id_list"] = json.dumps([id_ for _, id_, _ in steps[:t]])
+        row[f"turn_{t}_kwargs"] = json.dumps([json.dumps(kwargs) for _, _, kwargs in steps[:t]])
+    return row | columns
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def english_csv(tmp_path: Path) -> Path:
+    """Five English conversations, the fourth of which has two turns."""
+    rows = [make_row(f"{n}:1:en", turns=2 if n == 4 else 3) for n in range(1, 6)]
+    return write_csv(tmp_path / "english.csv", rows)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random Llama with a byte-level tokenizer, a ChatML template and room for 512 tokens."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    directory = tmp_path_factory.mktemp("tiny-model")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={letter: n for n, letter in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(["<|im_start|>", "<|im_end|>"])
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>", clean_up_tokenization_spaces=False
+    )
+    fast.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    fast.save_pretrained(directory)
+    torch.manual_seed(0)
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = LlamaConfig(vocab_size=len(fast), max_position_embeddings=512, **size, eos_token_id=fast.eos_token_id)
+    LlamaForCausalLM(config).save_pretrained(directory)
+    return directory
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run_command(tmp_path: Path) -> Iterator[Command]:
+    """Run a command of this environment in an empty folder; variables are added to the environment."""
+
+    def run(*arguments: object, timeout: float = 300, **variables: object) -> subprocess.CompletedProcess[str]:
+        program, *rest = map(str, arguments)
+        path = Path(program) if Path(program).is_absolute() else BIN / program
+        environment = os.environ | {name: str(value) for name, value in variables.items()}
+        return subprocess.run(
+            [str(path), *rest], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run  # type: ignore[return-value]
+
+
+def read_results(output: Path) -> dict[str, Any]:
+    """The one results file below ``output``."""
+    (path,) = output.rglob("results_*.json")
+    return json.loads(path.read_text("utf-8"))  # type: ignore[no-any-return]
+
+
+def read_samples(output: Path, task: str = "multiif_en") -> list[dict[str, Any]]:
+    """The one samples file of a task below ``output``, in the order of the documents."""
+    (path,) = output.rglob(f"samples_{task}_*.jsonl")
+    samples = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return sorted(samples, key=lambda sample: sample["doc_id"])
