@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,20 @@ def load_conversations(source: Source, language: str) -> list[dict[str, Any]]:
     Raises:
         DatasetError: a row of any language is malformed, or the language has no rows.
     """
+    conversations = _load_all(source, os.stat(source.location).st_mtime_ns if source.kind != "hub" else 0)
+    selected = [conversation for conversation in conversations if conversation["language"] == language]
+    if not selected:
+        present = ", ".join(sorted({str(c["language"]) for c in conversations}))
+        raise DatasetError(
+            f"No conversation in {language} in {source.description}.",
+            f"It holds {present}. Choose the task of one of these languages, or other data.",
+        )
+    return selected
+
+
+@lru_cache(maxsize=4)
+def _load_all(source: Source, changed: int) -> list[dict[str, Any]]:
+    """Every language's conversations: the eight tasks of a run read and validate them once."""
     rows = _read_hub(source) if source.kind == "hub" else _read_csv(Path(source.location))
     conversations = [parse_row(row, line) for line, row in rows]
     if not conversations:
@@ -118,14 +133,7 @@ def load_conversations(source: Source, language: str) -> list[dict[str, Any]]:
                 "Expected every conversation to have a key of its own.",
             )
         seen.add(conversation["key"])
-    selected = [conversation for conversation in conversations if conversation["language"] == language]
-    if not selected:
-        present = ", ".join(sorted({str(c["language"]) for c in conversations}))
-        raise DatasetError(
-            f"No conversation in {language} in {source.description}.",
-            f"It holds {present}. Choose the task of one of these languages, or other data.",
-        )
-    return selected
+    return conversations
 
 
 def parse_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:

@@ -12,55 +12,46 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from pathlib import Path
 from threading import Lock
 
 import emoji
-from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
-from langdetect.lang_detect_exception import LangDetectException
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
 from punkt.data import load_bundled
+
+from .langid import LanguageIdentifier, profiles
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 # ---------------------------------------------------------------------------------------------- language
 
-_factory_lock = Lock()
-_factory: DetectorFactory | None = None
+_loading = Lock()
+_identifier: LanguageIdentifier | None = None
 
 
-def _detector_factory() -> DetectorFactory:
-    """Langdetect's profiles, loaded once.
-
-    A factory of our own: the module-level one of langdetect loads lazily without a lock, draws unseeded
-    samples, and reads its profiles in the order of the directory, which differs between file systems.
-    """
-    global _factory
-    with _factory_lock:
-        if _factory is None:
-            factory = DetectorFactory()
-            factory.set_seed(0)
-            profiles = sorted(Path(PROFILES_DIRECTORY).iterdir())
-            factory.load_json_profile([p.read_text("utf-8") for p in profiles if p.is_file() and p.name[0] != "."])
-            _factory = factory
-    return _factory
+def _language_identifier() -> LanguageIdentifier:
+    """langdetect's profiles, loaded once, whichever thread asks first."""
+    global _identifier
+    with _loading:
+        if _identifier is None:
+            _identifier = LanguageIdentifier()
+    return _identifier
 
 
+@cache
 def known_languages() -> frozenset[str]:
     """The language codes that langdetect can return (``zh-cn`` and ``zh-tw``, never ``zh``)."""
-    return frozenset(path.name for path in Path(PROFILES_DIRECTORY).iterdir() if path.name[0] != ".")
+    return frozenset(path.name for path in profiles())
+
+
+def detect_language(text: str) -> str | None:
+    """langdetect's code for ``text``, seeded with 0 before each detection; None where it finds no features."""
+    return _detect(_language_identifier().key(text))
 
 
 @lru_cache(maxsize=4096)
-def detect_language(text: str) -> str | None:
-    """Langdetect's code for ``text``, seeded with 0 before each detection; None where it finds no features."""
-    detector = _detector_factory().create()
-    detector.append(text)
-    try:
-        return str(detector.detect())
-    except LangDetectException:
-        return None
+def _detect(key: str) -> str | None:
+    return _language_identifier().detect(key)
 
 
 # ------------------------------------------------------------------------------------------------ methods
@@ -93,6 +84,8 @@ def decide_by_method(text: str, verdict_of: Mapping[str, Callable[[], bool]]) ->
 _CJK_PUNCTUATION = re.compile(
     r"""[\\.\!\?\．\/_,\{\}<>:;$%^&*(+\"\'+——！，。？、`~@#￥……（）：；《）《》“”()\[\]»〔〕\-「」]"""
 )
+# Every emoji holds one of these; those made of an ASCII character hold a variation selector or a keycap too.
+_EMOJI_CHARACTERS = frozenset(character for character in "".join(emoji.EMOJI_DATA) if not character.isascii())
 _CJK_CHARACTER = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 
 
@@ -109,8 +102,9 @@ def count_words_cjk(text: str) -> int:
     text = _CJK_PUNCTUATION.sub("", text)
     others = _CJK_CHARACTER.sub(" ", text)
     characters = len(_CJK_CHARACTER.findall(text))
-    emojis = emoji.emoji_count(others)
-    if emojis:
+    emojis = 0
+    if not _EMOJI_CHARACTERS.isdisjoint(others):  # saves looking for emoji in most text, which is slow
+        emojis = emoji.emoji_count(others)
         others = emoji.replace_emoji(others, " ")
     return characters + emojis + len(others.split())
 

@@ -1,0 +1,106 @@
+"""No reply raises, and none takes long: 20,000 random and hostile ones, and some that aim at a pattern each."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from turnswap.tasks.multiif.grading import grade_reply
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS
+
+KWARGS: dict[str, dict[str, Any]] = {
+    "change_case:capital_word_frequency": {"capital_frequency": 3, "capital_relation": "at least"},
+    "combination:repeat_prompt": {"prompt_to_repeat": "Say it again."},
+    "detectable_content:number_placeholders": {"num_placeholders": 2},
+    "detectable_content:postscript": {"postscript_marker": "P.S."},
+    "detectable_format:multiple_sections": {"section_spliter": "SECTION", "num_sections": 2},
+    "detectable_format:number_bullet_lists": {"num_bullets": 3},
+    "detectable_format:number_highlighted_sections": {"num_highlights": 2},
+    "keywords:existence": {"keywords": ["C++", "(a+)+$"]},
+    "keywords:forbidden_words": {"forbidden_words": ["rain", "a|b", "x*"]},
+    "keywords:frequency": {"keyword": "¿qué?", "frequency": 2, "relation": "less than"},
+    "keywords:letter_frequency": {"letter": "k", "let_frequency": 5, "let_relation": "less than"},
+    "language:response_language": {"language": "fr"},
+    "length_constraints:nth_paragraph_first_word": {"num_paragraphs": 2, "nth_paragraph": 2, "first_word": "but"},
+    "length_constraints:number_paragraphs": {"num_paragraphs": 2},
+    "length_constraints:number_sentences": {"num_sentences": 4, "relation": "at least"},
+    "length_constraints:number_words": {"num_words": 9, "relation": "less than"},
+    "startend:end_checker": {"end_phrase": "The end."},
+}
+IDS = list(INSTRUCTIONS)
+ALL_KWARGS = [KWARGS.get(id_, {}) for id_ in IDS]
+
+PIECES = st.one_of(
+    st.text(max_size=30),
+    st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Zl", "Zs"]), max_size=10),  # lone surrogates, controls
+    st.sampled_from(["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0"]),
+    st.sampled_from(["The end.", "สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]),
+)
+REPLIES = st.lists(PIECES, max_size=8).map("".join)
+
+
+@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(REPLIES, st.integers(0, len(IDS) - 1))
+def test_no_reply_raises(reply: str, start: int) -> None:
+    chosen = [start, (start + 7) % len(IDS), (start + 13) % len(IDS)]
+    verdicts = grade_reply(reply, [IDS[i] for i in chosen], [ALL_KWARGS[i] for i in chosen])
+    assert len(verdicts) == 3
+    assert all(verdict.loose or not verdict.strict for verdict in verdicts)
+
+
+SIZE = 100_000
+BOMBS = {
+    "one long word": "a" * SIZE,
+    "one long line of words": "word " * (SIZE // 5),
+    "blanks inside": "a" + " " * SIZE + "b",
+    "line ends inside": "a" + "\n" * SIZE + "b",
+    "stars": "*" * SIZE,
+    "star words": "*a" * (SIZE // 2),
+    "star lines": "*\n" * (SIZE // 2),
+    "opening brackets": "[" * SIZE,
+    "opening angles": "<" * SIZE,
+    "full stops": "." * SIZE,
+    "stops and spaces": ". " * (SIZE // 2),
+    "exclamation marks": "!" * SIZE,
+    "quotes": "\"'" * (SIZE // 2),
+    "nested JSON": "[" * (SIZE // 2) + "]" * (SIZE // 2),
+    "digits": "9" * SIZE,
+    "dandas": "।" * SIZE,
+    "Chinese": "天" * SIZE,
+    "Thai": "ก" * SIZE,
+    "emoji": "👩‍👩‍👧‍👦" * (SIZE // 7),
+    "surrogates": "\ud800" * SIZE,
+    "NULs": "\0" * SIZE,
+    "P.S.": "p. " * (SIZE // 3),
+    "section splitters": "SECTION" * (SIZE // 7),
+    "at signs": "a@" * (SIZE // 2),
+    "regex bait": "a" * SIZE + "!",
+    "abbreviations": "e.g. " * (SIZE // 5),
+    "capitals": "AB " * (SIZE // 3),
+    "random lines": "".join(random.Random(0).choices("ab *-\n.,[]<>\"'", k=SIZE)),
+}
+
+
+@pytest.fixture
+def end_of_patience() -> Iterator[None]:
+    """Fails the test where it hangs: a pattern that goes quadratic needs minutes for 100 kB, a linear one moments."""
+
+    def give_up(*_: object) -> None:
+        pytest.fail("grading hangs")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.usefixtures("end_of_patience")
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
+    assert len(grade_reply(BOMBS[name], IDS, ALL_KWARGS)) == 25

@@ -1,0 +1,77 @@
+"""Our detection against langdetect's own, seeded with 0 before each."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langdetect.detector_factory import DetectorFactory
+from langdetect.lang_detect_exception import LangDetectException
+
+from turnswap.tasks.multiif.grading import loose_variants
+from turnswap.tasks.multiif.langid import profiles
+from turnswap.tasks.multiif.text import detect_language
+
+from ..conftest import SHARED
+
+CASES = [json.loads(line) for line in (Path(__file__).parent / "cases.jsonl").read_text("utf-8").splitlines()]
+
+
+@cache
+def factory() -> DetectorFactory:
+    made = DetectorFactory()
+    made.set_seed(0)
+    made.load_json_profile([path.read_text("utf-8") for path in profiles()])
+    return made
+
+
+def langdetect(text: str) -> str | None:
+    detector = factory().create()
+    detector.append(text)
+    try:
+        return str(detector.detect())
+    except LangDetectException:
+        return None
+
+
+def differing(texts: set[str]) -> list[tuple[str, str | None, str | None]]:
+    return [(text, theirs, ours) for text in texts if (theirs := langdetect(text)) != (ours := detect_language(text))]
+
+
+def test_the_cases_and_their_variants_are_in_the_languages_langdetect_finds() -> None:
+    texts = {variant for case in CASES[::2] for variant in loose_variants(case["reply"].strip())}
+    assert differing(texts) == []
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the published verdicts are not beside this checkout")
+def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
+    with gzip.open(SHARED / "verdicts_dev.jsonl.gz", "rt", encoding="utf-8") as file:
+        texts = {json.loads(line)["response"] for line in file}
+    assert differing(set(sorted(texts)[::4])) == []
+
+
+@settings(max_examples=1500, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.text(max_size=12),
+            st.sampled_from(
+                ["The ", "día ", "été ", "ЁЖ ", "ABC", "Ab", "的", "か", "カ", "ไทย", "हिन्दी ", "ệ", "a\u0301", "*", "  "]
+                + ["http://x.yz/a?b", "me@x.org", "“", "×", "\u2028", "İ", "ß", "ș", "ی", "한"]
+            ),
+        ),
+        max_size=12,
+    ).map("".join)
+)
+def test_random_text_is_in_the_language_langdetect_finds(text: str) -> None:
+    assert detect_language(text) == langdetect(text)
+
+
+@pytest.mark.parametrize("text", ["word " * 5000, "слово " * 3000, "a" * 20_000, "*b* " * 4000, "é" * 9999 + "и" * 9])
+def test_long_text_is_cut_where_langdetect_cuts_it(text: str) -> None:
+    assert detect_language(text) == langdetect(text)
