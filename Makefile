@@ -6,7 +6,7 @@ export HF_HUB_OFFLINE := 1
 .PHONY: demo test check bench clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
-	@bash configs/demo.sh $(BIN)
+	@bash .ci/demo.sh $(BIN)
 
 test: .venv/.dev ## all tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal

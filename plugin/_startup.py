@@ -5,11 +5,9 @@ other finders find it, and has our registration run after it. Nothing is importe
 imports ``sys`` alone, since importing ``importlib.util`` would cost more than all the rest.
 """
 
-from __future__ import annotations
-
 import sys
 
-TYPE_CHECKING = False  # typing.TYPE_CHECKING without importing typing
+TYPE_CHECKING = False  # type checkers take it for typing's, which is not imported here
 if TYPE_CHECKING:
     from typing import Any
 
@@ -20,7 +18,7 @@ HOST_MODULES = {"lm_eval.tasks.manager": "register_tasks"}
 class HostFinder:
     """Finds the hosts' modules through the other finders, and attaches our registration."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "Any":
         """The module's own spec, whose loader registers us once the module has run; None for other modules."""
         if name not in HOST_MODULES:
             return None
@@ -34,10 +32,10 @@ class HostFinder:
         return None
 
 
-def _register_after(loader: Any, function: str) -> None:
+def _register_after(loader: "Any", function: str) -> None:
     run_module = loader.exec_module
 
-    def exec_module(module: Any) -> None:
+    def exec_module(module: "Any") -> None:
         run_module(module)
         from turnswap import hosts
 

@@ -7,8 +7,6 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from . import __version__, _startup
 from . import enable as hook
@@ -95,17 +93,18 @@ def disable() -> None:
 def status() -> None:
     """Tell whether the stock commands see us, and what is installed."""
     path, _ = hook.startup_file()
-    table = Table(show_header=False, box=None)
-    table.add_row("turnswap", __version__)
-    table.add_row("stock commands", f"enabled by {path}" if hook.is_enabled() else "not enabled; run: turnswap enable")
-    table.add_row("tasks", str(tasks_path()))
-    for package, extra in (("lm_eval", ""), ("torch", "hf"), ("transformers", "hf"), ("pythainlp", "thai")):
+    facts = {
+        "turnswap": __version__,
+        "stock commands": f"enabled by {path}" if hook.is_enabled() else "not enabled; run: turnswap enable",
+        "tasks": str(tasks_path()),
+    }
+    for package, extra in (("lm_eval", ""), ("torch", "[hf]"), ("transformers", "[hf]"), ("pythainlp", "[thai]")):
         try:
-            version = importlib.metadata.version(package)
+            facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            version = f"not installed; pip install 'turnswap{f'[{extra}]' if extra else ''}'"
-        table.add_row(package, version)
-    Console(soft_wrap=True, markup=False, highlight=False).print(table)
+            facts[package] = f"not installed; pip install 'turnswap{extra}'"
+    for name, value in facts.items():
+        click.echo(f"{name:16}{value}")
 
 
 @main.command("tasks-path")

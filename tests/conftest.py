@@ -97,7 +97,13 @@ def run_command(tmp_path: Path) -> Iterator[Command]:
         path = Path(program) if Path(program).is_absolute() else BIN / program
         environment = os.environ | {name: str(value) for name, value in variables.items()}
         return subprocess.run(
-            [str(path), *rest], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+            [str(path), *rest],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     return run  # type: ignore[return-value]

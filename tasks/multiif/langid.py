@@ -26,7 +26,7 @@ class _Normalized(dict[int, str]):
     """langdetect's stand-in for each character, looked up once."""
 
     def __missing__(self, codepoint: int) -> str:
-        self[codepoint] = stand_in = NGram.normalize(chr(codepoint))
+        self[codepoint] = stand_in = str(NGram.normalize(chr(codepoint)))
         return stand_in
 
 
@@ -94,7 +94,7 @@ class LanguageIdentifier:
         for step in range(Detector.ITERATION_LIMIT + 1):
             probabilities *= weight + self._array(random.choice(ngrams))
             if step % 5 == 0:
-                probabilities /= sum(probabilities.tolist())
+                probabilities /= np.add.accumulate(probabilities)[-1]  # left to right, as sum() does in Python 3.11
                 if probabilities.max() > Detector.CONV_THRESHOLD:
                     break
         return probabilities

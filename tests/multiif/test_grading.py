@@ -206,9 +206,13 @@ def test_a_fresh_process_gives_the_same_verdicts_whatever_the_hash_seed() -> Non
     )
     outputs = {
         subprocess.run(
-            [sys.executable, "-c", program], input=json.dumps(sample), env={"PYTHONHASHSEED": seed, "PATH": ""},
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+            [sys.executable, "-c", program],
+            input=json.dumps(sample),
+            env={"PYTHONHASHSEED": seed, "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for seed in ("1", "2")
     }
     assert outputs == {"".join(f"{int(v.strict)} {int(v.loose)}\n" for v in map(grade, sample))}

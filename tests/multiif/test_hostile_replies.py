@@ -39,8 +39,12 @@ ALL_KWARGS = [KWARGS.get(id_, {}) for id_ in IDS]
 PIECES = st.one_of(
     st.text(max_size=30),
     st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Zl", "Zs"]), max_size=10),  # lone surrogates, controls
-    st.sampled_from(["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0"]),
-    st.sampled_from(["The end.", "สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]),
+    st.sampled_from(
+        ["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0"]
+    ),
+    st.sampled_from(
+        ["The end.", "สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]
+    ),
 )
 REPLIES = st.lists(PIECES, max_size=8).map("".join)
 

@@ -61,7 +61,23 @@ def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
         st.one_of(
             st.text(max_size=12),
             st.sampled_from(
-                ["The ", "día ", "été ", "ЁЖ ", "ABC", "Ab", "的", "か", "カ", "ไทย", "हिन्दी ", "ệ", "a\u0301", "*", "  "]
+                [
+                    "The ",
+                    "día ",
+                    "été ",
+                    "ЁЖ ",
+                    "ABC",
+                    "Ab",
+                    "的",
+                    "か",
+                    "カ",
+                    "ไทย",
+                    "हिन्दी ",
+                    "ệ",
+                    "a\u0301",
+                    "*",
+                    "  ",
+                ]
                 + ["http://x.yz/a?b", "me@x.org", "“", "×", "\u2028", "İ", "ß", "ș", "ی", "한"]
             ),
         ),

@@ -57,7 +57,14 @@ def test_words_are_matches_of_re(string: str, words: int) -> None:
 
 @pytest.mark.parametrize(
     ("string", "words"),
-    [("今天很好。", 4), ("我用 Python 写code", 5), ("これはペンです", 7), ("你好👋🏽！", 3), ("한국어", 3), ("！？", 0)],
+    [
+        ("今天很好。", 4),
+        ("我用 Python 写code", 5),
+        ("これはペンです", 7),
+        ("你好👋🏽！", 3),
+        ("한국어", 3),
+        ("！？", 0),
+    ],
 )
 def test_cjk_words_are_characters_other_words_and_emoji(string: str, words: int) -> None:
     assert text.count_words_cjk(string) == words

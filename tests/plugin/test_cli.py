@@ -94,7 +94,7 @@ def test_demo_model_does_not_overwrite_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     result = CliRunner().invoke(main, ["demo-model", str(tmp_path)])
     assert result.exit_code == 1
-    assert "already exists and is no model" in result.output
+    assert "already exists and is no model" in " ".join(result.output.split())
 
 
 def test_a_missing_extra_is_reported_as_the_command_that_installs_it(

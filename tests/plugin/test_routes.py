@@ -34,7 +34,9 @@ class Environment:
         # lm-eval's own console scripts, for this environment's Python
         for name in ("lm_eval", "lm-eval"):
             script = self.directory / "bin" / name
-            script.write_text(f"#!{self.directory}/bin/python\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()\n")
+            script.write_text(
+                f"#!{self.directory}/bin/python\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()\n"
+            )
             script.chmod(0o755)
 
     @property
@@ -95,7 +97,12 @@ def work(tmp_path: Path) -> Path:
 
 def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for name in ("py.typed", "tasks/multiif/_multiif.yaml", "tasks/multiif/multiif.yaml", "tasks/multiif/multiif_hi.yaml"):
+    for name in (
+        "py.typed",
+        "tasks/multiif/_multiif.yaml",
+        "tasks/multiif/multiif.yaml",
+        "tasks/multiif/multiif_hi.yaml",
+    ):
         assert f"turnswap/{name}" in names
     assert "turnswap/tasks/multiif/sample/sample.csv" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
@@ -105,13 +112,13 @@ def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
 def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, work: Path) -> None:
     data = {"TURNSWAP_MULTIIF": str(work / "data.csv")}
     assert "multiif_en" not in environment.check("lm_eval", "ls", "tasks")
-    assert environment.run("lm_eval", "validate", "--tasks", "multiif_*").returncode == 1
+    assert environment.run("lm_eval", "validate", "--tasks", "multiif_en").returncode == 1
     environment.check("turnswap", "enable")
     try:
         listed = environment.check("lm_eval", "ls", "tasks")
         assert all(f"|multiif_{code} " in listed for code in ("en", "zh", "fr", "ru", "hi", "es", "it", "pt"))
         assert "|multiif " in environment.check("lm_eval", "ls", "groups")
-        assert "All tasks found" in environment.check("lm_eval", "validate", "--tasks", "multiif,multiif_*")
+        assert "All tasks found" in environment.check("lm_eval", "validate", "--tasks", "multiif,multiif_en,multiif_pt")
         assert "turn3_overall_acc" in environment.check(*RUN, *PLAIN, cwd=work, **data)
         assert read_results(work / "out")["configs"]["multiif_en"]["metadata"]["data"] == "CSV file data.csv"
         program = (
