@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from lm_eval.tasks import TaskManager
 from turnswap.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
+from ..conftest import REPOSITORY
 from .stub_models import ScriptedLM, TokenLM
 
 
 class Politeness(MultiTurnTask):
-    """A task of one's own: 30 lines, as CONTRIBUTING.md has it."""
+    """A task of one's own."""
 
     def load_docs(self) -> list[dict[str, Any]]:
         return [{"turns": ["Hi", "How are you?", "Bye"]}, {"turns": ["Hello", "Thanks"]}, {"turns": ["Hey", "a", "b"]}]
@@ -291,3 +293,18 @@ def test_a_task_without_version_or_settings_works_from_yaml(tmp_path: Path) -> N
     manager = TaskManager(include_path=str(tmp_path))
     results = simple_evaluate(ScriptedLM(), tasks=["polite"], task_manager=manager, bootstrap_iters=0)
     assert results["versions"]["polite"] == 2.0
+
+
+def test_the_task_in_contributing_md_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = (REPOSITORY / "CONTRIBUTING.md").read_text("utf-8")
+    code, yaml = (re.search(rf"```{kind}\n(.*?)```", document, re.DOTALL)[1] for kind in ("python", "yaml"))  # type: ignore[index]
+    assert len(code.splitlines()) <= 30
+    (tmp_path / "my_tasks").mkdir()
+    (tmp_path / "my_tasks" / "politeness.py").write_text(code)
+    (tmp_path / "my_tasks" / "politeness.yaml").write_text(yaml)
+    monkeypatch.syspath_prepend(tmp_path)
+    manager = TaskManager(include_path=str(tmp_path / "my_tasks"))
+    lm = ScriptedLM(lambda prompt: "Sorry." if "fool" in prompt else "No.")
+    results = simple_evaluate(lm, tasks=["politeness"], task_manager=manager, bootstrap_iters=0)
+    assert results["results"]["politeness"]["polite,none"] == pytest.approx(1 / 3)
+    assert results["results"]["politeness"]["polite_to_the_end,none"] == 1
