@@ -18,7 +18,7 @@ from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 from langdetect.utils.ngram import NGram
 
 _LATIN = re.compile("[A-z]")
-_NOT_LATIN = re.compile("[\u0300-\u1dff\u1f00-\U0010ffff]")  # from U+0300 on, less Latin Extended Additional
+_NOT_LATIN = re.compile("[\u0300-\U0010ffff]")
 _CLEAR = re.compile("[\x00-@]+")
 
 
@@ -48,8 +48,8 @@ class LanguageIdentifier:
         URLs and addresses are left out; digits, ASCII punctuation and white space (all below ``A``) only part
         words, so that a run of them is one blank.
         """
-        text = Detector.MAIL_RE.sub(" ", Detector.URL_RE.sub(" ", text))[:_MAX_TEXT_LENGTH]
-        return _CLEAR.sub(" ", NGram.normalize_vi(text)).lstrip(" ")
+        text = NGram.normalize_vi(Detector.MAIL_RE.sub(" ", Detector.URL_RE.sub(" ", text)))
+        return _CLEAR.sub(" ", text[:_MAX_TEXT_LENGTH]).lstrip(" ")
 
     def detect(self, key: str) -> str | None:
         """langdetect's language code for the text of this :meth:`key`; None where it knows no n-gram of it."""

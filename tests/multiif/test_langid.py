@@ -55,7 +55,7 @@ def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
     assert differing(set(sorted(texts)[::4])) == []
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=4000, deadline=None)
 @given(
     st.lists(
         st.one_of(
@@ -74,6 +74,8 @@ def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
                     "ไทย",
                     "हिन्दी ",
                     "ệ",
+                    "Ḁ",
+                    "\u0300",
                     "a\u0301",
                     "*",
                     "  ",
@@ -88,6 +90,8 @@ def test_random_text_is_in_the_language_langdetect_finds(text: str) -> None:
     assert detect_language(text) == langdetect(text)
 
 
-@pytest.mark.parametrize("text", ["word " * 5000, "слово " * 3000, "a" * 20_000, "*b* " * 4000, "é" * 9999 + "и" * 9])
+@pytest.mark.parametrize(
+    "text", ["word " * 5000, "слово " * 3000, "a" * 20_000, "*b* " * 4000, "é" * 9999 + "и" * 9, "Ḁ" * 9 + "AБ" * 9]
+)
 def test_long_text_is_cut_where_langdetect_cuts_it(text: str) -> None:
     assert detect_language(text) == langdetect(text)
