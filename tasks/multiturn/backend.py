@@ -101,6 +101,10 @@ def token_counter(lm: LM | CachingLM) -> TokenCounter | None:
         return None
     probe = encode("a")
     if isinstance(probe, list) and probe and isinstance(probe[0], int):
+        try:
+            encode("a", add_special_tokens=False)
+        except TypeError:  # a backend that never adds any
+            return TokenCounter(lambda text: len(encode(text)), lambda text: len(encode(text)))
         return TokenCounter(
             lambda text: len(encode(text)), lambda text: len(encode(text, add_special_tokens=False)) if text else 0
         )

@@ -234,6 +234,14 @@ def test_replies_that_use_up_their_tokens_are_counted() -> None:
     assert run(lm)["results"]["polite"]["truncated,none"] == 3
 
 
+def test_a_backend_without_special_tokens_is_counted_too() -> None:
+    class Bare(TokenLM):
+        def tok_encode(self, string: str) -> list[int]:  # type: ignore[override]
+            return [ord(c) for c in string]
+
+    assert run(Bare(lambda prompt: "x" * 20))["results"]["polite"]["truncated,none"] == 8
+
+
 def test_prompts_that_do_not_fit_are_counted_and_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("lm_eval").propagate = True
     lm = TokenLM(lambda prompt: "y" * 10, max_length=85)
