@@ -164,6 +164,11 @@ def split_sentences(text: str) -> list[str]:
     return list(_punkt().tokenize(text))
 
 
+def most_sentences(text: str) -> int:
+    """At most so many: Punkt ends a sentence behind ``.``, ``?`` or ``!`` alone. Saves splitting where it decides."""
+    return 1 + sum(map(text.count, ".?!"))
+
+
 def count_sentences_cjk(text: str) -> int:
     """Chinese and Japanese: stretches that end at a full stop, question or exclamation mark, or line end."""
     return len(_CJK_SENTENCE.findall(text))
@@ -191,3 +196,21 @@ _word_tokenizer = NLTKWordTokenizer()
 def word_tokens(text: str) -> list[str]:
     """``nltk.word_tokenize``: Punkt's sentences, each split by NLTK's word tokenizer."""
     return [token for sentence in split_sentences(text) for token in _word_tokenizer.tokenize(sentence)]
+
+
+# Words that the tokenizer cuts in two; it leaves every other stretch of letters whole.
+_CUT_WORDS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
+
+
+def capital_word_bounds(text: str) -> tuple[int, int]:
+    """How many of the :func:`word_tokens` are in capitals, at least and at most. Saves tokenizing where it decides."""
+    least = most = 0
+    for chunk in text.split():
+        if chunk.islower():
+            continue
+        letters = chunk.strip('.,;:!?"()[]*')
+        if letters.isalpha() and not letters.isupper() and letters.lower() not in _CUT_WORDS:
+            continue
+        least += chunk.isalpha() and chunk.isupper()
+        most += sum(map(str.isupper, chunk))
+    return least, most

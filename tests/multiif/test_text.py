@@ -106,6 +106,28 @@ def test_without_pythainlp_a_thai_reply_is_counted_and_reported(monkeypatch: pyt
     assert not grade_reply("Five words of plain English.", ["length_constraints:number_words"], [kwargs])[0].ungradeable
 
 
+WORDS = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["NASA", "Hello,", "CANnot", "DON'T", "'Tis", "I", "U.S.", "(Ab)", "A-B", "«ÉTÉ»", "x", "GONNA", "wannA"]
+        )
+        | st.sampled_from(
+            ["Gimme.", "中A", "Ⓐ", "ǅ", "İ", "*Bold*", "“Я”", "e.g.", "End.Next", "a?B", "''", "D'ye", "MORE'N", "!"]
+        ),
+        st.text(max_size=6),
+    ),
+    max_size=12,
+).map(" ".join)
+
+
+@settings(max_examples=5000, deadline=None)
+@given(WORDS)
+def test_the_bounds_of_capital_words_and_sentences_hold(string: str) -> None:
+    least, most = text.capital_word_bounds(string)
+    assert least <= sum(map(str.isupper, text.word_tokens(string))) <= most
+    assert len(text.split_sentences(string)) <= text.most_sentences(string)
+
+
 # ------------------------------------------------- linear-time patterns against the published ones
 
 MARKUP = st.text(alphabet="*-<>[]ab \n\t\r\u2028", max_size=40)

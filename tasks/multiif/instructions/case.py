@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from ..text import detect_language, word_tokens
+from ..text import capital_word_bounds, detect_language, word_tokens
 from .spec import COUNT, RELATION, Relation, compares, instruction
 
 
 @instruction("change_case:capital_word_frequency", capital_frequency=COUNT, capital_relation=RELATION)
 def capital_word_frequency(reply: str, capital_frequency: int, capital_relation: Relation) -> bool:
     """Enough or few enough words in capitals, as NLTK cuts words."""
-    capitals = sum(1 for token in word_tokens(reply) if token.isupper())
-    return compares(capitals, capital_relation, capital_frequency)
+    least, most = capital_word_bounds(reply)
+    if compares(least, capital_relation, capital_frequency) == compares(most, capital_relation, capital_frequency):
+        return compares(least, capital_relation, capital_frequency)
+    return compares(sum(map(str.isupper, word_tokens(reply))), capital_relation, capital_frequency)
 
 
 @instruction("change_case:english_capital")

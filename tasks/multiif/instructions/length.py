@@ -37,12 +37,19 @@ def number_sentences(reply: str, num_sentences: int, relation: Relation) -> bool
     return text.decide_by_method(
         reply,
         {
-            text.GENERAL: lambda: compares(len(text.split_sentences(reply)), relation, num_sentences),
+            text.GENERAL: lambda: _enough_sentences(reply, relation, num_sentences),
             text.CJK: lambda: compares(text.count_sentences_cjk(reply), relation, num_sentences),
             text.HINDI: lambda: compares(text.count_sentences_hindi(reply), relation, num_sentences),
             text.THAI: lambda: compares(text.count_sentences_thai(reply), relation, num_sentences),
         },
     )
+
+
+def _enough_sentences(reply: str, relation: Relation, num_sentences: int) -> bool:
+    count = text.most_sentences(reply)
+    if count >= num_sentences:
+        count = len(text.split_sentences(reply))
+    return compares(count, relation, num_sentences)
 
 
 @instruction("length_constraints:number_paragraphs", num_paragraphs=COUNT)
