@@ -1,6 +1,6 @@
 """What runs at every Python start where ``turnswap enable`` was called: as little as possible.
 
-A finder on ``sys.meta_path`` that knows the names of two modules. When a host imports one, the finder lets the
+A finder on ``sys.meta_path`` that knows the names of the hosts' modules. When a host imports one, the finder lets the
 other finders find it, and has our registration run after it. Nothing is imported until then: this module
 imports ``sys`` alone, since importing ``importlib.util`` would cost more than all the rest.
 """
@@ -37,9 +37,14 @@ def _register_after(loader: "Any", function: str) -> None:
 
     def exec_module(module: "Any") -> None:
         run_module(module)
-        from turnswap import hosts
+        try:
+            from turnswap import hosts
 
-        getattr(hosts, function)(module)
+            getattr(hosts, function)(module)
+        except Exception as error:  # whatever has become of us or of the host: the host must go on working
+            import warnings
+
+            warnings.warn(f"turnswap could not register with {module.__name__}: {error!r}", stacklevel=2)
 
     loader.exec_module = exec_module
 

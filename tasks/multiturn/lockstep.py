@@ -41,10 +41,17 @@ def run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
     turns = max(_gather(lm, max(len(job.conversation.script.user_turns) for job in jobs)))
     counter = backend.token_counter(lm)
     spare: Instance | None = None
+    warned = False
     for turn in range(turns):
         current = [job for job in jobs if job.conversation.has_turn(turn)]
         requests = [_request(lm, job, turn) for job in current]
-        overflowing = _find_overflowing(lm, current, requests, turn, counter)
+        overflowing, complaint = _find_overflowing(lm, requests, turn, counter)
+        if complaint:
+            if any(job.conversation.script.settings.on_overflow == "error" for job in current):
+                raise UserError(*complaint)
+            if not warned:
+                log.warning("%s %s The results count them, in later turns too.", *complaint)
+            warned = True
         spare = requests[-1] if requests else spare
         assert spare is not None, "every rank has a first turn"
         padding = [spare] * (max(_gather(lm, len(requests))) - len(requests))
@@ -77,16 +84,15 @@ def _request(lm: LM | CachingLM, job: Job, turn: int) -> Instance:
 
 
 def _find_overflowing(
-    lm: LM | CachingLM,
-    jobs: Sequence[Job],
-    requests: Sequence[Instance],
-    turn: int,
-    counter: backend.TokenCounter | None,
-) -> list[bool | None]:
-    """Which prompts leave too little room for a full reply, so that lm-eval would cut their beginning off."""
+    lm: LM | CachingLM, requests: Sequence[Instance], turn: int, counter: backend.TokenCounter | None
+) -> tuple[list[bool | None], tuple[str, str] | None]:
+    """Which prompts leave too little room for a full reply, so that lm-eval would cut their beginning off.
+
+    Returns:
+        A flag per request, None where it is not known; and what to say of them with advice, if there are any.
+    """
     found: list[bool | None] = []
     worst = (0, 0, 0)
-    must_fit = any(job.conversation.script.settings.on_overflow == "error" for job in jobs)
     for request in requests:
         length, reply = backend.limits(lm, request.args[1])
         if counter is None or length is None or reply is None:
@@ -100,18 +106,20 @@ def _find_overflowing(
         used = counter.prompt(backend.prompt_text(request.args[0]))
         found.append(used + reply > length)
         worst = max(worst, (used, reply, length))
-    if count := sum(map(bool, found)):
-        used, reply, length = worst
-        message = (
-            f"Turn {turn + 1}: {count} of {len(requests)} prompts plus the reply's room exceed the model's length "
-            f"({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off their beginning, "
-            "where the system message and the first turns are."
-        )
-        advice = "Lower --gen_kwargs max_gen_toks=…, or raise max_length in --model_args."
-        if must_fit:
-            raise UserError(message, advice)
-        log.warning('%s %s --metadata \'{"on_overflow": "error"}\' makes this an error.', message, advice)
-    return found
+    count = sum(map(bool, found))
+    if not count:
+        return found, None
+    used, reply, length = worst
+    message = (
+        f"Turn {turn + 1}: {count} of {len(requests)} prompts plus the reply's room exceed the model's length "
+        f"({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off their beginning, "
+        "where the system message and the first turns are."
+    )
+    return found, (
+        message,
+        "Lower --gen_kwargs max_gen_toks=…, or raise max_length in --model_args; "
+        """--metadata '{"on_overflow": "error"}' ends the run instead of counting.""",
+    )
 
 
 def _gather(lm: LM | CachingLM, number: int) -> list[int]:

@@ -254,6 +254,14 @@ def test_prompts_that_do_not_fit_are_counted_and_warned_about(caplog: pytest.Log
     assert "(89 tokens in the longest + max_gen_toks 20 > 85)" in message
 
 
+def test_the_warning_comes_once_though_several_turns_do_not_fit(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("lm_eval").propagate = True
+    with caplog.at_level(logging.WARNING):
+        results = run(TokenLM(lambda prompt: "y" * 10, max_length=65))
+    assert results["results"]["polite"]["overflowing,none"] == 5  # three prompts of turn 2, two of turn 3
+    assert sum("exceed" in message for message in caplog.messages) == 1
+
+
 def test_prompts_that_do_not_fit_end_the_run_where_asked() -> None:
     lm = TokenLM(lambda prompt: "y" * 10, max_length=85)
     with pytest.raises(UserError, match=r"Turn 3: 2 of 2 prompts.*Lower --gen_kwargs max_gen_toks"):

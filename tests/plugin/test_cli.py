@@ -107,3 +107,15 @@ def test_a_missing_extra_is_reported_as_the_command_that_installs_it(
 
 def test_errors_are_shown_as_message_and_advice() -> None:
     assert format_error(UserError("It broke.", "Mend it.")) == "turnswap: It broke.\nMend it."
+
+
+def test_a_host_that_has_changed_goes_on_working_and_we_say_so(tmp_path: Path) -> None:
+    package = tmp_path / "lm_eval" / "tasks"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "manager.py").write_text("answer = 42\n")  # no TaskManager in it
+    program = "from turnswap._startup import install; install(); import lm_eval.tasks.manager as m; print(m.answer)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout == "42\n"
+    assert "turnswap could not register with lm_eval.tasks.manager: AttributeError" in done.stderr
