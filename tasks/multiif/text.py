@@ -170,8 +170,8 @@ def most_sentences(text: str) -> int:
 
 
 def count_sentences_cjk(text: str) -> int:
-    """Chinese and Japanese: stretches that end at a full stop, question or exclamation mark, or line end."""
-    return len(_CJK_SENTENCE.findall(text))
+    """Chinese and Japanese: per line, stripped, stretches that end at a full stop, question or exclamation mark."""
+    return sum(len(_CJK_SENTENCE.findall(line.strip())) for line in text.splitlines())
 
 
 def count_sentences_hindi(text: str) -> int:

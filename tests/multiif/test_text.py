@@ -83,6 +83,7 @@ def test_sentences_are_those_of_the_english_punkt_model() -> None:
 def test_hindi_and_chinese_sentences_end_at_their_own_marks() -> None:
     assert text.count_sentences_hindi("यह एक है। यह दो है! क्या तीन?") == 3
     assert text.count_sentences_cjk("一。二！三？四\n五") == 5
+    assert text.count_sentences_cjk("一。  \n \n二。") == 2  # blanks at a line's end are no sentence
 
 
 def test_a_language_is_detected_only_where_the_verdict_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
