@@ -21,6 +21,10 @@ _LATIN = re.compile("[A-z]")
 _NOT_LATIN = re.compile("[\u0300-\U0010ffff]")
 _CLEAR = re.compile("[\x00-@]+")
 
+# As langdetect has them, but per instance.
+_MAX_TEXT_LENGTH = 10_000
+_TRIALS = 7
+
 
 class _Normalized(dict[int, str]):
     """langdetect's stand-in for each character, looked up once."""
@@ -104,10 +108,6 @@ class LanguageIdentifier:
         if array is None:
             array = self._arrays[ngram] = np.array(self.probabilities[ngram])
         return array
-
-
-_MAX_TEXT_LENGTH = 10_000  # langdetect's, per instance there
-_TRIALS = 7
 
 
 def profiles() -> list[Path]:

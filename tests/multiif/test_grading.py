@@ -66,7 +66,7 @@ def test_all_published_verdicts_are_reproduced() -> None:
 
 @needs_reference
 def test_all_verdicts_and_figures_of_the_published_transcripts_are_reproduced() -> None:
-    from turnswap.tasks.multiif.metrics import aggregations, combine_repeats, conversation_values
+    from turnswap.tasks.multiif.metrics import aggregations, conversation_values
     from turnswap.tasks.multiturn import Reply
 
     source = Source("csv", str(SHARED / "multiif_english.csv"))
@@ -96,7 +96,6 @@ def test_all_verdicts_and_figures_of_the_published_transcripts_are_reproduced() 
         "correction_strict": "correction",
     }
     functions = aggregations()
-    assert combine_repeats([(1, 1)]) == (1, 1)
     for turn, figures in summary["summary"].items():
         assert figures.pop("prompts") == sum(len(t["turns"]) >= int(turn[-1]) for t in transcripts)
         for name, figure in figures.items():
