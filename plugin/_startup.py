@@ -12,7 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 # The host's module, after whose execution a function of ``turnswap.hosts`` registers us.
-HOST_MODULES = {"lm_eval.tasks.manager": "register_tasks"}
+HOST_MODULES = {
+    "lm_eval.tasks.manager": "register_tasks",
+    "mergekit.merge_methods.registry": "register_merge_method",
+    "mergekit.merge": "guard_layer_swaps",
+}
 
 
 class HostFinder:

@@ -1,4 +1,4 @@
-"""Registration with the hosts: what makes lm-eval see our tasks."""
+"""Registration with the hosts: what makes lm-eval see our tasks, and mergekit our merge method."""
 
 from __future__ import annotations
 
@@ -46,3 +46,17 @@ def _as_paths(include_path: str | Path | Iterable[str | Path] | None) -> list[Pa
     if include_path is None or include_path == "":
         return []
     return [Path(path) for path in ([include_path] if isinstance(include_path, (str, Path)) else include_path)]
+
+
+def register_merge_method(module: ModuleType) -> None:
+    """Add ``layer_swap`` to ``mergekit.merge_methods.registry``."""
+    from turnswap.merge_methods.layer_swap import layer_swap
+
+    module.register(layer_swap)
+
+
+def guard_layer_swaps(module: ModuleType) -> None:
+    """Have ``run_merge`` of ``mergekit.merge`` refuse bad swaps, and leave a whole model or none."""
+    from turnswap.merge_methods import merge_run
+
+    merge_run.install(module)

@@ -1,0 +1,193 @@
+"""What a model folder holds: names, shapes and types from the headers, weights one tensor at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import get_safetensors_metadata, snapshot_download
+from mergekit.common import ModelPath
+from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
+from safetensors import SafetensorError, safe_open
+
+from turnswap.errors import UserError
+
+# The names that safetensors headers use.
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+# What a merge and its check need besides the weights.
+DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor as its file's header describes it."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size in its own type."""
+        return math.prod(self.shape) * int(self.dtype.itemsize)
+
+
+class Checkpoint:
+    """A folder with weights: ``*.safetensors`` or ``*.bin``, sharded or not. Opening it reads headers only.
+
+    Attributes:
+        folder: where it lies.
+        files: the weight files, in the order of their names.
+        tensors: what each tensor is, by name.
+
+    Raises:
+        UserError: no weights, a shard missing, or a file that is cut short or no such file at all.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            index = ShardedTensorIndex.from_disk(str(folder))
+        except (RuntimeError, FileNotFoundError):
+            raise UserError(
+                f"{folder} holds no weights (model.safetensors, pytorch_model.bin, or their index).",
+                "Check the path; a merge or download that was stopped leaves such folders.",
+            ) from None
+        except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
+            raise _corrupt(folder, error) from error
+        self._file_of: Mapping[str, str] = index.tensor_paths
+        self._is_safetensors = index.is_safetensors
+        self.files = sorted({folder / name for name in index.tensor_paths.values()})
+        for file in self.files:
+            if not file.is_file():
+                raise UserError(
+                    f"{folder} is incomplete: its index names {file.name}, which is not there.",
+                    "Download or copy the model again.",
+                )
+        self._open_bin: tuple[Path, Mapping[str, torch.Tensor]] | None = None
+        self.tensors = self._read_headers()
+
+    def _read_headers(self) -> dict[str, TensorInfo]:
+        found: dict[str, TensorInfo] = {}
+        for file in self.files:
+            if self._is_safetensors:
+                try:
+                    with safe_open(file, "pt") as opened:
+                        for name in opened.keys():  # noqa: SIM118 - no mapping
+                            header = opened.get_slice(name)
+                            found[name] = TensorInfo(tuple(header.get_shape()), _dtype(header.get_dtype(), name, file))
+                except (SafetensorError, OSError) as error:
+                    raise _corrupt(file, error) from error
+            else:
+                for name, tensor in self._load_bin(file).items():
+                    found[name] = TensorInfo(tuple(tensor.shape), tensor.dtype)
+        missing = sorted(set(self._file_of) - set(found))
+        if missing:
+            raise UserError(
+                f"{self.folder} is incomplete: its index names {missing[0]}, which is in none of its files "
+                f"({len(missing)} such tensors).",
+                "Download or copy the model again.",
+            )
+        return found
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor, mapped from its file: what is not looked at is not read, and nothing stays open."""
+        file = self.folder / self._file_of[name]
+        if not self._is_safetensors:
+            return self._load_bin(file)[name]
+        try:
+            with safe_open(file, "pt") as opened:
+                return opened.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise _corrupt(file, error) from error
+
+    def _load_bin(self, file: Path) -> Mapping[str, torch.Tensor]:
+        if self._open_bin is None or self._open_bin[0] != file:
+            self._open_bin = None
+            try:
+                loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+            except Exception as error:  # torch raises whatever the pickle makes it raise
+                raise _corrupt(file, error) from error
+            self._open_bin = file, loaded.get("state_dict", loaded)
+        return self._open_bin[1]
+
+
+def _is_zip(file: Path) -> bool:
+    """Whether torch can map the file: its older format can only be read whole."""
+    with file.open("rb") as opened:
+        return opened.read(4) == b"PK\x03\x04"
+
+
+def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
+    if name not in DTYPES:
+        raise UserError(f"{file}: {tensor} is of type {name}, which cannot be merged.", "Convert the model first.")
+    return DTYPES[name]
+
+
+def _corrupt(path: Path, error: Exception) -> UserError:
+    first_line = (str(error).splitlines() or [""])[0]
+    return UserError(
+        f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line}).",
+        "Download or copy it again.",
+    )
+
+
+@dataclass(frozen=True)
+class Description:
+    """A model without its weights: the folder of its small files, its tensors, and the revision for Hub models."""
+
+    folder: Path
+    tensors: Mapping[str, TensorInfo]
+    revision: str | None
+
+
+def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
+    """Read a model's headers; for a Hub id that is not in the cache, from the Hub, without loading a weight.
+
+    Raises:
+        UserError: it is neither a folder with weights nor a model on the Hub.
+    """
+    if os.path.isdir(model.path):
+        return Description(Path(model.path), Checkpoint(Path(model.path)).tensors, None)
+    try:
+        try:
+            folder = Path(
+                snapshot_download(model.path, revision=model.revision, cache_dir=cache_dir, local_files_only=True)
+            )
+            return Description(folder, Checkpoint(folder).tensors, folder.name)
+        except (OSError, UserError):  # not in the cache, or without its weights
+            folder = Path(
+                snapshot_download(
+                    model.path, revision=model.revision, cache_dir=cache_dir, allow_patterns=DESCRIPTION_FILES
+                )
+            )
+            remote = get_safetensors_metadata(model.path, revision=folder.name)
+    except Exception as error:  # huggingface_hub: offline, gated, no such repository, no safetensors, …
+        first_line = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"{model.path} is no folder here, and the Hub did not give it ({type(error).__name__}: {first_line}).",
+            "Check the path, or log in to the Hub and go online.",
+        ) from error
+    tensors = {
+        name: TensorInfo(tuple(info.shape), _dtype(info.dtype, name, folder))
+        for file in remote.files_metadata.values()
+        for name, info in file.tensors.items()
+    }
+    return Description(folder, tensors, folder.name)

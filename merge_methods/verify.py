@@ -1,0 +1,197 @@
+"""Proof that a merged folder is what its configuration declares: every tensor, its type, configuration and tokenizer.
+
+Tensors are read here from the files themselves, one at a time, and compared bit by bit with their declared source.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from mergekit.common import dtype_from_name
+from mergekit.config import MergeConfiguration
+from mergekit.options import MergeOptions
+from transformers import AutoConfig
+
+from turnswap.errors import UserError
+
+from .checkpoint import Checkpoint
+from .compatibility import tokenizer_difference
+from .layer_swap import blended, forget_models
+from .merge_run import unfinished_folder, with_plain_paths
+from .recipe import Planned, Recipe, read_configuration, read_recipe
+from .weights import WeightReader
+
+# What a configuration may differ in: who wrote it, and the type, which is checked on its own.
+NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+
+
+@dataclass
+class Report:
+    """What was found. ``problems`` is empty if and only if ``status`` is ``verified``."""
+
+    folder: Path
+    status: Literal["verified", "differs", "incomplete"] = "verified"
+    problems: list[str] = field(default_factory=list)
+    tensors: Counter[str] = field(default_factory=Counter)
+    n_bytes: int = 0
+    recipe: Recipe | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines: status, problems, tensors by origin, bytes compared."""
+        return {
+            "folder": str(self.folder),
+            "status": self.status,
+            "problems": self.problems,
+            "tensors": dict(self.tensors),
+            "bytes": self.n_bytes,
+        }
+
+
+def verify(folder: Path, options: MergeOptions, config_file: Path | None = None) -> Report:
+    """Compare a merged folder with its own ``mergekit_config.yml``, or with another configuration.
+
+    Relative paths in the configuration are taken from the current directory, as mergekit takes them.
+
+    Raises:
+        UserError: the configuration or its models cannot be read; what is wrong with the folder itself is reported.
+    """
+    forget_models()
+    missing = _what_is_missing(folder, config_file)
+    if missing:
+        return Report(folder, "incomplete", [missing])
+    recipe = read_recipe(with_plain_paths(read_configuration(config_file or folder / "mergekit_config.yml")), options)
+    try:
+        output = Checkpoint(folder)
+    except UserError as error:
+        return Report(folder, "incomplete", [error.message], recipe=recipe)
+    report = Report(folder, recipe=recipe)
+    report.problems += _config_problems(folder, recipe, options)
+    report.problems += _tokenizer_problems(folder, recipe)
+    extra = sorted(set(output.tensors) - set(recipe.tensors))
+    report.problems += [f"{name}: not declared, and yet there" for name in extra]
+    readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    for tensor in recipe.tensors.values():
+        if tensor.name not in output.tensors:
+            report.problems.append(f"{tensor.name}: missing")
+            continue
+        report.tensors[tensor.source.origin] += 1
+        report.n_bytes += output.tensors[tensor.name].n_bytes
+        report.problems += _tensor_problems(output.read(tensor.name), tensor, readers, recipe.config)
+    report.status = "differs" if report.problems else "verified"
+    return report
+
+
+def _what_is_missing(folder: Path, config_file: Path | None) -> str | None:
+    left = unfinished_folder(folder).parent
+    if left.exists():
+        return f"a merge to it was stopped, or is still running: {left} is there"
+    if not folder.is_dir():
+        return "there is no such folder"
+    for name in ("config.json", *(() if config_file else ("mergekit_config.yml",))):
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+    return None
+
+
+def _tensor_problems(
+    tensor: torch.Tensor, planned: Planned, readers: dict[str, WeightReader], config: MergeConfiguration
+) -> Iterator[str]:
+    """What is wrong with one tensor of the output."""
+    if tensor.dtype != planned.dtype:
+        yield f"{planned.name}: is {tensor.dtype}, declared {planned.dtype}"
+        return
+    declared = _declared(planned, readers, config)
+    if not _same_bits(tensor, declared):
+        yield f"{planned.name}: is not, bit for bit, {_described(planned)}"
+    if tensor.is_floating_point() and not _is_finite(tensor):
+        yield f"{planned.name}: holds NaN or infinite values"
+
+
+def _declared(planned: Planned, readers: dict[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
+    """What a tensor should be: its source in the declared type, or the blend of two in that type."""
+    # In mergekit, dtype is for the inputs and out_dtype for the output.
+    working = dtype_from_name(planned.weight.info.force_dtype) or dtype_from_name(config.dtype)
+
+    def read(role: str) -> torch.Tensor:
+        tensor = readers[role].read(planned.weight)
+        return tensor if working is None else tensor.to(working)
+
+    if planned.source.origin == "blend":
+        made = blended(read("recipient"), read("donor"), planned.source.donor_share, planned.name)
+    else:
+        made = read(planned.source.origin)
+    return made.to(planned.dtype)
+
+
+def _described(planned: Planned) -> str:
+    source = planned.source
+    if source.origin == "blend":
+        return f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
+    return f"the {source.origin}'s ({source.why})"
+
+
+def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Equality of shape and bits: torch.equal takes -0 for 0, and NaN for different from itself."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[left.dtype.itemsize]
+    return bool(torch.equal(left.contiguous().view(integers), right.contiguous().view(integers)))
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # One pass without a mask as large as the tensor: the extremes show infinities and pass NaN on.
+    if tensor.numel() == 0:
+        return True
+    low, high = torch.aminmax(tensor.float() if tensor.dtype.itemsize == 1 else tensor)
+    return bool(torch.isfinite(low) and torch.isfinite(high))
+
+
+def _config_problems(folder: Path, recipe: Recipe, options: MergeOptions) -> Iterator[str]:
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+    except (OSError, ValueError) as error:
+        yield f"config.json: cannot be read ({error})"
+        return
+    ours, theirs = (_compared(one.to_dict()) for one in (config, recipe.recipient.config))
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            yield f"config.json: {key} is {ours.get(key)!r}, the recipient's is {theirs.get(key)!r}"
+    asked = recipe.config.out_dtype or recipe.config.dtype
+    if asked and str(config.dtype).removeprefix("torch.") != asked.removeprefix("torch."):
+        yield f"config.json: dtype is {config.dtype}, declared {asked}"
+
+
+def _compared(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _compared(item) for key, item in value.items() if key not in NOT_COMPARED}
+    return value
+
+
+def _tokenizer_problems(folder: Path, recipe: Recipe) -> Iterator[str]:
+    """Whether text becomes the same ids in the same template as with the recipient."""
+    if not recipe.recipient.tokenizer_files:
+        return
+    difference = tokenizer_difference(recipe.recipient.description.folder, folder)
+    if difference:
+        yield f"tokenizer: the recipient's {difference.recipient}, here {difference.other}"
+        return
+    ours, theirs = recipe.recipient.description.folder, folder
+    if recipe.config.chat_template is None and _chat_template(ours) != _chat_template(theirs):
+        yield "tokenizer: the chat template is not the recipient's"
+
+
+def _chat_template(folder: Path) -> object:
+    """The template where it is stored: a file of its own, or in the tokenizer's configuration."""
+    own = folder / "chat_template.jinja"
+    if own.is_file():
+        return own.read_text("utf-8")
+    try:
+        return json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
+    except (OSError, ValueError):
+        return None

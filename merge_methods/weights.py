@@ -1,0 +1,64 @@
+"""Reading one weight of a model as mergekit would: under its name, an alias, or made from the experts it fuses."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from mergekit.architecture.conversion import convert_checkpoint_tensors
+from mergekit.options import MergeOptions
+
+from turnswap.errors import UserError
+
+from .checkpoint import Checkpoint
+from .compatibility import Model
+from .layout import Weight
+from .lora import merged_folder
+
+
+class WeightReader:
+    """Reads a model's weights one at a time.
+
+    Attributes:
+        checkpoint: its files; for a model with a LoRA, those of the merged one.
+    """
+
+    def __init__(self, model: Model, options: MergeOptions) -> None:
+        self.model = model
+        self.checkpoint = Checkpoint(weights_folder(model, options))
+
+    def read(self, weight: Weight) -> torch.Tensor:
+        """The weight in the type in which it is stored.
+
+        Raises:
+            UserError: the model does not have it, or its file is damaged.
+        """
+        info = weight.info
+        for name in (info.name, *(info.aliases or ()), *(info.tied_names or ())):
+            if name in self.checkpoint.tensors:
+                return self.checkpoint.read(name)
+        near = [n for n in self.checkpoint.tensors if weight.place.layer is None or f".{weight.place.layer}." in n]
+        sources = {name: (lambda name=name: self.checkpoint.read(name)) for name in near}
+        made = convert_checkpoint_tensors(self.model.config.model_type, sources, info.name)
+        if made is None:
+            raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
+        return made
+
+
+def weights_folder(model: Model, options: MergeOptions) -> Path:
+    """Where a model's weights lie on this machine, downloaded if need be.
+
+    Raises:
+        UserError: a LoRA that is not in ``--lora-merge-cache``.
+    """
+    if model.reference.lora is None:
+        path = model.reference.model.path
+        return Path(path if os.path.isdir(path) else model.reference.local_path(options.transformers_cache))
+    merged = merged_folder(model.reference, options.lora_merge_cache)
+    if merged is None:
+        raise UserError(
+            f"{model} is a model with a LoRA adapter, and there is no merged one to compare with.",
+            "Name the folder that the merge used: --lora-merge-cache FOLDER.",
+        )
+    return merged
