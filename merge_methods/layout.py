@@ -1,9 +1,9 @@
 """Where each tensor of a model lies, and the same as an architecture for mergekit.
 
 mergekit knows the names of many architectures' weights, as they were when each was added. What a checkpoint holds may
-be less (buffers that newer versions do not save) or more (biases, a vision tower under other names), and mergekit fails
-on the one and silently drops the other. So the layout is taken from the recipient's own checkpoint, read with mergekit's
-knowledge, and mergekit is told to write exactly that.
+be less (buffers that newer versions do not save) or more (biases, a vision tower under other names), and mergekit
+fails on the one and silently drops the other. So the layout is taken from the recipient's own checkpoint, read with
+mergekit's knowledge, and mergekit is told to write exactly that.
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
+
+from turnswap.cli import main
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("TURNSWAP_MULTIIF", "TURNSWAP_DISABLE"):
@@ -107,6 +110,21 @@ def run_command(tmp_path: Path) -> Iterator[Command]:
         )
 
     return run  # type: ignore[return-value]
+
+
+Turnswap = Callable[..., Result]
+
+
+@pytest.fixture
+def turnswap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Turnswap:
+    """The command turnswap in this process, in an empty folder: a process of its own takes seconds to import torch."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def run(*arguments: object) -> Result:
+        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+    return run
 
 
 def read_results(output: Path) -> dict[str, Any]:
