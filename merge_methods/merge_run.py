@@ -28,9 +28,9 @@ from turnswap.errors import UserError, show_without_traceback
 
 from .ancestry import sampled_warnings
 from .checkpoint import Checkpoint
-from .layer_swap import forget_models
+from .layer_swap import NAME, forget_models
 from .lora import merge_adapters
-from .recipe import Recipe, check_keys, is_layer_swap, read_recipe
+from .recipe import Recipe, is_layer_swap, parse_configuration, read_recipe
 
 LOG = logging.getLogger(__name__)
 WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
@@ -38,8 +38,9 @@ _writing: ContextVar[ModelArchitecture | None] = ContextVar("_writing", default=
 
 
 def install(module: Any) -> None:
-    """Have ``mergekit.merge`` run layer swaps through ``run_layer_swap``."""
+    """Have ``mergekit.merge`` run layer swaps through ``run_layer_swap``, and check their configurations."""
     run_merge, get_architecture_info = module.run_merge, module.get_architecture_info
+    model_validate = MergeConfiguration.model_validate
 
     @functools.wraps(run_merge)
     def with_layer_swap(
@@ -54,7 +55,15 @@ def install(module: Any) -> None:
     def with_our_architecture(*args: Any, **kwargs: Any) -> ModelArchitecture:
         return _writing.get() or get_architecture_info(*args, **kwargs)
 
+    @functools.wraps(model_validate)
+    def with_checks(content: Any, *args: Any, **kwargs: Any) -> MergeConfiguration:
+        if isinstance(content, dict) and content.get("merge_method") == NAME:
+            show_without_traceback()
+            return parse_configuration(content, model_validate)
+        return model_validate(content, *args, **kwargs)
+
     module.run_merge, module.get_architecture_info = with_layer_swap, with_our_architecture
+    MergeConfiguration.model_validate = with_checks
 
 
 def run_layer_swap(
@@ -71,8 +80,6 @@ def run_layer_swap(
     """
     show_without_traceback()
     forget_models()
-    if config_source:
-        check_keys(config_source)
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
     config = with_plain_paths(config)
     out = Path(out_path)

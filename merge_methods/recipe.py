@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import ConditionalParameter, InputModelDefinition, MergeConfiguration
 from mergekit.options import MergeOptions
 from mergekit.parameter_resolver import resolve_parameter
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from turnswap.errors import UserError
 
@@ -75,39 +75,44 @@ def read_configuration(path: Path) -> MergeConfiguration:
     """A merge configuration for layer_swap.
 
     Raises:
-        UserError: there is none, it is for another method, or it has keys that mergekit would overlook.
+        UserError: there is none, it is for another method, or it is malformed.
     """
     try:
-        source = path.read_text("utf-8")
-        check_keys(source)
-        config = MergeConfiguration.model_validate(yaml.safe_load(source))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a merge configuration.") from error
-    except (yaml.YAMLError, ValidationError, RuntimeError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"{path} is no merge configuration: {reason}", "See configs/layerswap.yml for one.") from error
-    if not is_layer_swap(config):
-        raise UserError(f"{path} is for merge_method: {config.merge_method}.", f"This command is for {NAME}.")
-    return config
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read: {reason}.", "See configs/layerswap.yml for one.") from error
+    method = content.get("merge_method") if isinstance(content, dict) else None
+    if method != NAME:
+        raise UserError(f"{path} is not for layer_swap: its merge_method is {method}.", "Add merge_method: layer_swap.")
+    return parse_configuration(content, MergeConfiguration.model_validate)
 
 
-def check_keys(source: str) -> None:
-    """Refuse keys that mergekit does not know: it overlooks them, and with them what they were to say.
+def parse_configuration(
+    content: Mapping[str, Any], model_validate: Callable[..., MergeConfiguration]
+) -> MergeConfiguration:
+    """mergekit's configuration from what a YAML file holds, with words for what is wrong with it.
 
     Raises:
-        UserError: it names the key.
+        UserError: keys that mergekit would overlook, values of another kind, no model beside base_model.
     """
-    content = yaml.safe_load(source)
-    if not isinstance(content, dict):
-        return
-    levels = [("configuration", content, MergeConfiguration)]
-    if isinstance(content.get("models"), list):
-        levels += [("model", listed, InputModelDefinition) for listed in content["models"] if isinstance(listed, dict)]
+    levels: list[tuple[str, Mapping[str, Any], type[BaseModel]]] = [("configuration", content, MergeConfiguration)]
+    models = content.get("models")
+    if isinstance(models, list):
+        levels += [("model", listed, InputModelDefinition) for listed in models if isinstance(listed, dict)]
     for what, mapping, kind in levels:
-        known = kind.model_fields
-        unknown = [key for key in mapping if key not in known and (what, key) != ("configuration", "name")]
+        unknown = [key for key in mapping if key not in kind.model_fields]
         if unknown:
-            raise UserError(f"{unknown[0]} is no key of a merge {what}.", f"There are: {', '.join(known)}.")
+            raise UserError(f"{unknown[0]} is no key of a merge {what}.", f"There are: {', '.join(kind.model_fields)}.")
+    if not models and not content.get("slices") and not content.get("modules"):
+        raise _not_one_donor([], content.get("base_model"))
+    try:
+        return model_validate(content)
+    except (ValidationError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"The merge configuration is malformed: {reason}", "See configs/layerswap.yml for one."
+        ) from error
 
 
 def read_recipe(config: MergeConfiguration, options: MergeOptions) -> Recipe:
@@ -196,13 +201,16 @@ def _roles(config: MergeConfiguration) -> dict[str, ModelReference]:
         else:
             roles[role] = listed.model
     if len(donors) != 1:
-        came = f"got {len(donors)}: {', '.join(map(str, donors))}" if donors else "got none"
-        hint = f" ({config.base_model} is the recipient itself)" if not donors and config.models else ""
-        raise UserError(
-            f"A swap has exactly one donor besides base_model, {came}{hint}.",
-            "List one under models. A pretrained ancestor needs parameters: {role: pretrained}.",
-        )
+        raise _not_one_donor(donors, config.base_model)
     return {"recipient": roles["recipient"], "donor": donors[0], **{k: v for k, v in roles.items() if k != "recipient"}}
+
+
+def _not_one_donor(donors: list[ModelReference], recipient: object) -> UserError:
+    came = f"got {len(donors)}: {', '.join(map(str, donors))}" if donors else f"got none (the recipient is {recipient})"
+    return UserError(
+        f"A swap has exactly one donor besides base_model, {came}.",
+        "List one under models. A pretrained ancestor needs parameters: {role: pretrained}.",
+    )
 
 
 def _check_dtype(key: str, name: str | None) -> None:

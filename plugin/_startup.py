@@ -41,16 +41,20 @@ def _register_after(loader: "Any", function: str) -> None:
 
     def exec_module(module: "Any") -> None:
         run_module(module)
-        try:
-            from turnswap import hosts
-
-            getattr(hosts, function)(module)
-        except Exception as error:  # whatever has become of us or of the host: the host must go on working
-            import warnings
-
-            warnings.warn(f"turnswap could not register with {module.__name__}: {error!r}", stacklevel=2)
+        _register(module, function)
 
     loader.exec_module = exec_module
+
+
+def _register(module: "Any", function: str) -> None:
+    try:
+        from turnswap import hosts
+
+        getattr(hosts, function)(module)
+    except Exception as error:  # whatever has become of us or of the host: the host must go on working
+        import warnings
+
+        warnings.warn(f"turnswap could not register with {module.__name__}: {error!r}", stacklevel=2)
 
 
 def install(*, force: bool = False) -> None:
@@ -61,3 +65,6 @@ def install(*, force: bool = False) -> None:
         return
     if not any(isinstance(finder, HostFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, HostFinder())
+        for name, function in HOST_MODULES.items():
+            if name in sys.modules:  # too late for the finder
+                _register(sys.modules[name], function)

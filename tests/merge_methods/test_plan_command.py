@@ -152,7 +152,11 @@ def test_a_configuration_that_the_merge_refuses_is_refused_by_the_plan(turnswap:
     assert "Traceback" not in done.stderr
     assert "bottom 40" in done.stderr
     assert "32" in done.stderr
-    for name, text in {"none.yml": None, "list.yml": "[1, 2]", "linear.yml": "{merge_method: linear, models: []}"}.items():
+    for name, text in {
+        "none.yml": None,
+        "list.yml": "[1, 2]",
+        "linear.yml": "{merge_method: linear, models: []}",
+    }.items():
         if text:
             (here / name).write_text(text)
         done = turnswap("plan", name)
@@ -160,7 +164,9 @@ def test_a_configuration_that_the_merge_refuses_is_refused_by_the_plan(turnswap:
         assert name in done.stderr
 
 
-def test_the_ancestor_check_shows_how_far_the_experts_moved(turnswap: Turnswap, tiny_model: Path, tmp_path: Path) -> None:
+def test_the_ancestor_check_shows_how_far_the_experts_moved(
+    turnswap: Turnswap, tiny_model: Path, tmp_path: Path
+) -> None:
     base = LlamaForCausalLM.from_pretrained(tiny_model)
     for name, step in {"near": 0.01, "far": 3.0}.items():
         shutil.copytree(tiny_model, tmp_path / name)

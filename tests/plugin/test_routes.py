@@ -31,12 +31,13 @@ class Environment:
         subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
         (self.site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         self.check("pip", "install", "--quiet", "--no-deps", *install)
-        # lm-eval's own console scripts, for this environment's Python
-        for name in ("lm_eval", "lm-eval"):
+        # the hosts' own console scripts, for this environment's Python
+        for name, module, function in (
+            ("lm_eval", "lm_eval.__main__", "cli_evaluate"),
+            ("mergekit-yaml", "mergekit.scripts.run_yaml", "main"),
+        ):
             script = self.directory / "bin" / name
-            script.write_text(
-                f"#!{self.directory}/bin/python\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()\n"
-            )
+            script.write_text(f"#!{self.directory}/bin/python\nfrom {module} import {function}\n{function}()\n")
             script.chmod(0o755)
 
     @property
@@ -162,6 +163,48 @@ def test_without_enabling_the_path_and_the_wrapper_do(environment: Environment, 
     environment.check("turnswap", "lm-eval", *RUN[1:], *PLAIN, cwd=work, **data, TURNSWAP_DISABLE="1")
     assert read_results(work / "out")["n-samples"]["multiif_en"] == {"original": 3, "effective": 2}
     assert "--include_path" in environment.check("turnswap", "lm-eval", "run", "--help")
+
+
+SWAP = """merge_method: layer_swap
+base_model: {recipient}
+models: [{{model: {donor}}}]
+parameters: {{bottom: 1, top: 0, transition: 0}}
+"""
+
+
+def test_the_stock_mergekit_yaml_swaps_layers_once_enabled(
+    environment: Environment, tiny_model: Path, tmp_path: Path
+) -> None:
+    donor = tmp_path / "experts" / "donor"
+    shutil.copytree(tiny_model, donor)
+    # With one slash and no dot, stock mergekit takes the path for a Hub id, and fails when the weights are written.
+    (tmp_path / "swap.yml").write_text(SWAP.format(recipient=tiny_model, donor="experts/donor"))
+    merge = ["mergekit-yaml", "swap.yml", "merged", "--quiet"]
+    stock = environment.run(*merge, cwd=tmp_path)
+    assert stock.returncode != 0
+    assert "Unimplemented merge method layer_swap" in stock.stderr
+    environment.check("turnswap", "enable")
+    try:
+        environment.check(*merge, cwd=tmp_path)
+        again = environment.run(*merge, cwd=tmp_path)
+    finally:
+        environment.check("turnswap", "disable")
+    assert again.returncode == 1
+    assert "already holds a model" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja", "README.md"} <= {
+        path.name for path in (tmp_path / "merged").iterdir()
+    }
+    assert "verified merged" in environment.check("turnswap", "verify", "merged", cwd=tmp_path)
+
+
+def test_without_enabling_the_wrapper_swaps_layers(environment: Environment, tiny_model: Path, tmp_path: Path) -> None:
+    donor = tmp_path / "donor"
+    shutil.copytree(tiny_model, donor)
+    (tmp_path / "swap.yml").write_text(SWAP.format(recipient=tiny_model, donor="./donor"))
+    environment.check("turnswap", "mergekit-yaml", "swap.yml", "merged", "--quiet", cwd=tmp_path, TURNSWAP_DISABLE="1")
+    assert (tmp_path / "merged" / "mergekit_config.yml").read_text() == (tmp_path / "swap.yml").read_text()
+    assert "--out-shard-size" in environment.check("turnswap", "mergekit-yaml", "--help")
 
 
 def test_start_up_imports_nothing_and_outlives_the_package(wheel: Path, tmp_path: Path) -> None:
