@@ -28,9 +28,10 @@ from turnswap.errors import UserError, show_without_traceback
 
 from .ancestry import sampled_warnings
 from .checkpoint import Checkpoint
+from .configuration import is_layer_swap, parse_configuration
 from .layer_swap import NAME, forget_models
 from .lora import merge_adapters
-from .recipe import Recipe, is_layer_swap, parse_configuration, read_recipe
+from .recipe import Recipe, read_recipe
 
 LOG = logging.getLogger(__name__)
 WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
@@ -81,7 +82,6 @@ def run_layer_swap(
     show_without_traceback()
     forget_models()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
-    config = with_plain_paths(config)
     out = Path(out_path)
     check_output(out)
     recipe = read_recipe(config, options)
@@ -96,24 +96,8 @@ def run_layer_swap(
         LOG.warning("%s", warning)
     check_space(recipe, out)
     with _finished_or_absent(out) as unfinished, _writes(recipe), _fresh_loaders(references):
-        run_merge(config.model_copy(deep=True), str(unfinished), options, source)
+        run_merge(recipe.config.model_copy(deep=True), str(unfinished), options, source)
         check_complete(recipe, unfinished)
-
-
-def with_plain_paths(config: MergeConfiguration) -> MergeConfiguration:
-    """The configuration with ``./`` before relative folders: mergekit takes ``models/x`` for a Hub id."""
-
-    def plain(reference: ModelReference) -> ModelReference:
-        changes = {
-            part: path.model_copy(update={"path": f"./{path.path}"})
-            for part in ("model", "lora")
-            if (path := getattr(reference, part)) and path.path[:1] not in "./~" and os.path.isdir(path.path)
-        }
-        return reference.model_copy(update=changes)
-
-    models = config.models and [listed.model_copy(update={"model": plain(listed.model)}) for listed in config.models]
-    base = config.base_model and plain(config.base_model)
-    return config.model_copy(update={"models": models, "base_model": base}, deep=True)
 
 
 def holds_a_model(folder: Path) -> bool:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from mergekit.common import ModelReference, dtype_from_name
-from mergekit.config import ConditionalParameter, InputModelDefinition, MergeConfiguration
+from mergekit.common import dtype_from_name
+from mergekit.config import ConditionalParameter, MergeConfiguration
 from mergekit.options import MergeOptions
 from mergekit.parameter_resolver import resolve_parameter
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from turnswap.errors import UserError
 
 from .compatibility import Model, check, open_model, parse_accepted, soft_differences
-from .layer_swap import NAME, layer_swap
+from .configuration import SPECS, check_settings, roles_of, with_plain_paths
 from .layout import Weight
-from .swap_plan import PARAMETER_NAMES, Place, Source, SwapParameters, layer_sources, resolve_depths, source_of
-
-SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
-SHARED = (*PARAMETER_NAMES, "accept")
+from .swap_plan import PARAMETER_NAMES, Place, Source, SwapParameters, resolve_depths, source_of
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a configuration says, checked. ``layers`` holds the sources of the layers where no filter is used."""
+    """What a configuration says, checked: its models, every tensor of the result, and what a user should know."""
 
     config: MergeConfiguration
     recipient: Model
@@ -66,66 +61,16 @@ class Recipe:
         return self.recipient.layout.n_layers
 
 
-def is_layer_swap(config: MergeConfiguration) -> bool:
-    """Whether a configuration is ours to plan."""
-    return bool(config.merge_method == NAME)
-
-
-def read_configuration(path: Path) -> MergeConfiguration:
-    """A merge configuration for layer_swap.
-
-    Raises:
-        UserError: there is none, it is for another method, or it is malformed.
-    """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read: {reason}.", "See configs/layerswap.yml for one.") from error
-    method = content.get("merge_method") if isinstance(content, dict) else None
-    if method != NAME:
-        raise UserError(f"{path} is not for layer_swap: its merge_method is {method}.", "Add merge_method: layer_swap.")
-    return parse_configuration(content, MergeConfiguration.model_validate)
-
-
-def parse_configuration(
-    content: Mapping[str, Any], model_validate: Callable[..., MergeConfiguration]
-) -> MergeConfiguration:
-    """mergekit's configuration from what a YAML file holds, with words for what is wrong with it.
-
-    Raises:
-        UserError: keys that mergekit would overlook, values of another kind, no model beside base_model.
-    """
-    levels: list[tuple[str, Mapping[str, Any], type[BaseModel]]] = [("configuration", content, MergeConfiguration)]
-    models = content.get("models")
-    if isinstance(models, list):
-        levels += [("model", listed, InputModelDefinition) for listed in models if isinstance(listed, dict)]
-    for what, mapping, kind in levels:
-        unknown = [key for key in mapping if key not in kind.model_fields]
-        if unknown:
-            raise UserError(f"{unknown[0]} is no key of a merge {what}.", f"There are: {', '.join(kind.model_fields)}.")
-    if not models and not content.get("slices") and not content.get("modules"):
-        raise _not_one_donor([], content.get("base_model"))
-    try:
-        return model_validate(content)
-    except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"The merge configuration is malformed: {reason}", "See configs/layerswap.yml for one."
-        ) from error
-
-
 def read_recipe(config: MergeConfiguration, options: MergeOptions) -> Recipe:
     """Understand a configuration and refuse what would go wrong; reads configurations and headers only.
 
     Raises:
         UserError: unknown or contradictory parameters, missing or surplus models, models that do not fit each other.
     """
-    for key in ("dtype", "out_dtype"):
-        _check_dtype(key, getattr(config, key))
-    references = _roles(config)
+    config = with_plain_paths(config)
+    references = roles_of(config)
+    check_settings(config)
     settings = config.parameters or {}
-    _check_settings(settings)
     accepted = parse_accepted(_resolve("accept", settings, ""))
     models = {
         role: open_model(reference, options.trust_remote_code, options.transformers_cache, options.lora_merge_cache)
@@ -162,95 +107,6 @@ def read_recipe(config: MergeConfiguration, options: MergeOptions) -> Recipe:
     )
 
 
-def _roles(config: MergeConfiguration) -> dict[str, ModelReference]:
-    """The references by role, the donor after the recipient."""
-    if config.slices or config.modules:
-        raise UserError(
-            "layer_swap finds the layers itself: slices and modules are not for it.", "List the donor under models."
-        )
-    for key in ("tokenizer_source", "tokenizer"):
-        if getattr(config, key):
-            raise UserError(
-                f"{key}: a swap keeps the recipient's vocabulary, which every model must share.", f"Remove {key}."
-            )
-    if config.base_model is None:
-        raise UserError(
-            "base_model is missing: it names the recipient, which keeps its middle and gives the tokenizer.",
-            "Add base_model: ./task-expert.",
-        )
-    roles: dict[str, ModelReference] = {"recipient": config.base_model}
-    donors: list[ModelReference] = []
-    for listed in config.models or []:
-        for name in listed.parameters or {}:
-            if name in SHARED:
-                raise UserError(
-                    f"{name} stands under {listed.model}, where it has no effect.",
-                    "Move it to the top-level parameters.",
-                )
-            if name != "role":
-                raise UserError(f"{name} is no parameter of a model in layer_swap.", "There is one: role.")
-        if listed.model == config.base_model:
-            if listed.parameters:
-                raise UserError(f"{listed.model} is the recipient (base_model) and listed with a role.", "Remove one.")
-            continue
-        role = _validated("role", (listed.parameters or {}).get("role", "donor"))
-        if role == "donor":
-            donors.append(listed.model)
-        elif role in roles:
-            raise UserError(f"Two models have the role pretrained: {roles[role]} and {listed.model}.", "Remove one.")
-        else:
-            roles[role] = listed.model
-    if len(donors) != 1:
-        raise _not_one_donor(donors, config.base_model)
-    return {"recipient": roles["recipient"], "donor": donors[0], **{k: v for k, v in roles.items() if k != "recipient"}}
-
-
-def _not_one_donor(donors: list[ModelReference], recipient: object) -> UserError:
-    came = f"got {len(donors)}: {', '.join(map(str, donors))}" if donors else f"got none (the recipient is {recipient})"
-    return UserError(
-        f"A swap has exactly one donor besides base_model, {came}.",
-        "List one under models. A pretrained ancestor needs parameters: {role: pretrained}.",
-    )
-
-
-def _check_dtype(key: str, name: str | None) -> None:
-    try:
-        dtype = dtype_from_name(name)
-    except RuntimeError:
-        dtype = torch.int64  # as good a wrong one as any
-    if dtype is not None and not dtype.is_floating_point:
-        raise UserError(
-            f"{key}: {name} is no type that mergekit writes.", "Take bfloat16, float16, float32 or float64."
-        )
-
-
-def _check_settings(settings: Mapping[str, Any]) -> None:
-    """Refuse unknown names, gradients, and filters that leave some tensors to a default."""
-    for name, setting in settings.items():
-        if name == "role":
-            raise UserError(
-                "role stands at the top level, where it has no effect.", "Move it under the model it is of."
-            )
-        if name not in SHARED:
-            raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join(SHARED)}.")
-        if isinstance(setting, ConditionalParameter):
-            setting = [setting]
-        if isinstance(setting, list):
-            if not all(isinstance(item, ConditionalParameter) for item in setting):
-                written = ",".join(map(str, setting))
-                raise UserError(
-                    f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
-                    f'For a set of layers write a string: {name}: "{written}".',
-                )
-            if any(isinstance(item.value, list) for item in setting):
-                raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-            if setting[-1].filter not in (None, "*"):
-                raise UserError(
-                    f"{name} is given for {setting[-1].filter!r} alone; other tensors would fall to the default.",
-                    "Add a last entry without a filter, such as: - value: 0.",
-                )
-
-
 def _check_filters(settings: Mapping[str, Any], planned: Mapping[str, Planned]) -> None:
     for name, setting in settings.items():
         for item in setting if isinstance(setting, list) else [setting]:
@@ -261,14 +117,6 @@ def _check_filters(settings: Mapping[str, Any], planned: Mapping[str, Planned]) 
                     f"{name}: the filter {text!r} matches no tensor of this model.",
                     f"Its tensors have names such as {example}.",
                 )
-
-
-def _validated(name: str, value: Any) -> Any:
-    try:
-        return SPECS[name].validate(value)
-    except ValidationError as error:
-        reasons = "; ".join(dict.fromkeys(problem["msg"] for problem in error.errors()))
-        raise UserError(f"{name}: got {value!r}. {reasons}.") from error
 
 
 def _resolve(name: str, settings: Mapping[str, Any], tensor: str) -> Any:
@@ -294,14 +142,3 @@ def _plan(config: MergeConfiguration, recipient: Model) -> tuple[dict[str, Plann
         if swap.layers is None and weight.place != Place("outside"):
             notes += resolve_depths(swap, n_layers).notes
     return planned, notes
-
-
-def layers_by_filter(recipe: Recipe) -> Iterable[tuple[str, tuple[Source, ...]]]:
-    """The sources of the layers, once for each set of tensors that a filter tells apart, by an example's name."""
-    settings = recipe.config.parameters or {}
-    seen: dict[tuple[Source, ...], str] = {}
-    for name, tensor in recipe.tensors.items():
-        if tensor.weight.place.layer == 0:
-            swap = SwapParameters(**{parameter: _resolve(parameter, settings, name) for parameter in PARAMETER_NAMES})
-            seen.setdefault(layer_sources(swap, recipe.n_layers), name)
-    return [(name, sources) for sources, name in seen.items()]

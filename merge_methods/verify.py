@@ -22,9 +22,10 @@ from turnswap.errors import UserError
 
 from .checkpoint import Checkpoint
 from .compatibility import tokenizer_difference
+from .configuration import read_configuration
 from .layer_swap import blended, forget_models
-from .merge_run import unfinished_folder, with_plain_paths
-from .recipe import Planned, Recipe, read_configuration, read_recipe
+from .merge_run import unfinished_folder
+from .recipe import Planned, Recipe, read_recipe
 from .weights import WeightReader
 
 # What a configuration may differ in: who wrote it, and the type, which is checked on its own.
@@ -65,7 +66,7 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None)
     missing = _what_is_missing(folder, config_file)
     if missing:
         return Report(folder, "incomplete", [missing])
-    recipe = read_recipe(with_plain_paths(read_configuration(config_file or folder / "mergekit_config.yml")), options)
+    recipe = read_recipe(read_configuration(config_file or folder / "mergekit_config.yml"), options)
     try:
         output = Checkpoint(folder)
     except UserError as error:

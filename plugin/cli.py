@@ -205,10 +205,10 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     """
     options = _merge_options(reading)
     from turnswap.merge_methods import ancestry, provenance
-    from turnswap.merge_methods.merge_run import with_plain_paths
-    from turnswap.merge_methods.recipe import read_configuration, read_recipe
+    from turnswap.merge_methods.configuration import read_configuration
+    from turnswap.merge_methods.recipe import read_recipe
 
-    recipe = read_recipe(with_plain_paths(read_configuration(config)), options)
+    recipe = read_recipe(read_configuration(config), options)
     changes = None
     if check_ancestor:
         changes = ancestry.of_all_layers(recipe, options)
