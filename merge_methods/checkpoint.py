@@ -151,11 +151,15 @@ def _corrupt(path: Path, error: Exception) -> UserError:
 
 @dataclass(frozen=True)
 class Description:
-    """A model without its weights: the folder of its small files, its tensors, and the revision for Hub models."""
+    """A model without its weights: the folder of its small files, its tensors, and the revision for Hub models.
+
+    ``complete``: the weights are in the folder too.
+    """
 
     folder: Path
     tensors: Mapping[str, TensorInfo]
     revision: str | None
+    complete: bool = True
 
 
 def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
@@ -190,4 +194,4 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
         for file in remote.files_metadata.values()
         for name, info in file.tensors.items()
     }
-    return Description(folder, tensors, folder.name)
+    return Description(folder, tensors, folder.name, complete=False)

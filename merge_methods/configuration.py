@@ -131,7 +131,18 @@ def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
             roles[role] = listed.model
     if len(donors) != 1:
         raise _not_one_donor(donors, config.base_model)
+    if _where(donors[0]) == _where(config.base_model):
+        raise UserError(f"The donor, {donors[0]}, is the recipient itself, {config.base_model}.", "Name two experts.")
     return {"recipient": roles["recipient"], "donor": donors[0], **{k: v for k, v in roles.items() if k != "recipient"}}
+
+
+def _where(reference: ModelReference) -> tuple[str, str | None]:
+    """A model and its adapter as folders without detours, or as Hub ids."""
+    paths = [
+        part and (os.path.realpath(str(part)) if os.path.isdir(part.path) else str(part))
+        for part in (reference.model, reference.lora)
+    ]
+    return paths[0], paths[1]
 
 
 def _not_one_donor(donors: list[ModelReference], recipient: object) -> UserError:

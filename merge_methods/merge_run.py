@@ -162,8 +162,10 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
             shutil.rmtree(unfinished.parent)
         unfinished.mkdir(parents=True)
         yield unfinished
-        out.mkdir(exist_ok=True)
-        # The configuration last: without it nothing takes the folder for a model.
+        if not out.exists():
+            unfinished.rename(out)
+            return
+        # Into a folder that holds other things; the configuration last, without which nothing takes it for a model.
         for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
             os.replace(path, out / path.name)
     except (OSError, SafetensorError) as error:

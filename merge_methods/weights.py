@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -53,8 +52,9 @@ def weights_folder(model: Model, options: MergeOptions) -> Path:
         UserError: a LoRA that is not in ``--lora-merge-cache``.
     """
     if model.reference.lora is None:
-        path = model.reference.model.path
-        return Path(path if os.path.isdir(path) else model.reference.local_path(options.transformers_cache))
+        if model.description.complete:
+            return model.description.folder
+        return Path(model.reference.local_path(options.transformers_cache))
     merged = merged_folder(model.reference, options.lora_merge_cache)
     if merged is None:
         raise UserError(

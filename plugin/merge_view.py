@@ -19,7 +19,7 @@ STYLES = {"recipient": "blue", "donor": "green", "blend": "yellow", "pretrained"
 CELLS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*"}
 PARTS = {
     "embeddings": "embeddings",
-    "tied": "embeddings = lm_head (tied)",
+    "tied": "embeddings (tied)",
     "head": "head",
     "outside": "outside the decoder",
 }
