@@ -213,3 +213,15 @@ def test_a_real_chat_server_is_asked_turn_by_turn(
             assert json.loads(sample["arguments"][f"gen_args_{turn}"]["arg_0"]) == messages
             assert reply
             messages.append({"role": "assistant", "content": reply})
+
+
+@pytest.mark.parametrize("config", ["mgsm_merged.yaml", "multiif_merged.yaml"])
+def test_the_configurations_for_merged_models_name_tasks_and_options_of_lm_evals(config: str) -> None:
+    from lm_eval.config.evaluate_config import EvaluatorConfig
+    from lm_eval.tasks import TaskManager
+
+    read = EvaluatorConfig.from_config(REPOSITORY / "configs" / config)  # an unknown option is an error
+    known = TaskManager(include_path=str(REPOSITORY / "tasks"))
+    assert read.tasks
+    assert set(read.tasks) <= set(known.all_tasks)
+    assert read.log_samples
