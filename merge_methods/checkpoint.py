@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -32,6 +31,7 @@ DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 # What a merge and its check need besides the weights.
 DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
 
@@ -63,18 +63,21 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        try:
-            index = ShardedTensorIndex.from_disk(str(folder))
-        except (RuntimeError, FileNotFoundError):
+        if not any((folder / f"{name}{index}").exists() for name in WEIGHT_FILES for index in ("", ".index.json")):
             raise UserError(
                 f"{folder} holds no weights (model.safetensors, pytorch_model.bin, or their index).",
                 "Check the path; a merge or download that was stopped leaves such folders.",
-            ) from None
-        except (SafetensorError, json.JSONDecodeError, KeyError, OSError) as error:
-            raise _corrupt(folder, error) from error
-        self._file_of: Mapping[str, str] = index.tensor_paths
+            )
+        try:
+            index = ShardedTensorIndex.from_disk(str(folder))
+            self._file_of: dict[str, str] = dict(index.tensor_paths)
+            self.files = sorted({folder / name for name in self._file_of.values()})
+        except Exception as error:  # whatever is in place of an index or a pickle makes json or torch raise anything
+            file = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), folder)
+            raise _corrupt(file, error) from error
+        if not self.files:
+            raise UserError(f"{folder} holds no weights: its index names none.", "Download or copy the model again.")
         self._is_safetensors = index.is_safetensors
-        self.files = sorted({folder / name for name in index.tensor_paths.values()})
         for file in self.files:
             if not file.is_file():
                 raise UserError(
@@ -87,25 +90,30 @@ class Checkpoint:
     def _read_headers(self) -> dict[str, TensorInfo]:
         found: dict[str, TensorInfo] = {}
         for file in self.files:
-            if self._is_safetensors:
-                try:
-                    with safe_open(file, "pt") as opened:
-                        for name in opened.keys():  # noqa: SIM118 - no mapping
-                            header = opened.get_slice(name)
-                            found[name] = TensorInfo(tuple(header.get_shape()), _dtype(header.get_dtype(), name, file))
-                except (SafetensorError, OSError) as error:
-                    raise _corrupt(file, error) from error
-            else:
-                for name, tensor in self._load_bin(file).items():
-                    found[name] = TensorInfo(tuple(tensor.shape), tensor.dtype)
-        missing = sorted(set(self._file_of) - set(found))
-        if missing:
-            raise UserError(
-                f"{self.folder} is incomplete: its index names {missing[0]}, which is in none of its files "
-                f"({len(missing)} such tensors).",
-                "Download or copy the model again.",
-            )
+            here = self._read_header(file)
+            named = {name for name, place in self._file_of.items() if place == file.name}
+            wrong = sorted(named ^ here.keys())
+            if wrong:
+                raise UserError(
+                    f"{self.folder} is incomplete: by its index {wrong[0]} is {'' if wrong[0] in named else 'not '}in "
+                    f"{file.name}, but it is {'not' if wrong[0] in named else 'there'}.",
+                    "Download or copy the model again.",
+                )
+            found |= here
         return found
+
+    def _read_header(self, file: Path) -> dict[str, TensorInfo]:
+        if not self._is_safetensors:
+            return {name: TensorInfo(tuple(t.shape), t.dtype) for name, t in self._load_bin(file).items()}
+        try:
+            with safe_open(file, "pt") as opened:
+                headers = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+                return {
+                    name: TensorInfo(tuple(header.get_shape()), _dtype(header.get_dtype(), name, file))
+                    for name, header in headers.items()
+                }
+        except (SafetensorError, OSError) as error:
+            raise _corrupt(file, error) from error
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from its file: what is not looked at is not read, and nothing stays open."""
@@ -123,9 +131,9 @@ class Checkpoint:
             self._open_bin = None
             try:
                 loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+                self._open_bin = file, dict(loaded.get("state_dict", loaded))
             except Exception as error:  # torch raises whatever the pickle makes it raise
                 raise _corrupt(file, error) from error
-            self._open_bin = file, loaded.get("state_dict", loaded)
         return self._open_bin[1]
 
 
@@ -170,6 +178,8 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
     """
     if os.path.isdir(model.path):
         return Description(Path(model.path), Checkpoint(Path(model.path)).tensors, None)
+    if model.path.startswith(("/", "./", "../", "~")) or model.path.count("/") > 1:  # no Hub id looks like this
+        raise UserError(f"{model.path} is no folder here.", "Check the path: it is taken from the current folder.")
     try:
         try:
             folder = Path(
@@ -184,10 +194,9 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
             )
             remote = get_safetensors_metadata(model.path, revision=folder.name)
     except Exception as error:  # huggingface_hub: offline, gated, no such repository, no safetensors, …
-        first_line = (str(error).splitlines() or [""])[0]
         raise UserError(
-            f"{model.path} is no folder here, and the Hub did not give it ({type(error).__name__}: {first_line}).",
-            "Check the path, or log in to the Hub and go online.",
+            f"{model.path} is no folder here, and the Hub did not give it ({type(error).__name__}).",
+            "Check the path or the id; log in to the Hub and go online, or download the model first.",
         ) from error
     tensors = {
         name: TensorInfo(tuple(info.shape), _dtype(info.dtype, name, folder))

@@ -85,12 +85,20 @@ def open_model(
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
     try:
         config = reference.config(trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         first_line = (str(error).splitlines() or [""])[0]
         raise UserError(
-            f"The configuration of {reference.model} cannot be read ({first_line}).", "Its folder needs a config.json."
+            f"The configuration of {reference.model} cannot be read ({first_line}).", "Check its config.json."
         ) from error
-    return Model(reference, config, description, read_layout(config, description.tensors))
+    if len(config.architectures or ()) != 1:
+        raise UserError(
+            f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
+            "Check its config.json: a causal language model names its class there.",
+        )
+    try:
+        return Model(reference, config, description, read_layout(config, description.tensors))
+    except UserError as error:
+        raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
 
 @dataclass(frozen=True)
@@ -227,9 +235,11 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
         ids = [vocabulary.get(token) for vocabulary in vocabularies]
         if ids[0] != ids[1]:
             return Difference("tokenizer", *(f"{token!r} is {'absent' if id_ is None else id_}" for id_ in ids))
-    for part in ("normalizer", "pre_tokenizer"):
+    for part in ("normalizer", "pre_tokenizer", "post_processor"):
         if left.get(part) != right.get(part):
             return Difference("tokenizer", f"one {part}", "another")
+    if _settings(left) != _settings(right):
+        return Difference("tokenizer", str(_settings(left)), str(_settings(right)))
     if _merges(left) != _merges(right):
         return Difference("tokenizer", "one list of merges", "another")
     return None
@@ -240,6 +250,11 @@ def _vocabulary(tokenizer: dict[str, Any]) -> dict[str, int]:
     # Unigram lists pieces with their scores, in the order of the ids.
     vocabulary = {item[0]: n for n, item in enumerate(listed)} if isinstance(listed, list) else dict(listed)
     return vocabulary | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+
+
+def _settings(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """How the tokenizer's model works; newer files write out what older ones leave to defaults."""
+    return {key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges") and value}
 
 
 def _merges(tokenizer: dict[str, Any]) -> list[str]:

@@ -65,9 +65,12 @@ def parse_configuration(
     try:
         return model_validate(content)
     except (ValidationError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = str(error)
+        if isinstance(error, ValidationError):  # one reason per place, not one per type that would have done
+            places = {".".join(map(str, e["loc"][:2])): e["input"] for e in error.errors()}
+            reason = "; ".join(f"{place} cannot be {value!r}" for place, value in places.items())
         raise UserError(
-            f"The merge configuration is malformed: {reason}", "See configs/layerswap.yml for one."
+            f"The merge configuration is malformed: {reason}.", "See configs/layerswap.yml for one."
         ) from error
 
 
@@ -186,15 +189,28 @@ def check_settings(config: MergeConfiguration) -> None:
                 written = ",".join(map(str, setting))
                 raise UserError(
                     f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
-                    f'For a set of layers write a string: {name}: "{written}".',
+                    f'Write one value, or several as a string: {name}: "{written}".',
                 )
             if any(isinstance(item.value, list) for item in setting):
                 raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-            if setting[-1].filter not in (None, "*"):
-                raise UserError(
-                    f"{name} is given for {setting[-1].filter!r} alone; other tensors would fall to the default.",
-                    "Add a last entry without a filter, such as: - value: 0.",
-                )
+            _check_filters(name, [None if item.filter == "*" else item.filter for item in setting])
+
+
+def _check_filters(name: str, filters: list[str | None]) -> None:
+    """Refuse filters that leave some tensors to a default, or that never apply: mergekit takes the first that fits."""
+    if None not in filters:
+        alone = ", ".join(map(repr, filters))
+        raise UserError(
+            f"{name} is given for {alone} alone; other tensors would fall to the default.",
+            "Add a last entry without a filter, such as: - value: 0.",
+        )
+    hidden = filters[filters.index(None) + 1 :]
+    if hidden:
+        raise UserError(
+            f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one without "
+            "a filter stands before it.",
+            "Put the entry without a filter last.",
+        )
 
 
 def _validated(name: str, value: Any) -> Any:

@@ -31,7 +31,7 @@ from .swap_plan import Choice, SwapParameters, source_of
 
 NAME = "layer_swap"
 Depth = Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] | None
-Layers = str | int | None
+Layers = Annotated[str, Field(strict=True)] | Annotated[int, Field(ge=0, strict=True)] | None
 
 
 @merge_method(  # type: ignore[untyped-decorator]

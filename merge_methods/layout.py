@@ -113,7 +113,7 @@ def n_layers_of(config: PretrainedConfig) -> int:
         UserError: the model is no decoder, or does not say.
     """
     n_layers = getattr(config.get_text_config(), "num_hidden_layers", None)
-    if config.is_encoder_decoder or not n_layers:
+    if config.is_encoder_decoder or n_layers is None:
         raise UserError(
             f"{config.model_type} models have no one stack of decoder layers, which layer swapping needs.",
             "Use decoder models, such as Llama, Qwen, Gemma or Mistral.",

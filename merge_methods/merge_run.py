@@ -34,7 +34,7 @@ from .lora import merge_adapters
 from .recipe import Recipe, read_recipe
 
 LOG = logging.getLogger(__name__)
-WEIGHTS = ("*.safetensors", "*.bin", "*.safetensors.index.json", "*.bin.index.json")
+WRITTEN = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*", "README.md")
 _writing: ContextVar[ModelArchitecture | None] = ContextVar("_writing", default=None)
 
 
@@ -100,27 +100,27 @@ def run_layer_swap(
         check_complete(recipe, unfinished)
 
 
-def holds_a_model(folder: Path) -> bool:
-    """Whether a folder has weights or a configuration."""
-    return (folder / "config.json").exists() or any(any(folder.glob(pattern)) for pattern in WEIGHTS)
-
-
 def unfinished_folder(out: Path) -> Path:
-    """Where a merge lies until it is finished: under the output's own name, which mergekit's card takes for a title."""
+    """Where a merge lies until it is finished: on the output's own disk, and under its name, the title of the card."""
     out = out.absolute()
-    return out.parent / f".{out.name}.incomplete" / out.name
+    return (out if out.is_dir() else out.parent) / f".{out.name}.incomplete" / out.name
 
 
 def check_output(out: Path) -> None:
-    """Refuse an output folder that holds a model.
+    """Refuse an output folder that holds what a merge writes.
 
     Raises:
         UserError: it does, or it is no folder.
     """
+    if out.is_symlink() and not out.exists():
+        raise UserError(f"{out} is a link to {out.readlink()}, which is not there.", "Name another folder.")
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file; the output is a folder.", "Name another one.")
-    if out.is_dir() and holds_a_model(out):
-        raise UserError(f"{out} already holds a model, or a part of one.", "Name another folder, or remove it first.")
+    there = next((path for pattern in WRITTEN for path in sorted(out.glob(pattern))), None) if out.is_dir() else None
+    if there:
+        raise UserError(
+            f"{out} already holds a model, or a part of one: {there.name}.", "Name another folder, or remove it first."
+        )
 
 
 def check_space(recipe: Recipe, out: Path) -> None:
@@ -130,7 +130,7 @@ def check_space(recipe: Recipe, out: Path) -> None:
         UserError: the output is larger than what is free.
     """
     needed = sum(tensor.n_bytes for tensor in recipe.tensors.values())
-    existing = next(folder for folder in out.absolute().parents if folder.is_dir())
+    existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise UserError(
@@ -157,7 +157,7 @@ def check_complete(recipe: Recipe, folder: Path) -> None:
 def _finished_or_absent(out: Path) -> Iterator[Path]:
     unfinished = unfinished_folder(out)
     try:
-        if unfinished.parent.exists():
+        if unfinished.parent.is_dir():
             LOG.warning("removing %s, left by a merge that was stopped", unfinished.parent)
             shutil.rmtree(unfinished.parent)
         unfinished.mkdir(parents=True)

@@ -122,12 +122,19 @@ def resolve_depths(swap: SwapParameters, n_layers: int) -> Depths:
     Raises:
         UserError: a number is missing, negative, or the zones do not fit into the model.
     """
+    if swap.transition is not None and None not in (swap.bottom_transition, swap.top_transition):
+        raise UserError("transition is given beside bottom_transition and top_transition.", "Remove one or the other.")
     depths: dict[str, int] = {}
     notes: list[str] = []
     for name, paper in PAPER_DEPTHS.items():
         given = getattr(swap, name)
-        if given is None and name.endswith("_transition"):
-            given = swap.transition
+        if name.endswith("_transition"):
+            if depths[name.removesuffix("_transition")] == 0:  # no zone, no inner edge
+                if given not in (None, 0):
+                    notes.append(f"{name} has no effect: there is no zone at that end")
+                depths[name] = 0
+                continue
+            given = swap.transition if given is None else given
         if given is None and n_layers == PAPER_LAYERS:
             notes.append(f"{name} = {paper}: the paper's default for {PAPER_LAYERS} layers")
             given = paper
@@ -146,9 +153,6 @@ def resolve_depths(swap: SwapParameters, n_layers: int) -> Depths:
         if given < 0:
             raise UserError(f"{name}: expected 0 or more layers, got {given}.")
         depths[name] = given
-    for end in ("bottom", "top"):
-        if depths[end] == 0:  # no zone, no inner edge
-            depths[f"{end}_transition"] = 0
     total = sum(depths.values())
     if total > n_layers:
         listed = ", ".join(f"{name} {depth}" for name, depth in depths.items())

@@ -21,7 +21,7 @@ from transformers import AutoConfig
 from turnswap.errors import UserError
 
 from .checkpoint import Checkpoint
-from .compatibility import tokenizer_difference
+from .compatibility import tokenizer_difference, tokenizer_files
 from .configuration import read_configuration
 from .layer_swap import blended, forget_models
 from .merge_run import unfinished_folder
@@ -177,6 +177,7 @@ def _compared(value: Any) -> Any:
 def _tokenizer_problems(folder: Path, recipe: Recipe) -> Iterator[str]:
     """Whether text becomes the same ids in the same template as with the recipient."""
     if not recipe.recipient.tokenizer_files:
+        yield from (f"tokenizer: the recipient has none, here is {path.name}" for path in tokenizer_files(folder))
         return
     difference = tokenizer_difference(recipe.recipient.description.folder, folder)
     if difference:

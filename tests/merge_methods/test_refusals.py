@@ -1,0 +1,618 @@
+"""What a merge refuses: each with words that name what was asked and what is there, and nothing left behind."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from mergekit.options import MergeOptions
+from safetensors.torch import save_file
+
+from turnswap.errors import UserError
+from turnswap.merge_methods.verify import verify
+
+from .conftest import TOKENS, save_model, save_tokenizer, swap, write_recipe
+from .models import recipe, same, tensors
+from .test_plan_command import write_hollow_model
+
+Experts = tuple[Path, Path]
+ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
+BLENDED = "model.layers.2.mlp.up_proj.weight"  # with these zones
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder, hidden or not."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def refusal(tmp_path: Path) -> Callable[..., str]:
+    """Merge to ``tmp_path/work/out``, expect a refusal, and that it leaves the folder as it was; returns the words."""
+    work = tmp_path / "work"
+    work.mkdir()
+
+    def merge(configuration: str, **options: Any) -> str:
+        before = contents(work)
+        with pytest.raises(UserError) as raised:
+            swap(configuration, work / "out", **options)
+        assert contents(work) == before
+        return str(raised.value)
+
+    return merge
+
+
+Refusal = Callable[..., str]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"botom": 2}, ["botom is no parameter of layer_swap", "bottom, top, transition"]),
+        ({"weight": 0.5}, ["weight is no parameter of layer_swap"]),
+        ({"role": "pretrained"}, ["role stands at the top level", "under the model"]),
+        ({"bottom": [2, 0]}, ["bottom: ", "[2, 0]", "gradient"]),
+        ({"bottom": [0, 0.5, 1]}, ["bottom: ", "[0, 0.5, 1]", "gradient"]),
+        ({"layers": [0, 5]}, ["layers: ", "[0, 5]", "gradient", 'layers: "0,5"']),
+        ({"bottom": [{"filter": "mlp", "value": [1, 2]}, {"value": 0}]}, ["bottom: ", "gradient"]),
+        ({"bottom": [{"filter": "mlp", "value": 2}]}, ["bottom is given for 'mlp' alone", "without a filter"]),
+        ({"bottom": {"filter": "mlp", "value": 2}}, ["bottom is given for 'mlp' alone"]),
+        (
+            {"bottom": [{"filter": "self_atn", "value": 2}, {"value": 0}]},
+            ["bottom: the filter 'self_atn' matches no tensor", "model.layers.0."],
+        ),
+        ({"accept": "rope, colour"}, ["accept: colour", "rope, norm_eps"]),
+        ({"embeddings": "both"}, ["embeddings: ", "'both'", "'donor', 'recipient' or 'blend'"]),
+        ({"invert": "maybe"}, ["invert: ", "'maybe'"]),
+        ({"blend": 1.5}, ["blend: ", "1.5"]),
+        ({"blend": -1}, ["blend: ", "-1"]),
+        ({"bottom": -1}, ["bottom: ", "-1"]),
+        ({"bottom": 1.5}, ["bottom: ", "1.5"]),
+        ({"bottom": "all"}, ["bottom: ", "'all'", "'auto'"]),
+        ({"bottom": True}, ["bottom: ", "True"]),
+        ({"bottom": 5}, ["bottom 5", "make 8 layers, the model has 6"]),
+        ({"blend_layers": "9"}, ["blend_layers: layer 9", "6 layers are 0-5"]),
+        ({"revert": "3"}, ["revert", "no model has that role", "role: pretrained"]),
+    ],
+)
+def test_a_parameter_that_will_not_do_is_named(
+    experts: Experts, refusal: Refusal, parameters: dict[str, Any], said: list[str]
+) -> None:
+    message = refusal(recipe(*experts, ZONES | parameters))
+    assert [part for part in said if part not in message] == []
+
+
+@pytest.mark.parametrize("value", [True, False, 1.0], ids=str)
+def test_layers_that_are_neither_text_nor_a_whole_number_are_refused(
+    experts: Experts, refusal: Refusal, value: object
+) -> None:
+    message = refusal(recipe(*experts, {"layers": value}))
+    assert "layers" in message
+    assert str(value) in message
+
+
+def test_a_filter_that_can_never_apply_is_refused(experts: Experts, refusal: Refusal) -> None:
+    hidden = [{"value": 0}, {"filter": "mlp", "value": 2}, {"value": 1}]  # mergekit takes the first that fits
+    assert "mlp" in refusal(recipe(*experts, ZONES | {"bottom": hidden}))
+
+
+def test_zones_without_numbers_are_refused_for_a_model_of_another_depth_than_the_papers(
+    experts: Experts, refusal: Refusal
+) -> None:
+    message = refusal(recipe(*experts, {"invert": False}))
+    assert "bottom is not given" in message
+    assert "32 layers; this model has 6" in message
+
+
+@pytest.mark.parametrize("name", ["bottom", "accept"])
+def test_a_parameter_of_the_swap_under_a_model_is_refused(experts: Experts, refusal: Refusal, name: str) -> None:
+    listed = {"model": str(experts[1]), "parameters": {name: 2}}
+    message = refusal(recipe(*experts, models=[listed]))
+    assert f"{name} stands under {experts[1]}" in message
+    assert "top-level parameters" in message
+
+
+def test_an_unknown_parameter_or_role_under_a_model_is_refused(experts: Experts, refusal: Refusal) -> None:
+    listed = {"model": str(experts[1]), "parameters": {"weight": 0.5}}
+    assert "weight is no parameter of a model" in refusal(recipe(*experts, models=[listed]))
+    listed["parameters"] = {"role": "ancestor"}
+    message = refusal(recipe(*experts, models=[listed]))
+    assert "role: got 'ancestor'" in message
+    assert "'donor' or 'pretrained'" in message
+
+
+def test_anything_but_one_donor_is_refused_with_all_of_them(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    recipient, donor = experts
+    others = [str(shutil.copytree(donor, tmp_path / f"donor{n}")) for n in (2, 3)]
+    ancestor = {"model": str(donor), "parameters": {"role": "pretrained"}}
+    assert f"got none (the recipient is {recipient})" in refusal(recipe(recipient, donor, models=[]))
+    assert f"got none (the recipient is {recipient})" in refusal(recipe(recipient, donor, models=None))
+    assert f"got none (the recipient is {recipient})" in refusal(recipe(recipient, donor, models=[ancestor]))
+    for number in (2, 3):
+        listed = [str(donor), *others][:number]
+        message = refusal(recipe(recipient, donor, models=[{"model": model} for model in listed]))
+        assert f"exactly one donor besides base_model, got {number}: {', '.join(listed)}" in message
+    with_ancestor = [{"model": model} for model in others] + [ancestor]
+    assert f"got 2: {others[0]}, {others[1]}" in refusal(recipe(recipient, donor, models=with_ancestor))
+
+
+def test_two_ancestors_are_refused_with_both(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    ancestors = [str(shutil.copytree(experts[1], tmp_path / f"ancestor{n}")) for n in (1, 2)]
+    listed = [{"model": model, "parameters": {"role": "pretrained"}} for model in ancestors]
+    message = refusal(recipe(*experts, models=[{"model": str(experts[1])}, *listed]))
+    assert f"Two models have the role pretrained: {ancestors[0]} and {ancestors[1]}" in message
+
+
+@pytest.mark.parametrize("spelling", ["{0}", "{0}/", "{0}/../recipient", "{1}/link"])
+def test_a_donor_that_is_the_recipient_is_refused_however_it_is_written(
+    experts: Experts, refusal: Refusal, tmp_path: Path, spelling: str
+) -> None:
+    (tmp_path / "link").symlink_to(experts[0])
+    donor = spelling.format(experts[0], tmp_path)
+    message = refusal(recipe(experts[0], donor))
+    assert str(experts[0]) in message
+    assert "donor" in message
+    with_role = refusal(recipe(experts[0], donor, models=[{"model": donor, "parameters": {"role": "donor"}}]))
+    assert donor in with_role
+
+
+def test_the_recipient_listed_beside_the_donor_is_no_second_donor(experts: Experts, tmp_path: Path) -> None:
+    listed = [{"model": str(model)} for model in experts]
+    merged = tensors(swap(recipe(*experts, models=listed), tmp_path / "out"))
+    assert same(merged["model.embed_tokens.weight"], tensors(experts[1])["model.embed_tokens.weight"])
+
+
+@pytest.mark.parametrize("side", ["base_model", "donor"])
+def test_a_model_that_is_not_there_is_named(experts: Experts, refusal: Refusal, tmp_path: Path, side: str) -> None:
+    absent = tmp_path / "nowhere"
+    recipient, donor = (absent, experts[1]) if side == "base_model" else (experts[0], absent)
+    assert f"{absent} is no folder here" in refusal(recipe(recipient, donor))
+
+
+SLICES = [{"sources": [{"model": "x", "layer_range": [0, 6]}]}]
+
+
+@pytest.mark.parametrize(
+    ("top", "said"),
+    [
+        ({"models": None, "slices": SLICES}, ["slices and modules are not for it", "models"]),
+        ({"slices": SLICES}, ["models", "slices"]),
+        ({"models": None, "modules": {"default": {"slices": SLICES}}}, ["slices and modules are not for it"]),
+        ({"tokenizer_source": "union"}, ["tokenizer_source: ", "recipient's vocabulary"]),
+        ({"tokenizer": {"source": "base"}}, ["tokenizer: ", "recipient's vocabulary"]),
+        ({"base_model": None}, ["base_model is missing", "recipient"]),
+        ({"parametres": {"top": 2}}, ["parametres is no key", "parameters"]),
+        ({"Dtype": "float32"}, ["Dtype is no key", "dtype"]),
+        ({"dtype": "bfloat15"}, ["dtype: bfloat15", "bfloat16"]),
+        ({"dtype": "int8"}, ["dtype: int8", "bfloat16"]),
+        ({"out_dtype": "bfloat15"}, ["out_dtype: bfloat15", "bfloat16"]),
+        ({"models": "./donor"}, ["models", "./donor"]),
+        ({"models": ["./donor"]}, ["models", "./donor"]),
+        ({"models": [{"model": "./donor", "weight": 1}]}, ["weight is no key", "parameters"]),
+        ({"models": [{"path": "./donor"}]}, ["path is no key", "model"]),
+        ({"parameters": "bottom"}, ["parameters", "bottom"]),
+    ],
+)
+def test_a_configuration_that_is_no_layer_swap_is_refused_with_the_key(
+    experts: Experts, refusal: Refusal, top: dict[str, Any], said: list[str]
+) -> None:
+    content = yaml.safe_load(recipe(*experts)) | top
+    message = refusal(yaml.safe_dump({key: value for key, value in content.items() if value is not None}))
+    assert [part for part in said if part not in message] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"num_hidden_layers": 4}, "layers: 6 and 4"),
+        ({"hidden_size": 64}, "hidden size: 32 and 64"),
+        ({"num_attention_heads": 2}, "attention heads: 4 and 2"),
+        ({"num_key_value_heads": 4}, "key-value heads: 2 and 4"),
+        ({"head_dim": 16}, "head size: 8 and 16"),
+        ({"intermediate_size": 64}, "intermediate size: 48 and 64"),
+        ({"vocab_size": 96}, "vocabulary size: 64 and 96"),
+        ({"tie_word_embeddings": True}, "tied embeddings: untied and tied"),
+    ],
+)
+@pytest.mark.parametrize("role", ["donor", "pretrained"])
+def test_models_of_another_build_are_refused_with_both_values(
+    experts: Experts, refusal: Refusal, tmp_path: Path, change: dict[str, Any], said: str, role: str
+) -> None:
+    other = save_model(tmp_path / "other", **({"layers": 6} if "num_hidden_layers" not in change else {}) | _as(change))
+    models = [{"model": str(other)}]
+    if role == "pretrained":
+        models = [{"model": str(experts[1])}, {"model": str(other), "parameters": {"role": role}}]
+    message = refusal(recipe(*experts, ZONES | {"accept": "rope, norm_eps, tokenizer"}, models=models))
+    assert f"{experts[0]} and {other} cannot be swapped" in message
+    assert said in message
+
+
+def _as(change: dict[str, Any]) -> dict[str, Any]:
+    return {"layers" if key == "num_hidden_layers" else key: value for key, value in change.items()}
+
+
+def test_every_difference_in_build_is_named_at_once(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    message = refusal(recipe(experts[0], save_model(tmp_path / "other", layers=4, intermediate_size=64, vocab_size=96)))
+    assert "layers: 6 and 4; intermediate size: 48 and 64; vocabulary size: 64 and 96" in message
+
+
+@pytest.mark.parametrize(("kind", "named"), [("qwen2", "Qwen2ForCausalLM"), ("mixtral", "MixtralForCausalLM")])
+def test_another_architecture_is_refused_with_both_names(
+    experts: Experts, refusal: Refusal, tmp_path: Path, kind: str, named: str
+) -> None:
+    message = refusal(recipe(experts[0], save_model(tmp_path / "other", kind, layers=6)))
+    assert f"architecture: LlamaForCausalLM and {named}" in message
+
+
+@pytest.mark.parametrize(("accept", "change"), [("rope", {"rope_theta": 5e5}), ("norm_eps", {"rms_norm_eps": 1e-3})])
+def test_another_rope_or_epsilon_is_refused_with_both_values_unless_accepted_by_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, accept: str, change: dict[str, float]
+) -> None:
+    if accept == "rope":
+        change = {"rope_parameters": {"rope_type": "default"} | change}  # type: ignore[dict-item]
+        values = ["'rope_theta': 10000.0", "'rope_theta': 500000.0"]
+    else:
+        values = ["1e-06", "0.001"]
+    other = save_model(tmp_path / "other", layers=6, **change)
+    other_name = {"rope": "norm_eps", "norm_eps": "rope"}[accept]
+    for parameters in (ZONES, ZONES | {"accept": f"tokenizer, {other_name}"}):
+        message = refusal(recipe(experts[0], other, parameters))
+        assert f"They differ in {accept}: " in message
+        assert all(value in message for value in values)
+        assert f"accept: '{accept}'" in message
+    out = swap(recipe(experts[0], other, ZONES | {"accept": accept}), tmp_path / "out")
+    assert verify(out, MergeOptions()).status == "verified"
+    config = json.loads((out / "config.json").read_text())
+    assert (config["rms_norm_eps"], config["rope_parameters"]["rope_theta"]) == (1e-6, 10000.0)  # the recipient's
+
+
+def test_models_with_other_tokenizers_of_equal_size_are_refused_unless_accepted(
+    refusal: Refusal, tmp_path: Path
+) -> None:
+    exchanged = [*TOKENS[:7], TOKENS[8], TOKENS[7], *TOKENS[9:]]
+    recipient = save_model(tmp_path / "recipient", layers=6, seed=1, tokenizer=TOKENS)
+    donor = save_model(tmp_path / "donor", layers=6, seed=2, tokenizer=exchanged)
+    message = refusal(recipe(recipient, donor))
+    assert "tokenizer: 'w4' is 7 and 'w4' is 8" in message
+    assert "accept: 'tokenizer'" in message
+    other = [*TOKENS[:-1], "habari"]
+    save_tokenizer(donor, other)
+    assert "tokenizer: 'habari' is absent and 'habari' is 63" in refusal(recipe(recipient, donor))
+    out = swap(recipe(recipient, donor, ZONES | {"accept": "tokenizer"}), tmp_path / "out")
+    kept = json.loads((out / "tokenizer.json").read_text())["model"]["vocab"]
+    assert [token for token, _ in sorted(kept.items(), key=lambda item: item[1])] == TOKENS
+    assert verify(out, MergeOptions()).status == "verified"
+
+
+def test_another_way_of_cutting_words_is_another_tokenizer(refusal: Refusal, tmp_path: Path) -> None:
+    recipient, donor = (save_model(tmp_path / name, layers=6, tokenizer=TOKENS) for name in ("recipient", "donor"))
+    file = donor / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"normalizer": {"type": "Lowercase"}}))
+    assert "They differ in tokenizer: " in refusal(recipe(recipient, donor))
+
+
+def test_a_tokenizer_that_is_only_written_differently_is_the_same(tmp_path: Path) -> None:
+    recipient, donor = (
+        save_model(tmp_path / name, layers=6, seed=seed, tokenizer=TOKENS)
+        for seed, name in enumerate(("recipient", "donor"))
+    )
+    file = donor / "tokenizer.json"
+    written = json.loads(file.read_text())
+    written["model"]["vocab"] = dict(reversed(written["model"]["vocab"].items()))
+    file.write_text(json.dumps(dict(reversed(written.items())), indent=7, ensure_ascii=True))
+    assert file.read_bytes() != (recipient / "tokenizer.json").read_bytes()
+    out = swap(write_recipe(tmp_path / "swap.yml", recipient, donor, ZONES), tmp_path / "out")
+    assert (out / "tokenizer.json").is_file()
+
+
+def test_models_of_different_types_need_a_declared_one(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    wide = save_model(tmp_path / "wide", layers=6, dtype=torch.float32)
+    message = refusal(recipe(experts[0], wide, dtype=None))
+    assert "bfloat16 and float32" in message
+    assert "dtype: bfloat16" in message
+    merged = tensors(swap(recipe(experts[0], wide, dtype="bfloat16"), tmp_path / "out"))
+    assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
+    unnamed = tensors(swap(recipe(*experts, dtype=None), tmp_path / "alike"))
+    assert {tensor.dtype for tensor in unnamed.values()} == {torch.bfloat16}
+
+
+@pytest.fixture(params=["recipient", "donor"])
+def damaged(request: pytest.FixtureRequest, experts: Experts, tmp_path: Path) -> tuple[Path, str]:
+    """A sharded copy of one expert, to be damaged, and a swap with it on either side."""
+    damaged = save_model(tmp_path / "damaged", layers=6, seed=3, shard="40KB")
+    return damaged, recipe(damaged, experts[1]) if request.param == "recipient" else recipe(experts[0], damaged)
+
+
+SHARD = "model-00002-of-*.safetensors"
+
+
+def cut_short(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    return shard
+
+
+def cut_in_the_header(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(shard.read_bytes()[:100])
+    return shard
+
+
+def empty(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(b"")
+    return shard
+
+
+def garble_the_header(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    content = bytearray(shard.read_bytes())
+    content[8:200] = b"\xff" * 192
+    shard.write_bytes(content)
+    return shard
+
+
+def replace_by_a_web_page(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_text("<!doctype html><title>404 Not Found</title>")
+    return shard
+
+
+def replace_by_an_lfs_pointer(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 40000\n")
+    return shard
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_short, cut_in_the_header, empty, garble_the_header, replace_by_a_web_page, replace_by_an_lfs_pointer],
+)
+def test_a_damaged_file_is_refused_by_name(
+    damaged: tuple[Path, str], refusal: Refusal, damage: Callable[[Path], Path]
+) -> None:
+    folder, configuration = damaged
+    file = damage(folder)
+    message = refusal(configuration)
+    assert f"{file} cannot be read" in message
+    assert "Download or copy it again" in message
+
+
+def test_a_missing_shard_is_refused_by_name(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    (shard,) = folder.glob(SHARD)
+    shard.unlink()
+    message = refusal(configuration)
+    assert f"{folder} is incomplete" in message
+    assert shard.name in message
+
+
+def edit_index(folder: Path, change: Callable[[dict[str, str]], object]) -> None:
+    file = folder / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    change(index["weight_map"])
+    file.write_text(json.dumps(index))
+
+
+def test_an_index_that_names_a_tensor_which_is_nowhere_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    edit_index(folder, lambda files: files.update({"model.layers.3.ghost.weight": next(iter(files.values()))}))
+    message = refusal(configuration)
+    assert f"{folder} is incomplete" in message
+    assert "model.layers.3.ghost.weight" in message
+
+
+def test_an_index_that_names_a_tensors_wrong_file_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+
+    def misplace(files: dict[str, str]) -> None:
+        files[BLENDED] = next(file for file in sorted(files.values()) if file != files[BLENDED])
+
+    edit_index(folder, misplace)
+    message = refusal(configuration)
+    assert BLENDED in message
+    assert str(folder) in message
+
+
+def test_an_index_that_leaves_out_a_tensor_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    edit_index(folder, lambda files: files.pop(BLENDED))
+    message = refusal(configuration)
+    assert BLENDED in message
+    assert str(folder) in message
+
+
+@pytest.mark.parametrize("text", ["", '{"weight_map": {"lm_', "{}", "[]", '{"weight_map": []}', '{"weight_map": {}}'])
+def test_an_index_that_is_none_is_refused_by_its_models_name(
+    damaged: tuple[Path, str], refusal: Refusal, text: str
+) -> None:
+    folder, configuration = damaged
+    (folder / "model.safetensors.index.json").write_text(text)
+    assert str(folder) in refusal(configuration)
+
+
+def test_a_folder_without_weights_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    assert f"{folder} holds no weights" in refusal(configuration)
+
+
+@pytest.mark.parametrize("text", [None, "", '{"model_type": "llama", ', "[]", "{}", '{"model_type": "unheard_of"}'])
+def test_a_configuration_file_that_is_missing_or_nonsense_is_refused_by_its_models_name(
+    damaged: tuple[Path, str], refusal: Refusal, text: str | None
+) -> None:
+    folder, configuration = damaged
+    if text is None:
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(text)
+    assert f"The configuration of {folder} cannot be read" in refusal(configuration)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_hidden_layers": "six"}, {"num_hidden_layers": 7}, {"num_hidden_layers": 0}, {"architectures": None}],
+    ids=str,
+)
+def test_a_configuration_file_that_does_not_describe_its_weights_is_refused(
+    damaged: tuple[Path, str], refusal: Refusal, change: dict[str, Any]
+) -> None:
+    folder, configuration = damaged
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert str(folder) in refusal(configuration)
+
+
+@pytest.mark.parametrize("size", [0, 4, 1000, -2000])
+def test_a_pickle_that_is_cut_short_is_refused_by_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, size: int
+) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    shutil.copy(experts[1] / "config.json", pickled)
+    file = pickled / "pytorch_model.bin"
+    torch.save(tensors(experts[1]), file)
+    file.write_bytes(file.read_bytes()[:size])
+    message = refusal(recipe(experts[0], pickled))
+    assert str(file) in message
+    assert "cannot be read" in message
+
+
+def changed_copy(model: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    """A model's copy with other tensors."""
+    shutil.copytree(model, folder)
+    content = {name: tensor.clone() for name, tensor in tensors(model).items()}
+    change(content)
+    save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["recipient", "donor"])
+def test_a_tensor_that_one_model_lacks_is_named(experts: Experts, refusal: Refusal, tmp_path: Path, side: int) -> None:
+    without = changed_copy(experts[side], tmp_path / "without", lambda content: content.pop(BLENDED))
+    models = [without, experts[1]] if side == 0 else [experts[0], without]
+    message = refusal(recipe(*models))
+    assert BLENDED in message
+    assert ("missing and there" if side == 0 else "there and missing") in message
+
+
+def test_a_tensor_of_another_shape_is_named_with_both(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    def transpose(content: dict[str, torch.Tensor]) -> None:
+        content[BLENDED] = content[BLENDED].T.contiguous()
+
+    message = refusal(recipe(experts[0], changed_copy(experts[1], tmp_path / "other", transpose)))
+    assert f"shape of {BLENDED}: (48, 32) and (32, 48)" in message
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["recipient", "donor"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_blend_that_is_not_finite_is_refused_with_the_tensors_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, side: int, value: float
+) -> None:
+    spoilt = changed_copy(experts[side], tmp_path / "spoilt", lambda content: content[BLENDED][3, 3].fill_(value))
+    models = [spoilt, experts[1]] if side == 0 else [experts[0], spoilt]
+    message = refusal(recipe(*models))
+    assert f"The blend of {BLENDED} is not finite" in message
+    swap(recipe(*models, ZONES | {"transition": 0, "bottom": 2 + (side == 0)}), tmp_path / "out")  # not from there
+    assert verify(tmp_path / "out", MergeOptions()).status == "verified"
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"]
+)
+def test_an_output_folder_that_holds_a_model_or_a_part_of_one_is_left_as_it_is(
+    experts: Experts, refusal: Refusal, tmp_path: Path, file: str
+) -> None:
+    out = tmp_path / "work" / "out"
+    out.mkdir()
+    (out / file).write_text("precious")
+    message = refusal(recipe(*experts))
+    assert f"{out} already holds a model" in message
+    assert (out / file).read_text() == "precious"
+
+
+def test_the_recipients_own_folder_as_output_is_left_as_it_is(experts: Experts, tmp_path: Path) -> None:
+    recipient = shutil.copytree(experts[0], tmp_path / "recipient")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="already holds a model"):
+        swap(recipe(recipient, experts[1]), recipient)
+    assert contents(tmp_path) == before
+
+
+def test_an_unrelated_file_in_the_output_folder_is_kept(experts: Experts, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "notes").mkdir(parents=True)
+    (out / "notes" / "todo.txt").write_text("evaluate it")
+    (out / ".gitattributes").write_text("*.safetensors filter=lfs")
+    swap(recipe(*experts), out)
+    assert (out / "notes" / "todo.txt").read_text() == "evaluate it"
+    assert (out / ".gitattributes").read_text() == "*.safetensors filter=lfs"
+    assert verify(out, MergeOptions()).status == "verified"
+
+
+def test_a_refused_merge_keeps_the_unrelated_file_too(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "work" / "out").mkdir()
+    (tmp_path / "work" / "out" / "todo.txt").write_text("evaluate it")
+    spoilt = changed_copy(experts[1], tmp_path / "spoilt", lambda content: content[BLENDED].fill_(float("nan")))
+    assert "is not finite" in refusal(recipe(experts[0], spoilt))
+
+
+def test_an_output_path_that_is_a_file_is_left_as_it_is(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "work" / "out").write_text("a diary")
+    message = refusal(recipe(*experts))
+    assert f"{tmp_path / 'work' / 'out'} is a file" in message
+    assert "Name another one" in message
+
+
+def test_an_output_folder_that_links_to_another_disk_is_filled(experts: Experts, tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or not os.access(memory, os.W_OK):
+        pytest.skip("no second file system at hand")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "out").symlink_to(elsewhere)
+        swap(recipe(*experts), tmp_path / "out")
+        assert verify(tmp_path / "out", MergeOptions()).status == "verified"
+        assert Path(elsewhere, "model.safetensors").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+Usage = collections.namedtuple("Usage", "total used free")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipient, donor = (
+        write_hollow_model(tmp_path / name, num_hidden_layers=4, intermediate_size=4096)
+        for name in ("recipient", "donor")
+    )
+    free = 2_000_000_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free * 10, free * 9, free))
+    message = refusal(recipe(recipient, donor, {"bottom": 1, "top": 1, "transition": 0}))
+    assert "The merged model takes 2.84 GB" in message
+    assert f"{tmp_path / 'work'} has 2.00 GB free" in message
+    assert "another disk" in message
+
+
+def test_room_is_looked_for_where_the_output_will_lie_even_if_its_parents_are_not_there_yet(
+    experts: Experts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(path: object) -> Usage:
+        asked.append(Path(str(path)))
+        return Usage(10**12, 0, 10**12)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    swap(recipe(*experts), tmp_path / "some" / "where" / "out")
+    assert asked == [tmp_path]
+    assert verify(tmp_path / "some" / "where" / "out", MergeOptions()).status == "verified"
