@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 import yaml
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
 
 from turnswap import _startup
 
@@ -24,13 +28,13 @@ transformers.utils.logging.set_verbosity_error()
 logging.getLogger("mergekit").setLevel(logging.ERROR)
 
 LAYERS = 8
+TOKENS = ["<unk>", "<s>", "</s>", *(f"w{n}" for n in range(61))]  # as many as a tiny model has embeddings
 SIZES = {
     "vocab_size": 64,
     "hidden_size": 32,
     "intermediate_size": 48,
     "num_attention_heads": 4,
     "max_position_embeddings": 64,
-    "num_hidden_layers": LAYERS,
 }
 GROUPED: dict[str, Any] = {"num_key_value_heads": 2}
 HEADS = GROUPED | {"head_dim": 8}
@@ -54,17 +58,29 @@ def save_model(
     seed: int = 0,
     dtype: torch.dtype = torch.bfloat16,
     shards: str | None = None,
+    layers: int = LAYERS,
+    tokenizer: Sequence[str] | None = None,
     **config: Any,
 ) -> Path:
-    """A random model of 8 layers; ``shards`` is the largest size of a file, ``config`` changes its configuration."""
+    """A random model; ``shards`` is the largest size of a file, ``tokenizer`` its words, ``config`` the rest."""
     name, needed = KINDS[kind]
-    settings = getattr(transformers, name)(**(SIZES | needed | config))
+    settings = getattr(transformers, name)(**(SIZES | needed | {"num_hidden_layers": layers} | config))
     torch.manual_seed(seed)
     model = transformers.AutoModelForCausalLM.from_config(settings)
     for parameter in model.parameters():  # norms too: all ones in every new model, they would prove nothing
         parameter.data.add_(torch.randn_like(parameter), alpha=0.02)
     model.to(dtype).save_pretrained(folder, **({"max_shard_size": shards} if shards else {}))
+    if tokenizer is not None:
+        save_tokenizer(folder, tokenizer)
     return folder
+
+
+def save_tokenizer(folder: Path, tokens: Sequence[str]) -> None:
+    """A tokenizer of whole words, whose ids are their places in the list."""
+    words = Tokenizer(WordLevel({token: n for n, token in enumerate(tokens)}, unk_token="<unk>"))
+    words.pre_tokenizer = Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=words, unk_token="<unk>", eos_token="</s>")
+    fast.save_pretrained(folder)
 
 
 def pair(folder: Path, kind: str = "llama", **config: Any) -> tuple[Path, Path]:

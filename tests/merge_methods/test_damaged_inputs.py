@@ -1,0 +1,323 @@
+"""Damaged models, full disks and output folders in use: refused by name, and nothing left behind."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mergekit.options import MergeOptions
+from safetensors.torch import save_file
+
+from turnswap.errors import UserError
+from turnswap.merge_methods.verify import verify
+
+from .conftest import contents
+from .models import merge, recipe, save_model, tensors
+from .test_plan_command import write_hollow_model
+
+Experts = tuple[Path, Path]
+ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
+BLENDED = "model.layers.2.mlp.up_proj.weight"  # with these zones
+Refusal = Callable[..., str]
+
+
+@pytest.fixture(params=["recipient", "donor"])
+def damaged(request: pytest.FixtureRequest, experts: Experts, tmp_path: Path) -> tuple[Path, str]:
+    """A sharded copy of one expert, to be damaged, and a swap with it on either side."""
+    damaged = save_model(tmp_path / "damaged", layers=6, seed=3, shards="40KB")
+    return damaged, recipe(damaged, experts[1]) if request.param == "recipient" else recipe(experts[0], damaged)
+
+
+SHARD = "model-00002-of-*.safetensors"
+
+
+def cut_short(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(shard.read_bytes()[:-100])
+    return shard
+
+
+def cut_in_the_header(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(shard.read_bytes()[:100])
+    return shard
+
+
+def empty(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_bytes(b"")
+    return shard
+
+
+def garble_the_header(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    content = bytearray(shard.read_bytes())
+    content[8:200] = b"\xff" * 192
+    shard.write_bytes(content)
+    return shard
+
+
+def replace_by_a_web_page(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_text("<!doctype html><title>404 Not Found</title>")
+    return shard
+
+
+def replace_by_an_lfs_pointer(folder: Path) -> Path:
+    (shard,) = folder.glob(SHARD)
+    shard.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 40000\n")
+    return shard
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_short, cut_in_the_header, empty, garble_the_header, replace_by_a_web_page, replace_by_an_lfs_pointer],
+)
+def test_a_damaged_file_is_refused_by_name(
+    damaged: tuple[Path, str], refusal: Refusal, damage: Callable[[Path], Path]
+) -> None:
+    folder, configuration = damaged
+    file = damage(folder)
+    message = refusal(configuration)
+    assert f"{file} cannot be read" in message
+    assert "Download or copy it again" in message
+
+
+def test_a_missing_shard_is_refused_by_name(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    (shard,) = folder.glob(SHARD)
+    shard.unlink()
+    message = refusal(configuration)
+    assert f"{folder} is incomplete" in message
+    assert shard.name in message
+
+
+def edit_index(folder: Path, change: Callable[[dict[str, str]], object]) -> None:
+    file = folder / "model.safetensors.index.json"
+    index = json.loads(file.read_text())
+    change(index["weight_map"])
+    file.write_text(json.dumps(index))
+
+
+def test_an_index_that_names_a_tensor_which_is_nowhere_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    edit_index(folder, lambda files: files.update({"model.layers.3.ghost.weight": next(iter(files.values()))}))
+    message = refusal(configuration)
+    assert f"{folder} is incomplete" in message
+    assert "model.layers.3.ghost.weight" in message
+
+
+def test_an_index_that_names_a_tensors_wrong_file_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+
+    def misplace(files: dict[str, str]) -> None:
+        files[BLENDED] = next(file for file in sorted(files.values()) if file != files[BLENDED])
+
+    edit_index(folder, misplace)
+    message = refusal(configuration)
+    assert BLENDED in message
+    assert str(folder) in message
+
+
+def test_an_index_that_leaves_out_a_tensor_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    edit_index(folder, lambda files: files.pop(BLENDED))
+    message = refusal(configuration)
+    assert BLENDED in message
+    assert str(folder) in message
+
+
+@pytest.mark.parametrize("text", ["", '{"weight_map": {"lm_', "{}", "[]", '{"weight_map": []}', '{"weight_map": {}}'])
+def test_an_index_that_is_none_is_refused_by_its_models_name(
+    damaged: tuple[Path, str], refusal: Refusal, text: str
+) -> None:
+    folder, configuration = damaged
+    (folder / "model.safetensors.index.json").write_text(text)
+    assert str(folder) in refusal(configuration)
+
+
+def test_a_folder_without_weights_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    for file in folder.glob("*.safetensors*"):
+        file.unlink()
+    assert f"{folder} holds no weights" in refusal(configuration)
+
+
+@pytest.mark.parametrize("text", [None, "", '{"model_type": "llama", ', "[]", "{}", '{"model_type": "unheard_of"}'])
+def test_a_configuration_file_that_is_missing_or_nonsense_is_refused_by_its_models_name(
+    damaged: tuple[Path, str], refusal: Refusal, text: str | None
+) -> None:
+    folder, configuration = damaged
+    if text is None:
+        (folder / "config.json").unlink()
+    else:
+        (folder / "config.json").write_text(text)
+    assert f"The configuration of {folder} cannot be read" in refusal(configuration)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"num_hidden_layers": "six"}, {"num_hidden_layers": 7}, {"num_hidden_layers": 0}, {"architectures": None}],
+    ids=str,
+)
+def test_a_configuration_file_that_does_not_describe_its_weights_is_refused(
+    damaged: tuple[Path, str], refusal: Refusal, change: dict[str, Any]
+) -> None:
+    folder, configuration = damaged
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert str(folder) in refusal(configuration)
+
+
+@pytest.mark.parametrize("size", [0, 4, 1000, -2000])
+def test_a_pickle_that_is_cut_short_is_refused_by_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, size: int
+) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    shutil.copy(experts[1] / "config.json", pickled)
+    file = pickled / "pytorch_model.bin"
+    torch.save(tensors(experts[1]), file)
+    file.write_bytes(file.read_bytes()[:size])
+    message = refusal(recipe(experts[0], pickled))
+    assert str(file) in message
+    assert "cannot be read" in message
+
+
+def changed_copy(model: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    """A model's copy with other tensors."""
+    shutil.copytree(model, folder)
+    content = {name: tensor.clone() for name, tensor in tensors(model).items()}
+    change(content)
+    save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["recipient", "donor"])
+def test_a_tensor_that_one_model_lacks_is_named(experts: Experts, refusal: Refusal, tmp_path: Path, side: int) -> None:
+    without = changed_copy(experts[side], tmp_path / "without", lambda content: content.pop(BLENDED))
+    models = [without, experts[1]] if side == 0 else [experts[0], without]
+    message = refusal(recipe(*models))
+    assert BLENDED in message
+    assert ("missing and there" if side == 0 else "there and missing") in message
+
+
+def test_a_tensor_of_another_shape_is_named_with_both(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    def transpose(content: dict[str, torch.Tensor]) -> None:
+        content[BLENDED] = content[BLENDED].T.contiguous()
+
+    message = refusal(recipe(experts[0], changed_copy(experts[1], tmp_path / "other", transpose)))
+    assert f"shape of {BLENDED}: (48, 32) and (32, 48)" in message
+
+
+@pytest.mark.parametrize("side", [0, 1], ids=["recipient", "donor"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_blend_that_is_not_finite_is_refused_with_the_tensors_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, side: int, value: float
+) -> None:
+    spoilt = changed_copy(experts[side], tmp_path / "spoilt", lambda content: content[BLENDED][3, 3].fill_(value))
+    models = [spoilt, experts[1]] if side == 0 else [experts[0], spoilt]
+    message = refusal(recipe(*models))
+    assert f"The blend of {BLENDED} is not finite" in message
+    merge(recipe(*models, ZONES | {"transition": 0, "bottom": 2 + (side == 0)}), tmp_path / "out")  # not from there
+    assert verify(tmp_path / "out", MergeOptions()).status == "verified"
+
+
+@pytest.mark.parametrize(
+    "file", ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"]
+)
+def test_an_output_folder_that_holds_a_model_or_a_part_of_one_is_left_as_it_is(
+    experts: Experts, refusal: Refusal, tmp_path: Path, file: str
+) -> None:
+    out = tmp_path / "work" / "out"
+    out.mkdir()
+    (out / file).write_text("precious")
+    message = refusal(recipe(*experts))
+    assert f"{out} already holds a model" in message
+    assert (out / file).read_text() == "precious"
+
+
+def test_the_recipients_own_folder_as_output_is_left_as_it_is(experts: Experts, tmp_path: Path) -> None:
+    recipient = shutil.copytree(experts[0], tmp_path / "recipient")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match="already holds a model"):
+        merge(recipe(recipient, experts[1]), recipient)
+    assert contents(tmp_path) == before
+
+
+def test_an_unrelated_file_in_the_output_folder_is_kept(experts: Experts, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "notes").mkdir(parents=True)
+    (out / "notes" / "todo.txt").write_text("evaluate it")
+    (out / ".gitattributes").write_text("*.safetensors filter=lfs")
+    merge(recipe(*experts), out)
+    assert (out / "notes" / "todo.txt").read_text() == "evaluate it"
+    assert (out / ".gitattributes").read_text() == "*.safetensors filter=lfs"
+    assert verify(out, MergeOptions()).status == "verified"
+
+
+def test_a_refused_merge_keeps_the_unrelated_file_too(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "work" / "out").mkdir()
+    (tmp_path / "work" / "out" / "todo.txt").write_text("evaluate it")
+    spoilt = changed_copy(experts[1], tmp_path / "spoilt", lambda content: content[BLENDED].fill_(float("nan")))
+    assert "is not finite" in refusal(recipe(experts[0], spoilt))
+
+
+def test_an_output_path_that_is_a_file_is_left_as_it_is(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    (tmp_path / "work" / "out").write_text("a diary")
+    message = refusal(recipe(*experts))
+    assert f"{tmp_path / 'work' / 'out'} is a file" in message
+    assert "Name another one" in message
+
+
+def test_an_output_folder_that_links_to_another_disk_is_filled(experts: Experts, tmp_path: Path) -> None:
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or not os.access(memory, os.W_OK):
+        pytest.skip("no second file system at hand")
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (tmp_path / "out").symlink_to(elsewhere)
+        merge(recipe(*experts), tmp_path / "out")
+        assert verify(tmp_path / "out", MergeOptions()).status == "verified"
+        assert Path(elsewhere, "model.safetensors").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+Usage = collections.namedtuple("Usage", "total used free")
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipient, donor = (
+        write_hollow_model(tmp_path / name, num_hidden_layers=4, intermediate_size=4096)
+        for name in ("recipient", "donor")
+    )
+    free = 2_000_000_000
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free * 10, free * 9, free))
+    message = refusal(recipe(recipient, donor, {"bottom": 1, "top": 1, "transition": 0}))
+    assert "The merged model takes 2.84 GB" in message
+    assert f"{tmp_path / 'work'} has 2.00 GB free" in message
+    assert "another disk" in message
+
+
+def test_room_is_looked_for_where_the_output_will_lie_even_if_its_parents_are_not_there_yet(
+    experts: Experts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    def usage(path: object) -> Usage:
+        asked.append(Path(str(path)))
+        return Usage(10**12, 0, 10**12)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    merge(recipe(*experts), tmp_path / "some" / "where" / "out")
+    assert asked == [tmp_path]
+    assert verify(tmp_path / "some" / "where" / "out", MergeOptions()).status == "verified"
