@@ -35,6 +35,8 @@ from .swap_plan import Place
 EMBEDDINGS = re.compile(r"embed|wte|wpe")
 HEAD = re.compile(r"lm_head|embed_out|norm|ln_f|output")
 OUTSIDE = re.compile(r"vision|visual|audio|image|projector")
+# Buffers that older versions of transformers saved, and every version computes anew: one model may have them, one not.
+COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.(attention|attn)\.(masked_)?bias$")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo]) -> 
     """
     n_layers = n_layers_of(config)
     tied = is_tied(config)
+    tensors = {name: header for name, header in tensors.items() if not COMPUTED.search(name)}
     known = arch_info_for_config(config)
     weights: dict[str, Weight] = {}
     used: set[str] = set()

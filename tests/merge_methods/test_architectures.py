@@ -11,6 +11,7 @@ import torch
 import transformers
 import yaml
 from mergekit.options import MergeOptions
+from safetensors.torch import save_file
 
 from turnswap.merge_methods.verify import verify
 
@@ -211,3 +212,16 @@ def test_the_recipient_gives_configuration_and_generation_settings(tmp_path: Pat
     config = transformers.AutoConfig.from_pretrained(merged)
     assert config.num_hidden_layers == LAYERS
     assert config.dtype == torch.bfloat16
+
+
+def test_buffers_that_only_an_older_checkpoint_holds_do_not_matter(tmp_path: Path) -> None:
+    recipient, donor = pair(tmp_path, "gpt-neox")
+    content = {name: tensor.clone() for name, tensor in tensors(recipient).items()}
+    for layer in range(LAYERS):
+        attention = f"gpt_neox.layers.{layer}.attention"
+        content |= {f"{attention}.bias": torch.ones(1, 1, 8, 8).bool(), f"{attention}.masked_bias": torch.tensor(-1e9)}
+        content[f"{attention}.rotary_emb.inv_freq"] = torch.ones(4)
+    save_file(content, recipient / "model.safetensors", metadata={"format": "pt"})
+    merged = merge(recipe(recipient, donor), tmp_path / "merged")
+    assert tensors(merged).keys() == tensors(donor).keys()
+    assert verify(merged, MergeOptions()).status == "verified"
