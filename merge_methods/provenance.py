@@ -15,6 +15,8 @@ from mergekit.options import MergeOptions
 
 from turnswap.errors import UserError
 
+from .checkpoint import Checkpoint
+from .compatibility import Model
 from .recipe import Planned, Recipe
 from .verify import Report
 from .weights import WeightReader
@@ -63,9 +65,9 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     recipe = report.recipe
     if report.status != "verified" or recipe is None:
         raise UserError(f"{report.folder} is not verified; no provenance was written.", "Merge it again.")
-    files = {role: WeightReader(model, options).checkpoint.files for role, model in recipe.models.items()}
+    files = {role: _source_files(model, options) for role, model in recipe.models.items()}
     outputs = sorted(path for path in report.folder.iterdir() if path.suffix in (".safetensors", ".bin"))
-    hashes = _sha256([*outputs, *(file for listed in files.values() for file in listed)])
+    hashes = _sha256([*outputs, *(file for named in files.values() for file in named.values())])
     content = {
         "plan": plan_as_json(recipe),
         "configuration": recipe.config.model_dump(exclude_none=True, mode="json"),
@@ -74,7 +76,7 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
             role: {
                 "model": str(model),
                 "revision": model.description.revision or model.reference.model.revision,
-                "sha256": {file.name: hashes[file] for file in files[role]},
+                "sha256": {name: hashes[file] for name, file in files[role].items()},
             }
             for role, model in recipe.models.items()
         },
@@ -87,13 +89,25 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     return path
 
 
+def _source_files(model: Model, options: MergeOptions) -> dict[str, Path]:
+    """The weight files that a model was read from; with a LoRA, also those that the merged one was made of."""
+    files = {file.name: file for file in WeightReader(model, options).checkpoint.files}
+    if model.reference.lora is not None:
+        if model.description.complete:
+            files |= {f"base/{file.name}": file for file in Checkpoint(model.description.folder).files}
+        adapter = Path(model.reference.lora.path)
+        files |= {f"adapter/{file.name}": file for file in sorted(adapter.glob("adapter_*")) if file.is_file()}
+    return files
+
+
 def _sha256(files: list[Path]) -> dict[Path, str]:
     def digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
+    once = list(dict.fromkeys(files))  # a file may serve two roles
     with ThreadPoolExecutor() as pool:  # hashlib works outside Python's lock
-        return dict(zip(files, pool.map(digest, files), strict=True))
+        return dict(zip(once, pool.map(digest, once), strict=True))
 
 
 def _versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ import transformers
 from mergekit.options import MergeOptions
 
 from turnswap.errors import UserError
+from turnswap.merge_methods.provenance import write_provenance
 from turnswap.merge_methods.verify import verify
 
 from ..conftest import BIN, Command
@@ -147,6 +148,12 @@ def test_lora_experts_are_merged_whole_or_not_at_all(tmp_path: Path) -> None:
     out = merge(text, tmp_path / "out", **cache)
     report = verify(out, MergeOptions(**cache))
     assert (report.status, report.problems) == ("verified", [])
+    written = json.loads(write_provenance(report, MergeOptions(**cache)).read_text())
+    hashed = written["sources"]["donor"]["sha256"]
+    adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+    assert hashed.keys() == {"model.safetensors", "base/model.safetensors"} | adapter
+    assert hashed["base/model.safetensors"] == digests(base)["model.safetensors"]
+    assert hashed["adapter/adapter_model.safetensors"] == digests(swahili)["adapter_model.safetensors"]
     merged = {
         adapter: peft.PeftModel.from_pretrained(
             transformers.AutoModelForCausalLM.from_pretrained(base), tmp_path / adapter
