@@ -25,7 +25,8 @@ ls -1 "$out"/results/*/samples_multiif_*.jsonl | tail -n 8
 
 for expert in arithmetic_en instructions_es; do
   say "\$ trl sft --config configs/expert_$expert.yaml"
-  "$bin/trl" sft --config "configs/expert_$expert.yaml" 2>&1 | grep -E --line-buffered "'(train_)?loss'|Error|Traceback" || exit 1
+  "$bin/trl" sft --config "configs/expert_$expert.yaml" 2>&1 | tr '\r' '\n' |
+    grep -oE --line-buffered "\{'(loss|train_runtime)'.*\}|.*Error.*"
 done
 
 say "\$ turnswap plan configs/layerswap_demo.yml"

@@ -86,8 +86,8 @@ def _picture(recipe: Recipe) -> RenderableType:
 
 
 def _zones(recipe: Recipe) -> Table:
-    """A row per run of equal layers and source; then what is not in a layer."""
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    """A row per run of equal layers and source; then what is not in a layer. After ``blend``: the donor's share."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in ("zone", "components", "from", "why"):
         table.add_column(heading, overflow="fold")
     table.add_column("size", justify="right")
@@ -135,7 +135,7 @@ def _add_part(table: Table, recipe: Recipe, part: str) -> None:
 
 def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned]) -> None:
     source = tensors[0].source
-    share = f" {source.donor_share:.2f} donor" if source.origin == "blend" else ""
+    share = f" {source.donor_share:.2f}" if source.origin == "blend" else ""
     table.add_row(
         zone, components, Text(source.origin + share, STYLES[source.origin]), source.why,
         size(sum(tensor.n_bytes for tensor in tensors)),
