@@ -98,6 +98,7 @@ def compare(folder: Path) -> None:
     """Run everything in turn, several rounds, and print what came out."""
     for name, text in configurations().items():
         (folder / f"{name}.yml").write_text(text)
+    run(folder, "sha256sum", *(str(path) for path in folder.glob("*/*.safetensors")))  # from disk once, not in round 1
     rounds = []
     for number in range(RUNS):
         rounds.append(one_round(folder))
@@ -108,7 +109,7 @@ def compare(folder: Path) -> None:
         for timed in rounds:
             off = timed[minus][what] if minus else 0
             values.append((timed[numerator][what] - off) / timed[denominator][what])
-        return f"{statistics.median(values):.2f} x ({min(values):.2f} to {max(values):.2f})"
+        return f"{statistics.median(values):.3f} x ({min(values):.3f} to {max(values):.3f})"
 
     print(f"swap without transition: {ratio('swap0', 'passthrough')} passthrough of the same layers (bound: 1.1)")
     print(f"linear slices: {ratio('linear', 'swap1')} the swap with transition (bound: at least 2)")
