@@ -95,6 +95,11 @@ def open_model(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
             "Check its config.json: a causal language model names its class there.",
         )
+    if getattr(config, "quantization_config", None):
+        raise UserError(
+            f"{reference.model} is quantised: its numbers mean nothing in another model's scales.",
+            "Use its weights in bfloat16 or the like, and quantise the merged model.",
+        )
     try:
         return Model(reference, config, description, read_layout(config, description.tensors))
     except UserError as error:

@@ -177,6 +177,13 @@ def test_a_configuration_file_that_does_not_describe_its_weights_is_refused(
     assert str(folder) in refusal(configuration)
 
 
+def test_a_quantised_model_is_refused(damaged: tuple[Path, str], refusal: Refusal) -> None:
+    folder, configuration = damaged
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"quantization_config": {"quant_method": "fp8"}}))
+    assert f"{folder} is quantised" in refusal(configuration)
+
+
 @pytest.mark.parametrize("size", [0, 4, 1000, -2000])
 def test_a_pickle_that_is_cut_short_is_refused_by_name(
     experts: Experts, refusal: Refusal, tmp_path: Path, size: int
