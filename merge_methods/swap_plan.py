@@ -24,7 +24,7 @@ Choice: TypeAlias = Literal["donor", "recipient", "blend"]
 Depth: TypeAlias = int | Literal["auto"]
 
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
-PAPER_LAYERS = 32  # Llama 3.1 8B, of which the paper reports its default
+PAPER_LAYERS = 32  # Llama 3.1 8B. The default below is quoted from accounts of the paper, which published no code.
 PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition": 1}
 
 
