@@ -16,6 +16,7 @@ from . import __version__, _startup
 from . import enable as hook
 from .errors import UserError, format_error
 from .hosts import tasks_path
+from .results_cli import COMMANDS as RESULTS_COMMANDS
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
@@ -273,6 +274,10 @@ def _merge_options(reading: dict[str, Any]) -> MergeOptions:
 def _require_mergekit() -> None:
     if importlib.util.find_spec("mergekit") is None:
         raise UserError("Layer swapping needs mergekit.", "Install it: pip install 'turnswap[merge]'")
+
+
+for command in RESULTS_COMMANDS:
+    main.add_command(command)
 
 
 @main.command("demo-model")

@@ -1,0 +1,281 @@
+"""lm-eval's result files of Multi-IF, read and checked: who was measured, on what, how, and each conversation.
+
+lm-eval writes ``DIR/<model>/results_<date>.json`` and, with ``--log_samples``, ``samples_<task>_<date>.jsonl``
+beside it. A model's languages may lie in several such pairs, and so may the conversations of one language.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from turnswap.errors import UserError
+from turnswap.tasks.multiif.dataset import LANGUAGES
+
+from . import figures
+from .samples import Conversation, read_samples
+from .signature import describe_difference, facts_of, identity_of
+
+CODES = {name: code for code, name in LANGUAGES.items()}
+HEADLINE = "turn1_overall_acc"
+
+
+class ResultsError(UserError):
+    """Result files cannot be used: says which file, what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class LanguageRun:
+    """One model's results in one language.
+
+    Attributes:
+        model: the name it goes by in what we show.
+        language: its code, such as ``zh``.
+        facts: what identifies the run, see :mod:`.signature`.
+        identity: what is told of the model itself: ``name``, ``dtype``, ``sha``, ``revision``, ``parameters``.
+        files: the results files it was read from.
+        n: how many conversations were run, and ``of`` how many that the data holds.
+        reported: metric -> lm-eval's value and standard error; empty where parts were put together.
+        conversations: by key, sorted; None without samples.
+        when: when the evaluation started, in Unix seconds.
+    """
+
+    model: str
+    language: str
+    facts: Mapping[str, str]
+    identity: Mapping[str, Any]
+    files: tuple[Path, ...]
+    n: int
+    of: int
+    reported: Mapping[str, tuple[float, float | None]]
+    conversations: Sequence[Conversation] | None
+    when: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model's results in all its languages, in the benchmark's order of languages."""
+
+    name: str
+    languages: Mapping[str, LanguageRun]
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What identifies its runs: the same in every language."""
+        return next(iter(self.languages.values())).facts
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What the results tell of the model itself."""
+        return next(iter(self.languages.values())).identity
+
+    @property
+    def when(self) -> float:
+        """When its last evaluation started, in Unix seconds."""
+        return max(run.when for run in self.languages.values())
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether every language's conversations are at hand."""
+        return all(run.conversations is not None for run in self.languages.values())
+
+
+@dataclass
+class Reading:
+    """How to read, and what was put up with on the way.
+
+    Attributes:
+        latest: of several runs of the same conversations take the newest, instead of refusing.
+        allow_partial: use the whole lines of a truncated samples file, instead of refusing.
+        filter_name: which of lm-eval's filters; needed only where a run has several.
+        warnings: what a reader of the figures must know; filled while reading.
+    """
+
+    latest: bool = False
+    allow_partial: bool = False
+    filter_name: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
+    """Every model's results from folders or results files.
+
+    Args:
+        arguments: paths; ``NAME=PATH`` gives the model of that path a name of one's own.
+        reading: see :class:`Reading`.
+
+    Raises:
+        ResultsError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
+            the same conversations, or parts of one model that were not run alike.
+    """
+    parts: list[LanguageRun] = []
+    for argument in arguments:
+        label, path = _split_label(argument)
+        found = [run for file in _results_files(path) for run in _read_results(file, label, reading)]
+        if not found:
+            raise ResultsError(
+                f"{path} holds results of lm-eval, but none of Multi-IF.",
+                "Expected results of tasks such as multiif_en, graded (a run with --predict_only has no figures).",
+            )
+        parts += found
+    models: dict[str, dict[str, LanguageRun]] = {}
+    for name in dict.fromkeys(part.model for part in parts):
+        for code in LANGUAGES:
+            same = [part for part in parts if (part.model, part.language) == (name, code)]
+            if same:
+                models.setdefault(name, {})[code] = _join(same, reading)
+    for name, languages in models.items():
+        _require_alike(name, list(languages.values()))
+    return [Model(name, languages) for name, languages in models.items()]
+
+
+def _split_label(argument: str) -> tuple[str | None, Path]:
+    label, separator, path = argument.partition("=")
+    if separator and label and not Path(argument).exists():
+        return label, Path(path)
+    return None, Path(argument)
+
+
+def _results_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ResultsError(
+            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results_*.json."
+        )
+    files = sorted(path.rglob("results_*.json"))
+    if not files:
+        orphans = sorted(path.rglob("samples_*.jsonl"))
+        raise ResultsError(
+            f"{path} holds no results_*.json" + (f", only samples such as {orphans[0].name}." if orphans else "."),
+            "Expected a folder that lm_eval wrote (--output_path); without its results file, a run did not finish: "
+            "repeat the command (with --use_cache it asks only for what is missing).",
+        )
+    return files
+
+
+def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[LanguageRun]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        results, configs = content["results"], content["configs"]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ResultsError(
+            f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
+            "It may have been cut off when a run was stopped; leave it out, or run again.",
+        ) from None
+    for task, config in configs.items():
+        language = CODES.get(str(config.get("dataset_name")))
+        metrics = results.get(task, {})
+        names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
+        if language is None or not names:
+            continue
+        chosen = _choose_filter(file, task, names, reading)
+        run = _language_run(file, content, task, language, chosen, label)
+        yield _with_samples(run, file, task, chosen, reading)
+
+
+def _choose_filter(file: Path, task: str, names: Sequence[str], reading: Reading) -> str:
+    if reading.filter_name is not None and reading.filter_name in names:
+        return reading.filter_name
+    if reading.filter_name is not None or len(names) > 1:
+        raise ResultsError(
+            f"{file}: {task} was graded behind the filters {', '.join(names)}"
+            + (f", not {reading.filter_name}." if reading.filter_name else "."),
+            "Choose one of them with --filter.",
+        )
+    return names[0]
+
+
+def _language_run(
+    file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str, label: str | None
+) -> LanguageRun:
+    metrics = content["results"][task]
+    reported = {}
+    for key, value in metrics.items():
+        name, _, of_filter = key.partition(",")
+        if of_filter == filter_name and not name.endswith("_stderr") and isinstance(value, int | float):
+            stderr = metrics.get(f"{name}_stderr,{filter_name}")
+            reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
+    counts = content.get("n-samples", {}).get(task, {})
+    identity = identity_of(content)
+    return LanguageRun(
+        model=label or str(identity["name"]),
+        language=language,
+        facts=facts_of(content, task, filter_name),
+        identity=identity,
+        files=(file,),
+        n=int(counts.get("effective", 0)),
+        of=int(counts.get("original", 0)),
+        reported=reported,
+        conversations=None,
+        when=float(content.get("date") or 0),
+    )
+
+
+def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, reading: Reading) -> LanguageRun:
+    """The run with its conversations, proven to be those that its figures were computed from."""
+    samples = file.with_name(f"samples_{task}_{file.stem.removeprefix('results_')}.jsonl")
+    if not samples.is_file():
+        return run
+    conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
+    if not whole:
+        return replace(run, n=len(conversations), reported={}, conversations=conversations)
+    if len(conversations) != run.n:
+        raise ResultsError(
+            f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.",
+            "The two do not belong together, or one was changed; run the evaluation again.",
+        )
+    found = figures.compute(figures.as_arrays(conversations))
+    for name, value in found.items():
+        expected = run.reported.get(name, (float("nan"),))[0]
+        if abs(value - expected) > 1e-9 or (value != value) != (expected != expected):
+            raise ResultsError(
+                f"{samples} does not match {file.name}: {name} is {value:.6f} by the samples and {expected:.6f} "
+                "in the results.",
+                "The two do not belong together, or one was changed; run the evaluation again.",
+            )
+    return replace(run, conversations=conversations)
+
+
+def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
+    """One run out of several of the same model and language: disjoint conversations are put together."""
+    newest = max(parts, key=lambda part: part.when)
+    if len(parts) == 1 or reading.latest:
+        return newest
+    names = ", ".join(str(part.files[0]) for part in parts)
+    where = f"{newest.model} has {len(parts)} runs in {newest.language}: {names}."
+    if any(part.conversations is None for part in parts):
+        raise ResultsError(
+            where,
+            "Without samples they cannot be put together. Name one of the files, take the newest with --latest, or, "
+            "for different models, give names: NAME=PATH.",
+        )
+    _require_alike(newest.model, parts)
+    together = {c.key: c for part in parts for c in part.conversations or ()}
+    if len(together) < sum(part.n for part in parts):
+        keys = [c.key for part in parts for c in part.conversations or ()]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ResultsError(
+            f"{where} Conversation {twice} is in more than one.",
+            "Name one of the files, take the newest with --latest, or, for different models, give names: NAME=PATH.",
+        )
+    return replace(
+        newest,
+        files=tuple(file for part in parts for file in part.files),
+        n=len(together),
+        reported={},
+        conversations=[together[key] for key in sorted(together)],
+    )
+
+
+def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        if difference := describe_difference(first.facts, run.facts):
+            raise ResultsError(
+                f"The runs of {name} were not made alike: {difference}, in {first.files[0]} and {run.files[0]}.",
+                "One set of figures needs one way of running. Leave one out, or give them names: NAME=PATH.",
+            )

@@ -1,0 +1,103 @@
+"""One language's conversations from ``samples_<task>_<date>.jsonl``: what was said, and each metric's value."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnswap.errors import UserError
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn: the user's prompt, its instructions, and the model's reply in each repeat (reasoning set aside)."""
+
+    prompt: str
+    instruction_ids: Sequence[str]
+    kwargs: Sequence[Mapping[str, Any]]
+    replies: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """One conversation: its key, its two or three turns, and the value of each metric as lm-eval logged it."""
+
+    key: str
+    turns: Sequence[Turn]
+    values: Mapping[str, Any]
+
+
+class SamplesError(UserError):
+    """A samples file cannot be used: says which file and line."""
+
+
+def read_samples(
+    path: Path, filter_name: str, allow_partial: bool, warnings: list[str]
+) -> tuple[list[Conversation], bool]:
+    """The conversations of one samples file, sorted by key, and whether the file was whole.
+
+    Args:
+        path: the JSON lines that lm-eval wrote.
+        filter_name: whose lines to take: lm-eval writes each conversation once per filter.
+        allow_partial: go on with the whole lines where one is broken, and say so in ``warnings``.
+        warnings: what a reader of the figures must know.
+
+    Raises:
+        SamplesError: a line is broken or lacks what we read, or a conversation occurs twice.
+    """
+    conversations: dict[str, Conversation] = {}
+    broken: list[int] = []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                sample = json.loads(line)
+            except ValueError as error:
+                if not allow_partial:
+                    raise SamplesError(
+                        f"{path}, line {number} is broken JSON ({error}).",
+                        "A run that was stopped while it wrote leaves such a line. Run it again (with --use_cache it "
+                        "asks only for what is missing), or use the whole lines with --allow-partial.",
+                    ) from None
+                broken.append(number)
+                continue
+            try:
+                if sample["filter"] != filter_name:
+                    continue
+                conversation = _conversation(sample)
+            except (KeyError, TypeError, IndexError, ValueError) as error:
+                raise SamplesError(
+                    f"{path}, line {number} is no sample of Multi-IF: {type(error).__name__}: {error}.",
+                    "Expected what lm_eval writes with --log_samples for a task such as multiif_en.",
+                ) from None
+            if conversation.key in conversations:
+                raise SamplesError(
+                    f"{path}, line {number}: conversation {conversation.key} is there for the second time.",
+                    "The file was changed, or two were put together; run the evaluation again.",
+                )
+            conversations[conversation.key] = conversation
+    if broken:
+        warnings.append(
+            f"{path.name}: line {', '.join(map(str, broken))} is broken; figures are from the "
+            f"{len(conversations)} whole ones."
+        )
+    if not conversations:
+        raise SamplesError(f"{path} has no whole line.", "Run the evaluation again.")
+    return [conversations[key] for key in sorted(conversations)], not broken
+
+
+def _conversation(sample: Mapping[str, Any]) -> Conversation:
+    doc = sample["doc"]
+    turns = [
+        Turn(
+            turn["prompt"],
+            turn["instruction_ids"],
+            turn["kwargs"],
+            [str(text) for text in (answer if isinstance(answer, list) else [answer])],
+        )
+        for turn, answer in zip(doc["turns"], sample["filtered_resps"], strict=True)
+    ]
+    values = {name: sample[name] for name in sample["metrics"]}
+    return Conversation(doc["key"], turns, values)

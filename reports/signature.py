@@ -1,0 +1,103 @@
+"""What identifies a run, in one line that stands under every figure: ``multiif:1.0|langs:en|n:909/909|…``.
+
+In the manner of sacreBLEU (Post 2018, arXiv 1804.08771): two figures may be compared where their signatures
+agree in all that belongs to the measurement. Facts of the model itself are told as well, but may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .figures import Resampling
+    from .runs import Model
+
+# The chat template is the model's own: it identifies a run and may differ between models.
+OF_THE_MODEL = ("template",)
+_SHORT = 8
+
+
+def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[str, str]:
+    """What identifies one task's run, by name, from the content of a results file."""
+    config = content["configs"][task]
+    metadata = config.get("metadata") or {}
+    run = metadata.get("run") or {}
+    system = content.get("system_instruction_sha")
+    description = config.get("description") or ""
+    facts = {
+        "multiif": str(metadata.get("version")),
+        "data": _data(metadata),
+        "gen": _generation(config.get("generation_kwargs") or {}),
+        "prompts": str(run.get("prompts", "unknown")),
+        "template": str(run.get("chat_template_sha") or "none")[:_SHORT],
+        "system": str(system)[:_SHORT] if system else "none",
+        "filter": filter_name,
+        "repeats": str(config.get("repeats", 1)),
+        "lm-eval": str(content.get("lm_eval_version", "unknown")),
+        "turnswap": str(metadata.get("turnswap", "unknown")),
+    }
+    if description:
+        facts["description"] = _clean(description)
+    if "reasoning_markers" in metadata:
+        facts["reasoning"] = _clean(metadata["reasoning_markers"])
+    return facts
+
+
+def _data(metadata: Mapping[str, Any]) -> str:
+    described, sha = str(metadata.get("data", "unknown")), metadata.get("data_sha256")
+    if sha:
+        kind = "sample" if "packaged with turnswap" in described else "csv"
+        return f"{kind}@{str(sha)[:_SHORT]}"
+    return f"hub@{described.rpartition(' ')[2][:_SHORT]}" if " at revision " in described else _clean(described)
+
+
+def _generation(settings: Mapping[str, Any]) -> str:
+    """``greedy,max_gen_toks:2048``: in greedy decoding what shapes the distribution has no effect."""
+    shown = dict(settings)
+    greedy = not shown.pop("do_sample", False)
+    if greedy:
+        for name in ("temperature", "top_p", "top_k", "min_p"):
+            shown.pop(name, None)
+    if not shown.get("until"):
+        shown.pop("until", None)
+    return ",".join(["greedy" if greedy else "sampled", *(f"{k}:{_clean(v)}" for k, v in sorted(shown.items()))])
+
+
+def _clean(value: Any) -> str:
+    return " ".join(str(value).split()).replace("|", "/").replace("'", "")
+
+
+def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a results file tells of the model itself; values may be None."""
+    config = content.get("config") or {}
+    return {
+        "name": content.get("model_name") or config.get("model") or "unnamed",
+        "backend": config.get("model"),
+        "dtype": str(config["model_dtype"]).removeprefix("torch.") if config.get("model_dtype") else None,
+        "revision": config.get("model_revision"),
+        "sha": config.get("model_sha"),
+        "parameters": config.get("model_num_parameters"),
+    }
+
+
+def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accepted: Iterable[str] = ()) -> str:
+    """The facts in which two runs differ, with both values; empty where they were run alike."""
+    names = [name for name in [*one, *(name for name in other if name not in one)] if name not in set(accepted)]
+    differing = [name for name in names if one.get(name) != other.get(name)]
+    return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in differing)
+
+
+def signature(model: Model, resampling: Resampling | None = None) -> str:
+    """The line that identifies a model's figures.
+
+    ``n`` is conversations run / held by the data. ``boot`` tells how intervals were drawn, where they were.
+    """
+    runs = model.languages.values()
+    facts = dict(model.facts)
+    parts = [f"multiif:{facts.pop('multiif')}", f"langs:{'+'.join(model.languages)}"]
+    parts.append(f"n:{sum(run.n for run in runs)}/{sum(run.of for run in runs)}")
+    parts += [f"{name}:{value}" for name, value in facts.items()]
+    if resampling is not None and model.has_samples:
+        parts.append(f"boot:{resampling.resamples},seed:{resampling.seed}")
+    return "|".join(parts)

@@ -1,0 +1,188 @@
+"""One tidy table: a row per model, language, turn and metric, with interval, n and what identifies the run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnswap.errors import UserError
+from turnswap.tasks.multiif import metrics
+
+from . import figures
+from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
+from .runs import Model
+from .signature import signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its interval; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's figures: from its samples where they are at hand, else as lm-eval reported them."""
+
+    model: Model
+    resampling: Resampling
+
+    @property
+    def signature(self) -> str:
+        """The line that identifies these figures."""
+        return signature(self.model, self.resampling)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        """Language -> pairs of every conversation, sorted by key; see :func:`figures.as_arrays`."""
+        return {code: figures.as_arrays(run.conversations or ()) for code, run in self.model.languages.items()}
+
+    @cached_property
+    def estimates(self) -> Mapping[str, Estimate] | None:
+        """Per language, ``macro`` and ``pooled``; None without samples."""
+        return figures.estimate(self.arrays, self.resampling) if self.model.has_samples else None
+
+    @cached_property
+    def _bounds(self) -> dict[str, tuple[Array, Array]]:
+        level = self.resampling.level
+        return {scope: e.interval(level) for scope, e in (self.estimates or {}).items()}
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The languages, and what is over them: ``macro``, and ``pooled`` where there are samples."""
+        over: tuple[str, ...] = ()
+        if len(self.model.languages) > 1:
+            over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
+        return (*self.model.languages, *over)
+
+    @property
+    def headline_scope(self) -> str:
+        """``macro``, or the only language."""
+        return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))
+
+    @property
+    def interval(self) -> str:
+        """What kind of intervals the figures have."""
+        kind = "bootstrap" if self.model.has_samples else "normal, from lm-eval's standard error"
+        return f"{self.resampling.level:.0%} {kind}"
+
+    def figure(self, scope: str, name: str) -> Figure:
+        """One of :data:`figures.FIGURES` in a language, or over the languages."""
+        if self.estimates is not None:
+            column = FIGURES.index(name)
+            low, high = self._bounds[scope]
+            return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
+        runs = self.model.languages.values() if scope == MACRO else [self.model.languages[scope]]
+        names = OVERALL if name == AVERAGE else (name,)
+        reported = [run.reported.get(each, (float("nan"), None)) for run in runs for each in names]
+        value = float(np.mean([value for value, _ in reported]))
+        # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
+        errors = [error for _, error in reported if error is not None]
+        if name == AVERAGE or len(errors) < len(reported):
+            return Figure(value)
+        spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
+        reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
+        return Figure(value, value - reach, value + reach)
+
+    def count(self, scope: str, name: str) -> int | None:
+        """One of :data:`figures.COUNTS`; None where the backend did not tell."""
+        runs = [self.model.languages[scope]] if scope in self.model.languages else self.model.languages.values()
+        totals = []
+        for run in runs:
+            if run.conversations is not None:
+                totals.append(figures.counts(run.conversations)[name])
+            else:
+                totals.append(int(run.reported[name][0]) if name in run.reported else None)
+        known = [total for total in totals if total is not None]
+        return sum(known) if known else None
+
+    def n(self, scope: str, turn: int | None = None) -> int:
+        """Conversations, or those of them that have this turn (known from samples only)."""
+        codes = [scope] if scope in self.model.languages else list(self.model.languages)
+        if turn is None or not self.model.has_samples:
+            return sum(self.model.languages[code].n for code in codes)
+        return sum(sum(len(c.turns) >= turn for c in self.model.languages[code].conversations or ()) for code in codes)
+
+
+def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
+    """Every model's figures, in the order given."""
+    return [Summary(model, resampling) for model in models]
+
+
+def split_metric(name: str) -> tuple[int | None, str]:
+    """``turn2_forgetting`` to ``(2, "forgetting")``; no turn for the mean over the turns."""
+    if not name.startswith("turn"):
+        return None, name
+    turn, _, metric = name.partition("_")
+    return int(turn.removeprefix("turn")), metric
+
+
+def metric_names() -> list[str]:
+    """Every figure, turn by turn, the mean of the turns first."""
+    ordered = [name for name in metrics.aggregations() if name in FIGURES]
+    return [AVERAGE, *ordered]
+
+
+def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
+    """The table.
+
+    Columns: ``model``, ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean of the turns),
+    ``metric``, ``value``, ``low``, ``high``, ``interval`` (what kind), ``n`` (conversations that have the turn),
+    then what identifies the run (``model_name`` as lm-eval knows it, ``model_sha``, the parts of the signature) and the
+    ``signature``.
+    Counts (``truncated``, …) have no interval.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
+    frame["turn"] = frame["turn"].astype("Int64")
+    return frame
+
+
+def _rows(summary: Summary) -> Iterator[dict[str, object]]:
+    model = summary.model
+    identity = {"model_name": model.identity["name"], "model_sha": model.identity["sha"] or None}
+    facts = {**identity, **model.facts, "signature": summary.signature}
+    for scope in summary.scopes:
+        for name in metric_names():
+            turn, metric = split_metric(name)
+            figure = summary.figure(scope, name)
+            row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
+            row |= {"value": figure.value, "low": figure.low, "high": figure.high, "interval": summary.interval}
+            yield row | {"n": summary.n(scope, turn)} | facts
+        for name in COUNTS:
+            turn, metric = split_metric(name)
+            row = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
+            total = summary.count(scope, name)
+            row |= {"value": float("nan") if total is None else float(total), "low": None, "high": None}
+            yield row | {"interval": None, "n": summary.n(scope, turn)} | facts
+
+
+WRITERS = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+    ".json": lambda frame, path: frame.to_json(
+        path, orient="records", indent=1, force_ascii=False, double_precision=15
+    ),
+}
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, Parquet or JSON, whichever the file's name says."""
+    if path.suffix not in WRITERS:
+        raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    WRITERS[path.suffix](frame, path)
