@@ -9,6 +9,7 @@ demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 langua
 	@bash .ci/demo.sh $(BIN)
 
 test: .venv/.dev ## all tests
+	@bash .ci/browser.sh
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: .venv/.dev ## formatting, lint and types

@@ -1,16 +1,17 @@
-"""``make bench``: all benchmarks, or those named: ``python -m benchmarks startup grading generation layer_swap``."""
+"""``make bench``: all benchmarks, or those named, such as ``python -m benchmarks grading reports``."""
 
 from __future__ import annotations
 
 import sys
 
-from . import generation, grading, layer_swap, startup
+from . import generation, grading, layer_swap, reports, startup
 
 BENCHMARKS = {
     "startup": startup.main,
     "grading": grading.main,
     "generation": generation.main,
     "layer_swap": layer_swap.main,
+    "reports": reports.main,
 }
 
 for name in sys.argv[1:] or BENCHMARKS:

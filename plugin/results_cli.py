@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .errors import UserError
+
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.runs import Reading
+    from turnswap.reports.sheets import Sheet
     from turnswap.reports.table import Summary
 
 
@@ -62,4 +66,118 @@ def table(results: tuple[str, ...], output: Path, **options: Any) -> None:
         click.echo(f"{summary.model.name}  {summary.signature}")
 
 
-COMMANDS = (table,)
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .html or .md file.")
+@click.option(
+    "--format", "format_", type=click.Choice(["terminal", "md", "html"]), help="[default: by the file's name]"
+)
+@results_options
+def report(results: tuple[str, ...], output: Path | None, format_: str | None, **options: Any) -> None:
+    """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. With -o
+    report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
+    """
+    from turnswap.reports.terminal import report_sheets
+    from turnswap.reports.verdicts import grade_again
+
+    format_ = format_of(format_, output, ("terminal", "md", "html"))
+    if format_ == "html" and output is None:
+        raise UserError("A page needs a file.", "Name it: -o report.html")
+    summaries, _ = read_summaries(results, **options)
+    with_samples = [summary.model for summary in summaries if summary.model.has_samples]
+    graded = {model.name: grade_again(model) for model in with_samples}
+    if format_ == "html":
+        from turnswap.reports.page import build_page
+
+        emit(build_page(summaries, graded), output)
+    else:
+        show(report_sheets(summaries, graded), format_, output)
+
+
+ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
+METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
+@click.option("--format", "format_", type=click.Choice(["terminal", "md", "json"]), help="[default: terminal]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md or .json file.")
+@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@results_options
+def compare(
+    a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: tuple[str, ...], **options: Any
+) -> None:
+    """Tell whether model B beats model A, paired by conversation.
+
+    A and B are results of one model each, with samples. Per language and turn: the difference with its interval and
+    p-value, corrected for the number of comparisons; then which instructions were gained and lost, and conversations to
+    look at. Runs that were not made alike are refused; --format json has every metric and every conversation.
+    """
+    from turnswap.reports.compare import compare as compare_models
+    from turnswap.reports.terminal import comparison_sheets
+
+    format_ = format_of(format_, output, ("terminal", "md", "json"))
+    both = []
+    for path in (a, b):
+        summaries, _ = read_summaries((path,), **options)
+        both.append(one_model(summaries, path))
+    comparison = compare_models(both[0].model, both[1].model, both[0].resampling, accept)
+    if format_ == "json":
+        emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
+    else:
+        show(comparison_sheets(comparison, metric), format_, output)
+
+
+def one_model(summaries: list[Summary], path: str) -> Summary:
+    """The only model there; UserError where there are several."""
+    if len(summaries) > 1:
+        names = ", ".join(summary.model.name for summary in summaries)
+        raise UserError(f"{path} holds results of {len(summaries)} models: {names}.", "Name the folder of one of them.")
+    return summaries[0]
+
+
+def format_of(format_: str | None, output: Path | None, known: tuple[str, ...]) -> str:
+    """The format asked for, else the one that the file's name says, else the first."""
+    if format_ is not None:
+        return format_
+    if output is None:
+        return known[0]
+    suffix = output.suffix.removeprefix(".")
+    if suffix not in known:
+        raise UserError(
+            f"{output} does not say which format.", f"Use --format, or a name that ends in .{', .'.join(known[1:])}."
+        )
+    return suffix
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file."""
+    if output is None:
+        click.echo(text)
+        return
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    click.echo(f"Written: {output}")
+
+
+def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
+    """Show tables in the terminal or as Markdown."""
+    from rich.console import Console
+
+    from turnswap.reports.sheets import as_markdown, print_sheets
+
+    if format_ == "md":
+        emit(as_markdown(sheets).rstrip(), output)
+    elif output is not None:
+        with output.open("w", encoding="utf-8") as file:
+            print_sheets(Console(file=file, width=120), sheets)
+        click.echo(f"Written: {output}")
+    else:
+        print_sheets(Console(), sheets)
+
+
+COMMANDS = (table, report, compare)

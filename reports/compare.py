@@ -1,0 +1,219 @@
+"""Whether model B beats model A: paired by conversation, with intervals, p-values, and what changed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from turnswap.errors import UserError
+
+from . import figures
+from .figures import FIGURES, Resampling
+from .runs import Model
+from .signature import OF_THE_MODEL, describe_difference
+from .table import Summary, metric_names, split_metric
+from .verdicts import grade_again
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One figure of B minus that of A.
+
+    Attributes:
+        language: a code, ``macro`` or ``pooled``.
+        turn: 1 to 3; None for the mean over the turns.
+        metric: such as ``overall_acc``.
+        a: A's value, and ``b`` B's; NaN where there is none.
+        gap: ``b - a``, with its interval ``low`` to ``high``.
+        p: two-sided p-value of the paired bootstrap; ``corrected``: by Holm's method for all of the metric's
+            comparisons (its turns and languages).
+    """
+
+    language: str
+    turn: int | None
+    metric: str
+    a: float
+    b: float
+    gap: float
+    low: float
+    high: float
+    p: float
+    corrected: float
+
+
+@dataclass(frozen=True)
+class InstructionChange:
+    """How often B follows an instruction that A does not (``gained``), and the other way round, of ``n`` times."""
+
+    instruction_id: str
+    gained: int
+    lost: int
+    n: int
+
+
+@dataclass(frozen=True)
+class ConversationChange:
+    """Instructions followed in each turn of one conversation, by A and by B (means over repeats)."""
+
+    language: str
+    key: str
+    a: tuple[float, ...]
+    b: tuple[float, ...]
+
+    @property
+    def gap(self) -> float:
+        """Instructions that B follows more often than A, over all turns."""
+        return sum(self.b) - sum(self.a)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All of it; ``n`` conversations per language are in both runs, ``notes`` say what was left out."""
+
+    a: Summary
+    b: Summary
+    n: dict[str, int]
+    differences: Sequence[Difference]
+    instructions: Sequence[InstructionChange]
+    conversations: Sequence[ConversationChange]
+    notes: Sequence[str]
+
+    def of_metric(self, metric: str) -> list[Difference]:
+        """The differences of one metric in all its turns and languages: the family that was corrected for."""
+        return [difference for difference in self.differences if difference.metric == metric]
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, for other programs."""
+        return {
+            "a": {"model": self.a.model.name, "signature": self.a.signature},
+            "b": {"model": self.b.model.name, "signature": self.b.signature},
+            "conversations_in_both": self.n,
+            "notes": list(self.notes),
+            "correction": "Holm, within a metric: over its turns and languages, macro and pooled included",
+            "differences": [_without_nan(vars(difference)) for difference in self.differences],
+            "instructions": [vars(change) for change in self.instructions],
+            "conversations": [vars(change) | {"gap": change.gap} for change in self.conversations],
+        }
+
+
+def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in values.items()}
+
+
+def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:
+    """Compare two models on the conversations that both ran.
+
+    Args:
+        a: the model to compare with.
+        b: the model compared.
+        resampling: of the paired bootstrap.
+        accepted: facts of the signature that may differ.
+
+    Raises:
+        UserError: without samples, with signatures that are not comparable, or with no conversation in common.
+    """
+    for model in (a, b):
+        if not model.has_samples:
+            raise UserError(
+                f"{model.name} has no samples: conversations cannot be paired.",
+                "Run the evaluation with --log_samples, and leave the files beside each other.",
+            )
+    if difference := describe_difference(a.facts, b.facts, {*accepted, *OF_THE_MODEL}):
+        raise UserError(
+            f"{a.name} and {b.name} are not comparable: {difference}.",
+            "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
+        )
+    a, b, notes = _in_common(a, b)
+    one, other = Summary(a, resampling), Summary(b, resampling)
+    return Comparison(
+        one,
+        other,
+        {code: run.n for code, run in a.languages.items()},
+        _differences(one, other, resampling),
+        *_changes(a, b),
+        notes,
+    )
+
+
+def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
+    """Both models with the conversations that both ran alone, and what that leaves out."""
+    notes = []
+    languages = [code for code in a.languages if code in b.languages]
+    for model, other in ((a, b), (b, a)):
+        if missing := [code for code in model.languages if code not in other.languages]:
+            notes.append(f"only {model.name} was run in {', '.join(missing)}: left out")
+    common: dict[str, set[str]] = {}
+    for code in languages:
+        keys = [{c.key for c in model.languages[code].conversations or ()} for model in (a, b)]
+        common[code] = keys[0] & keys[1]
+        if keys[0] != keys[1]:
+            counts = " and ".join(f"{len(found)} of {model.name}" for found, model in zip(keys, (a, b), strict=True))
+            notes.append(f"{code}: compared on the {len(common[code])} conversations in both, of {counts}")
+    languages = [code for code in languages if common[code]]
+    if not languages:
+        raise UserError(
+            f"{a.name} and {b.name} have no conversation in common.",
+            "Compare runs of the same language and data (check --limit and --samples).",
+        )
+    return _restricted(a, common, languages), _restricted(b, common, languages), notes
+
+
+def _restricted(model: Model, common: dict[str, set[str]], languages: Sequence[str]) -> Model:
+    runs = {}
+    for code in languages:
+        run = model.languages[code]
+        kept = [c for c in run.conversations or () if c.key in common[code]]
+        runs[code] = replace(run, conversations=kept, n=len(kept))
+    return Model(model.name, runs)
+
+
+def _differences(one: Summary, other: Summary, resampling: Resampling) -> list[Difference]:
+    rows = []
+    for scope in sorted(one.scopes, key=lambda scope: scope in one.model.languages):  # what is over them first
+        before, after = (one.estimates or {})[scope], (other.estimates or {})[scope]
+        gap = figures.difference(before, after)
+        low, high = gap.interval(resampling.level)
+        p = figures.p_values(gap)
+        for name in metric_names():
+            column = FIGURES.index(name)
+            turn, metric = split_metric(name)
+            found = (before.values, after.values, gap.values, low, high, p)
+            a, b, change, lower, upper, p_value = (float(values[column]) for values in found)
+            rows.append(Difference(scope, turn, metric, a, b, change, lower, upper, p_value, corrected=float("nan")))
+    corrected = []
+    for metric in dict.fromkeys(row.metric for row in rows):
+        family = [row for row in rows if row.metric == metric]
+        for row, p_value in zip(family, figures.holm(np.array([row.p for row in family])), strict=True):
+            corrected.append(replace(row, corrected=float(p_value)))
+    return corrected
+
+
+def _changes(a: Model, b: Model) -> tuple[list[InstructionChange], list[ConversationChange]]:
+    """What changed, by instruction and by conversation; the largest changes first."""
+    graded = grade_again(a), grade_again(b)
+    gained: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    n: Counter[str] = Counter()
+    conversations = []
+    for code in a.languages:
+        for key, turns in graded[0][code].items():
+            followed: tuple[list[float], list[float]] = ([], [])
+            for before, after in zip(turns, graded[1][code][key], strict=True):
+                ids = before.turn.instruction_ids
+                shares = [(before.followed(i), after.followed(i)) for i in range(len(ids))]
+                followed[0].append(sum(share for share, _ in shares))
+                followed[1].append(sum(share for _, share in shares))
+                n.update(ids)
+                gained.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y > x)
+                lost.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y < x)
+            change = ConversationChange(code, key, tuple(followed[0]), tuple(followed[1]))
+            if change.a != change.b:
+                conversations.append(change)
+    instructions = [InstructionChange(id_, gained[id_], lost[id_], n[id_]) for id_ in n if gained[id_] or lost[id_]]
+    instructions.sort(key=lambda change: (-abs(change.gained - change.lost), change.instruction_id))
+    conversations.sort(key=lambda change: (-abs(change.gap), change.language, change.key))
+    return instructions, conversations

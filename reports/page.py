@@ -1,0 +1,194 @@
+r"""``turnswap report -o report.html``: one self-contained page, without network.
+
+Texts from outside (names, prompts, replies) reach the page in three ways only: through the template, which
+escapes them; as JSON in which ``<`` is written ``\u003c``; and as compressed blocks in base64, which the script
+shows with ``textContent``. A Content-Security-Policy allows the page's own scripts alone, by hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from turnswap import __version__
+from turnswap.errors import UserError
+from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.metrics import COUNTS, TURNS
+
+from .figures import AVERAGE, MACRO
+from .published import SOURCE, is_benchmark, published_models
+from .sheets import percent, points
+from .table import Summary
+from .verdicts import Graded, GradedTurn
+from .warnings import score_warnings
+
+_BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
+
+
+def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> str:
+    """The page's HTML.
+
+    Args:
+        summaries: the models, in the order to show them.
+        graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
+
+    Raises:
+        UserError: the packages that draw the charts are not installed.
+    """
+    try:
+        import vl_convert
+
+        from .charts import colour_of, panels
+    except ImportError as error:
+        raise UserError(
+            f"The report needs {error.name}.",
+            "Install it: pip install 'turnswap[report]'; or take --format md or terminal.",
+        ) from None
+    with_published = all(is_benchmark(summary.model) for summary in summaries)
+    index, blocks = transcripts(summaries, graded)
+    bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub asks for what is optional
+    libraries = bundle.replace("</script", "<\\/script")
+    script = _resource("report.js")
+    rendered = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            version=__version__,
+            style=_resource("style.css") + _resource("report.css"),
+            libraries=libraries,
+            script=script,
+            policy=_policy(libraries, script),
+            models=[_model_facts(summary, number) for number, summary in enumerate(summaries)],
+            colours=colour_of(summaries),
+            published=_published_rows(summaries) if with_published else [],
+            with_published=with_published,
+            source=SOURCE,
+            scopes=_scopes(summaries),
+            names=LANGUAGES,
+            interval=summaries[0].interval,
+            specs=_as_json(dict(panels(summaries, graded, with_published))),
+            index=_as_json(index),
+            blocks=blocks,
+            graded=[summary.model.name for summary in summaries if summary.model.name in graded],
+        )
+    )
+    return rendered + "\n"
+
+
+def _resource(name: str) -> str:
+    return (files(__package__ or "") / "html" / name).read_text("utf-8")
+
+
+def _environment() -> jinja2.Environment:
+    loader = jinja2.FunctionLoader(_resource)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+
+
+def _policy(*scripts: str) -> str:
+    """Only these scripts run, and nothing is loaded. (Styles may stand inline: charts set their own.)"""
+    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
+    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def _as_json(content: Any) -> str:
+    """JSON that may stand in a script element: nothing in it can close the element or open a comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=float)
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _scopes(summaries: Sequence[Summary]) -> list[str]:
+    found = dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != "pooled")
+    return sorted(found, key=lambda scope: scope != MACRO)
+
+
+def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
+    scope = summary.headline_scope
+    headline = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
+    counts = {name: [_count(summary.count(scope, f"turn{turn}_{name}")) for turn in TURNS] for name in COUNTS}
+    return {
+        "number": number,
+        "name": summary.model.name,
+        "known_as": summary.model.identity["name"],
+        "over": "macro mean" if scope == MACRO else scope,
+        "headline": [(percent(figure.value), percent(figure).partition(" ")[2]) for figure in headline],
+        "drop": points(headline[3].value - headline[1].value),
+        "n": summary.n(scope),
+        "counts": counts,
+        "warnings": score_warnings(summary),
+        "signature": summary.signature,
+        "has_samples": summary.model.has_samples,
+    }
+
+
+def _count(total: int | None) -> str:
+    return "N/A" if total is None else str(total)
+
+
+def _published_rows(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
+    languages = list(summaries[0].model.languages)
+    rows = []
+    for model in published_models():
+        values = [model.overall(turn, languages) for turn in TURNS]
+        known = [value for value in values if value is not None]
+        if len(known) == len(values):
+            shown = [percent(sum(known) / len(known)), *map(percent, known)]
+            rows.append({"name": model.name, "headline": shown, "drop": points(known[-1] - known[0])})
+    return rows
+
+
+def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> tuple[dict[str, Any], list[str]]:
+    """What the transcript browser filters by, and the texts, compressed in blocks.
+
+    Returns:
+        The index: names, and per conversation ``[model, language, key, repeat, turns]`` with a turn as
+        ``[instructions, strict, loose]`` (numbers, and strings of 0 and 1); conversation ``i``'s texts are number
+        ``i % block`` of block ``i // block``. And the blocks: base64 of gzipped JSON lists of
+        ``[prompt, reply, kwargs]`` per turn.
+    """
+    ids: dict[str, int] = {}
+    languages: dict[str, int] = {}
+    entries: list[Any] = []
+    texts: list[Any] = []
+    for number, summary in enumerate(summaries):
+        for language, key, repeat, turns in _conversations(graded.get(summary.model.name, {})):
+            entry, text = [], []
+            for graded_turn in turns:
+                turn, verdicts = graded_turn.turn, graded_turn.verdicts[repeat]
+                slots = [ids.setdefault(id_, len(ids)) for id_ in turn.instruction_ids]
+                bits = ["".join(str(int(getattr(v, kind))) for v in verdicts) for kind in ("strict", "loose")]
+                entry.append([slots, *bits])
+                text.append([turn.prompt, turn.replies[repeat], [_kwargs(kwargs) for kwargs in turn.kwargs]])
+            entries.append([number, languages.setdefault(language, len(languages)), key, repeat, entry])
+            texts.append(text)
+    index = {
+        "models": [summary.model.name for summary in summaries],
+        "languages": list(languages),
+        "instructions": list(ids),
+        "block": _BLOCK,
+        "conversations": entries,
+    }
+    return index, [_compressed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)]
+
+
+def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
+    for language, conversations in graded.items():
+        for key, turns in conversations.items():
+            for repeat in range(len(turns[0].verdicts)):
+                yield language, key, repeat, turns
+
+
+def _kwargs(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in kwargs.items())
+
+
+def _compressed(texts: Any) -> str:
+    # Half of a surrogate pair is valid in JSON and not in UTF-8: keep it as an escape.
+    raw = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")

@@ -1,0 +1,154 @@
+"""A report and a comparison as tables: for a shell, a README or a paper's appendix."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from turnswap.tasks.multiif.metrics import COUNTS, TURNS
+
+from .compare import Comparison, Difference
+from .figures import AVERAGE, MACRO, POOLED
+from .published import SOURCE, is_benchmark, published_models
+from .sheets import Sheet, percent, points
+from .table import Summary
+from .verdicts import Graded
+from .warnings import score_warnings
+
+SCOPES = {MACRO: "macro mean", POOLED: "pooled"}
+_SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
+
+
+def report_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> list[Sheet]:
+    """Headline, languages, forgetting and correction, instructions, counts; ``graded`` is by model."""
+    sheets = [_headline(summaries)]
+    for summary in summaries:
+        sheets += [_languages(summary), _transitions(summary)]
+        if summary.model.name in graded:
+            sheets.append(_instructions(summary.model.name, graded[summary.model.name]))
+        sheets.append(_counts(summary))
+    return sheets
+
+
+def _headline(summaries: Sequence[Summary]) -> Sheet:
+    rows = []
+    for summary in summaries:
+        scope = summary.headline_scope
+        figures = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
+        drop = figures[1].value - figures[3].value
+        over = "macro" if scope == MACRO else scope
+        rows.append([summary.model.name, over, *map(percent, figures), points(-drop)])
+    notes = [f"Overall accuracy in per cent, {summaries[0].interval} intervals over conversations."]
+    languages = list(summaries[0].model.languages)
+    if all(is_benchmark(summary.model) for summary in summaries) and all(
+        list(summary.model.languages) == languages for summary in summaries
+    ):
+        for model in published_models():
+            values = [model.overall(turn, languages) for turn in TURNS]
+            if None not in values:
+                known = [value for value in values if value is not None]
+                cells = [percent(sum(known) / 3), *map(percent, known), points(known[2] - known[0])]
+                rows.append([f"{model.name} (published)", "macro", *cells])
+        notes.append(f"Published: {SOURCE}; settings not known.")
+    notes += [f"{summary.model.name}: {summary.signature}" for summary in summaries]
+    header = ["model", "over", "average", "turn 1", "turn 2", "turn 3", "turn 1 to 3"]
+    return Sheet("Multi-IF", header, rows, 2, notes)
+
+
+def _languages(summary: Summary) -> Sheet:
+    rows = [
+        [
+            SCOPES.get(scope, scope),
+            *(percent(summary.figure(scope, f"turn{t}_overall_acc")) for t in TURNS),
+            str(summary.n(scope)),
+        ]
+        for scope in summary.scopes
+    ]
+    return Sheet(f"{summary.model.name}: overall accuracy", ["language", "turn 1", "turn 2", "turn 3", "n"], rows)
+
+
+def _transitions(summary: Summary) -> Sheet:
+    names = [f"turn{turn}_{name}" for name in ("forgetting", "correction") for turn in (2, 3)]
+    rows = [
+        [SCOPES.get(scope, scope), *(percent(summary.figure(scope, name)) for name in names)]
+        for scope in summary.scopes
+    ]
+    header = ["language", "forgotten 1→2", "forgotten 2→3", "corrected 1→2", "corrected 2→3"]
+    note = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
+    return Sheet(f"{summary.model.name}: forgetting and correction", header, rows, notes=[note])
+
+
+def _instructions(name: str, graded: Graded) -> Sheet:
+    followed: Counter[tuple[str, int]] = Counter()
+    asked: Counter[tuple[str, int]] = Counter()
+    for turns in (turns for conversations in graded.values() for turns in conversations.values()):
+        for number, turn in enumerate(turns, 1):
+            for verdicts in turn.verdicts:
+                for id_, verdict in zip(turn.turn.instruction_ids, verdicts, strict=True):
+                    asked[id_, number] += 1
+                    followed[id_, number] += verdict.strict
+    rows = []
+    for id_ in sorted({id_ for id_, _ in asked}):
+        shares = [followed[id_, t] / asked[id_, t] if asked[id_, t] else float("nan") for t in TURNS]
+        rows.append([id_, *map(percent, shares), str(sum(asked[id_, t] for t in TURNS))])
+    header = ["instruction", "turn 1", "turn 2", "turn 3", "n"]
+    return Sheet(f"{name}: instructions followed (strict)", header, rows)
+
+
+def _counts(summary: Summary) -> Sheet:
+    rows = []
+    for name in COUNTS:
+        totals = [summary.count(summary.headline_scope, f"turn{turn}_{name}") for turn in TURNS]
+        rows.append([name, *("N/A" if total is None else str(total) for total in totals)])
+    notes = [f"Warning: {warning}" for warning in score_warnings(summary)]
+    return Sheet(f"{summary.model.name}: replies", ["how many", "turn 1", "turn 2", "turn 3"], rows, notes=notes)
+
+
+def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
+    """The differences of one metric, the instructions gained and lost, and conversations to look at."""
+    a, b = comparison.a.model.name, comparison.b.model.name
+    family = comparison.of_metric(metric)
+    known = sum(row.p == row.p for row in family)
+    level = f"{comparison.a.resampling.level:.0%}"
+    notes = [
+        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
+        f"p is corrected by Holm's method for the {known} comparisons of this table.",
+        *(f"Note: {note}." for note in comparison.notes),
+        f"A {a}: {comparison.a.signature}",
+        f"B {b}: {comparison.b.signature}",
+    ]
+    header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
+    sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes)]
+    changed = [
+        [
+            change.instruction_id,
+            f"+{change.gained}",
+            f"-{change.lost}",
+            f"{change.gained - change.lost:+}",
+            str(change.n),
+        ]
+        for change in comparison.instructions[:_SHOWN]
+    ]
+    if changed:
+        header = ["instruction", "gained", "lost", "net", "n"]
+        sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
+    looked_at = [
+        [change.language, change.key, _per_turn(change.a), _per_turn(change.b), f"{change.gap:+g}"]
+        for change in comparison.conversations[:_SHOWN]
+    ]
+    if looked_at:
+        header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
+        sheets.append(Sheet("Conversations to look at: instructions followed", header, looked_at, 2))
+    return sheets
+
+
+def _per_turn(followed: Sequence[float]) -> str:
+    return " ".join(f"{count:g}" for count in followed)
+
+
+def _difference(row: Difference) -> list[str]:
+    turn = "mean" if row.turn is None else str(row.turn)
+    interval = "–" if row.low != row.low else f"[{points(row.low)}, {points(row.high)}]"
+    p = ["–" if value != value else f"{value:.4f}" for value in (row.p, row.corrected)]
+    scope = SCOPES.get(row.language, row.language)
+    return [scope, turn, percent(row.a), percent(row.b), points(row.gap), interval, *p]

@@ -1,0 +1,100 @@
+"""Every instruction's verdict, from the replies in the samples.
+
+lm-eval's samples hold how many instructions each reply followed, not which. Grading is deterministic, so the
+replies are graded again, and what comes out must add up to what the samples say.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+from turnswap import __version__
+from turnswap.errors import UserError
+from turnswap.tasks.multiif.grading import Verdict, grade_reply
+
+from .runs import LanguageRun, Model
+from .samples import Conversation, Turn
+
+# Below this many replies a second process costs more than it saves: it imports for seconds.
+_WORTH_A_PROCESS = 2_000
+_CHUNK = 200
+
+_Slot = tuple[str, Sequence[str], Sequence[Mapping[str, Any]]]
+
+
+class GradedTurn(NamedTuple):
+    """One turn and the verdicts on each repeat's reply: ``verdicts[repeat][instruction]``."""
+
+    turn: Turn
+    verdicts: Sequence[Sequence[Verdict]]
+
+    def followed(self, instruction: int) -> float:
+        """The share of repeats that follow this instruction, strictly."""
+        return sum(verdicts[instruction].strict for verdicts in self.verdicts) / len(self.verdicts)
+
+
+# language -> key of the conversation -> its turns
+Graded = dict[str, dict[str, list[GradedTurn]]]
+
+
+def grade_again(model: Model) -> Graded:
+    """The verdicts of all of a model's replies.
+
+    Raises:
+        UserError: the model has no samples, or verdicts do not add up to those that the samples were written with.
+    """
+    for run in model.languages.values():
+        if run.conversations is None:
+            raise UserError(
+                f"{run.files[0]} has no samples beside it for {run.language}.",
+                "Replies and single instructions are only known from a run with --log_samples.",
+            )
+    slots: list[_Slot] = [
+        (reply, turn.instruction_ids, turn.kwargs)
+        for run in model.languages.values()
+        for conversation in run.conversations or ()
+        for turn in conversation.turns
+        for reply in turn.replies
+    ]
+    verdicts = iter(_grade_all(slots))
+    graded: Graded = {}
+    for code, run in model.languages.items():
+        graded[code] = {}
+        for conversation in run.conversations or ():
+            turns = [GradedTurn(turn, list(islice(verdicts, len(turn.replies)))) for turn in conversation.turns]
+            _require_same(run, conversation, turns)
+            graded[code][conversation.key] = turns
+    return graded
+
+
+def _grade_all(slots: list[_Slot]) -> list[list[Verdict]]:
+    workers = min(os.cpu_count() or 1, 1 + len(slots) // _WORTH_A_PROCESS)
+    if workers == 1:
+        return _grade(slots)
+    chunks = [slots[start : start + _CHUNK] for start in range(0, len(slots), _CHUNK)]
+    # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [verdicts for chunk in pool.map(_grade, chunks) for verdicts in chunk]
+
+
+def _grade(slots: list[_Slot]) -> list[list[Verdict]]:
+    return [grade_reply(reply, ids, kwargs) for reply, ids, kwargs in slots]
+
+
+def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:
+    for number, turn in enumerate(turns, 1):
+        for kind in ("strict", "loose"):
+            followed = sum(getattr(verdict, kind) for verdicts in turn.verdicts for verdict in verdicts)
+            logged = conversation.values[f"turn{number}_inst_{kind}_acc"][0]
+            if followed != logged:
+                raise UserError(
+                    f"{run.files[0].parent}: conversation {conversation.key}, turn {number}: turnswap {__version__} "
+                    f"finds {followed} instructions followed ({kind}), the samples say {logged}.",
+                    f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that "
+                    "version, or run the evaluation again.",
+                )

@@ -1,0 +1,38 @@
+"""What could explain a score other than the model's ability: truncated, overflowing, unclosed replies."""
+
+from __future__ import annotations
+
+from turnswap.tasks.multiif.metrics import TURNS
+
+from .table import Summary
+
+# From this share of a turn's replies on. (A cap that cut 12 % of the turns cost one model 2.7 points.)
+_SHARE = 0.01
+
+_MEANINGS = {
+    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
+    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
+    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
+    "ungradeable": "hold an instruction that the published grader would have judged at random",
+}
+
+
+def score_warnings(summary: Summary) -> list[str]:
+    """One sentence per kind that concerns at least 1 % of a turn's replies, or that the backend does not tell."""
+    warnings = []
+    scope = summary.headline_scope
+    for name, meaning in _MEANINGS.items():
+        shares = []
+        for turn in TURNS:
+            total, n = summary.count(scope, f"turn{turn}_{name}"), summary.n(scope, turn)
+            if total is not None and n and total / n >= _SHARE:
+                shares.append(f"{total / n:.1%} in turn {turn}")
+        if shares:
+            warnings.append(f"Of the replies {', '.join(shares)} {meaning}.")
+    untold = [n for n in ("truncated", "overflowing") if summary.count(scope, f"turn1_{n}") is None]
+    if untold:
+        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}.")
+    for code, run in summary.model.languages.items():
+        if run.n < run.of:
+            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
+    return warnings
