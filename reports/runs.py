@@ -133,10 +133,14 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
 
 
 def _split_label(argument: str) -> tuple[str | None, Path]:
-    label, separator, path = argument.partition("=")
-    if separator and label and not Path(argument).exists():
-        return label, Path(path)
-    return None, Path(argument)
+    """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
+    if Path(argument).exists():
+        return None, Path(argument)
+    splits = [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
+    for label, path in splits:
+        if path and Path(path).exists():
+            return label, Path(path)
+    return (splits[0][0], Path(splits[0][1])) if splits else (None, Path(argument))
 
 
 def _results_files(path: Path) -> list[Path]:

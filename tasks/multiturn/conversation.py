@@ -6,6 +6,7 @@ script: its history grows by the model's own replies, reasoning set aside.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -51,6 +52,18 @@ class Reply(str):
     def with_text(self, text: str) -> Reply:
         """Another text (a filter's result) that came about in the same way."""
         return Reply(text, raw=self.raw, unclosed=self.unclosed, truncated=self.truncated, overflowing=self.overflowing)
+
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def as_text(answer: str) -> str:
+    """The answer with U+FFFD in place of every unpaired surrogate.
+
+    JSON can carry half a surrogate pair, and API models hand it on; no tokenizer, hash or file can: lm-eval would
+    lose the samples of the whole task.
+    """
+    return _LONE_SURROGATE.sub("\ufffd", answer)
 
 
 def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> tuple[str, bool]:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from turnswap.errors import UserError
 
 from . import backend
-from .conversation import Conversation
+from .conversation import Conversation, as_text
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -58,7 +58,8 @@ def run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
         log.info("Turn %d of %d: %d conversations", turn + 1, turns, len(requests))
         with _bars_named(f"Turn {turn + 1} of {turns}"):
             answers = lm.generate_until(requests + padding)
-        for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=False):
+        for job, request, received, overflows in zip(current, requests, answers, overflowing, strict=False):
+            answer = as_text(received)
             prompt, gen_kwargs = request.args
             cap = backend.limits(lm, gen_kwargs).reply
             job.conversation.add(

@@ -100,7 +100,7 @@ def evaluate(lm: LM, data: str, tasks: list[str]) -> dict[str, Any] | None:
 
     from turnswap.hosts import tasks_path
 
-    manager = TaskManager(include_path=str(tasks_path()), metadata={"multiif_data": data})
+    manager = TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata={"multiif_data": data})
     results = simple_evaluate(lm, tasks=tasks, task_manager=manager, bootstrap_iters=100)
     return results and {"results": results["results"], "samples": results["samples"]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -46,7 +47,9 @@ class Politeness(MultiTurnTask):
 
 def run(lm: Any, config: dict[str, Any] | None = None, **options: Any) -> Any:
     task = Politeness(config={"task": "polite", "generation_kwargs": {"max_gen_toks": 20}} | (config or {}))
-    return simple_evaluate(lm, tasks=[task], bootstrap_iters=0, **options)
+    # A manager that does not look through lm-eval's thousands of YAMLs, which takes seconds.
+    manager = TaskManager(include_defaults=False)
+    return simple_evaluate(lm, tasks=[task], task_manager=manager, bootstrap_iters=0, **options)
 
 
 def test_turn_by_turn_each_prompt_holds_the_models_own_replies() -> None:
@@ -80,7 +83,7 @@ def test_samples_show_the_exact_prompt_settings_and_answer_of_each_turn() -> Non
 def test_all_tasks_share_one_call_per_turn() -> None:
     lm = ScriptedLM()
     tasks = [Politeness(config={"task": name}) for name in ("a", "b")]
-    simple_evaluate(lm, tasks=tasks, bootstrap_iters=0)
+    simple_evaluate(lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0)
     assert [len(call) for call in lm.calls] == [6, 6, 4]
 
 
@@ -145,6 +148,15 @@ def test_an_unclosed_trace_is_an_empty_reply_and_counted() -> None:
     results = run(lm, limit=1)
     assert results["results"]["polite"]["unclosed,none"] == 2
     assert lm.prompts[2].endswith("<user>How are you?<assistant><user>Bye<assistant>")
+
+
+def test_half_a_surrogate_pair_neither_ends_the_run_nor_loses_the_samples() -> None:
+    lm = ScriptedLM(lambda prompt: "please \ud83d")
+    results = run(lm)
+    assert json.dumps(results["samples"], ensure_ascii=False, default=str).encode("utf-8")
+    assert results["samples"]["polite"][0]["filtered_resps"][0] == "please \ufffd"
+    assert "please \ufffd" in lm.calls[1][0][0]
+    assert results["results"]["polite"]["polite,none"] == 1
 
 
 def test_markers_are_configurable() -> None:
@@ -306,7 +318,7 @@ def test_a_task_without_version_or_settings_works_from_yaml(tmp_path: Path) -> N
     (tmp_path / "polite.yaml").write_text(
         "task: polite\nclass: !function tests.multiturn.test_runner.Politeness\nmetadata: {version: 2.0}\n"
     )
-    manager = TaskManager(include_path=str(tmp_path))
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
     results = simple_evaluate(ScriptedLM(), tasks=["polite"], task_manager=manager, bootstrap_iters=0)
     assert results["versions"]["polite"] == 2.0
 
@@ -319,7 +331,7 @@ def test_the_task_in_contributing_md_runs_as_it_stands(tmp_path: Path, monkeypat
     (tmp_path / "my_tasks" / "politeness.py").write_text(code)
     (tmp_path / "my_tasks" / "politeness.yaml").write_text(yaml)
     monkeypatch.syspath_prepend(tmp_path)
-    manager = TaskManager(include_path=str(tmp_path / "my_tasks"))
+    manager = TaskManager(include_path=str(tmp_path / "my_tasks"), include_defaults=False)
     lm = ScriptedLM(lambda prompt: "Sorry." if "fool" in prompt else "No.")
     results = simple_evaluate(lm, tasks=["politeness"], task_manager=manager, bootstrap_iters=0)
     assert results["results"]["politeness"]["polite,none"] == pytest.approx(1 / 3)

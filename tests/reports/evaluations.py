@@ -51,7 +51,8 @@ def evaluate(
         model="scripted",
         model_args={"pretrained": name},
         tasks=list(tasks),
-        task_manager=TaskManager(include_path=str(tasks_path()), metadata=metadata),
+        # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.
+        task_manager=TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata),
         evaluation_tracker=tracker,
         log_samples=with_samples,
         bootstrap_iters=0,

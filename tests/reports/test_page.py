@@ -1,0 +1,280 @@
+"""The report's page in a real browser: it renders, its filters work, and nothing in it can act."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.conftest import Turnswap, make_row, write_csv
+
+from .evaluations import FOLLOWS, evaluate, follows_share
+
+ATTACKS = [
+    '<img src=x onerror="window.owned = 1">',
+    "</script><script>window.owned = 1</script>",
+    "<style>body { display: none }</style>",
+    '" onmouseover="window.owned = 1" style="position:fixed;inset:0',
+    "<!--<script>",
+    "{{ 7 * 7 }} ${window.owned = 1} javascript:window.owned=1",
+    "]]>\u2028\u2029\x00</textarea></select></title>",
+    "half a pair \ud83d, and \x1b[31m",
+]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two models on the packaged conversations, one of which answers with attacks."""
+    folder = tmp_path_factory.mktemp("results")
+    evaluate(folder / "good", "org/good", follows_share(0.7))
+    evaluate(folder / "evil", "org/evil", lambda prompt: ATTACKS[len(prompt) % len(ATTACKS)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hostile_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data whose keys, prompts and kwargs are attacks, and a model that repeats them."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rows = []
+    for number, attack in enumerate(ATTACKS[:6]):
+        row = make_row(f"{number}{attack}")
+        row["turn_1_prompt"] = json.dumps({"role": "user", "content": attack})
+        row["turn_3_kwargs"] = json.dumps(["{}", "{}", json.dumps({"keywords": [attack.replace("(", "")]})])
+        rows.append(row)
+    data = write_csv(folder / "hostile.csv", rows)
+    return evaluate(folder / "results", "org/hostile", lambda prompt: FOLLOWS, data=data, tasks=("multiif_en",))
+
+
+class Opened:
+    """A page, and what it said and asked for while it was open."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def found(self) -> int:
+        text = self.page.inner_text("#found")
+        return int(text.split()[0]) if text[0].isdigit() else 0
+
+    def choose(self, **filters: str) -> int:
+        for name, label in filters.items():
+            self.page.select_option(f"[name={name}]", label=label)
+        return self.found()
+
+
+@pytest.fixture
+def open_report(browser: Browser, turnswap: Turnswap, tmp_path: Path) -> Iterator[Any]:
+    pages = []
+
+    def build_and_open(*arguments: object, **context: Any) -> Opened:
+        made = turnswap("report", *arguments, "-o", "report.html")
+        assert made.exit_code == 0, made.output
+        page = browser.new_page(**context)
+        pages.append(page)
+        opened = Opened(page)
+        page.goto((tmp_path / "report.html").as_uri())
+        page.wait_for_selector("html[data-charts=drawn]", state="attached")
+        return opened
+
+    yield build_and_open
+    for page in pages:
+        page.close()
+
+
+def test_the_page_draws_every_chart_without_a_complaint_or_a_request(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good", results / "evil")
+    charts = opened.page.query_selector_all(".chart")
+    assert (
+        len(charts) == 9 + 2 * 4
+    )  # lines for eight languages and their mean; per model two heat maps, flows, families
+    assert all(chart.query_selector("svg path") for chart in charts)
+    assert opened.complaints == []
+    assert opened.requests == [opened.page.url]
+
+
+def test_the_headline_holds_what_lm_eval_reported(open_report: Any, results: Path) -> None:
+    (path,) = (results / "good").rglob("results_*.json")
+    group = json.loads(path.read_text("utf-8"))["groups"]["multiif"]
+    opened = open_report(results / "good")
+    cells = opened.page.locator("#headline ~ .scroll tbody tr").first.locator("td").all_inner_texts()
+    assert cells[0] == "org/good"
+    for turn in (1, 2, 3):
+        value = 100 * group[f"turn{turn}_overall_acc,none"]
+        assert re.match(rf"{value:.1f}\s*\[", cells[2 + turn])
+    assert "multiif:1.0|langs:en+zh+fr+ru+hi+es+it+pt|n:48/48|data:sample@" in opened.page.inner_text("body")
+
+
+def test_filters_find_what_the_verdicts_say(open_report: Any, results: Path) -> None:
+    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.verdicts import grade_again
+
+    (model,) = read_models([str(results / "good")], Reading())
+    graded = grade_again(model)
+    opened = open_report(results / "good", results / "evil")
+    assert opened.found() == 96
+    assert opened.choose(model="org/good") == 48
+    assert opened.choose(language="fr", turn="2") == 6
+
+    french = graded["fr"].values()
+    passed = [turns for turns in french if all(v.strict for v in turns[1].verdicts[0])]
+    assert opened.choose(verdict="passed") == len(passed)
+    assert opened.choose(verdict="failed") == len(french) - len(passed)
+    loose = [turns for turns in french if all(v.loose for v in turns[1].verdicts[0])]
+    assert opened.choose(verdict="passed", kind="loose") == len(loose)
+
+    titles = [
+        [v.strict for i, v in zip(turn.turn.instruction_ids, turn.verdicts[0], strict=True) if i.endswith(":title")]
+        for conversations in graded.values()
+        for turn in (turns[2] for turns in conversations.values() if len(turns) > 2)
+    ]
+    opened.choose(language="all", turn="3", kind="strict", instruction="detectable_format:title")
+    assert opened.choose(verdict="passed") == sum(any(held) for held in titles) > 0
+    assert opened.choose(verdict="failed") == sum(not all(held) for held in titles if held) > 0
+
+
+def test_a_conversation_shows_prompts_replies_and_both_verdicts(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good")
+    page = opened.page
+    page.fill("[name=key]", "s1:1:es")
+    assert opened.found() == 1
+    page.click("#list button")
+    page.wait_for_selector(".said.reply")
+    (samples,) = (results / "good").rglob("samples_multiif_es_*.jsonl")
+    sample = next(s for s in map(json.loads, samples.open(encoding="utf-8")) if s["doc"]["key"] == "s1:1:es")
+    assert page.locator(".said.user").all_inner_texts() == [turn["prompt"] for turn in sample["doc"]["turns"]]
+    assert page.locator(".said.reply").all_inner_texts() == sample["filtered_resps"]
+    followed = [len(re.findall("✓ strict", text)) for text in page.locator(".verdicts").all_inner_texts()]
+    assert followed == [sample[f"turn{turn}_inst_strict_acc"][0] for turn in (1, 2, 3)]
+    loosely = [len(re.findall("✓ loose", text)) for text in page.locator(".verdicts").all_inner_texts()]
+    assert loosely == [sample[f"turn{turn}_inst_loose_acc"][0] for turn in (1, 2, 3)]
+
+
+def test_replies_are_text_whatever_they_hold(open_report: Any, results: Path) -> None:
+    opened = open_report(f'<img src=x onerror="window.owned=1">={results / "evil"}')
+    page = opened.page
+    seen = set()
+    for number in range(48):
+        page.locator("#list button").nth(number).click()
+        page.wait_for_selector(f'#list button[data-number="{number}"][aria-current=true]')
+        seen |= set(page.locator(".said.reply").evaluate_all("nodes => nodes.map(node => node.textContent)"))
+    # The runner replaces half a surrogate pair; what cannot be read of a stripped reply is its surrounding blanks.
+    assert {attack.replace("\ud83d", "\ufffd") for attack in ATTACKS} <= seen
+    assert page.evaluate("window.owned") is None
+    assert page.locator("#conversation img, #conversation style, #conversation script").count() == 0
+    assert page.locator("img").count() == 0
+    assert page.is_visible("#transcripts")
+    assert opened.complaints == []
+
+
+def test_keys_prompts_and_kwargs_of_the_data_are_text_as_well(open_report: Any, hostile_data: Path) -> None:
+    opened = open_report(hostile_data)
+    page = opened.page
+    for number in range(6):
+        page.locator("#list button").nth(number).click()
+        page.wait_for_selector(f'#list button[data-number="{number}"][aria-current=true]')
+        assert page.locator(".said.user").first.text_content() in ATTACKS
+    assert page.evaluate("window.owned") is None
+    assert opened.complaints == []
+
+
+def test_a_script_that_is_not_the_pages_own_does_not_run(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good")
+    opened.page.evaluate(
+        """() => {
+          const script = document.createElement("script");
+          script.textContent = "window.owned = 1";
+          const image = document.createElement("div");
+          image.innerHTML = '<img src=x onerror="window.owned = 1">';
+          document.body.append(script, image);
+        }"""
+    )
+    opened.page.wait_for_timeout(200)
+    assert opened.page.evaluate("window.owned") is None
+    assert any("Content Security Policy" in complaint for complaint in opened.complaints)
+
+
+def test_the_language_picker_changes_the_instruction_map(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good")
+    texts = "#family-0 svg .mark-text text"
+    before = opened.page.locator(texts).all_text_contents()
+    opened.page.select_option("#family-0 select", label="hi")
+    differs = (
+        "([texts, before]) => [...document.querySelectorAll(texts)].map(node => node.textContent).join() !== before"
+    )
+    opened.page.wait_for_function(differs, arg=[texts, ",".join(before)])
+    assert opened.complaints == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling_and_text_has_contrast(
+    open_report: Any, results: Path, scheme: str
+) -> None:
+    opened = open_report(results / "good", viewport={"width": 375, "height": 700}, color_scheme=scheme)
+    page = opened.page
+    page.click("#list button")
+    page.wait_for_selector(".said.reply")
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+
+    def brightness(selector: str, name: str) -> float:
+        colour = page.eval_on_selector(selector, f"node => getComputedStyle(node).{name}")
+        return sum(map(float, re.findall(r"[\d.]+", colour)[:3])) / 3
+
+    paper = brightness("body", "backgroundColor")
+    assert paper < 60 if scheme == "dark" else paper > 200
+    for selector, name in [("body", "color"), ("#lines-macro .role-axis-label text", "fill"), ("h2", "color")]:
+        assert abs(brightness(selector, name) - paper) > 120
+
+
+def test_on_paper_it_is_light_and_without_the_browser(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good", color_scheme="dark")
+    opened.page.emulate_media(media="print")
+    assert not opened.page.is_visible("#browser")
+    assert opened.page.is_visible("#lines-macro svg")
+    assert (
+        opened.page.eval_on_selector("body", "node => getComputedStyle(node).backgroundColor") == "rgb(255, 255, 255)"
+    )
+    assert len(opened.page.pdf()) > 10_000
+
+
+def test_long_lists_come_in_pages(open_report: Any, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "many.csv", [make_row(f"{n:03}:1:en") for n in range(230)])
+    made = evaluate(tmp_path / "many", "org/many", follows_share(0.5), data=data, tasks=("multiif_en",))
+    opened = open_report(made)
+    page = opened.page
+    assert opened.found() == 230
+    assert page.locator("#list li").count() == 100
+    page.click("#next")
+    page.click("#next")
+    assert page.locator("#list li").count() == 30
+    assert page.is_disabled("#next")
+    page.locator("#list button").last.click()
+    page.wait_for_selector(".said.reply")
+    assert "229:1:en" in page.inner_text("#conversation")
+
+
+def test_the_papers_models_stand_beside_a_whole_run_of_the_benchmark_only(open_report: Any, tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "english.csv", [make_row(f"{n}:1:en") for n in range(909)])
+    made = evaluate(tmp_path / "whole", "org/whole", lambda prompt: FOLLOWS, data=data, tasks=("multiif_en",))
+    opened = open_report(made)
+    row = opened.page.locator("tr.published", has_text="GPT-4o").inner_text().split()
+    assert row == ["GPT-4o", "published", "78.6", "87.4", "78.4", "70.1", "-17.3"]
+    assert opened.page.locator("tr.published", has_text="Claude").count() == 0  # the paper has no English cell for it
+    few = evaluate(tmp_path / "few", "org/few", lambda prompt: FOLLOWS, tasks=("multiif_en",))
+    assert open_report(few).page.locator("tr.published").count() == 0
+
+
+def test_results_without_samples_are_shown_without_transcripts(open_report: Any, tmp_path: Path) -> None:
+    made = evaluate(tmp_path / "bare", "org/bare", follows_share(0.5), tasks=("multiif_en",), log_samples=False)
+    opened = open_report(made)
+    assert "--log_samples" in opened.page.inner_text("#browser")
+    assert opened.page.locator("#lines-en svg").count() == 1
+    assert opened.complaints == []
