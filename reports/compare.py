@@ -12,7 +12,7 @@ import numpy as np
 from turnswap.errors import UserError
 
 from . import figures
-from .figures import FIGURES, Resampling
+from .figures import FIGURES, POOLED, Resampling
 from .runs import Model
 from .signature import OF_THE_MODEL, describe_difference
 from .table import Summary, metric_names, split_metric
@@ -30,7 +30,7 @@ class Difference:
         a: A's value, and ``b`` B's; NaN where there is none.
         gap: ``b - a``, with its interval ``low`` to ``high``.
         p: two-sided p-value of the paired bootstrap; ``corrected``: by Holm's method for all of the metric's
-            comparisons (its turns and languages).
+            comparisons (its turns, in every language and in the macro mean); NaN for pooled figures.
     """
 
     language: str
@@ -93,7 +93,7 @@ class Comparison:
             "b": {"model": self.b.model.name, "signature": self.b.signature},
             "conversations_in_both": self.n,
             "notes": list(self.notes),
-            "correction": "Holm, within a metric: over its turns and languages, macro and pooled included",
+            "correction": "Holm, within a metric: its turns and their mean, in every language and in the macro mean",
             "differences": [_without_nan(vars(difference)) for difference in self.differences],
             "instructions": [vars(change) for change in self.instructions],
             "conversations": [vars(change) | {"gap": change.gap} for change in self.conversations],
@@ -187,7 +187,9 @@ def _differences(one: Summary, other: Summary, resampling: Resampling) -> list[D
     corrected = []
     for metric in dict.fromkeys(row.metric for row in rows):
         family = [row for row in rows if row.metric == metric]
-        for row, p_value in zip(family, figures.holm(np.array([row.p for row in family])), strict=True):
+        # The pooled figures are the macro ones with other weights: not comparisons of their own.
+        p_values = np.array([float("nan") if row.language == POOLED else row.p for row in family])
+        for row, p_value in zip(family, figures.holm(p_values), strict=True):
             corrected.append(replace(row, corrected=float(p_value)))
     return corrected
 

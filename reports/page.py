@@ -23,7 +23,7 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .figures import AVERAGE, MACRO
-from .published import SOURCE, is_benchmark, published_models
+from .published import SOURCE, published_rows
 from .sheets import percent, points
 from .table import Summary
 from .verdicts import Graded, GradedTurn
@@ -51,7 +51,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             f"The report needs {error.name}.",
             "Install it: pip install 'turnswap[report]'; or take --format md or terminal.",
         ) from None
-    with_published = all(is_benchmark(summary.model) for summary in summaries)
+    published = published_rows([summary.model for summary in summaries])
     index, blocks = transcripts(summaries, graded)
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub asks for what is optional
     libraries = bundle.replace("</script", "<\\/script")
@@ -67,13 +67,15 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             policy=_policy(libraries, script),
             models=[_model_facts(summary, number) for number, summary in enumerate(summaries)],
             colours=colour_of(summaries),
-            published=_published_rows(summaries) if with_published else [],
-            with_published=with_published,
+            published=[
+                {"name": row.name, "headline": [percent(value) for value in row.values], "change": points(row.change)}
+                for row in published
+            ],
             source=SOURCE,
             scopes=_scopes(summaries),
             names=LANGUAGES,
             interval=summaries[0].interval,
-            specs=_as_json(dict(panels(summaries, graded, with_published))),
+            specs=_as_json(dict(panels(summaries, graded, bool(published)))),
             index=_as_json(index),
             blocks=blocks,
             graded=[summary.model.name for summary in summaries if summary.model.name in graded],
@@ -118,7 +120,7 @@ def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
         "known_as": summary.model.identity["name"],
         "over": "macro mean" if scope == MACRO else scope,
         "headline": [(percent(figure.value), percent(figure).partition(" ")[2]) for figure in headline],
-        "drop": points(headline[3].value - headline[1].value),
+        "change": points(headline[3].value - headline[1].value),
         "n": summary.n(scope),
         "counts": counts,
         "warnings": score_warnings(summary),
@@ -129,18 +131,6 @@ def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
 
 def _count(total: int | None) -> str:
     return "N/A" if total is None else str(total)
-
-
-def _published_rows(summaries: Sequence[Summary]) -> list[dict[str, Any]]:
-    languages = list(summaries[0].model.languages)
-    rows = []
-    for model in published_models():
-        values = [model.overall(turn, languages) for turn in TURNS]
-        known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            shown = [percent(sum(known) / len(known)), *map(percent, known)]
-            rows.append({"name": model.name, "headline": shown, "drop": points(known[-1] - known[0])})
-    return rows
 
 
 def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> tuple[dict[str, Any], list[str]]:

@@ -58,6 +58,33 @@ def published_models() -> tuple[PublishedModel, ...]:
     return tuple(sorted(models, key=lambda model: -model.averages[3]))
 
 
+@dataclass(frozen=True)
+class PublishedRow:
+    """A published model beside measured ones: its average over the turns, the three turns, and turn 3 less turn 1."""
+
+    name: str
+    values: tuple[float, float, float, float]
+
+    @property
+    def change(self) -> float:
+        """Turn 3 less turn 1."""
+        return self.values[3] - self.values[1]
+
+
+def published_rows(models: Sequence[Model]) -> list[PublishedRow]:
+    """The paper's models over the languages that all these models ran; none unless each ran the benchmark's data."""
+    languages = list(models[0].languages)
+    if not all(is_benchmark(model) and list(model.languages) == languages for model in models):
+        return []
+    rows = []
+    for model in published_models():
+        turns = [model.overall(turn, languages) for turn in (1, 2, 3)]
+        known = [value for value in turns if value is not None]
+        if len(known) == 3:
+            rows.append(PublishedRow(model.name, (sum(known) / 3, *known)))
+    return rows
+
+
 def is_benchmark(model: Model) -> bool:
     """Whether the data held as many conversations as the benchmark does, in every language that was run."""
     return all(run.of == CONVERSATIONS[code] for code, run in model.languages.items())

@@ -16,21 +16,25 @@ from .table import Figure
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table with a title and lines below it. The first ``text_columns`` columns hold text, the others figures."""
+    """A table with a title and lines below it; signatures are set as code where there is such a thing.
+
+    The first ``text_columns`` columns hold text, the others figures.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     text_columns: int = 1
     notes: Sequence[str] = field(default_factory=tuple)
+    signatures: Sequence[str] = field(default_factory=tuple)
 
 
 def percent(figure: Figure | float) -> str:
-    """``61.2`` or ``61.2 [59.8, 62.5]``: accuracies are shown in per cent; ``–`` where there is none."""
+    """``61.2`` or ``61.2 [59.8–62.5]``: accuracies are shown in per cent; ``–`` where there is none."""
     if not isinstance(figure, Figure):
         return "–" if figure != figure else f"{100 * figure:.1f}"
     shown = percent(figure.value)
-    return shown if figure.low != figure.low else f"{shown} [{percent(figure.low)}, {percent(figure.high)}]"
+    return shown if figure.low != figure.low else f"{shown} [{percent(figure.low)}–{percent(figure.high)}]"
 
 
 def points(value: float) -> str:
@@ -48,7 +52,7 @@ def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
         for row in sheet.rows:
             table.add_row(*(Text(_visible(cell)) for cell in row))
         console.print(table)
-        for note in sheet.notes:
+        for note in (*sheet.notes, *sheet.signatures):
             console.print(Text(_visible(note), style="dim"), soft_wrap=True)
     console.print()
 
@@ -66,7 +70,9 @@ def as_markdown(sheets: Sequence[Sheet]) -> str:
         out.write("\n")
         for note in sheet.notes:
             out.write(f"{_markdown(note)}  \n")
-        out.write("\n" if sheet.notes else "")
+        for line in sheet.signatures:
+            out.write(f"`{_visible(line).replace('`', chr(39))}`  \n")
+        out.write("\n" if sheet.notes or sheet.signatures else "")
     return out.getvalue()
 
 

@@ -9,7 +9,7 @@ from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .compare import Comparison, Difference
 from .figures import AVERAGE, MACRO, POOLED
-from .published import SOURCE, is_benchmark, published_models
+from .published import SOURCE, published_rows
 from .sheets import Sheet, percent, points
 from .table import Summary
 from .verdicts import Graded
@@ -31,28 +31,22 @@ def report_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded]) ->
 
 
 def _headline(summaries: Sequence[Summary]) -> Sheet:
+    scopes = list(dict.fromkeys(summary.headline_scope for summary in summaries))
     rows = []
     for summary in summaries:
         scope = summary.headline_scope
         figures = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
-        drop = figures[1].value - figures[3].value
-        over = "macro" if scope == MACRO else scope
-        rows.append([summary.model.name, over, *map(percent, figures), points(-drop)])
+        name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {SCOPES.get(scope, scope)}"
+        rows.append([name, *map(percent, figures), points(figures[3].value - figures[1].value)])
     notes = [f"Overall accuracy in per cent, {summaries[0].interval} intervals over conversations."]
-    languages = list(summaries[0].model.languages)
-    if all(is_benchmark(summary.model) for summary in summaries) and all(
-        list(summary.model.languages) == languages for summary in summaries
-    ):
-        for model in published_models():
-            values = [model.overall(turn, languages) for turn in TURNS]
-            if None not in values:
-                known = [value for value in values if value is not None]
-                cells = [percent(sum(known) / 3), *map(percent, known), points(known[2] - known[0])]
-                rows.append([f"{model.name} (published)", "macro", *cells])
+    published = published_rows([summary.model for summary in summaries])
+    if published:
+        rows += [[f"{row.name} (published)", *map(percent, row.values), points(row.change)] for row in published]
         notes.append(f"Published: {SOURCE}; settings not known.")
-    notes += [f"{summary.model.name}: {summary.signature}" for summary in summaries]
-    header = ["model", "over", "average", "turn 1", "turn 2", "turn 3", "turn 1 to 3"]
-    return Sheet("Multi-IF", header, rows, 2, notes)
+    signatures = [f"{summary.model.name}: {summary.signature}" for summary in summaries]
+    over = f", {SCOPES.get(scopes[0], scopes[0])}" if len(scopes) == 1 else ""
+    header = ["model", "average", "turn 1", "turn 2", "turn 3", "1 to 3"]
+    return Sheet(f"Multi-IF{over}", header, rows, 1, notes, signatures)
 
 
 def _languages(summary: Summary) -> Sheet:
@@ -108,17 +102,16 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     """The differences of one metric, the instructions gained and lost, and conversations to look at."""
     a, b = comparison.a.model.name, comparison.b.model.name
     family = comparison.of_metric(metric)
-    known = sum(row.p == row.p for row in family)
+    known = sum(row.corrected == row.corrected for row in family)
     level = f"{comparison.a.resampling.level:.0%}"
     notes = [
         f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
-        f"p is corrected by Holm's method for the {known} comparisons of this table.",
+        f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table.",
         *(f"Note: {note}." for note in comparison.notes),
-        f"A {a}: {comparison.a.signature}",
-        f"B {b}: {comparison.b.signature}",
     ]
+    signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
-    sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes)]
+    sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes, signatures)]
     changed = [
         [
             change.instruction_id,
