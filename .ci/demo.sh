@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# make demo: what a user does, on a small real model: Multi-IF on it, then two experts of it, swapped, verified, measured.
+# make demo: what a user does, on a small real model: Multi-IF on it, two experts of it, swapped, verified, measured, reported.
 set -euo pipefail
 bin=$1
 out=demo-output
@@ -39,3 +39,9 @@ say "\$ turnswap verify $out/merged --write-provenance"
 "$bin/turnswap" verify "$out/merged" --write-provenance
 
 evaluate "$out/merged" multiif_es "$out/merged-results"
+
+say "\$ turnswap compare $out/results $out/merged-results"
+"$bin/turnswap" compare "$out/results" "$out/merged-results"
+
+say "\$ turnswap report $out/results $out/merged-results -o $out/report.html"
+"$bin/turnswap" report "$out/results" "$out/merged-results" -o "$out/report.html"
