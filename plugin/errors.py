@@ -26,7 +26,7 @@ class UserError(Exception):
 def format_error(error: UserError) -> str:
     """The error as shown in a terminal."""
     lines = [f"turnswap: {error.message}"] + ([error.advice] if error.advice else [])
-    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ", break_long_words=False) for line in lines)
+    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines)
 
 
 def show_without_traceback() -> None:

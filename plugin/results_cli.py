@@ -22,6 +22,7 @@ def results_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--seed", default=0, show_default=True, help="Of the bootstrap."),
         click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
+        click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
         click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
         click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
         click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
@@ -31,14 +32,20 @@ def results_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def read_summaries(
-    paths: tuple[str, ...], latest: bool, allow_partial: bool, filter_name: str | None, resamples: int, seed: int
+    paths: tuple[str, ...],
+    latest: bool,
+    allow_partial: bool,
+    filter_name: str | None,
+    group: str | None,
+    resamples: int,
+    seed: int,
 ) -> tuple[list[Summary], Reading]:
     """Every model's figures; what a reader must know is printed to standard error as it is found."""
     from turnswap.reports.figures import Resampling
     from turnswap.reports.runs import Reading, read_models
     from turnswap.reports.table import summarise
 
-    reading = Reading(latest, allow_partial, filter_name)
+    reading = Reading(latest, allow_partial, filter_name, group)
     models = read_models(paths, reading)
     for warning in reading.warnings:
         click.echo(f"Warning: {warning}", err=True)
@@ -132,6 +139,89 @@ def compare(
         show(comparison_sheets(comparison, metric), format_, output)
 
 
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option(
+    "--format", "format_", type=click.Choice(["model-index", "eval-results", "open-llm-leaderboard"]), required=True
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The model's folder, its card, or a folder.")
+@click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
+@results_options
+def export(results: tuple[str, ...], format_: str, output: Path | None, push: str | None, **options: Any) -> None:
+    """Write one model's figures of RESULT... in a format that others read.
+
+    \b
+    model-index           metadata of a model card: -o is the model's folder, or its README.md
+    eval-results          .eval_results/multiif.yaml in the model's folder, for the Hub
+    open-llm-leaderboard  requests/ and results/ in a folder, for Spaces made from the leaderboard template
+
+    What else a card holds stays as it is; exporting again replaces what was exported before. Nothing leaves this
+    machine without --push, and then as a pull request.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    from turnswap.reports import export as exports
+
+    if output is None and push is None:
+        raise UserError("It is not said where to.", "Name a folder with -o, or a repository with --push.")
+    if push is not None:
+        exports.require_pushable(format_, push)
+    summaries, _ = read_summaries(results, **options)
+    summary = one_model(summaries, " ".join(results))
+    if output is not None:
+        for path in exports.export(summary, format_, output):
+            click.echo(f"Written: {path}")
+    for remark in exports.remarks(summary, format_):
+        click.echo(f"Note: {remark}")
+    click.echo(summary.signature)
+    if push is not None:
+        address = exports.propose(summary, format_, push)
+        click.echo(f"Pull request: {address}" if address else f"{push} has these figures already: no pull request.")
+
+
+BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md, .csv, .json or .html file.")
+@click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
+@click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
+@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@results_options
+def leaderboard(
+    results: tuple[str, ...],
+    output: Path | None,
+    format_: str | None,
+    languages: str | None,
+    accept: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Rank the models of RESULT... by their average over turns and languages.
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. Models that were
+    not run alike are refused; those whose intervals overlap are ties. With -o board.html a page that needs no network,
+    with a language picker. For settings that never change, run the group leaderboard_multiif.
+    """
+    from turnswap.reports import leaderboard_formats as formats
+    from turnswap.reports.leaderboard import build_board
+
+    format_ = format_of(format_, output, BOARD_FORMATS)
+    if format_ == "html" and output is None:
+        raise UserError("A page needs a file.", "Name it: -o board.html")
+    codes = None if languages is None else [code.strip() for code in languages.split(",")]
+    summaries, _ = read_summaries(results, **options)
+    board = build_board(summaries, codes, accept)
+    if format_ == "html":
+        emit(formats.as_page(board), output)
+    elif format_ == "json":
+        emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
+    elif format_ == "csv":
+        emit(formats.as_csv(board).rstrip(), output)
+        for note in (*board.notes, *board.signatures):
+            click.echo(note, err=True)
+    else:
+        show(formats.as_sheets(board, wide=format_ == "md"), format_, output)
+
+
 def one_model(summaries: list[Summary], path: str) -> Summary:
     """The only model there; UserError where there are several."""
     if len(summaries) > 1:
@@ -160,7 +250,8 @@ def emit(text: str, output: Path | None) -> None:
         click.echo(text)
         return
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+    # A model's name may hold half a surrogate pair, which no file can.
+    output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8", errors="backslashreplace")
     click.echo(f"Written: {output}")
 
 
@@ -173,6 +264,7 @@ def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
     if format_ == "md":
         emit(as_markdown(sheets).rstrip(), output)
     elif output is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
         with output.open("w", encoding="utf-8") as file:
             print_sheets(Console(file=file, width=120), sheets)
         click.echo(f"Written: {output}")
@@ -180,4 +272,4 @@ def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
         print_sheets(Console(), sheets)
 
 
-COMMANDS = (table, report, compare)
+COMMANDS = (table, report, compare, export, leaderboard)

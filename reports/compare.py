@@ -14,7 +14,7 @@ from turnswap.errors import UserError
 from . import figures
 from .figures import FIGURES, POOLED, Resampling
 from .runs import Model
-from .signature import OF_THE_MODEL, describe_difference
+from .signature import OF_THE_MODEL, check_accepted, describe_difference
 from .table import Summary, metric_names, split_metric
 from .verdicts import grade_again
 
@@ -122,6 +122,7 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
                 f"{model.name} has no samples: conversations cannot be paired.",
                 "Run the evaluation with --log_samples, and leave the files beside each other.",
             )
+    check_accepted(accepted, a.facts)
     if difference := describe_difference(a.facts, b.facts, {*accepted, *OF_THE_MODEL}):
         raise UserError(
             f"{a.name} and {b.name} are not comparable: {difference}.",
@@ -204,7 +205,7 @@ def _changes(a: Model, b: Model) -> tuple[list[InstructionChange], list[Conversa
     for code in a.languages:
         for key, turns in graded[0][code].items():
             followed: tuple[list[float], list[float]] = ([], [])
-            for before, after in zip(turns, graded[1][code][key], strict=True):
+            for before, after in zip(turns, graded[1][code][key], strict=False):  # requests of one may have failed
                 ids = before.turn.instruction_ids
                 shares = [(before.followed(i), after.followed(i)) for i in range(len(ids))]
                 followed[0].append(sum(share for share, _ in shares))

@@ -78,7 +78,7 @@ def counts(conversations: Sequence[Conversation]) -> dict[str, int | None]:
     """How many replies are truncated, overflowing, …, per turn; None where the backend did not tell."""
     totals: dict[str, int | None] = {}
     for name in COUNTS:
-        known = [c.values[name] for c in conversations if c.values[name] is not None]
+        known = [value for c in conversations if (value := c.values.get(name)) is not None]
         totals[name] = sum(known) if known else None
     return totals
 

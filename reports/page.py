@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from typing import Any
-
-import jinja2
 
 from turnswap import __version__
 from turnswap.errors import UserError
@@ -23,6 +19,7 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .figures import AVERAGE, MACRO
+from .inline import environment, json_for_script, policy, resource
 from .published import SOURCE, published_rows
 from .sheets import percent, points
 from .table import Summary
@@ -55,16 +52,16 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
     index, blocks = transcripts(summaries, graded)
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub asks for what is optional
     libraries = bundle.replace("</script", "<\\/script")
-    script = _resource("report.js")
+    script = resource("report.js")
     rendered = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             version=__version__,
-            style=_resource("style.css") + _resource("report.css"),
+            style=resource("style.css") + resource("report.css"),
             libraries=libraries,
             script=script,
-            policy=_policy(libraries, script),
+            policy=policy([libraries, script], None),
             models=[_model_facts(summary, number) for number, summary in enumerate(summaries)],
             colours=colour_of(summaries),
             published=[
@@ -75,34 +72,13 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             scopes=_scopes(summaries),
             names=LANGUAGES,
             interval=summaries[0].interval,
-            specs=_as_json(dict(panels(summaries, graded, bool(published)))),
-            index=_as_json(index),
+            specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
+            index=json_for_script(index),
             blocks=blocks,
             graded=[summary.model.name for summary in summaries if summary.model.name in graded],
         )
     )
     return rendered + "\n"
-
-
-def _resource(name: str) -> str:
-    return (files(__package__ or "") / "html" / name).read_text("utf-8")
-
-
-def _environment() -> jinja2.Environment:
-    loader = jinja2.FunctionLoader(_resource)
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-
-
-def _policy(*scripts: str) -> str:
-    """Only these scripts run, and nothing is loaded. (Styles may stand inline: charts set their own.)"""
-    hashes = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in scripts)
-    return f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
-
-def _as_json(content: Any) -> str:
-    """JSON that may stand in a script element: nothing in it can close the element or open a comment."""
-    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=float)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def _scopes(summaries: Sequence[Summary]) -> list[str]:
@@ -170,7 +146,7 @@ def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> t
 def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
     for language, conversations in graded.items():
         for key, turns in conversations.items():
-            for repeat in range(len(turns[0].verdicts)):
+            for repeat in range(len(turns[0].verdicts) if turns else 0):
                 yield language, key, repeat, turns
 
 

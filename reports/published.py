@@ -72,16 +72,17 @@ class PublishedRow:
 
 
 def published_rows(models: Sequence[Model]) -> list[PublishedRow]:
-    """The paper's models over the languages that all these models ran; none unless each ran the benchmark's data."""
+    """The paper's models over the languages that all these models ran; none unless each ran all of the benchmark."""
     languages = list(models[0].languages)
-    if not all(is_benchmark(model) and list(model.languages) == languages for model in models):
+    whole = all(run.n == run.of for model in models for run in model.languages.values())
+    if not whole or not all(is_benchmark(model) and list(model.languages) == languages for model in models):
         return []
     rows = []
     for model in published_models():
         turns = [model.overall(turn, languages) for turn in (1, 2, 3)]
-        known = [value for value in turns if value is not None]
-        if len(known) == 3:
-            rows.append(PublishedRow(model.name, (sum(known) / 3, *known)))
+        first, second, third = turns
+        if first is not None and second is not None and third is not None:
+            rows.append(PublishedRow(model.name, ((first + second + third) / 3, first, second, third)))
     return rows
 
 

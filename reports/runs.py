@@ -34,6 +34,7 @@ class LanguageRun:
     Attributes:
         model: the name it goes by in what we show.
         language: its code, such as ``zh``.
+        task: lm-eval's name of it, such as ``multiif_zh``.
         facts: what identifies the run, see :mod:`.signature`.
         identity: what is told of the model itself: ``name``, ``dtype``, ``sha``, ``revision``, ``parameters``.
         files: the results files it was read from.
@@ -45,6 +46,7 @@ class LanguageRun:
 
     model: str
     language: str
+    task: str
     facts: Mapping[str, str]
     identity: Mapping[str, Any]
     files: tuple[Path, ...]
@@ -91,12 +93,14 @@ class Reading:
         latest: of several runs of the same conversations take the newest, instead of refusing.
         allow_partial: use the whole lines of a truncated samples file, instead of refusing.
         filter_name: which of lm-eval's filters; needed only where a run has several.
+        group: whose tasks to read, such as ``leaderboard_multiif``; needed only where several were run.
         warnings: what a reader of the figures must know; filled while reading.
     """
 
     latest: bool = False
     allow_partial: bool = False
     filter_name: str | None = None
+    group: str | None = None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -174,7 +178,7 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
         language = CODES.get(str(config.get("dataset_name")))
         metrics = results.get(task, {})
         names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
-        if language is None or not names:
+        if language is None or not names or (reading.group and task.rpartition("_")[0] != reading.group):
             continue
         chosen = _choose_filter(file, task, names, reading)
         run = _language_run(file, content, task, language, chosen, label)
@@ -208,6 +212,7 @@ def _language_run(
     return LanguageRun(
         model=label or str(identity["name"]),
         language=language,
+        task=task,
         facts=facts_of(content, task, filter_name),
         identity=identity,
         files=(file,),
@@ -247,10 +252,13 @@ def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, rea
 def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
     """One run out of several of the same model and language: disjoint conversations are put together."""
     newest = max(parts, key=lambda part: part.when)
-    if len(parts) == 1 or reading.latest:
+    if len(parts) == 1 or (reading.latest and len({part.task for part in parts}) == 1):
         return newest
     names = ", ".join(str(part.files[0]) for part in parts)
     where = f"{newest.model} has {len(parts)} runs in {newest.language}: {names}."
+    if len(tasks := sorted({part.task for part in parts})) > 1:
+        groups = ", ".join(task.rpartition("_")[0] for task in tasks)
+        raise ResultsError(f"{where} They are of the tasks {', '.join(tasks)}.", f"Choose with --group: {groups}.")
     if any(part.conversations is None for part in parts):
         raise ResultsError(
             where,

@@ -23,7 +23,10 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """One conversation: its key, its two or three turns, and the value of each metric as lm-eval logged it."""
+    """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
+
+    Turns that no reply came for, because a request failed for good, are not among ``turns``.
+    """
 
     key: str
     turns: Sequence[Turn]
@@ -90,14 +93,11 @@ def read_samples(
 
 def _conversation(sample: Mapping[str, Any]) -> Conversation:
     doc = sample["doc"]
-    turns = [
-        Turn(
-            turn["prompt"],
-            turn["instruction_ids"],
-            turn["kwargs"],
-            [str(text) for text in (answer if isinstance(answer, list) else [answer])],
-        )
-        for turn, answer in zip(doc["turns"], sample["filtered_resps"], strict=True)
-    ]
+    turns = []
+    for turn, answer in zip(doc["turns"], sample["filtered_resps"], strict=True):
+        replies = answer if isinstance(answer, list) else [answer]
+        if None in replies:
+            break
+        turns.append(Turn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], [str(text) for text in replies]))
     values = {name: sample[name] for name in sample["metrics"]}
     return Conversation(doc["key"], turns, values)

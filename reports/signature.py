@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from turnswap.errors import UserError
+from turnswap.tasks.multiturn.conversation import THINK
+
 if TYPE_CHECKING:
     from .figures import Resampling
     from .runs import Model
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 # The chat template is the model's own: it identifies a run and may differ between models.
 OF_THE_MODEL = ("template",)
 _SHORT = 8
+_USUAL_MARKERS = [list(pair) for pair in THINK]
 
 
 def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[str, str]:
@@ -39,7 +43,7 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     }
     if description:
         facts["description"] = _clean(description)
-    if "reasoning_markers" in metadata:
+    if metadata.get("reasoning_markers") not in (None, _USUAL_MARKERS):
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
     return facts
 
@@ -79,6 +83,13 @@ def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
         "sha": config.get("model_sha"),
         "parameters": config.get("model_num_parameters"),
     }
+
+
+def check_accepted(names: Iterable[str], facts: Mapping[str, str]) -> None:
+    """Refuse a name that is no part of a signature: a misspelt one would accept nothing."""
+    for name in names:
+        if name not in facts and name not in ("description", "reasoning"):
+            raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
 
 
 def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accepted: Iterable[str] = ()) -> str:

@@ -14,18 +14,20 @@ _MEANINGS = {
     "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
     "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
     "ungradeable": "hold an instruction that the published grader would have judged at random",
+    "failed": "never came, because their requests failed for good: the figures leave them out",
 }
 
 
 def score_warnings(summary: Summary) -> list[str]:
-    """One sentence per kind that concerns at least 1 % of a turn's replies, or that the backend does not tell."""
+    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
     warnings = []
     scope = summary.headline_scope
     for name, meaning in _MEANINGS.items():
         shares = []
         for turn in TURNS:
             total, n = summary.count(scope, f"turn{turn}_{name}"), summary.n(scope, turn)
-            if total is not None and n and total / n >= _SHARE:
+            n += (total or 0) if name == "failed" else 0
+            if total and (total / n >= _SHARE or name == "failed"):
                 shares.append(f"{total / n:.1%} in turn {turn}")
         if shares:
             warnings.append(f"Of the replies {', '.join(shares)} {meaning}.")

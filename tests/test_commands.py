@@ -203,7 +203,8 @@ def test_a_real_chat_server_is_asked_turn_by_turn(
         "--log_samples", "--gen_kwargs", "max_gen_toks=8,until=<|im_end|>", TURNSWAP_MULTIIF=english_csv,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Turn 3 of 3: Requesting API" in done.stderr
+    assert "Requesting turns: 100%" in done.stderr
+    assert "11/11" in done.stderr
     samples = read_samples(tmp_path / "out")
     assert [len(sample["resps"]) for sample in samples] == [3, 3, 3, 2]
     for sample in samples:

@@ -70,10 +70,13 @@ class Source:
         }[self.kind]
 
 
-def find_source(metadata: Mapping[str, Any]) -> Source:
+def find_source(metadata: Mapping[str, Any], *, revision: str | None = None) -> Source:
     """The source asked for by ``--metadata '{"multiif_data": …}'``, else by ``TURNSWAP_MULTIIF``, else the Hub.
 
-    Both take the path of a CSV file in the published format, or ``sample`` for the packaged conversations.
+    Args:
+        metadata: the task's; both take the path of a CSV file in the published format, or ``sample`` for the
+            packaged conversations.
+        revision: the Hub's commit, where a task pins its own.
 
     Raises:
         DatasetError: the file does not exist. There is never a fall-back from one source to another.
@@ -82,7 +85,7 @@ def find_source(metadata: Mapping[str, Any]) -> Source:
     if not asked:
         asked, where = os.environ.get(SOURCE_VARIABLE), SOURCE_VARIABLE
     if not asked:
-        return Source("hub", HUB_REPOSITORY, HUB_REVISION)
+        return Source("hub", HUB_REPOSITORY, revision or HUB_REVISION)
     if asked == "sample":
         return Source("sample", str(SAMPLE))
     if not Path(str(asked)).is_file():

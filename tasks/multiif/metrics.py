@@ -26,7 +26,7 @@ Pair = tuple[int, int]
 
 ACCURACIES = ("prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 TRANSITIONS = ("forgetting", "correction", "forgetting_loose", "correction_loose")
-COUNTS = ("truncated", "overflowing", "unclosed", "ungradeable")
+COUNTS = ("truncated", "overflowing", "unclosed", "ungradeable", "failed")
 
 
 class Ratio:
@@ -94,11 +94,13 @@ def transition_pairs(before: Sequence[Verdict], after: Sequence[Verdict], kind: 
     return forgotten, corrected
 
 
-def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> dict[str, Any]:
+def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns: int | None = None) -> dict[str, Any]:
     """One conversation's value of every metric, the same names for every conversation.
 
     Args:
         graded: per turn the reply and the verdicts on its instructions.
+        turns: how many turns the conversation has, where requests may have failed: those without a reply are
+            absent from every figure and counted as failed.
     """
     values: dict[str, Any] = {}
     for turn in TURNS:
@@ -116,6 +118,7 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> di
         values[f"turn{turn}_overflowing"] = _as_count(reply.overflowing) if reply is not None else 0
         values[f"turn{turn}_unclosed"] = int(reply is not None and reply.unclosed)
         values[f"turn{turn}_ungradeable"] = int(any(verdict.ungradeable for verdict in verdicts))
+        values[f"turn{turn}_failed"] = int(len(graded) < turn <= (turns or 0))
     return values
 
 

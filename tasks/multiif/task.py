@@ -1,4 +1,4 @@
-"""The task class behind the eight ``multiif_*`` YAMLs."""
+"""The task class behind the ``multiif_*`` and ``leaderboard_multiif_*`` YAMLs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from .grading import grade_reply
 
 
 class MultiIF(MultiTurnTask):
-    """Multi-IF in one language: ``dataset_name`` of the YAML is the language's name in the data."""
+    """Multi-IF in one language.
+
+    In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
+    of the data on the Hub.
+    """
 
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
-        source = find_source(self.config.metadata)
+        source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description
         if source.kind != "hub":
+            self.config.dataset_kwargs = None  # the results must not name a revision that was not used
             self.config.metadata["data_sha256"] = hashlib.sha256(Path(source.location).read_bytes()).hexdigest()
         return load_conversations(source, self.config.dataset_name)
 
@@ -34,9 +39,9 @@ class MultiIF(MultiTurnTask):
         """Each turn's reply against that turn's whole cumulative list of instructions."""
         graded = [
             (reply, grade_reply(reply, turn["instruction_ids"], turn["kwargs"]))
-            for reply, turn in zip(replies, doc["turns"], strict=True)
+            for reply, turn in zip(replies, doc["turns"], strict=False)
         ]
-        return metrics.conversation_values(graded)
+        return metrics.conversation_values(graded, len(doc["turns"]))
 
     def combine_repeats(self, values: Sequence[Any]) -> Any:
         """Repeats are pooled."""

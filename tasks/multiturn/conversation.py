@@ -27,12 +27,14 @@ class Reply(str):
         unclosed: a reasoning trace never closed, so that nothing is left to grade.
         truncated: the answer used up its tokens; None where the backend does not let us know.
         overflowing: prompt plus reply did not fit the model's length; None where it is not known.
+        absent: there is none: a request of this turn, or of one before it, failed for good.
     """
 
     raw: str
     unclosed: bool
     truncated: bool | None
     overflowing: bool | None
+    absent: bool
 
     def __new__(
         cls,
@@ -42,16 +44,19 @@ class Reply(str):
         unclosed: bool = False,
         truncated: bool | None = None,
         overflowing: bool | None = None,
+        absent: bool = False,
     ) -> Reply:
         """A reply of this text; ``raw`` defaults to it."""
         reply = super().__new__(cls, text)
         reply.raw = text if raw is None else raw
+        reply.absent = absent
         reply.unclosed, reply.truncated, reply.overflowing = unclosed, truncated, overflowing
         return reply
 
     def with_text(self, text: str) -> Reply:
         """Another text (a filter's result) that came about in the same way."""
-        return Reply(text, raw=self.raw, unclosed=self.unclosed, truncated=self.truncated, overflowing=self.overflowing)
+        about = {name: getattr(self, name) for name in ("raw", "unclosed", "truncated", "overflowing", "absent")}
+        return Reply(text, **about)
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -105,24 +110,50 @@ class Settings:
         prompts: ``chat_template`` (the model's own) or ``plain`` (a ``User:``/``Assistant:`` transcript).
         reasoning_markers: pairs of opening and closing markers; empty to keep everything.
         on_overflow: ``warn`` counts prompts that do not fit and goes on, ``error`` ends the run before it asks.
+        schedule: ``auto`` is pipelined for API models and lockstep for engines that run in process.
+        open: conversations under way at once in the pipelined schedule; None for its default.
+        wave: conversations that go through all their turns before the next ones, in lockstep; None for all.
+        max_failed: share of conversations that may fail for good without failing the run.
     """
 
     prompts: Literal["chat_template", "plain"] = "chat_template"
     reasoning_markers: Markers = THINK
     on_overflow: Literal["warn", "error"] = "warn"
+    schedule: Literal["auto", "pipelined", "lockstep"] = "auto"
+    open: int | None = None
+    wave: int | None = None
+    max_failed: float = 0.0
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Settings:
         """The settings asked for by ``--metadata``; raises UserError for a value that cannot be used."""
         given: dict[str, Any] = {}
-        for name, choices in (("prompts", ("chat_template", "plain")), ("on_overflow", ("warn", "error"))):
+        for name, choices in _CHOICES.items():
             if (value := metadata.get(name)) is not None:
                 if value not in choices:
                     raise UserError(f"--metadata {name} is {value!r}.", f"Expected {' or '.join(choices)}.")
                 given[name] = value
+        for name in ("open", "wave"):
+            if (value := metadata.get(name)) is not None:
+                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                    raise UserError(
+                        f"--metadata {name} is {value!r}.", "Expected a number of conversations, such as 256."
+                    )
+                given[name] = value
+        if (value := metadata.get("max_failed")) is not None:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise UserError(f"--metadata max_failed is {value!r}.", "Expected a share of 0 to 1, such as 0.01.")
+            given["max_failed"] = float(value)
         if "reasoning_markers" in metadata:
             given["reasoning_markers"] = _parse_markers(metadata["reasoning_markers"])
         return cls(**given)
+
+
+_CHOICES = {
+    "prompts": ("chat_template", "plain"),
+    "on_overflow": ("warn", "error"),
+    "schedule": ("auto", "pipelined", "lockstep"),
+}
 
 
 def _parse_markers(value: Any) -> Markers:
@@ -151,6 +182,7 @@ class Script:
         settings: how to run it.
         template_asked_for: whether ``--apply_chat_template`` was given.
         run_facts: what the runner finds out and the results should say; shared by the scripts of a task.
+        name: what messages to the user call it.
     """
 
     user_turns: Sequence[str]
@@ -158,15 +190,20 @@ class Script:
     settings: Settings = field(default_factory=Settings)
     template_asked_for: bool = False
     run_facts: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass
 class Conversation:
-    """One run of a script: the requests (prompt and generation settings) and the replies, turn by turn."""
+    """One run of a script: the requests (prompt and generation settings) and the replies, turn by turn.
+
+    ``failure`` says why the turns after the last reply are missing, where a request failed for good.
+    """
 
     script: Script
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
+    failure: str | None = None
 
     def messages(self) -> list[Message]:
         """The conversation up to and including the user's next turn, in the usual chat format."""

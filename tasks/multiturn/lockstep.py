@@ -6,7 +6,6 @@ import functools
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -16,111 +15,56 @@ from tqdm import tqdm
 from turnswap.errors import UserError
 
 from . import backend
-from .conversation import Conversation, as_text
+from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
-@dataclass(frozen=True)
-class Job:
-    """A conversation to run and, per turn, the settings to generate with."""
-
-    conversation: Conversation
-    gen_kwargs: Sequence[dict[str, Any]]
-
-
-def run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
+def run(lm: LM | CachingLM, jobs: Sequence[Job], wave: int | None = None) -> None:
     """Run all conversations to their end, each turn's replies entering the next turn's prompts.
 
-    ``lm`` is the outer model: with ``--use_cache`` every reply goes through its cache. On several ranks each
-    turn is padded to the same number of requests, as models that are split over ranks need it.
+    Args:
+        lm: the outer model: with ``--use_cache`` every reply goes through its cache. On several ranks each turn is
+            padded to the same number of requests, as models that are split over ranks need it.
+        jobs: the conversations.
+        wave: this many conversations go through all their turns before the next ones start, so that an engine's
+            prefix cache still holds their earlier turns; all at once by default.
 
     Raises:
-        UserError: the model cannot render a prompt, or a prompt does not fit and an error was asked for.
+        UserError: the model cannot render a prompt, a prompt does not fit and an error was asked for, or waves are
+            asked of an engine that loads the model at every call.
     """
-    turns = max(_gather(lm, max(len(job.conversation.script.user_turns) for job in jobs)))
-    counter = backend.token_counter(lm)
+    if wave is not None and int(getattr(backend.inner_model(lm), "data_parallel_size", 1) or 1) > 1:
+        raise UserError(
+            "Waves were asked for, but with data_parallel_size > 1 vLLM loads the model anew at every call.",
+            "Leave --metadata wave out, or run several single engines behind an API.",
+        )
+    turns = Turns(lm)
+    size = wave or max(len(jobs), 1)
+    waves = max(_gather(lm, -(-len(jobs) // size)))
     spare: Instance | None = None
-    warned = False
-    for turn in range(turns):
+    for number in range(waves):
+        named = f"Wave {number + 1} of {waves}, turn" if waves > 1 else "Turn"
+        spare = _run_wave(lm, turns, jobs[number * size : (number + 1) * size], spare, named)
+
+
+def _run_wave(lm: LM | CachingLM, turns: Turns, jobs: Sequence[Job], spare: Instance | None, named: str) -> Instance:
+    """All turns of these conversations; returns a request that can be asked once more where padding is needed."""
+    last = max(_gather(lm, max((len(job.conversation.script.user_turns) for job in jobs), default=0)))
+    for turn in range(last):
         current = [job for job in jobs if job.conversation.has_turn(turn)]
-        requests = [_request(lm, job, turn) for job in current]
-        overflowing, complaint = _find_overflowing(lm, requests, turn, counter)
-        if complaint:
-            if any(job.conversation.script.settings.on_overflow == "error" for job in current):
-                raise UserError(*complaint)
-            if not warned:
-                log.warning("%s %s The results count them, in later turns too.", *complaint)
-            warned = True
+        requests = [turns.request(job) for job in current]
+        overflowing = turns.overflowing(current, requests)
         spare = requests[-1] if requests else spare
         assert spare is not None, "every rank has a first turn"
         padding = [spare] * (max(_gather(lm, len(requests))) - len(requests))
-        log.info("Turn %d of %d: %d conversations", turn + 1, turns, len(requests))
-        with _bars_named(f"Turn {turn + 1} of {turns}"):
+        log.info("%s %d of %d: %d conversations", named, turn + 1, last, len(requests))
+        with _bars_named(f"{named} {turn + 1} of {last}"):
             answers = lm.generate_until(requests + padding)
-        for job, request, received, overflows in zip(current, requests, answers, overflowing, strict=False):
-            answer = as_text(received)
-            prompt, gen_kwargs = request.args
-            cap = backend.limits(lm, gen_kwargs).reply
-            job.conversation.add(
-                backend.prompt_text(prompt),
-                gen_kwargs,
-                answer,
-                truncated=counter.reply(answer) >= cap if counter and cap else None,
-                overflowing=overflows,
-            )
-
-
-def _request(lm: LM | CachingLM, job: Job, turn: int) -> Instance:
-    settings = job.conversation.script.settings
-    gen_kwargs = dict(job.gen_kwargs[turn])
-    prompt: backend.Prompt
-    if settings.prompts == "plain":
-        prompt = backend.render_plain(lm, job.conversation.messages())
-        until = gen_kwargs.get("until") or []
-        gen_kwargs["until"] = [*([until] if isinstance(until, str) else until), backend.PLAIN_STOP]
-    else:
-        prompt = backend.render_with_template(lm, job.conversation.messages())
-    return Instance("generate_until", {}, (prompt, gen_kwargs), 0, (None, None, 1))
-
-
-def _find_overflowing(
-    lm: LM | CachingLM, requests: Sequence[Instance], turn: int, counter: backend.TokenCounter | None
-) -> tuple[list[bool | None], tuple[str, str] | None]:
-    """Which prompts leave too little room for a full reply, so that lm-eval would cut their beginning off.
-
-    Returns:
-        A flag per request, None where it is not known; and what to say of them with advice, if there are any.
-    """
-    found: list[bool | None] = []
-    worst = (0, 0, 0)
-    for request in requests:
-        length, reply = backend.limits(lm, request.args[1])
-        if counter is None or length is None or reply is None:
-            found.append(None)
-            continue
-        if reply >= length:
-            raise UserError(
-                f"The reply may take {reply} tokens, but prompt and reply together have room for {length}.",
-                "Lower it with --gen_kwargs max_gen_toks=…, or raise the model's max_length in --model_args.",
-            )
-        used = counter.prompt(backend.prompt_text(request.args[0]))
-        found.append(used + reply > length)
-        worst = max(worst, (used, reply, length))
-    count = sum(map(bool, found))
-    if not count:
-        return found, None
-    used, reply, length = worst
-    message = (
-        f"Turn {turn + 1}: {count} of {len(requests)} prompts plus the reply's room exceed the model's length "
-        f"({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off their beginning, "
-        "where the system message and the first turns are."
-    )
-    return found, (
-        message,
-        "Lower --gen_kwargs max_gen_toks=…, or raise max_length in --model_args; "
-        """--metadata '{"on_overflow": "error"}' ends the run instead of counting.""",
-    )
+        for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=False):
+            turns.take(job, request, answer, overflows)
+    assert spare is not None, "every rank has a first turn"
+    return spare
 
 
 def _gather(lm: LM | CachingLM, number: int) -> list[int]:

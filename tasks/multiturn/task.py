@@ -87,6 +87,9 @@ class MultiTurnTask(Task):
     def grade(self, doc: dict[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """A value per metric from one conversation's replies, one per turn.
 
+        There are fewer, down to none, where a request failed for good and ``max_failed`` puts up with it: those
+        turns are absent, which is not the same as wrong.
+
         Return the same metrics for every document: lm-eval gathers them by name from all ranks.
         """
 
@@ -153,7 +156,12 @@ class MultiTurnTask(Task):
     ) -> list[runner.TurnInstance]:
         """One Instance per turn. Until the run its prompt is a stand-in: the scripted turns so far."""
         script = Script(
-            tuple(self.doc_to_turns(doc)), self._system, self.settings, self._template_asked_for, self._run_facts
+            tuple(self.doc_to_turns(doc)),
+            self._system,
+            self.settings,
+            self._template_asked_for,
+            self._run_facts,
+            name=f"{self.config.task} {doc.get('key', metadata[1])}",
         )
         if not script.user_turns:
             raise UserError(f"{self.config.task}: document {metadata[1]} has no turns.")
@@ -193,10 +201,14 @@ class MultiTurnTask(Task):
                     instance.replies if len(texts) == len(instance.replies) else [instance.replies[0]] * len(texts)
                 )
                 replies = [origin.with_text(str(text)) for origin, text in zip(origins, texts, strict=True)]
-                instance.filtered_resps[name] = replies if len(replies) > 1 else replies[0]
+                present = [None if reply.absent else reply for reply in replies]
+                instance.filtered_resps[name] = present if len(present) > 1 else present[0]
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """Grade each repeat of a document and combine them."""
-        by_turn = [[result] if isinstance(result, str) else result for result in results]
-        graded = [self.grade(doc, replies) for replies in zip(*by_turn, strict=True)]
+        by_turn = [result if isinstance(result, list) else [result] for result in results]
+        # An absent reply is None, and so are all after it.
+        graded = [
+            self.grade(doc, [reply for reply in replies if reply is not None]) for replies in zip(*by_turn, strict=True)
+        ]
         return {metric: self.combine_repeats([values[metric] for values in graded]) for metric in graded[0]}

@@ -103,6 +103,8 @@ def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
         "tasks/multiif/_multiif.yaml",
         "tasks/multiif/multiif.yaml",
         "tasks/multiif/multiif_hi.yaml",
+        "tasks/multiif/leaderboard/_leaderboard_multiif.yaml",
+        "tasks/multiif/leaderboard/leaderboard_multiif_hi.yaml",
     ):
         assert f"turnswap/{name}" in names
     assert "turnswap/tasks/multiif/sample/sample.csv" in names

@@ -14,9 +14,12 @@ if TYPE_CHECKING:
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Headless Chromium of this machine; nothing is downloaded."""
+    """Headless Chromium of this machine; nothing is downloaded.
+
+    Not for the whole session: as long as Playwright runs, asyncio.run fails in every other test of the process.
+    """
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)

@@ -1,0 +1,122 @@
+"""What every schedule does for one turn of one conversation: the request, its limits, and taking the answer in."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM, CachingLM
+
+from turnswap.errors import UserError
+
+from . import backend
+from .conversation import Conversation, as_text
+
+log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
+
+
+@dataclass(frozen=True)
+class Job:
+    """A conversation to run and, per turn, the settings to generate with."""
+
+    conversation: Conversation
+    gen_kwargs: Sequence[dict[str, Any]]
+
+    @property
+    def turn(self) -> int:
+        """The turn to ask for next, counted from 0."""
+        return len(self.conversation.replies)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every turn has its reply."""
+        return not self.conversation.has_turn(self.turn)
+
+
+@dataclass
+class Turns:
+    """The turns of one run on one model; says once, not per turn, what a user must know about them.
+
+    ``lm`` is the outer model: with ``--use_cache`` the one whose cache every reply goes through.
+    """
+
+    lm: LM | CachingLM
+    counter: backend.TokenCounter | None = field(init=False)
+    _warned: bool = False
+
+    def __post_init__(self) -> None:
+        self.counter = backend.token_counter(self.lm)
+
+    def request(self, job: Job) -> Instance:
+        """The request for a conversation's next turn: its whole history, rendered as the model wants it."""
+        settings = job.conversation.script.settings
+        gen_kwargs = dict(job.gen_kwargs[job.turn])
+        prompt: backend.Prompt
+        if settings.prompts == "plain":
+            prompt = backend.render_plain(self.lm, job.conversation.messages())
+            until = gen_kwargs.get("until") or []
+            gen_kwargs["until"] = [*([until] if isinstance(until, str) else until), backend.PLAIN_STOP]
+        else:
+            prompt = backend.render_with_template(self.lm, job.conversation.messages())
+        return Instance("generate_until", {}, (prompt, gen_kwargs), 0, (None, None, 1))
+
+    def overflowing(self, jobs: Sequence[Job], requests: Sequence[Instance]) -> list[bool | None]:
+        """Which prompts leave too little room for a full reply, so that lm-eval would cut their beginning off.
+
+        Returns:
+            A flag per request; None where it is not known.
+
+        Raises:
+            UserError: some do not fit and an error was asked for, or the reply alone does not fit.
+        """
+        found: list[bool | None] = []
+        worst = (0, 0, 0)
+        for request in requests:
+            length, reply = backend.limits(self.lm, request.args[1])
+            if self.counter is None or length is None or reply is None:
+                found.append(None)
+                continue
+            if reply >= length:
+                raise UserError(
+                    f"The reply may take {reply} tokens, but prompt and reply together have room for {length}.",
+                    "Lower it with --gen_kwargs max_gen_toks=…, or raise the model's max_length in --model_args.",
+                )
+            used = self.counter.prompt(backend.prompt_text(request.args[0]))
+            found.append(used + reply > length)
+            worst = max(worst, (used, reply, length))
+        if any(found):
+            self._complain(jobs, sum(map(bool, found)), worst)
+        return found
+
+    def _complain(self, jobs: Sequence[Job], count: int, worst: tuple[int, int, int]) -> None:
+        used, reply, length = worst
+        message = (
+            f"Turn {jobs[0].turn + 1}: {count} of {len(jobs)} prompts plus the reply's room exceed the model's length "
+            f"({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off their beginning, "
+            "where the system message and the first turns are."
+        )
+        advice = (
+            "Lower --gen_kwargs max_gen_toks=…, or raise max_length in --model_args; "
+            """--metadata '{"on_overflow": "error"}' ends the run instead of counting."""
+        )
+        if any(job.conversation.script.settings.on_overflow == "error" for job in jobs):
+            raise UserError(message, advice)
+        if not self._warned:
+            log.warning("%s %s The results count them, in later turns too.", message, advice)
+        self._warned = True
+
+    def take(self, job: Job, request: Instance, received: str, overflowing: bool | None) -> None:
+        """Take the model's answer into the conversation."""
+        prompt, gen_kwargs = request.args
+        answer = as_text(received)
+        cap = backend.limits(self.lm, gen_kwargs).reply
+        job.conversation.add(
+            backend.prompt_text(prompt),
+            gen_kwargs,
+            answer,
+            truncated=self.counter.reply(answer) >= cap if self.counter and cap else None,
+            overflowing=overflowing,
+        )

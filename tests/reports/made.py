@@ -1,0 +1,55 @@
+"""Models whose every figure is known by hand: no file, no evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from turnswap.reports.figures import COUNTS, RATIOS, Resampling
+from turnswap.reports.published import CONVERSATIONS
+from turnswap.reports.runs import LanguageRun, Model
+from turnswap.reports.samples import Conversation, Turn
+from turnswap.reports.table import Summary
+
+FACTS = {"multiif": "1.0", "data": "csv@12345678", "gen": "greedy,max_gen_toks:2048", "template": "none"}
+Followed = Sequence[tuple[int, ...]]
+
+
+def made(name: str, facts: dict[str, str] | None = None, **languages: Followed) -> Summary:
+    """A model by what it did: per conversation and turn 1 or 0, which all four accuracies then are."""
+    runs = {code: _run(name, code, followed, {**FACTS, **(facts or {})}) for code, followed in languages.items()}
+    return Summary(Model(name, runs), Resampling(200))
+
+
+def made_without_samples(name: str, turns: tuple[float, ...], **languages: tuple[int, int]) -> Summary:
+    """A model of which only lm-eval's figures are known; languages by conversations run and in the data."""
+    reported = {f"turn{turn}_overall_acc": (value, 0.01) for turn, value in enumerate(turns, 1)}
+    runs = {
+        code: LanguageRun(name, code, f"multiif_{code}", FACTS, _identity(name), (), n, of, reported, None, 0.0)
+        for code, (n, of) in languages.items()
+    }
+    return Summary(Model(name, runs), Resampling(200))
+
+
+def benchmark(name: str, turns: tuple[float, ...] = (0.8, 0.7, 0.6), *codes: str) -> Summary:
+    """A model that ran the whole benchmark, or some of its languages, without samples."""
+    sizes = {code: (n, n) for code, n in CONVERSATIONS.items() if code in (codes or CONVERSATIONS)}
+    return made_without_samples(name, turns, **sizes)
+
+
+def _run(name: str, code: str, followed: Followed, facts: dict[str, str]) -> LanguageRun:
+    conversations = [_conversation(f"{n:03}:{code}", turns) for n, turns in enumerate(followed)]
+    n = len(followed)
+    return LanguageRun(name, code, f"multiif_{code}", facts, _identity(name), (), n, n, {}, conversations, 0.0)
+
+
+def _conversation(key: str, followed: tuple[int, ...]) -> Conversation:
+    values: dict[str, Any] = dict.fromkeys(COUNTS, 0)
+    for ratio in RATIOS:
+        turn = int(ratio.removeprefix("turn")[0]) - 1
+        values[ratio] = [followed[turn], 1] if ratio.endswith("_acc") and turn < len(followed) else [0, 0]
+    return Conversation(key, [Turn("Hello", [], [], [""]) for _ in followed], values)
+
+
+def _identity(name: str) -> dict[str, Any]:
+    return {"name": name, "sha": None}
