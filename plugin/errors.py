@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import textwrap
 from types import TracebackType
@@ -24,9 +25,15 @@ class UserError(Exception):
 
 
 def format_error(error: UserError) -> str:
-    """The error as shown in a terminal."""
-    lines = [f"turnswap: {error.message}"] + ([error.advice] if error.advice else [])
-    return "\n".join(textwrap.fill(line, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) for line in lines)
+    """The error as shown in a terminal: names of files stay whole, and nothing in it can steer the terminal."""
+    lines = [*f"turnswap: {error.message}".splitlines(), *error.advice.splitlines()]
+    fill = functools.partial(textwrap.fill, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(fill(visible(line), 110, subsequent_indent="  ") for line in lines)
+
+
+def visible(text: str) -> str:
+    """The text with control characters written out: sent to a terminal they could move its cursor."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def show_without_traceback() -> None:

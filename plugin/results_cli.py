@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .errors import UserError
+from .errors import UserError, visible
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.runs import Reading
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
 def results_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that reads results; see :func:`read_summaries`."""
     for option in (
-        click.option("--seed", default=0, show_default=True, help="Of the bootstrap."),
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
         click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
         click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
         click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
@@ -48,7 +48,7 @@ def read_summaries(
     reading = Reading(latest, allow_partial, filter_name, group)
     models = read_models(paths, reading)
     for warning in reading.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(visible(f"Warning: {warning}"), err=True)
     return summarise(models, Resampling(resamples, seed)), reading
 
 
@@ -70,7 +70,7 @@ def table(results: tuple[str, ...], output: Path, **options: Any) -> None:
     write_table(frame, output)
     click.echo(f"{len(frame)} rows: {output}")
     for summary in summaries:
-        click.echo(f"{summary.model.name}  {summary.signature}")
+        click.echo(visible(f"{summary.model.name}  {summary.signature}"))
 
 
 @click.command()
@@ -249,9 +249,11 @@ def emit(text: str, output: Path | None) -> None:
     if output is None:
         click.echo(text)
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    # A model's name may hold half a surrogate pair, which no file can.
-    output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8", errors="backslashreplace")
+    from turnswap.reports.table import writing
+
+    with writing(output):
+        # A model's name may hold half a surrogate pair, which no file can.
+        output.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8", errors="backslashreplace")
     click.echo(f"Written: {output}")
 
 
@@ -264,8 +266,9 @@ def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
     if format_ == "md":
         emit(as_markdown(sheets).rstrip(), output)
     elif output is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with output.open("w", encoding="utf-8") as file:
+        from turnswap.reports.table import writing
+
+        with writing(output), output.open("w", encoding="utf-8") as file:
             print_sheets(Console(file=file, width=120), sheets)
         click.echo(f"Written: {output}")
     else:

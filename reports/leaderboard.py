@@ -184,7 +184,7 @@ def _scores(summary: Summary, scope: str) -> Scores:
 
 
 def _every_choice(summary: Summary) -> list[tuple[float, float]] | None:
-    if summary.estimates is None:
+    if not summary.model.has_samples:
         return None
     column = FIGURES.index(AVERAGE)
     each = [summary.estimates[code] for code in summary.model.languages]

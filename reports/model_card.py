@@ -91,7 +91,7 @@ def _results(summary: Summary, scope: str, config: str, of_what: str) -> Iterato
             metric_type="accuracy",
             metric_name=f"turn {split_metric(metric)[0]} overall accuracy",
             metric_value=figure.value,
-            metric_args=_interval(figure, summary.interval),
+            metric_args=_interval(figure, summary.interval_of(scope)),
         )
 
 
@@ -106,7 +106,7 @@ def _data_set(model: Model) -> tuple[str, str, str | None]:
     return data, f"Data in the format of Multi-IF, not the benchmark: {data}", None
 
 
-def _interval(figure: Figure, kind: str) -> dict[str, Any] | None:
+def _interval(figure: Figure, kind: str | None) -> dict[str, Any] | None:
     if math.isnan(figure.low) or math.isnan(figure.high):
         return None
     return {"low": figure.low, "high": figure.high, "interval": kind}

@@ -71,7 +71,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             source=SOURCE,
             scopes=_scopes(summaries),
             names=LANGUAGES,
-            interval=summaries[0].interval,
+            interval=summaries[0].interval_of(summaries[0].headline_scope) or "no",
             specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
             index=json_for_script(index),
             blocks=blocks,

@@ -7,6 +7,7 @@ beside it. A model's languages may lie in several such pairs, and so may the con
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from .signature import describe_difference, facts_of, identity_of
 
 CODES = {name: code for code, name in LANGUAGES.items()}
 HEADLINE = "turn1_overall_acc"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
+_OF_ONE_MODEL = ("name", "revision", "sha", "dtype", "backend")
 
 
 class ResultsError(UserError):
@@ -138,23 +141,32 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
 
 def _split_label(argument: str) -> tuple[str | None, Path]:
     """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
-    if Path(argument).exists():
-        return None, Path(argument)
     splits = [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
+    if not argument or (splits and not any(path for _, path in splits)):
+        raise ResultsError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
+    if _exists(argument):
+        return None, Path(argument)
     for label, path in splits:
-        if path and Path(path).exists():
+        if path and _exists(path):
             return label, Path(path)
     return (splits[0][0], Path(splits[0][1])) if splits else (None, Path(argument))
 
 
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
+
+
 def _results_files(path: Path) -> list[Path]:
+    if not _exists(str(path)):
+        raise ResultsError(
+            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results file in it."
+        )
     if path.is_file():
         return [path]
-    if not path.is_dir():
-        raise ResultsError(
-            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results_*.json."
-        )
-    files = sorted(path.rglob("results_*.json"))
+    files = sorted(file for file in path.rglob("*.json") if _is_results_file(file))
     if not files:
         orphans = sorted(path.rglob("samples_*.jsonl"))
         raise ResultsError(
@@ -165,11 +177,18 @@ def _results_files(path: Path) -> list[Path]:
     return files
 
 
+def _is_results_file(file: Path) -> bool:
+    """lm-eval names them ``results_<date>.json``, or after an ``--output_path`` that ends in .json."""
+    return file.name.startswith("results_") or _DATE.search(file.stem) is not None
+
+
 def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[LanguageRun]:
     try:
         content = json.loads(file.read_text("utf-8"))
         results, configs = content["results"], content["configs"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+        if not all(isinstance(each, dict) for each in (results, configs, *results.values(), *configs.values())):
+            raise TypeError("results and configs are objects of objects")
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
         raise ResultsError(
             f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
             "It may have been cut off when a run was stopped; leave it out, or run again.",
@@ -226,10 +245,17 @@ def _language_run(
 
 def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, reading: Reading) -> LanguageRun:
     """The run with its conversations, proven to be those that its figures were computed from."""
-    samples = file.with_name(f"samples_{task}_{file.stem.removeprefix('results_')}.jsonl")
+    dated = _DATE.search(file.stem)
+    date = dated.group() if dated else file.stem.removeprefix("results_")
+    samples = file.with_name(f"samples_{task}_{date}.jsonl")
     if not samples.is_file():
         return run
     conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
+    if whole and reading.allow_partial and len(conversations) < run.n:
+        reading.warnings.append(
+            f"{samples.name} was cut off: figures are from {len(conversations)} of {run.n} conversations."
+        )
+        whole = False
     if not whole:
         return replace(run, n=len(conversations), reported={}, conversations=conversations)
     if len(conversations) != run.n:
@@ -238,6 +264,8 @@ def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, rea
             "The two do not belong together, or one was changed; run the evaluation again.",
         )
     found = figures.compute(figures.as_arrays(conversations))
+    counted = figures.counts(conversations).items()
+    found |= {name: total for name, total in counted if total is not None and name in run.reported}
     for name, value in found.items():
         expected = run.reported.get(name, (float("nan"),))[0]
         if abs(value - expected) > 1e-9 or (value != value) != (expected != expected):
@@ -252,7 +280,7 @@ def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, rea
 def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
     """One run out of several of the same model and language: disjoint conversations are put together."""
     newest = max(parts, key=lambda part: part.when)
-    if len(parts) == 1 or (reading.latest and len({part.task for part in parts}) == 1):
+    if len(parts) == 1:
         return newest
     names = ", ".join(str(part.files[0]) for part in parts)
     where = f"{newest.model} has {len(parts)} runs in {newest.language}: {names}."
@@ -260,23 +288,31 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         groups = ", ".join(task.rpartition("_")[0] for task in tasks)
         raise ResultsError(f"{where} They are of the tasks {', '.join(tasks)}.", f"Choose with --group: {groups}.")
     if any(part.conversations is None for part in parts):
+        if reading.latest:
+            return newest
         raise ResultsError(
             where,
             "Without samples they cannot be put together. Name one of the files, take the newest with --latest, or, "
             "for different models, give names: NAME=PATH.",
         )
-    _require_alike(newest.model, parts)
-    together = {c.key: c for part in parts for c in part.conversations or ()}
-    if len(together) < sum(part.n for part in parts):
-        keys = [c.key for part in parts for c in part.conversations or ()]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ResultsError(
-            f"{where} Conversation {twice} is in more than one.",
-            "Name one of the files, take the newest with --latest, or, for different models, give names: NAME=PATH.",
-        )
+    used: list[LanguageRun] = []
+    together: dict[str, Conversation] = {}
+    for part in sorted(parts, key=lambda part: -part.when):
+        new = {c.key: c for c in part.conversations or () if c.key not in together}
+        if len(new) < part.n and not reading.latest:
+            twice = next(c.key for c in part.conversations or () if c.key in together)
+            raise ResultsError(
+                f"{where} Conversation {twice} is in more than one.",
+                "Name one of the files, take the newest with --latest, or give different models names: NAME=PATH.",
+            )
+        together |= new
+        used += [part] if new else []
+    _require_alike(newest.model, used)
+    if len(used) == 1:
+        return newest
     return replace(
         newest,
-        files=tuple(file for part in parts for file in part.files),
+        files=tuple(file for part in used for file in part.files),
         n=len(together),
         reported={},
         conversations=[together[key] for key in sorted(together)],
@@ -284,10 +320,14 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
 
 
 def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
+    """Refuse parts that are not of one model, or were not run alike."""
     first = runs[0]
     for run in runs[1:]:
-        if difference := describe_difference(first.facts, run.facts):
+        differing = [key for key in _OF_ONE_MODEL if first.identity.get(key) != run.identity.get(key)]
+        told = [f"{key} is {first.identity.get(key)} and {run.identity.get(key)}" for key in differing]
+        if difference := "; ".join([*told, *filter(None, [describe_difference(first.facts, run.facts)])]):
             raise ResultsError(
                 f"The runs of {name} were not made alike: {difference}, in {first.files[0]} and {run.files[0]}.",
-                "One set of figures needs one way of running. Leave one out, or give them names: NAME=PATH.",
+                "One set of figures needs one model and one way of running. Leave one out, or give them names of their "
+                "own: NAME=PATH.",
             )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.errors import UserError
+from turnswap.tasks.multiif import metrics
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,19 @@ class Turn:
 class Conversation:
     """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
 
-    Turns that no reply came for, because a request failed for good, are not among ``turns``.
+    Turns that no reply came for, because a request failed for good, are not among ``turns``. ``where`` is the file
+    and line it was read from.
     """
 
     key: str
     turns: Sequence[Turn]
     values: Mapping[str, Any]
+    where: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a request of it failed for good."""
+        return any(self.values.get(f"turn{turn}_failed") for turn in metrics.TURNS)
 
 
 class SamplesError(UserError):
@@ -53,14 +61,17 @@ def read_samples(
     """
     conversations: dict[str, Conversation] = {}
     broken: list[int] = []
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
             try:
-                sample = json.loads(line)
-            except ValueError as error:
+                sample = json.loads(line.decode("utf-8"))
+            except ValueError as error:  # no UTF-8, or no JSON
                 if not allow_partial:
                     raise SamplesError(
-                        f"{path}, line {number} is broken JSON ({error}).",
+                        f"{where} is broken JSON ({error}).",
                         "A run that was stopped while it wrote leaves such a line. Run it again (with --use_cache it "
                         "asks only for what is missing), or use the whole lines with --allow-partial.",
                     ) from None
@@ -69,15 +80,15 @@ def read_samples(
             try:
                 if sample["filter"] != filter_name:
                     continue
-                conversation = _conversation(sample)
-            except (KeyError, TypeError, IndexError, ValueError) as error:
+                conversation = _conversation(sample, where)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
                 raise SamplesError(
-                    f"{path}, line {number} is no sample of Multi-IF: {type(error).__name__}: {error}.",
+                    f"{where} is no sample of Multi-IF: {type(error).__name__}: {error}.",
                     "Expected what lm_eval writes with --log_samples for a task such as multiif_en.",
                 ) from None
             if conversation.key in conversations:
                 raise SamplesError(
-                    f"{path}, line {number}: conversation {conversation.key} is there for the second time.",
+                    f"{where}: conversation {conversation.key} is there for the second time.",
                     "The file was changed, or two were put together; run the evaluation again.",
                 )
             conversations[conversation.key] = conversation
@@ -91,13 +102,32 @@ def read_samples(
     return [conversations[key] for key in sorted(conversations)], not broken
 
 
-def _conversation(sample: Mapping[str, Any]) -> Conversation:
+def _conversation(sample: Mapping[str, Any], where: str) -> Conversation:
     doc = sample["doc"]
-    turns = []
-    for turn, answer in zip(doc["turns"], sample["filtered_resps"], strict=True):
-        replies = answer if isinstance(answer, list) else [answer]
-        if None in replies:
-            break
-        turns.append(Turn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], [str(text) for text in replies]))
+    if not isinstance(doc["key"], str):
+        raise TypeError(f"key {doc['key']!r}")
     values = {name: sample[name] for name in sample["metrics"]}
-    return Conversation(doc["key"], turns, values)
+    for name in metrics.aggregations():
+        _check(name, values[name] if "_failed" not in name else values.get(name, 0))
+    turns = []
+    for number, (turn, answer) in enumerate(zip(doc["turns"], sample["filtered_resps"], strict=True), 1):
+        replies = [str(text) for text in (answer if isinstance(answer, list) else [answer])]
+        # Absent replies (lm-eval writes them as the text "None") count in no denominator.
+        if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
+            break
+        turns.append(Turn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
+    return Conversation(doc["key"], turns, values, where)
+
+
+def _check(name: str, value: Any) -> None:
+    """A ratio is a pair of counts, overall four of them; a count is one, or None where the backend did not tell."""
+    if name.rpartition("_")[2] in metrics.COUNTS:
+        fine = value is None or isinstance(value, int)
+    else:
+        pairs = value if name.endswith("overall_acc") else [value]
+        fine = isinstance(pairs, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)
+            for pair in pairs
+        )
+    if not fine:
+        raise TypeError(f"{name} is {value!r}")

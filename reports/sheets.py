@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from turnswap.errors import visible
+
 from .table import Figure
 
 
@@ -45,15 +47,15 @@ def points(value: float) -> str:
 def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
     """Print tables to a terminal. Names from outside are shown as they are, never as rich's markup."""
     for sheet in sheets:
-        table = Table(title=Text(sheet.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=Text(visible(sheet.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for number, name in enumerate(sheet.header):
             is_text = number < sheet.text_columns
             table.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
         for row in sheet.rows:
-            table.add_row(*(Text(_visible(cell)) for cell in row))
+            table.add_row(*(Text(visible(cell)) for cell in row))
         console.print(table)
         for note in (*sheet.notes, *sheet.signatures):
-            console.print(Text(_visible(note), style="dim"), soft_wrap=True)
+            console.print(Text(visible(note), style="dim"), soft_wrap=True)
     console.print()
 
 
@@ -71,16 +73,11 @@ def as_markdown(sheets: Sequence[Sheet]) -> str:
         for note in sheet.notes:
             out.write(f"{_markdown(note)}  \n")
         for line in sheet.signatures:
-            out.write(f"`{_visible(line).replace('`', chr(39))}`  \n")
+            out.write(f"`{visible(line).replace('`', chr(39))}`  \n")
         out.write("\n" if sheet.notes or sheet.signatures else "")
     return out.getvalue()
 
 
-def _visible(text: str) -> str:
-    """Control characters could move a terminal's cursor; they are shown, not sent."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-
-
 def _markdown(text: str) -> str:
-    escaped = "".join("\\" + c if c in "\\`*_[]<>|#" else c for c in _visible(text))
+    escaped = "".join("\\" + c if c in "\\`*_[]<>|#~$" else c for c in visible(text))
     return escaped.replace("&", "&amp;")

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from turnswap.errors import UserError
+from turnswap.tasks.multiturn.backend import TOKEN_CAPS
 from turnswap.tasks.multiturn.conversation import THINK
 
 if TYPE_CHECKING:
@@ -59,13 +60,19 @@ def _data(metadata: Mapping[str, Any]) -> str:
 def _generation(settings: Mapping[str, Any]) -> str:
     """``greedy,max_gen_toks:2048``: in greedy decoding what shapes the distribution has no effect."""
     shown = dict(settings)
-    greedy = not shown.pop("do_sample", False)
-    if greedy:
-        for name in ("temperature", "top_p", "top_k", "min_p"):
-            shown.pop(name, None)
+    for name in TOKEN_CAPS[1:]:  # another name for the cap replaces ours
+        if name in shown:
+            shown["max_gen_toks"] = shown.pop(name)
     if not shown.get("until"):
         shown.pop("until", None)
-    return ",".join(["greedy" if greedy else "sampled", *(f"{k}:{_clean(v)}" for k, v in sorted(shown.items()))])
+    how = "sampled" if shown.pop("do_sample", False) else "greedy"
+    if how == "greedy" and not shown.get("temperature"):
+        for name in ("temperature", "top_p", "top_k", "min_p"):
+            shown.pop(name, None)
+    elif how == "greedy":
+        # API models drop do_sample and send the temperature: whether this was greedy depends on the backend.
+        how = "do_sample:False"
+    return ",".join([how, *(f"{name}:{_clean(value)}" for name, value in sorted(shown.items()))])
 
 
 def _clean(value: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from turnswap.errors import UserError
@@ -19,9 +21,6 @@ from . import figures
 from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
 from .runs import Model
 from .signature import signature
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -47,18 +46,21 @@ class Summary:
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[np.int64]]:
-        """Language -> pairs of every conversation, sorted by key; see :func:`figures.as_arrays`."""
-        return {code: figures.as_arrays(run.conversations or ()) for code, run in self.model.languages.items()}
+        """Language -> pairs of every conversation, sorted by key, where there are samples."""
+        runs = self.model.languages.items()
+        return {code: figures.as_arrays(run.conversations) for code, run in runs if run.conversations is not None}
 
     @cached_property
-    def estimates(self) -> Mapping[str, Estimate] | None:
-        """Per language, ``macro`` and ``pooled``; None without samples."""
-        return figures.estimate(self.arrays, self.resampling) if self.model.has_samples else None
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
+        if self.model.has_samples:
+            return figures.estimate(self.arrays, self.resampling)
+        return {code: figures.estimate({code: pairs}, self.resampling)[code] for code, pairs in self.arrays.items()}
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
         level = self.resampling.level
-        return {scope: e.interval(level) for scope, e in (self.estimates or {}).items()}
+        return {scope: e.interval(level) for scope, e in self.estimates.items()}
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -73,21 +75,22 @@ class Summary:
         """``macro``, or the only language."""
         return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))
 
-    @property
-    def interval(self) -> str:
-        """What kind of intervals the figures have."""
-        kind = "bootstrap" if self.model.has_samples else "normal, from lm-eval's standard error"
-        return f"{self.resampling.level:.0%} {kind}"
+    def interval_of(self, scope: str) -> str | None:
+        """What kind of intervals the figures of a scope have; None where they have none."""
+        if scope in self.estimates:
+            return f"{self.resampling.level:.0%} bootstrap"
+        figure = self.figure(scope, OVERALL[0])
+        return f"{self.resampling.level:.0%} normal (lm-eval's standard error)" if figure.low == figure.low else None
 
     def figure(self, scope: str, name: str) -> Figure:
         """One of :data:`figures.FIGURES` in a language, or over the languages."""
-        if self.estimates is not None:
+        if scope in self.estimates:
             column = FIGURES.index(name)
             low, high = self._bounds[scope]
             return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
-        runs = self.model.languages.values() if scope == MACRO else [self.model.languages[scope]]
+        codes = list(self.model.languages) if scope == MACRO else [scope]
         names = OVERALL if name == AVERAGE else (name,)
-        reported = [run.reported.get(each, (float("nan"), None)) for run in runs for each in names]
+        reported = [self._reported(code, each) for code in codes for each in names]
         value = float(np.mean([value for value, _ in reported]))
         # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
         errors = [error for _, error in reported if error is not None]
@@ -96,6 +99,13 @@ class Summary:
         spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
         reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
         return Figure(value, value - reach, value + reach)
+
+    def _reported(self, code: str, name: str) -> tuple[float, float | None]:
+        """lm-eval's value and standard error; the samples' value where they were put together from parts."""
+        reported = self.model.languages[code].reported
+        if name not in reported and code in self.estimates:
+            return float(self.estimates[code].values[FIGURES.index(name)]), None
+        return reported.get(name, (float("nan"), None))
 
     def count(self, scope: str, name: str) -> int | None:
         """One of :data:`figures.COUNTS`; None where the backend did not tell."""
@@ -145,8 +155,6 @@ def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     ``signature``.
     Counts (``truncated``, …) have no interval.
     """
-    import pandas as pd
-
     frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
     frame["turn"] = frame["turn"].astype("Int64")
     return frame
@@ -161,7 +169,12 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             turn, metric = split_metric(name)
             figure = summary.figure(scope, name)
             row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
-            row |= {"value": figure.value, "low": figure.low, "high": figure.high, "interval": summary.interval}
+            row |= {
+                "value": figure.value,
+                "low": figure.low,
+                "high": figure.high,
+                "interval": summary.interval_of(scope),
+            }
             yield row | {"n": summary.n(scope, turn)} | facts
         for name in COUNTS:
             turn, metric = split_metric(name)
@@ -174,9 +187,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
 WRITERS = {
     ".csv": lambda frame, path: frame.to_csv(path, index=False),
     ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
-    ".json": lambda frame, path: frame.to_json(
-        path, orient="records", indent=1, force_ascii=False, double_precision=15
-    ),
+    ".json": lambda frame, path: path.write_text(_as_json(frame) + "\n", "utf-8"),
 }
 
 
@@ -184,5 +195,25 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV, Parquet or JSON, whichever the file's name says."""
     if path.suffix not in WRITERS:
         raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    WRITERS[path.suffix](frame, path)
+    with writing(path):
+        WRITERS[path.suffix](frame, path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Write a file of a user's: its folder is made, and what the system refuses is a UserError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.", "Name another file with -o.") from None
+
+
+def _as_json(frame: pd.DataFrame) -> str:
+    """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
+    records = [
+        {name: None if value is pd.NA or value != value else value for name, value in record.items()}
+        for record in frame.to_dict("records")
+    ]
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
+    return "[\n" + ",\n".join(lines) + "\n]"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
-from .compare import Comparison, Difference
+from .compare import FEWEST, Comparison, Difference
 from .figures import AVERAGE, MACRO, POOLED
 from .published import SOURCE, published_rows
 from .sheets import Sheet, percent, points
@@ -38,7 +38,8 @@ def _headline(summaries: Sequence[Summary]) -> Sheet:
         figures = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
         name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {SCOPES.get(scope, scope)}"
         rows.append([name, *map(percent, figures), points(figures[3].value - figures[1].value)])
-    notes = [f"Overall accuracy in per cent, {summaries[0].interval} intervals over conversations."]
+    kinds = dict.fromkeys(s.interval_of(s.headline_scope) for s in summaries)
+    notes = [f"Overall accuracy in per cent, {' or '.join(filter(None, kinds)) or 'without'} intervals."]
     published = published_rows([summary.model for summary in summaries])
     if published:
         rows += [[f"{row.name} (published)", *map(percent, row.values), points(row.change)] for row in published]
@@ -107,6 +108,7 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     notes = [
         f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
         f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table.",
+        f"No p-value (–) from fewer than {FEWEST} conversations in a language.",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
@@ -142,6 +144,8 @@ def _per_turn(followed: Sequence[float]) -> str:
 def _difference(row: Difference) -> list[str]:
     turn = "mean" if row.turn is None else str(row.turn)
     interval = "–" if row.low != row.low else f"[{points(row.low)}, {points(row.high)}]"
-    p = ["–" if value != value else f"{value:.4f}" for value in (row.p, row.corrected)]
+    p = [
+        "–" if value != value else f"{value:.4f}" if value >= 0.0001 else "<0.0001" for value in (row.p, row.corrected)
+    ]
     scope = SCOPES.get(row.language, row.language)
     return [scope, turn, percent(row.a), percent(row.b), points(row.gap), interval, *p]

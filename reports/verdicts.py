@@ -16,7 +16,11 @@ from typing import Any, NamedTuple
 from turnswap import __version__
 from turnswap.errors import UserError
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
+from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+from turnswap.tasks.multiif.metrics import conversation_values
+from turnswap.tasks.multiturn import Reply
 
+from .figures import RATIOS
 from .runs import LanguageRun, Model
 from .samples import Conversation, Turn
 
@@ -61,6 +65,9 @@ def grade_again(model: Model) -> Graded:
         for turn in conversation.turns
         for reply in turn.replies
     ]
+    for run in model.languages.values():
+        for conversation in run.conversations or ():
+            _require_gradeable(conversation)
     verdicts = iter(_grade_all(slots))
     graded: Graded = {}
     for code, run in model.languages.items():
@@ -82,19 +89,37 @@ def _grade_all(slots: list[_Slot]) -> list[list[Verdict]]:
         return [verdicts for chunk in pool.map(_grade, chunks) for verdicts in chunk]
 
 
+def _require_gradeable(conversation: Conversation) -> None:
+    for turn in conversation.turns:
+        for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
+            try:
+                parse_kwargs(instruction_id, kwargs)
+            except MalformedInstruction as error:
+                raise UserError(
+                    f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
+                    "The samples were changed, or are of other instructions than turnswap's; run the evaluation again.",
+                ) from None
+
+
 def _grade(slots: list[_Slot]) -> list[list[Verdict]]:
     return [grade_reply(reply, ids, kwargs) for reply, ids, kwargs in slots]
 
 
 def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:
-    for number, turn in enumerate(turns, 1):
-        for kind in ("strict", "loose"):
-            followed = sum(getattr(verdict, kind) for verdicts in turn.verdicts for verdict in verdicts)
-            logged = conversation.values[f"turn{number}_inst_{kind}_acc"][0]
-            if followed != logged:
-                raise UserError(
-                    f"{run.files[0].parent}: conversation {conversation.key}, turn {number}: turnswap {__version__} "
-                    f"finds {followed} instructions followed ({kind}), the samples say {logged}.",
-                    f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that "
-                    "version, or run the evaluation again.",
-                )
+    """Refuse a conversation whose figures by these verdicts are not those that were logged."""
+    repeats = [
+        conversation_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
+        for n in range(len(turns[0].verdicts) if turns else 0)
+    ]
+    for name in RATIOS:
+        if int(name[len("turn")]) > len(turns):
+            continue
+        found = [sum(values[name][part] for values in repeats) for part in (0, 1)]
+        if found != list(conversation.values[name]):
+            raise UserError(
+                f"{conversation.where}: conversation {conversation.key}, turn {name[len('turn')]}: by its replies "
+                f"{name} is {found[0]} of {found[1]} as turnswap {__version__} grades them, the samples say "
+                f"{conversation.values[name][0]} of {conversation.values[name][1]}.",
+                f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that "
+                "version, or run the evaluation again.",
+            )

@@ -114,16 +114,14 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
             loose_forgetting, loose_correction = transition_pairs(before, verdicts, "loose")
             moves = zip(TRANSITIONS, (forgetting, correction, loose_forgetting, loose_correction), strict=True)
             values |= {f"turn{turn}_{name}": pair for name, pair in moves}
-        values[f"turn{turn}_truncated"] = _as_count(reply.truncated) if reply is not None else 0
-        values[f"turn{turn}_overflowing"] = _as_count(reply.overflowing) if reply is not None else 0
+        for name in ("truncated", "overflowing"):
+            # Where the backend does not tell, it does not tell of a turn that is missing either.
+            told = getattr(reply or (graded[0][0] if graded else None), name, None)
+            values[f"turn{turn}_{name}"] = None if told is None else int(reply is not None and told)
         values[f"turn{turn}_unclosed"] = int(reply is not None and reply.unclosed)
         values[f"turn{turn}_ungradeable"] = int(any(verdict.ungradeable for verdict in verdicts))
         values[f"turn{turn}_failed"] = int(len(graded) < turn <= (turns or 0))
     return values
-
-
-def _as_count(flag: bool | None) -> int | None:
-    return None if flag is None else int(flag)
 
 
 def combine_repeats(values: Sequence[Any]) -> Any:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 from lm_eval import simple_evaluate
 from lm_eval.api.registry import register_model
@@ -47,17 +48,19 @@ def evaluate(
     metadata = {"multiif_data": str(data), **run.pop("metadata", {})}
     with_samples = run.pop("log_samples", True)
     tracker = EvaluationTracker(output_path=str(output))
-    results = simple_evaluate(
-        model="scripted",
-        model_args={"pretrained": name},
-        tasks=list(tasks),
-        # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.
-        task_manager=TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata),
-        evaluation_tracker=tracker,
-        log_samples=with_samples,
-        bootstrap_iters=0,
-        **run,
-    )
+    # lm-eval describes the machine in every results file, which takes pip and lscpu a second.
+    with mock.patch("torch.utils.collect_env.get_pretty_env_info", return_value="a test"):
+        results = simple_evaluate(
+            model="scripted",
+            model_args={"pretrained": name},
+            tasks=list(tasks),
+            # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.
+            task_manager=TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata),
+            evaluation_tracker=tracker,
+            log_samples=with_samples,
+            bootstrap_iters=0,
+            **run,
+        )
     samples = results.pop("samples", None)
     tracker.save_results_aggregated(results=results, samples=samples)
     for task in results["configs"] if with_samples else ():

@@ -293,13 +293,6 @@ def test_intervals_cover_the_truth_nineteen_times_in_twenty() -> None:
     assert 0.90 < np.mean(covered) < 0.985
 
 
-@pytest.mark.parametrize("n", [1, 3])
-def test_so_few_conversations_are_no_proof_however_they_differ(n: int) -> None:
-    # Exchanging the models in each of n conversations gives 2**n outcomes, 2 of which are as extreme: p >= 2 / 2**n.
-    nothing, everything = [[[False], [False] * 2, [False] * 3]] * n, [[[True], [True] * 2, [True] * 3]] * n
-    assert p_of(gap_between(nothing, everything), AVERAGE) > 0.05
-
-
 # ------------------------------------------------------------------------------------------------ Holm
 
 

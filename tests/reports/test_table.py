@@ -210,7 +210,7 @@ def test_without_samples_intervals_are_normal_from_lm_evals_standard_errors(fold
             assert errors[-1] > 0
         macro = figure(frame, "macro", turn, metric)
         assert (macro.high - macro.low) / 2 == pytest.approx(1.959964 * math.hypot(*errors) / 2, rel=1e-6)
-    assert set(frame.interval.dropna()) == {"95% normal, from lm-eval's standard error"}
+    assert set(frame.interval.dropna()) == {"95% normal (lm-eval's standard error)"}
     assert "pooled" not in set(frame.language)
     assert "boot:" not in frame.signature[0]
 
