@@ -292,7 +292,7 @@ class FaultServer(Address):
         try:
             return await self._send(request, record, rule, body)
         except (ConnectionError, asyncio.CancelledError):
-            self._ended(record, client_gone=True)
+            self._ended(record, client_gone=True, status=None, sent=None)
             raise
 
     def _arrived(self, request: web.BaseRequest, number: int, body: dict[str, Any]) -> tuple[Record, Rule | None]:
@@ -328,12 +328,12 @@ class FaultServer(Address):
                 if kind == "drop_mid":
                     await response.prepare(request)
                     await response.write(sent)
-                request.transport.close()
                 self._ended(record, status=200 if kind == "drop_mid" else None)
+                request.transport.close()
                 return response
         await response.prepare(request)
+        self._ended(record, status=response.status, sent=time.monotonic())  # whoever has the response finds it here
         await response.write_eof()
-        self._ended(record, status=response.status, sent=time.monotonic())
         return response
 
     def _completion(self, chat: bool, kind: str | None, body: dict[str, Any]) -> dict[str, Any]:
