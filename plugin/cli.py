@@ -55,8 +55,9 @@ def main() -> None:
     MULTI-IF, three-turn conversations in 8 languages, graded by code.
 
     Tasks: multiif_en, multiif_zh, multiif_fr, multiif_ru, multiif_hi, multiif_es, multiif_it, multiif_pt, and the
-    group multiif, which adds the macro mean over the languages. Each prints, per turn, prompt- and
-    instruction-level accuracy (strict and loose), their mean (overall), forgetting and correction.
+    group multiif, which adds the macro mean over the languages; the group leaderboard_multiif has settings that never
+    change. Each prints, per turn, prompt- and instruction-level accuracy (strict and loose), their mean (overall),
+    forgetting and correction.
 
     The conversations come from the Hugging Face Hub (facebook/Multi-IF, CC-BY-NC-2.0). For a local copy of its CSV,
     or for the few conversations packaged with turnswap:
@@ -73,6 +74,10 @@ def main() -> None:
       --metadata '{"prompts": "plain"}'                   a User:/Assistant: transcript, no chat template
       --metadata '{"reasoning_markers": ["[T]", "[/T]"]}' what opens and closes a reasoning trace, or "none"
       --metadata '{"on_overflow": "error"}'               stop where a prompt does not fit the model
+      --metadata '{"open": 512}'                          API models: conversations under way at once
+      --metadata '{"max_failed": 0.01}'                   API models: share of conversations that may fail for good
+      --metadata '{"schedule": "lockstep"}'               API models: turn by turn all the same
+      --metadata '{"wave": 256}'                          engines in process: conversations per wave
 
     LAYER SWAPPING, merge_method: layer_swap: the bottom and top layers of a task expert (base_model, the recipient)
     are replaced by a language expert's (models, the donor). "turnswap plan CONFIG" shows what would come from where,
@@ -87,6 +92,10 @@ def main() -> None:
       embeddings, head: donor     or recipient, or blend; otherwise they follow the layer they touch
       revert: "6-8"               layers from a third model that has parameters: {role: pretrained}
       accept: rope                a difference between the models to put up with
+
+    RESULTS: "turnswap report" shows them as a page, in a terminal or as Markdown; "compare" tells whether B beats A;
+    "leaderboard" ranks; "table" and "export" write figures for other programs and places. They read the folders that
+    lm_eval writes, best with --log_samples; NAME=FOLDER gives a model another name.
 
     Nothing is installed behind your back: without "turnswap enable", use "turnswap lm-eval ...", "turnswap
     mergekit-yaml ...", or lm_eval --include_path "$(turnswap tasks-path)" ...; with it, TURNSWAP_DISABLE=1 switches it

@@ -31,7 +31,7 @@ from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
-OPEN_PER_REQUEST = 8
+OPEN_PER_REQUEST = 12
 GRACE = 30.0  # seconds that requests in flight get after Ctrl-C or SIGTERM
 # So many failures before the first reply mean that the server, not the conversation, is at fault.
 HOPELESS = 10
@@ -49,7 +49,7 @@ def run(lm: LM | CachingLM, jobs: Sequence[Job], open_conversations: int | None 
         lm: the outer model: with ``--use_cache`` every reply goes through its cache, as it comes in.
         jobs: the conversations; they are opened in this order.
         open_conversations: how many may be under way at once, whose earlier turns a server's prefix cache should
-            hold; 8 × ``num_concurrent`` by default.
+            hold; 12 × ``num_concurrent`` by default.
 
     Returns:
         What failed; the conversations concerned lack the replies from that turn on.
