@@ -7,15 +7,11 @@ agree in all that belongs to the measurement. Facts of the model itself are told
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from turnswap.errors import UserError
 from turnswap.tasks.multiturn.backend import TOKEN_CAPS
 from turnswap.tasks.multiturn.conversation import THINK
-
-if TYPE_CHECKING:
-    from .figures import Resampling
-    from .runs import Model
 
 # The chat template is the model's own: it identifies a run and may differ between models.
 OF_THE_MODEL = ("template",)
@@ -106,16 +102,12 @@ def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accept
     return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in differing)
 
 
-def signature(model: Model, resampling: Resampling | None = None) -> str:
+def signature(facts: Mapping[str, str], languages: Iterable[str], n: int, of: int, drawn: str = "") -> str:
     """The line that identifies a model's figures.
 
-    ``n`` is conversations run / held by the data. ``boot`` tells how intervals were drawn, where they were.
+    ``n`` of ``of`` conversations in the data were run; ``drawn`` tells how intervals were drawn, where they were.
     """
-    runs = model.languages.values()
-    facts = dict(model.facts)
-    parts = [f"multiif:{facts.pop('multiif')}", f"langs:{'+'.join(model.languages)}"]
-    parts.append(f"n:{sum(run.n for run in runs)}/{sum(run.of for run in runs)}")
-    parts += [f"{name}:{value}" for name, value in facts.items()]
-    if resampling is not None and model.has_samples:
-        parts.append(f"boot:{resampling.resamples},seed:{resampling.seed}")
-    return "|".join(parts)
+    rest = dict(facts)
+    parts = [f"multiif:{rest.pop('multiif')}", f"langs:{'+'.join(languages)}", f"n:{n}/{of}"]
+    parts += [f"{name}:{value}" for name, value in rest.items()]
+    return "|".join([*parts, drawn] if drawn else parts)

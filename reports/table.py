@@ -42,7 +42,10 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        return signature(self.model, self.resampling)
+        runs = self.model.languages.values()
+        drawn = f"boot:{self.resampling.resamples},seed:{self.resampling.seed}" if self.model.has_samples else ""
+        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
+        return signature(self.model.facts, self.model.languages, n, of, drawn)
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from turnswap.demo_model import write_demo_model
 from turnswap.hosts import tasks_path
 
 from .conftest import BIN, REPOSITORY, Command, read_results, read_samples
@@ -68,6 +69,14 @@ def test_hf_runs_real_conversations_and_a_second_run_asks_for_nothing(
     remaining = re.findall(r"Cached requests: (\d+), Requests remaining: (\d+)", again.stderr)
     assert remaining == [("5", "0"), ("5", "0"), ("4", "0")]
     assert read_samples(tmp_path / "again") == samples
+
+    reported = run_command("turnswap", "report", "mine=out", "again=again", "-o", "report.html")
+    assert reported.returncode == 0, reported.stderr
+    assert f"n:5/5|data:csv@{metadata['data_sha256'][:8]}|gen:greedy,max_gen_toks:24" in (
+        tmp_path / "report.html"
+    ).read_text("utf-8")
+    compared = run_command("turnswap", "compare", "mine=out", "again=again", "--format", "json")
+    assert {row["gap"] for row in json.loads(compared.stdout)["differences"]} <= {0, None}
 
 
 def test_chosen_conversations_are_only_predicted(
@@ -169,7 +178,7 @@ def test_the_glob_selects_the_eight_tasks_and_not_the_group(run_command: Command
 
 
 @pytest.fixture
-def server(tiny_model: Path, tmp_path: Path) -> Iterator[str]:
+def server(tmp_path: Path) -> Iterator[str]:
     """``transformers serve`` on a free port of this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -214,6 +223,35 @@ def test_a_real_chat_server_is_asked_turn_by_turn(
             assert json.loads(sample["arguments"][f"gen_args_{turn}"]["arg_0"]) == messages
             assert reply
             messages.append({"role": "assistant", "content": reply})
+
+
+def test_the_demo_model_behind_a_real_server_end_to_end(run_command: Command, server: str, tmp_path: Path) -> None:
+    write_demo_model(tmp_path / "model")
+    command = [
+        "lm_eval", "run", "--model", "local-chat-completions", "--tasks", "multiif_en,multiif_es", "--limit", "3",
+        "--model_args", f"base_url={server},model={tmp_path / 'model'},num_concurrent=4", *INCLUDE, "--log_samples",
+        "--gen_kwargs", "max_gen_toks=16,until=<|im_end|>", "--use_cache", "cache",
+    ]  # fmt: skip
+    done = run_command(*command, "--output_path", "out", TURNSWAP_MULTIIF="sample")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "18/18" in done.stderr
+    assert re.search(r"tok/s=\d", done.stderr)
+    samples = {task: read_samples(tmp_path / "out", task) for task in ("multiif_en", "multiif_es")}
+    for task in samples:
+        for sample in samples[task]:
+            assert all(reply.strip() for (reply,) in sample["resps"])
+        results = read_results(tmp_path / "out")["results"][task]
+        assert [results[f"turn{turn}_failed,none"] for turn in (1, 2, 3)] == [0, 0, 0]
+
+    # Nothing listens here: every reply comes from the cache.
+    command[command.index("--model_args") + 1] = (
+        f"base_url=http://127.0.0.1:9/,model={tmp_path / 'model'},num_concurrent=4"
+    )
+    again = run_command(*command, "--output_path", "again", TURNSWAP_MULTIIF="sample")
+    assert again.returncode == 0, again.stderr[-3000:]
+    for task in samples:
+        replies = [sample["resps"] for sample in read_samples(tmp_path / "again", task)]
+        assert replies == [sample["resps"] for sample in samples[task]]
 
 
 @pytest.mark.parametrize("config", ["mgsm_merged.yaml", "multiif_merged.yaml"])

@@ -105,6 +105,10 @@ def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
         "tasks/multiif/multiif_hi.yaml",
         "tasks/multiif/leaderboard/_leaderboard_multiif.yaml",
         "tasks/multiif/leaderboard/leaderboard_multiif_hi.yaml",
+        "reports/published_scores.json",
+        "reports/html/report.html.j2",
+        "reports/html/report.js",
+        "reports/html/style.css",
     ):
         assert f"turnswap/{name}" in names
     assert "turnswap/tasks/multiif/sample/sample.csv" in names

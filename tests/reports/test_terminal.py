@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,12 @@ def test_a_partial_run_is_said_to_be_one(turnswap: Turnswap, tmp_path: Path) -> 
     output = turnswap("report", made).output
     assert "Warning: en: 2 of 6 conversations were run." in output
     assert "|n:2/6|" in output
+
+
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(
+    turnswap: Turnswap, sample_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    refused = turnswap("report", sample_run, "-o", "report.html")
+    assert refused.exit_code == 1
+    assert "pip install 'turnswap[report]'" in refused.output
