@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from . import generation, grading, layer_swap, pipelined, reports, startup
+from . import analysis, generation, grading, layer_swap, pipelined, reports, startup
 
 BENCHMARKS = {
     "startup": startup.main,
     "grading": grading.main,
     "generation": generation.main,
     "layer_swap": layer_swap.main,
+    "analysis": analysis.main,
     "pipelined": pipelined.main,
     "reports": reports.main,
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from mergekit.architecture.conversion import convert_checkpoint_tensors
+from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 
 from turnswap.errors import UserError
@@ -23,9 +24,9 @@ class WeightReader:
         checkpoint: its files; for a model with a LoRA, those of the merged one.
     """
 
-    def __init__(self, model: Model, options: MergeOptions) -> None:
+    def __init__(self, model: Model, options: MergeOptions, folder: Path | None = None) -> None:
         self.model = model
-        self.checkpoint = Checkpoint(weights_folder(model, options))
+        self.checkpoint = Checkpoint(folder or weights_folder(model, options))
 
     def read(self, weight: Weight) -> torch.Tensor:
         """The weight in the type in which it is stored.
@@ -45,6 +46,13 @@ class WeightReader:
         return made
 
 
+def plain_folder(model: Model, options: MergeOptions) -> Path:
+    """Where the weights of a model lie without its adapter, downloaded if need be."""
+    if model.description.complete:
+        return model.description.folder
+    return Path(ModelReference(model=model.reference.model).local_path(options.transformers_cache))
+
+
 def weights_folder(model: Model, options: MergeOptions) -> Path:
     """Where a model's weights lie on this machine, downloaded if need be.
 
@@ -52,9 +60,7 @@ def weights_folder(model: Model, options: MergeOptions) -> Path:
         UserError: a LoRA that is not in ``--lora-merge-cache``.
     """
     if model.reference.lora is None:
-        if model.description.complete:
-            return model.description.folder
-        return Path(model.reference.local_path(options.transformers_cache))
+        return plain_folder(model, options)
     merged = merged_folder(model.reference, options.lora_merge_cache)
     if merged is None:
         raise UserError(

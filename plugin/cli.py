@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import importlib.util
 import json
@@ -271,6 +272,52 @@ def verify(
         if written:
             click.echo(f"Plan, versions and hashes: {written}")
     ctx.exit(0 if report.status == "verified" else 1)
+
+
+@main.command()
+@click.option("--base", required=True, metavar="MODEL", help="The pretrained model that both experts come from.")
+@click.option("--recipient", required=True, metavar="MODEL", help="The task expert.")
+@click.option("--donor", required=True, metavar="MODEL", help="The language expert.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="A folder for JSON, CSV, pictures."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@merge_options
+def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json: bool, **reading: Any) -> None:
+    """Show where fine-tuning changed two experts, by layer and component.
+
+    MODEL is a folder or a Hub id, or MODEL+ADAPTER for a LoRA adapter, which is not merged. Every weight is read once.
+    With -o also: mean absolute change, the share of changed parameters, rows and heads, heat maps as PNG and a page.
+    """
+    options = _merge_options(reading)
+    from turnswap.merge_methods import analysis as analyses
+
+    found = analyses.analyze_references(base, recipient, donor, options)
+    content = analyses.as_json(found)
+    if as_json:
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from .analysis_view import show_analysis
+
+        show_analysis(Console(), found)
+    if output is not None:
+        from turnswap.reports.heat_maps import write_pictures
+        from turnswap.reports.table import writing
+
+        with writing(output / "analysis.json"):
+            (output / "analysis.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        rows = analyses.as_rows(found)
+        with (
+            writing(output / "analysis.csv"),
+            (output / "analysis.csv").open("w", encoding="utf-8", newline="") as file,
+        ):
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        for path in write_pictures(rows, content, output):
+            click.echo(f"Written: {path}", err=as_json)
 
 
 def _merge_options(reading: dict[str, Any]) -> MergeOptions:
