@@ -81,8 +81,9 @@ def main() -> None:
       --metadata '{"wave": 256}'                          engines in process: conversations per wave
 
     LAYER SWAPPING, merge_method: layer_swap: the bottom and top layers of a task expert (base_model, the recipient)
-    are replaced by a language expert's (models, the donor). "turnswap plan CONFIG" shows what would come from where,
-    "turnswap verify FOLDER" proves that it did. configs/layerswap*.yml are to start from; parameters:
+    are replaced by a language expert's (models, the donor). "turnswap analyze" shows where fine-tuning changed both,
+    "turnswap plan CONFIG" what would come from where, "turnswap verify FOLDER" proves that it did.
+    configs/layerswap*.yml are to start from; parameters:
 
     \b
       bottom, top: 5              donor layers at either end, or auto
