@@ -107,7 +107,7 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     level = f"{comparison.a.resampling.level:.0%}"
     notes = [
         f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
-        f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table.",
+        *([f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table."] if known else []),
         f"No p-value (–) from fewer than {FEWEST} conversations in a language.",
         *(f"Note: {note}." for note in comparison.notes),
     ]
