@@ -16,7 +16,7 @@ check: .venv/.dev ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	@# mypy does not see through the editable finder of a mapped package: show it the tree as links.
-	@rm -rf build/types && mkdir -p build/types/turnswap && ln -s $(CURDIR)/plugin/* $(CURDIR)/tasks $(CURDIR)/merge_methods $(CURDIR)/reports build/types/turnswap/
+	@rm -rf build/types && mkdir -p build/types/turnswap && ln -s $(CURDIR)/plugin/* $(CURDIR)/tasks $(CURDIR)/merge_methods $(CURDIR)/reports $(CURDIR)/sweeps $(CURDIR)/construction build/types/turnswap/
 	MYPYPATH=build/types $(BIN)/mypy -p turnswap
 
 bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline

@@ -111,12 +111,13 @@ class Change:
 class Cell:
     """One layer (None outside the layers) and component: both experts' changes, and the cosine of their task vectors.
 
-    ``cosine`` is NaN where one of them did not change.
+    ``ancestor_norm`` is ||ancestor||, Frobenius; ``cosine`` is NaN where one of them did not change.
     """
 
     layer: int | None
     component: str
     parameters: int
+    ancestor_norm: float
     recipient: Change
     donor: Change
     cosine: float
@@ -275,7 +276,7 @@ def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
         lengths = (cell.of["recipient"].squares * cell.of["donor"].squares) ** 0.5
         cosine = max(-1.0, min(1.0, cell.product / lengths)) if lengths else float("nan")
         both = change(cell, "recipient"), change(cell, "donor")
-        finished.append(Cell(layer, component, cell.parameters, *both, cosine))
+        finished.append(Cell(layer, component, cell.parameters, cell.base**0.5, *both, cosine))
     order = {name: number for number, name in enumerate(ORDER)}
     places = {"embeddings": -1, "head": 10**6}
     return sorted(
@@ -338,6 +339,7 @@ def as_rows(analysis: Analysis) -> list[dict[str, object]]:
                 "component": cell.component,
                 "expert": role,
                 "parameters": cell.parameters,
+                "ancestor_norm": cell.ancestor_norm,
             }
             row |= vars(getattr(cell, role)) | {"cosine": cell.cosine}
             rows.append({name: None if value != value else value for name, value in row.items()})

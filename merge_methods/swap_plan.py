@@ -24,6 +24,7 @@ Choice: TypeAlias = Literal["donor", "recipient", "blend"]
 Depth: TypeAlias = int | Literal["auto"]
 
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
+NO_LAYERS = "none"
 PAPER_LAYERS = 32  # Llama 3.1 8B. The default below is quoted from accounts of the paper, which published no code.
 PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition": 1}
 
@@ -54,7 +55,7 @@ class SwapParameters:
     """The parameters of a swap as the user gave them, for one tensor (mergekit's ``filter:`` may vary them).
 
     ``bottom``, ``top``: donor layers at either end. ``transition`` (or one per end): blended layers on each inner edge.
-    ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``.
+    ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``, or ``none``.
     ``invert``: donor and recipient change places. ``embeddings``, ``head``: a choice instead of the zone they touch.
     """
 
@@ -76,12 +77,14 @@ PARAMETER_NAMES = tuple(field.name for field in fields(SwapParameters))
 
 
 def parse_layers(value: str | int, n_layers: int, name: str) -> frozenset[int]:
-    """The layers that ``"0-4,30-31"`` names: both ends of a range belong to it.
+    """The layers that ``"0-4,30-31"`` names: both ends of a range belong to it. ``"none"`` names no layer.
 
     Raises:
         UserError: it is no such list, a layer is outside the model, or one is named twice.
     """
     found: set[int] = set()
+    if value == NO_LAYERS:
+        return frozenset()
     for item in str(value).split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)
         if not match:

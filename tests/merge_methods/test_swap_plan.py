@@ -401,3 +401,10 @@ def test_any_zones_that_do_not_fit_are_refused(drawn: tuple[int, dict[str, int],
     assume(depths["bottom"] and depths["top"])
     depths = depths | {"bottom": depths["bottom"] + n_layers - sum(depths.values()) + excess}
     assert f"make {n_layers + excess} layers, the model has {n_layers}" in refusal(n_layers, **depths)
+
+
+def test_none_names_no_layer_so_that_a_swap_can_be_the_recipient_or_the_plain_average() -> None:
+    assert letters(6, layers="none") == "RRRRRR"
+    assert letters(6, layers="none", invert=True) == "DDDDDD"
+    assert shares(6, layers="none", blend_layers="0-5") == 6 * [0.5]
+    assert letters(6, bottom=1, top=1, transition=0, blend_layers="none", revert="none") == "DRRRRD"

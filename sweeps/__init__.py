@@ -1,0 +1,1 @@
+"""Layer swaps in memory: one model of two, many configurations tried without writing any."""
