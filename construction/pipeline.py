@@ -80,7 +80,10 @@ class Pipeline:
         Raises:
             UserError: a file cannot be read or written, or a step refuses. What was done stays.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
         conversations, count = self._load()
         yield count
         for step in self.steps:

@@ -27,7 +27,8 @@ def read_section(kind: type[T], content: object, where: str) -> T:
     try:
         return TypeAdapter(strict).validate_python({} if content is None else content)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is also a missing one: the misspelling says more.
+        first = min(error.errors(), key=lambda each: each["type"] != "unexpected_keyword_argument")
         key = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "unexpected_keyword_argument":
             known = ", ".join(getattr(kind, "__dataclass_fields__", {}))
