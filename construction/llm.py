@@ -95,6 +95,8 @@ class LLM:
 
     @cached_property
     def _lm(self) -> LM | CachingLM:
+        from . import recorded  # noqa: F401 - registers itself; it needs this module
+
         runner.register()
         try:
             made = get_model(self.settings.model).create_from_arg_obj(

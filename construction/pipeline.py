@@ -74,8 +74,10 @@ class Pipeline:
         names = [self.source.name, *(step.name for step in self.steps)]
         return self.folder / f"{names.index(name) + 1}-{name}.jsonl"
 
-    def run(self, last: str | None = None) -> Iterator[Count]:
+    def run(self, last: str | None = None, redo: str | None = None) -> Iterator[Count]:
         """Run the steps in order, up to ``last``; a count after each. Stops after a step that waits for something.
+
+        ``redo`` names a step whose outcomes are made anew; its file is kept beside the new one, as ``.previous``.
 
         Raises:
             UserError: a file cannot be read or written, or a step refuses. What was done stays.
@@ -84,6 +86,8 @@ class Pipeline:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
+        if redo is not None and self.file(redo).exists():
+            self.file(redo).replace(self.file(redo).with_suffix(".previous"))
         conversations, count = self._load()
         yield count
         for step in self.steps:

@@ -22,7 +22,7 @@ from .records import digest, read_jsonl
 
 
 @register_model("turnswap-recorded")
-class RecordedLM(LM):  # type: ignore[misc]
+class RecordedLM(LM):
     """Answers from a recording.
 
     Args:

@@ -2,7 +2,7 @@
 
 The published format (``multiIF_20241018.csv``): per conversation three user turns, each with its cumulative
 list of instruction ids and their kwargs, a key, and the English name of its language. A row without a third
-turn is a conversation of two turns.
+turn is a conversation of two turns. Data of one's own may be in any language that :mod:`.languages` knows.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 from turnswap.errors import UserError
 
 from .instructions import MalformedInstruction, parse_kwargs
+from .languages import NAMES, code_of, near_names
 
 HUB_REPOSITORY = "facebook/Multi-IF"
 HUB_REVISION = "0ab97ce0b45c7f57772e8ba2ac1616f4b00bd3aa"
@@ -27,16 +28,7 @@ SOURCE_VARIABLE = "TURNSWAP_MULTIIF"
 TURNS = (1, 2, 3)
 
 # The benchmark's eight languages: task suffix -> the name in the data's column ``language``.
-LANGUAGES = {
-    "en": "English",
-    "zh": "Chinese",
-    "fr": "French",
-    "ru": "Russian",
-    "hi": "Hindi",
-    "es": "Spanish",
-    "it": "Italian",
-    "pt": "Portuguese",
-}
+LANGUAGES = {code: NAMES[code] for code in ("en", "zh", "fr", "ru", "hi", "es", "it", "pt")}
 
 _COLUMNS = ["key", "language"] + [
     f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")
@@ -71,17 +63,22 @@ class Source:
 
 
 def find_source(metadata: Mapping[str, Any], *, revision: str | None = None) -> Source:
-    """The source asked for by ``--metadata '{"multiif_data": …}'``, else by ``TURNSWAP_MULTIIF``, else the Hub.
+    """The source asked for by ``--metadata '{"multiif_data": …}'``, else the task's own, else the benchmark's.
 
     Args:
-        metadata: the task's; both take the path of a CSV file in the published format, or ``sample`` for the
-            packaged conversations.
+        metadata: the task's. ``multiif_data`` is the path of a CSV file in the published format, or ``sample`` for the
+            packaged conversations; ``data_file`` that of a task's own CSV file, relative to the YAML of the task,
+            which lm-eval names as ``config_source``. A task without one has the benchmark: ``TURNSWAP_MULTIIF``, which
+            takes what ``multiif_data`` does, else the Hub.
         revision: the Hub's commit, where a task pins its own.
 
     Raises:
         DatasetError: the file does not exist. There is never a fall-back from one source to another.
     """
     asked, where = metadata.get("multiif_data"), "--metadata multiif_data"
+    if not asked and metadata.get("data_file"):
+        asked = Path(str(metadata.get("config_source", ""))).parent / str(metadata["data_file"])
+        where = "The task's data_file"
     if not asked:
         asked, where = os.environ.get(SOURCE_VARIABLE), SOURCE_VARIABLE
     if not asked:
@@ -148,8 +145,12 @@ def parse_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
     key = str(row.get("key") or "").strip() or f"on line {line} (without a key)"
     try:
         language = row["language"]
-        if language not in LANGUAGES.values():
-            raise _Malformed(f"unknown language {language!r}; expected one of {', '.join(LANGUAGES.values())}")
+        if code_of(str(language)) is None:
+            near = " or ".join(near_names(str(language)))
+            raise _Malformed(
+                f"unknown language {language!r}; expected one of {', '.join(LANGUAGES.values())}, or another's English "
+                f"name{f', such as {near}' if near else ''}"
+            )
         if not row.get("key"):
             raise _Malformed("the column 'key' is empty; expected a key of its own for every conversation")
         turns = [_parse_turn(row, t) for t in TURNS]

@@ -149,6 +149,15 @@ def test_a_run_may_end_at_a_step(tmp_path: Path) -> None:
     assert after.asked == []
 
 
+def test_a_step_is_made_anew_on_request_and_its_old_file_stays(tmp_path: Path) -> None:
+    run(tmp_path, ["a"], Marking(), Marking("after"))
+    before = (tmp_path / "2-mark.jsonl").read_bytes()
+    steps = [Marking(), Marking("after")]
+    list(Pipeline(tmp_path, Seeds([conversation("a")]), steps).run(redo="mark"))
+    assert [step.asked for step in steps] == [["a"], []]  # the same came out, so what follows still holds
+    assert (tmp_path / "2-mark.previous").read_bytes() == before
+
+
 def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a occurs twice"):
         run(tmp_path, ["a", "a"], Marking())

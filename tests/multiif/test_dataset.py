@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from turnswap.errors import UserError
 from turnswap.tasks.multiif import dataset
 from turnswap.tasks.multiif.dataset import DatasetError, Source, find_source, load_conversations, parse_row
+from turnswap.tasks.multiif.languages import NAMES, code_of, name_of
+from turnswap.tasks.multiif.text import known_languages
 
 from ..conftest import SHARED, make_row, write_csv
 
@@ -66,6 +69,41 @@ def test_a_malformed_row_is_refused_with_its_key(columns: dict[str, str], messag
         parse_row(make_row("9:9:en", **columns), 2)
 
 
+@pytest.mark.parametrize("language", ["Swahili", "Korean", "Portuguese (BR)", "quc"])
+def test_data_may_be_in_any_language_that_has_a_name(language: str, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "d.csv", [make_row("1:0:x", language)])
+    (conversation,) = load_conversations(Source("csv", str(path)), language)
+    assert conversation["language"] == language
+
+
+@pytest.mark.parametrize(
+    ("language", "near"),
+    [("Swahilli", "Swahili"), ("korean", "Korean"), ("sw", "Swahili"), ("Portugese", "Portuguese")],
+)
+def test_a_misspelt_language_is_refused_with_what_may_be_meant(language: str, near: str) -> None:
+    with pytest.raises(DatasetError, match=f"^Row 1:1:en: unknown language '{language}'; .* such as {near}"):
+        parse_row(make_row(language=language), 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [("sw", "Swahili"), ("zh", "Chinese"), ("pt-br", "Portuguese (BR)"), ("sr-latn", "Serbian (Latn)"), ("quc", "quc")],
+)
+def test_every_code_has_a_name_and_the_way_back(code: str, name: str) -> None:
+    assert (name_of(code), code_of(name)) == (name, code)
+
+
+@pytest.mark.parametrize("code", ["", "xx", "SW", "swahili", "sw-", "sw-x", "pt-br-x"])
+def test_what_is_no_code_has_no_name(code: str) -> None:
+    with pytest.raises(UserError, match="is no code of a language"):
+        name_of(code)
+
+
+def test_the_languages_that_langdetect_knows_all_have_names() -> None:
+    assert all(name_of(code) for code in known_languages())
+    assert len(set(NAMES.values())) == len(NAMES)
+
+
 def test_a_row_without_a_key_is_named_by_its_line() -> None:
     with pytest.raises(DatasetError, match="Row on line 12 .*: the column 'key' is empty"):
         parse_row(make_row(key=""), 12)
@@ -117,6 +155,16 @@ def test_the_source_is_the_metadata_then_the_variable_then_the_hub(
     monkeypatch.setenv("TURNSWAP_MULTIIF", str(path))
     assert find_source({"pretrained": "x"}).kind == "csv"
     assert find_source({"multiif_data": "sample"}).kind == "sample"
+
+
+def test_a_task_may_bring_its_own_file_beside_its_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_csv(tmp_path / "own.csv", [make_row("1:0:sw", "Swahili")])
+    own = {"data_file": "own.csv", "config_source": str(tmp_path / "task.yaml")}
+    monkeypatch.setenv("TURNSWAP_MULTIIF", "sample")  # the benchmark's
+    assert find_source(own) == Source("csv", str(path))
+    assert find_source(own | {"multiif_data": "sample"}).kind == "sample"
+    with pytest.raises(DatasetError, match="The task's data_file names .*gone.csv', which is no file"):
+        find_source(own | {"data_file": "gone.csv"})
 
 
 def test_a_missing_file_is_no_reason_to_take_other_data(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,263 @@
+"""A reply that follows given instructions, constructed: the proof that a conversation can be satisfied.
+
+The reply is no good reply: words of the conversation in a row, in the shape that is asked for. What counts is that
+the grader passes it. The search is bounded and deterministic: ways to lay a reply out are tried in a fixed order,
+each is graded, and the number of words and sentences is corrected by what was counted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from turnswap.tasks.multiif import text as counting
+from turnswap.tasks.multiif.grading import Verdict, grade_reply
+
+from .demands import Demands, gather
+from .vocabulary import clearest, common_words, words_of
+
+_SIZES = (24, 60, 10, 150, 0, 400)  # words of filling to start with
+_CORRECTIONS = 4
+_DASH = "–"  # fills what must not be blank and shall not count as a word
+_STOPS = {"hi": "।", "zh": "。", "ja": "。"}
+_CJK = ("zh-cn", "zh-tw", "ja")
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A reply, and the verdicts on it."""
+
+    reply: str
+    verdicts: Sequence[Verdict]
+
+    @property
+    def failed(self) -> list[int]:
+        """The positions of the instructions that it does not follow, strictly."""
+        return [position for position, verdict in enumerate(self.verdicts) if not verdict.strict]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """One way to fill a reply: ``spare`` saves words, ``newline`` parts its pieces, ``stop`` ends its sentences."""
+
+    vocabulary: tuple[str, ...]
+    size: int
+    stop: str
+    newline: str
+    spare: bool
+    sentences: int = 0
+
+
+def construct(
+    instruction_ids: Sequence[str],
+    kwargs: Sequence[Mapping[str, Any]],
+    texts: Sequence[str],
+    language: str,
+    *,
+    attempts: int = 150,
+) -> Attempt:
+    """The first reply that follows all instructions strictly, else the one that follows most of those tried.
+
+    Args:
+        instruction_ids: of the turn.
+        kwargs: one for each.
+        texts: whose words to use, such as the conversation's prompts.
+        language: their code.
+        attempts: how many replies to grade at most.
+
+    Raises:
+        MalformedInstruction: an unknown id, or kwargs that do not fit it.
+    """
+    demands = gather(instruction_ids, kwargs)
+    best: Attempt | None = None
+    seen: set[str] = set()
+    for reply in _replies(demands, _vocabularies(demands, texts, language), demands.language or language):
+        if reply in seen:
+            continue
+        seen.add(reply)
+        tried = Attempt(reply, grade_reply(reply, instruction_ids, kwargs))
+        if best is None or len(tried.failed) < len(best.failed):
+            best = tried
+        if not best.failed or len(seen) == attempts:
+            break
+    assert best is not None
+    return best
+
+
+def _vocabularies(demands: Demands, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
+    wanted = demands.language or language
+    own = [word for word in words_of(texts) if not any(test(word) for test in demands.unwanted)]
+    common = [word for word in common_words(wanted) if not any(test(word) for test in demands.unwanted)]
+    clear = clearest(own, wanted, capitals=demands.upper)
+    found = [own, clear[:40], [*clear[:15], *common[:15]], common]
+    if demands.upper:
+        found = [clear[:15], clear[:40], clearest({*own, *common}, wanted, capitals=True)[:10]]
+    elif wanted != language:
+        found = [common, *found[1:3]]
+    letters = [letter * 2 for letter in "abcdefghijklmnopqrstuvwxyz"]
+    rest = [word for word in letters if not any(test(word) for test in demands.unwanted)] or [_DASH]
+    return list(dict.fromkeys(tuple(words) for words in found if len(words) > 1)) or [tuple(rest)]
+
+
+def _replies(demands: Demands, vocabularies: Sequence[tuple[str, ...]], language: str) -> Iterator[str]:
+    tight = demands.words.high is not None or demands.sentences.high is not None
+    stops = [_STOPS.get(language.partition("-")[0], "."), "!"] if demands.sentences.low > 1 else [""]
+    for spare, newline, size, vocabulary, stop in itertools.product(
+        (False, True) if tight else (False,), ("\n", " ") if tight else ("\n",), _SIZES, vocabularies, stops
+    ):
+        layout = _Layout(vocabulary, size, stop, newline, spare, demands.sentences.low if stop else 0)
+        for _ in range(_CORRECTIONS):
+            reply = _compose(demands, layout)
+            words, sentences = _counts(demands, reply)
+            more_words = demands.words.step_towards(words)
+            more_sentences = demands.sentences.step_towards(sentences) if stop else 0
+            if not more_words and not more_sentences:
+                break
+            layout = replace(
+                layout,
+                size=max(layout.size + more_words, 0),
+                sentences=max(layout.sentences + more_sentences, 0),
+            )
+        yield reply
+
+
+def _counts(demands: Demands, reply: str) -> tuple[int, int]:
+    """Words and sentences as the grader counts them, where there are bounds."""
+    if demands.words.low == demands.sentences.low == 0 and demands.words.high is demands.sentences.high is None:
+        return 0, 0
+    language = counting.detect_language(reply) or "en"
+    if language in _CJK:
+        return counting.count_words_cjk(reply), counting.count_sentences_cjk(reply)
+    if language == "th":
+        return counting.count_words_thai(reply), counting.count_sentences_thai(reply)
+    sentences = counting.count_sentences_hindi(reply) if language == "hi" else len(counting.split_sentences(reply))
+    return counting.count_words(reply), sentences
+
+
+def _compose(demands: Demands, layout: _Layout) -> str:
+    pieces = _Pieces(demands, layout)
+    reply = pieces.as_json() if demands.json else pieces.as_text()
+    if demands.no_comma and not demands.json:
+        reply = reply.replace(",", "")
+    if demands.upper:
+        return reply.upper()
+    few_capitals = demands.capitals.high is not None and not demands.capitals.low and not demands.fixed_answer
+    if demands.lower or few_capitals:
+        reply = reply.lower()
+        for splitter in () if demands.lower else demands.sections:  # the one thing whose case the grader minds
+            reply = reply.replace(f"{splitter.lower()} ", f"{splitter} ")
+    return reply
+
+
+class _Pieces:
+    """What a reply is put together from."""
+
+    def __init__(self, demands: Demands, layout: _Layout) -> None:
+        self.demands, self.layout = demands, layout
+        self._next = itertools.cycle(layout.vocabulary)
+        self._filling = self._sentences([next(self._next) for _ in range(max(layout.size, layout.sentences))])
+
+    def _sentences(self, words: list[str]) -> list[str]:
+        """The words with stops, evenly."""
+        count = self.layout.sentences
+        ends = {(number + 1) * len(words) // count - 1 for number in range(count)} if count else set()
+        return [
+            (word[:1].upper() + word[1:] if position - 1 in ends else word)
+            + (self.layout.stop if position in ends else "")
+            for position, word in enumerate(words)
+        ]
+
+    def _word(self) -> str:
+        return _DASH if self.layout.spare else next(self._next)
+
+    def _middle(self) -> list[str]:
+        """All that may stand anywhere, one piece a line; no line starts with a star or a dash."""
+        demands = self.demands
+        lines = [f"<<{self._word()}>>"] if demands.title else []
+        # What is to be repeated comes often enough.
+        lines += [string for string in demands.strings if not demands.repeated.get(string.strip())]
+        lines += [" ".join([keyword] * number) for keyword, number in demands.repeated.items()]
+        lines += [letter * number for letter, number in demands.letters.items()]
+        lines.append(" ".join(_capital(next(self._next)) for _ in range(demands.capitals.low)))
+        lines.append(" ".join(f"[{self._word()}]" for _ in range(demands.placeholders)))
+        if demands.highlights:
+            lines.append(" ".join([self._word(), *(f"*{self._word()}*" for _ in range(demands.highlights))]))
+        for splitter, number in demands.sections.items():
+            lines += [f"{splitter} {n} {self._word()}" for n in range(1, number + 1)]
+        if demands.fixed_answer:
+            lines.append("My answer is yes.")
+        return [line for line in lines if line]
+
+    def _close(self) -> list[str]:
+        marked = [f"{marker} {self._word()}" for marker in self.demands.postscripts]
+        return [*marked, self.demands.ending] if self.demands.ending else marked
+
+    def _slots(self, number: int) -> list[str]:
+        """The filling in so many parts, none of them blank."""
+        size = len(self._filling)
+        bounds = [size * n // number for n in range(number + 1)]
+        parts = [self._filling[start:end] for start, end in itertools.pairwise(bounds)]
+        return [" ".join(part) or (self._word() if number > 1 else "") for part in parts]
+
+    def _body(self, paragraphs: int, first_words: Mapping[int, str], bullets: int, chunks: int) -> str:
+        demands, newline = self.demands, self.layout.newline
+        slots = self._slots(paragraphs + chunks + demands.answers - 2)
+        rule = f"{newline}{'******' if demands.answers > 1 else '***'}{newline}"
+        early, last = slots[: paragraphs - 1], slots[paragraphs - 1 :]
+        last[-1] = newline.join(filter(None, [last[-1], *self._middle()]))
+        last[-1] += "".join(f"\n* {self._word()}" for _ in range(bullets))
+        closing = newline.join(self._close())
+        if closing:
+            last[-1] += ("\n" if bullets else newline if last[-1] else "") + closing
+        parts = [*early, rule.join(last)]
+        for number, word in first_words.items():
+            if 1 <= number <= len(parts):
+                parts[number - 1] = f"{word} {parts[number - 1]}"
+        return "\n\n".join(parts)
+
+    def as_text(self) -> str:
+        demands = self.demands
+        opening = demands.opening
+        before = sum(1 for part in opening.split("\n\n") if part.strip()) if demands.blank_lines else 0
+        shift = max(before - 1, 0)  # the first paragraph here goes on with the opening's last
+        paragraphs = max(demands.paragraphs - shift, 1)
+        first_words = {n - shift: word for n, word in demands.first_words.items() if n > before}
+        bullets = max((demands.bullets or 0) - len(re.findall(r"^\s*[-*][^*]", opening, re.MULTILINE)), 0)
+        chunks = max(demands.chunks - opening.count("***"), 1)
+        body = self._body(paragraphs, first_words, bullets, chunks)
+        if opening and body:
+            opening += "\n\n" if demands.blank_lines and before < demands.paragraphs and 1 in first_words else "\n"
+        return f'"{opening}{body}"' if demands.quoted else opening + body
+
+    def as_json(self) -> str:
+        """One string on one line; around it brackets where paragraphs, and numbers where bullets are asked for."""
+        demands = self.demands
+        self.layout = replace(self.layout, newline=" ")
+        place = min(demands.first_words, default=1) if demands.blank_lines else 1
+        first = {1: demands.first_words[place]} if place in demands.first_words else {}
+        bullets, opening = demands.bullets or 0, demands.opening
+        body = self._body(1, first, 0, demands.chunks)
+        string = json.dumps(f"{opening} {body}" if opening else body, ensure_ascii=False)
+        if bullets == 1:
+            return f"{{{string}:\n-1}}"  # a line that starts with a dash, and no comma
+        if bullets:
+            return f"[{string}" + ",\n-1" * bullets + "]"
+        if place < 2 and demands.paragraphs < 2:
+            return string
+        # Brackets make paragraphs without a comma: as many before as needed, and as many behind.
+        after = max(demands.paragraphs - place, 0)
+        deep = max(place - 1, after, 1)
+        before = ["[" * (deep - place + 2), *["["] * (place - 2)] if place > 1 else []
+        behind = ["]" * (deep - after + 1), *["]"] * (after - 1)] if after and place > 1 else []
+        if place > 1 and not after:
+            string += "]" * deep
+        return "\n\n".join([*before, string, *behind])
+
+
+def _capital(word: str) -> str:
+    """A word in capitals; in scripts without capitals another one."""
+    return word.upper() if word.upper().isupper() and word.isalpha() else "OK"

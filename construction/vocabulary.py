@@ -1,0 +1,99 @@
+"""Words to construct replies from: those of a conversation's own texts, and a language's commonest by its profile.
+
+Whether a constructed reply passes may hang on the language that langdetect finds in it, so words are ranked by how
+clearly they speak for a language: by langdetect's own profiles, n-gram by n-gram.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache, lru_cache
+from math import log
+
+from turnswap.tasks.multiif.langid import LanguageIdentifier
+from turnswap.tasks.multiif.text import known_languages
+
+_LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
+_LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """The distinct words of texts, in small letters: runs of letters, cut up where the script has no spaces."""
+    words: dict[str, None] = {}
+    for text in texts:
+        letters = "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text.lower())
+        for word in letters.split():
+            if unicodedata.name(word[0], "").startswith(_UNSPACED):
+                pieces = [word[at : at + _LONGEST_UNSPACED] for at in range(0, len(word), _LONGEST_UNSPACED)]
+                words |= dict.fromkeys(pieces)
+            elif len(word) > 1:
+                words[word] = None
+    return list(words)
+
+
+@lru_cache(maxsize=64)
+def common_words(language: str) -> tuple[str, ...]:
+    """Words of two or three letters that langdetect's profile of a language holds, the clearest first.
+
+    None for a language that langdetect does not know. A word is there if its beginning, middle and end are.
+    """
+    language = _profile(language)
+    if language not in known_languages():
+        return ()
+    identifier = _identifier()
+    index = identifier.languages.index(language)
+    known = {gram for gram, chances in identifier.probabilities.items() if chances[index] > 0}
+    words = {
+        gram for gram in known if len(gram) in (2, 3) and gram.isalpha() and gram.islower() == gram.lower().islower()
+    }
+    whole = [word for word in words if {" " + word[:2], word[-2:] + " "} <= known]
+    return tuple(clearest(whole or sorted(words), language)[:60])
+
+
+def clearest(words: Iterable[str], language: str, *, capitals: bool = False) -> list[str]:
+    """The words, those first that speak most clearly for a language of langdetect's: by likelihood ratio per n-gram.
+
+    Args:
+        words: in small letters.
+        language: the code; the order stays as it is where langdetect does not know it.
+        capitals: they will be written in capitals, of which langdetect looks at first letters only.
+    """
+    language = _profile(language)
+    if language not in known_languages():
+        return list(words)
+    return sorted(words, key=lambda word: (-_clarity(word.upper() if capitals else word, language), word))
+
+
+def _profile(language: str) -> str:
+    """langdetect's code: it has profiles of ``zh-cn`` and ``zh-tw``, and of other languages without a region."""
+    if language in known_languages():
+        return language
+    return "zh-cn" if language.startswith("zh") else language.partition("-")[0]
+
+
+@cache
+def _identifier() -> LanguageIdentifier:
+    return LanguageIdentifier()
+
+
+@lru_cache(maxsize=65_536)
+def _clarity(word: str, language: str) -> float:
+    identifier = _identifier()
+    index = identifier.languages.index(language)
+    total, grams = 0.0, _ngrams(word)
+    for gram in grams:
+        chances = identifier.probabilities.get(gram)
+        if chances is not None:
+            others = max(*chances[:index], *chances[index + 1 :])
+            total += log(chances[index] + _LEAST) - log(others + _LEAST)
+    return total / (len(grams) or 1)
+
+
+def _ngrams(word: str) -> Sequence[str]:
+    if word.isupper() and not word.islower():
+        return [word[0], " " + word[0]]
+    padded = f" {word} "
+    grams = [padded[at : at + size] for size in (1, 2, 3) for at in range(len(padded) - size + 1)]
+    return [gram for gram in grams if gram != " "]
