@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import analysis, generation, grading, layer_swap, pipelined, reports, startup
+from . import analysis, generation, grading, layer_swap, pipelined, reports, startup, sweep
 
 BENCHMARKS = {
     "startup": startup.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "generation": generation.main,
     "layer_swap": layer_swap.main,
     "analysis": analysis.main,
+    "sweep": sweep.main,
     "pipelined": pipelined.main,
     "reports": reports.main,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,6 +60,12 @@ class Recipe:
     def n_layers(self) -> int:
         """Decoder layers, of every model and of the result."""
         return self.recipient.layout.n_layers
+
+    @property
+    def digest(self) -> str:
+        """The same for swaps in which every tensor has the same source and share, whatever parameters say so."""
+        lines = sorted(f"{name} {t.source.origin} {t.source.donor_share!r}" for name, t in self.tensors.items())
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def read_recipe(config: MergeConfiguration, options: MergeOptions) -> Recipe:

@@ -55,8 +55,9 @@ class SwapParameters:
     """The parameters of a swap as the user gave them, for one tensor (mergekit's ``filter:`` may vary them).
 
     ``bottom``, ``top``: donor layers at either end. ``transition`` (or one per end): blended layers on each inner edge.
-    ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``, or ``none``.
-    ``invert``: donor and recipient change places. ``embeddings``, ``head``: a choice instead of the zone they touch.
+    ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``,
+    or ``none``. ``invert``: donor and recipient change places. ``embeddings``, ``head``: a choice instead of the zone
+    they touch.
     """
 
     bottom: Depth | None = None

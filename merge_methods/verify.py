@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from mergekit.common import dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
@@ -23,10 +22,10 @@ from turnswap.errors import UserError
 from .checkpoint import Checkpoint
 from .compatibility import tokenizer_difference, tokenizer_files
 from .configuration import read_configuration
-from .layer_swap import blended, forget_models
+from .layer_swap import forget_models
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_recipe
-from .weights import WeightReader
+from .weights import WeightReader, declared_tensor
 
 # What a configuration may differ in: who wrote it, and the type, which is checked on its own.
 NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
@@ -107,27 +106,11 @@ def _tensor_problems(
     if tensor.dtype != planned.dtype:
         yield f"{planned.name}: is {tensor.dtype}, declared {planned.dtype}"
         return
-    declared = _declared(planned, readers, config)
+    declared = declared_tensor(planned, readers, config)
     if not _same_bits(tensor, declared):
         yield f"{planned.name}: is not, bit for bit, {_described(planned)}"
     if tensor.is_floating_point() and not _is_finite(tensor):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _declared(planned: Planned, readers: dict[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
-    """What a tensor should be: its source in the declared type, or the blend of two in that type."""
-    # In mergekit, dtype is for the inputs and out_dtype for the output.
-    working = dtype_from_name(planned.weight.info.force_dtype) or dtype_from_name(config.dtype)
-
-    def read(role: str) -> torch.Tensor:
-        tensor = readers[role].read(planned.weight)
-        return tensor if working is None else tensor.to(working)
-
-    if planned.source.origin == "blend":
-        made = blended(read("recipient"), read("donor"), planned.source.donor_share, planned.name)
-    else:
-        made = read(planned.source.origin)
-    return made.to(planned.dtype)
 
 
 def _described(planned: Planned) -> str:

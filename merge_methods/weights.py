@@ -1,20 +1,27 @@
-"""Reading one weight of a model as mergekit would: under its name, an alias, or made from the experts it fuses."""
+"""Reading one weight of a model as mergekit would: under its name, an alias, or made from the experts it fuses.
+
+And what a planned tensor is to be, computed from such weights apart from mergekit's own run.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from mergekit.architecture.conversion import convert_checkpoint_tensors
-from mergekit.common import ModelReference
+from mergekit.common import ModelReference, dtype_from_name
+from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap.errors import UserError
 
 from .checkpoint import Checkpoint
 from .compatibility import Model
+from .layer_swap import blended
 from .layout import Weight
 from .lora import merged_folder
+from .recipe import Planned
 
 
 class WeightReader:
@@ -44,6 +51,36 @@ class WeightReader:
         if made is None:
             raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
         return made
+
+
+def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
+    """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
+    # In mergekit, dtype is for the inputs and out_dtype for the output.
+    return dtype_from_name(planned.weight.info.force_dtype) or dtype_from_name(config.dtype)
+
+
+def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
+    """What a tensor should be: its source in the declared type, or the blend of two in that type.
+
+    Args:
+        planned: a tensor of a recipe.
+        readers: of the recipe's models, by role.
+        config: the recipe's.
+
+    Raises:
+        UserError: a weight cannot be read, or a blend is not finite.
+    """
+    working = working_type(planned, config)
+
+    def read(role: str) -> torch.Tensor:
+        tensor = readers[role].read(planned.weight)
+        return tensor if working is None else tensor.to(working)
+
+    if planned.source.origin == "blend":
+        made = blended(read("recipient"), read("donor"), planned.source.donor_share, planned.name)
+    else:
+        made = read(planned.source.origin)
+    return made.to(planned.dtype)
 
 
 def plain_folder(model: Model, options: MergeOptions) -> Path:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # The host's module, after whose execution a function of ``turnswap.hosts`` registers us.
 HOST_MODULES = {
     "lm_eval.tasks.manager": "register_tasks",
+    "lm_eval.models": "register_models",
     "mergekit.merge_methods.registry": "register_merge_method",
     "mergekit.merge": "guard_layer_swaps",
 }

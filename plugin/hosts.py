@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+TASKS_VARIABLE = "TURNSWAP_TASKS"
 
 
 def tasks_path() -> Path:
@@ -19,8 +22,8 @@ def tasks_path() -> Path:
 def register_tasks(module: ModuleType) -> None:
     """Have every ``TaskManager`` of ``lm_eval.tasks.manager`` look into our folder, before the user's own.
 
-    Later folders win in lm-eval, so that a user's ``--include_path`` may replace a task of ours. A manager
-    that leaves out lm-eval's own tasks leaves out ours too.
+    Later folders win in lm-eval, so that a user's ``--include_path`` may replace a task of ours; in between come the
+    folders that ``TURNSWAP_TASKS`` lists. A manager that leaves out lm-eval's own tasks leaves out ours too.
     """
     original = module.TaskManager.__init__
 
@@ -34,8 +37,9 @@ def register_tasks(module: ModuleType) -> None:
         **kwargs: Any,
     ) -> None:
         paths = _as_paths(include_path)
-        if include_defaults and tasks_path() not in [path.resolve() for path in paths]:
-            paths.insert(0, tasks_path())
+        if include_defaults:
+            given = [path.resolve() for path in paths]
+            paths = [path for path in (tasks_path(), *_own_folders()) if path not in given] + paths
         original(self, verbosity, [str(path) for path in paths] or None, include_defaults, *args, **kwargs)
         self.include_path = include_path
 
@@ -46,6 +50,36 @@ def _as_paths(include_path: str | Path | Iterable[str | Path] | None) -> list[Pa
     if include_path is None or include_path == "":
         return []
     return [Path(path) for path in ([include_path] if isinstance(include_path, (str, Path)) else include_path)]
+
+
+def _own_folders() -> list[Path]:
+    """The folders of tasks of one's own, such as those ``turnswap build`` releases, that ``TURNSWAP_TASKS`` lists.
+
+    Raises:
+        UserError: one is no folder.
+    """
+    listed = [Path(part).resolve() for part in os.environ.get(TASKS_VARIABLE, "").split(os.pathsep) if part]
+    for folder in listed:
+        if not folder.is_dir():
+            from turnswap.errors import UserError
+
+            raise UserError(
+                f"{TASKS_VARIABLE} names {folder}, which is no folder.",
+                f"Expected folders of task YAMLs, with {os.pathsep!r} between them.",
+            )
+    return listed
+
+
+def register_models(module: ModuleType) -> None:
+    """Name ``hf-layerswap`` to lm-eval, which imports it when it is asked for.
+
+    lm-eval 0.4.13 reads no entry points; later versions find the same target through ours, which is no conflict.
+    """
+    from lm_eval.api.registry import model_registry
+
+    name = "hf-layerswap"
+    if name not in model_registry:
+        model_registry.register(name, target="turnswap.sweeps.hf_layerswap:HFLayerSwap")
 
 
 def register_merge_method(module: ModuleType) -> None:

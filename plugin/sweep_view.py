@@ -1,0 +1,93 @@
+"""A sweep's results in a terminal: a table, and heat maps of bottom by top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.color import Color
+from rich.console import Console, JustifyMethod
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from .errors import visible
+from .merge_view import CELLS, STYLES
+
+if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
+    from turnswap.sweeps.sweep import Sweep
+
+_NAME, _LAYERS = 1, 2  # columns of the table
+_BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
+_STYLE_OF = {cell: STYLES[kind] for kind, cell in CELLS.items()}
+
+
+def show_sweep(console: Console, sweep: Sweep) -> None:
+    """Print every row, a heat map per combination of the grid's other axes, and the notes."""
+    from turnswap.sweeps.outputs import grid_maps, span, table
+
+    header, rows = table(sweep)
+    direction = "higher" if sweep.metric.higher_is_better else "lower"
+    title = f"{sweep.metric.name} ({direction} is better), difference to the recipient; * the best swap"
+    layers = len(sweep.best.configuration.layers)
+    console.print(_table(title, header, rows, with_layers=console.width >= _BESIDE_LAYERS + layers))
+    console.print(Text.assemble("best swap  ", _picture(sweep.best.configuration.layers)), soft_wrap=True)
+    maps = grid_maps(sweep)
+    for title, values in maps.items():
+        console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
+    for role, documents in sweep.documents.items():
+        named = ", ".join(f"{task}:{numbers}" for task, numbers in documents.items())
+        console.print(Text(f"{'selected' if role == 'select' else 'reported'} on {visible(named)}"), soft_wrap=True)
+    several = max(map(len, sweep.documents.values())) > 1
+    if several:
+        console.print(f"{sweep.metric.name}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
+    for note in sweep.notes:
+        console.print(Text(f"Note: {visible(note)}"), soft_wrap=True)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], with_layers: bool) -> Table:
+    shown = Text(visible(title), style="bold")
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = [number for number in range(len(header)) if number != _LAYERS or with_layers]
+    for number in columns:
+        justify: JustifyMethod = "left" if number in (_NAME, _LAYERS) else "right"
+        needed = None if number == _NAME else max(len(cells[number]) for cells in [header, *rows])
+        table.add_column(Text(header[number]), justify=justify, overflow="fold", min_width=needed)
+    for cells in rows:
+        table.add_row(*(_picture(cells[n]) if n == _LAYERS else Text(visible(cells[n])) for n in columns))
+    return table
+
+
+def _picture(layers: str) -> Text:
+    """A coloured letter per layer."""
+    return Text.assemble(*((letter, _STYLE_OF.get(letter, "")) for letter in layers))
+
+
+def _heat_map(
+    title: str, values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher_is_better: bool
+) -> Table:
+    """Bottom down, top across; the stronger the colour, the better. A cross: dropped by halving."""
+    bottoms, tops = (sorted({value[axis] for value in values}) for axis in ("bottom", "top"))
+    by_place = {(value["bottom"], value["top"]): value for value in values}
+    table = Table(title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    table.add_column("bottom \\ top", justify="right")
+    for top in tops:
+        table.add_column(str(top), justify="right", min_width=8)
+    for bottom in bottoms:
+        cells = [_cell(by_place.get((bottom, top)), *domain, higher_is_better) for top in tops]
+        table.add_row(str(bottom), *cells)
+    return table
+
+
+def _cell(value: Mapping[str, Any] | None, low: float, high: float, higher_is_better: bool) -> Text:
+    if value is None:
+        return Text("")
+    if value["figure"] is None:
+        return Text("×")
+    share = (value["figure"] - low) / (high - low) if high > low else 0.0
+    depth = share if higher_is_better else 1 - share
+    strong = (230, 120, 20)
+    background = Color.from_rgb(*(round(255 + (part - 255) * depth) for part in strong))
+    style = Style(bgcolor=background, color=Color.from_rgb(0, 0, 0), bold=value["best"])
+    return Text(f"{'*' if value['best'] else ''}{value['figure']:.4f}", style=style)

@@ -1,0 +1,57 @@
+"""Successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943): many swaps on few documents, few on all.
+
+Each rung takes eta times as many documents as the one before, among them all of that one's, and hands on the best
+1/eta of the swaps. All that tie with the last of these go on too, so that order never decides.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+
+from .documents import Documents, count
+
+FEWEST = 10  # documents in the first rung: fewer tell swaps apart by chance alone
+
+
+def cuts(n_swaps: int, n_documents: int, eta: int) -> int:
+    """How many rungs come before the one on all documents: the last has at least eta swaps to choose from."""
+    found = 0
+    while n_swaps >= eta ** (found + 2) or (found == 0 and n_swaps > eta):
+        found += 1
+    while found and n_documents // eta**found < FEWEST:
+        found -= 1
+    return found
+
+
+def rungs(documents: Documents, n_cuts: int, eta: int, seed: int) -> list[dict[str, Sequence[int]]]:
+    """The documents of every rung, the last being all of them.
+
+    Each task's are drawn in an order shuffled by the seed: data sets are often sorted. At least one of each task.
+    """
+    shuffled: dict[str, list[int]] = {}
+    for task, numbers in documents.items():
+        shuffled[task] = list(numbers)
+        random.Random(f"halving {seed} {task}").shuffle(shuffled[task])
+    found: list[dict[str, Sequence[int]]] = [
+        {task: sorted(numbers[: math.ceil(len(numbers) / eta**cut)]) for task, numbers in shuffled.items()}
+        for cut in range(n_cuts, 0, -1)
+    ]
+    return [*found, dict(documents)]
+
+
+def survivors(figures: Mapping[str, float], eta: int, higher_is_better: bool) -> set[str]:
+    """The best 1/eta (rounded up), and all that tie with the last of them; a figure that is NaN is the worst."""
+
+    def goodness(figure: float) -> float:
+        return -math.inf if math.isnan(figure) else figure if higher_is_better else -figure
+
+    ordered = sorted(map(goodness, figures.values()), reverse=True)
+    bar = ordered[math.ceil(len(ordered) / eta) - 1]
+    return {name for name, figure in figures.items() if goodness(figure) >= bar}
+
+
+def work(evaluated: Sequence[Documents], full: Documents) -> float:
+    """Evaluations of parts of the documents, in evaluations of all of them."""
+    return sum(map(count, evaluated)) / count(full)

@@ -1,0 +1,243 @@
+"""What a sweep refuses before it reads a weight, and the parts that decide: documents, metrics, rungs, controls."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from turnswap.errors import UserError
+from turnswap.sweeps import halving
+from turnswap.sweeps.configurations import Planner, join_equal
+from turnswap.sweeps.settings import read_settings
+from turnswap.sweeps.suite import Suite, find_metric, mean
+
+from ..conftest import REPOSITORY
+from ..merge_methods.models import LAYERS as TINY_LAYERS
+from ..merge_methods.models import save_model
+from .sweeping import copying, own_tasks_alone, run, settings_of
+
+__all__ = ["copying", "own_tasks_alone"]  # fixtures
+
+
+def refused(copying: Path, folder: Path, **more: Any) -> str:
+    """The words of a refusal, after which nothing was written."""
+    with pytest.raises(UserError) as raised:
+        run(copying, folder / "out", **more)
+    assert not (folder / "out").exists()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"report_on": "copying:29-40"}, "share documents of copying: 29."),
+        ({"report_on": "copying"}, "share documents of copying: 0-29."),
+        ({"select_on": "copying", "report_on": "copying"}, "share documents of copying: 0-59."),
+        ({"report_on": "copying:40-59", "select_on": "copying:0-39,copying:45"}, "share documents of copying: 45."),
+        ({"select_on": "copying:0-60"}, "copying has 60 documents, 0-59."),
+        ({"select_on": "copying:9-0"}, "runs backwards"),
+        ({"select_on": "coping"}, "no task, group or tag called coping"),
+        ({"metric": "f1"}, "copying has no metric f1. It has: acc, brier_score."),
+        ({"metric": "acc,strict"}, "copying has no metric acc,strict."),
+        ({"swaps": {"recipient": {"layers": "0"}}}, "recipient is what another row is called"),
+        ({"swaps": {"one": {"layers": "0-9"}}}, "one: layers: layer 9 is outside the model"),
+        ({"swaps": {"one": {"layer": "0"}}}, "one: layer is no parameter of layer_swap."),
+        ({"swaps": {"one": {"layers": "0-5"}}}, "Every swap is the recipient, the donor or their average."),
+        ({"grid": {"bottom": "4-5", "top": "4"}}, "No swap of the grid fits"),
+        ({"grid": {"bottom": "1"}}, "does not say top"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    copying: Path, tmp_path: Path, more: dict[str, Any], words: str
+) -> None:
+    assert words in refused(copying, tmp_path, **more)
+
+
+def test_documents_that_a_limit_makes_disjoint_may_be_reported_on(copying: Path, tmp_path: Path) -> None:
+    one = {"swaps": {"one": {"layers": "0"}}}
+    assert "share documents of copying: 5-14" in refused(
+        copying, tmp_path, select_on="copying", report_on="copying:5-59", limit=15, **one
+    )
+    sweep, _ = run(copying, tmp_path / "out", select_on="copying", report_on="copying:15-59", limit=15, **one)
+    assert sweep.documents == {"select": {"copying": "0-14"}, "report": {"copying": "15-29"}}
+
+
+def test_the_same_questions_in_another_task_are_pointed_out(copying: Path, tmp_path: Path) -> None:
+    sweep, _ = run(copying, tmp_path, report_on="copying_shown:20-39", swaps={"one": {"layers": "0"}})
+    assert any(note.startswith("10 of 20 documents reported on are, word for word") for note in sweep.notes)
+
+
+def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path: Path) -> None:
+    save_model(tmp_path / "models" / "recipient", layers=6)
+    save_model(tmp_path / "models" / "donor", layers=5)
+    with pytest.raises(UserError, match="differ in layers: 6 and 5"):
+        run(copying, tmp_path / "out", tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"metrics": "acc"}, "metrics is no setting of a sweep"),
+        ({"metric": None}, "It is not said: metric. Give --metric"),
+        ({"select_on": None}, "It is not said: select_on. Give --select-on"),
+        ({"grid": {"bottom": "3-1", "top": "0"}}, "bottom: expected numbers such as 0-4,6"),
+        ({"grid": {"bottom": ["auto"], "top": "0"}}, "bottom: expected numbers of layers"),
+        ({"grid": {"bottom": 1, "top": 0, "layers": "0-3"}}, "layers is no axis of a grid"),
+        ({"grid": {}}, "There is nothing to try"),
+        ({"halving": 1}, "halving"),
+        ({"limit": 0}, "limit"),
+        ({"model_args": {"pretrained": "x"}}, "pretrained is said by the sweep"),
+        ({"gen_kwargs": "{nonsense"}, "gen_kwargs: it is no JSON"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+    whole = {
+        "recipient": "r", "donor": "d", "select_on": "t", "metric": "acc", "grid": {"bottom": 1, "top": 0}
+    } | content  # fmt: skip
+    path = tmp_path / "sweep.yml"
+    path.write_text(yaml.safe_dump({key: value for key, value in whole.items() if value is not None}), "utf-8")
+    with pytest.raises(UserError) as raised:
+        read_settings(path, {})
+    assert words in str(raised.value)
+
+
+def test_the_documented_configuration_reads_and_options_override_it() -> None:
+    path = REPOSITORY / "configs" / "sweep.yml"
+    settings = read_settings(path, {})
+    assert settings.grid["bottom"] == list(range(9))
+    assert settings.select_on == ["mgsm_native_cot_sw:0-99"]
+    changed = read_settings(
+        path, {"limit": 5, "select_on": "a:0-4,b", "grid": {"top": "2"}, "model_args": "dtype=float32"}
+    )
+    assert changed.grid == settings.grid | {"top": [2]}
+    assert changed.select_on == ["a:0-4", "b"]
+    assert (changed.limit, changed.model_args) == (5, {"dtype": "float32"})
+
+
+def test_a_swap_may_be_a_file_of_the_same_models(copying: Path, tmp_path: Path) -> None:
+    path = tmp_path / "layerswap.yml"
+    settings = settings_of(copying, swaps={"suggested": str(path)})
+    content = {
+        "merge_method": "layer_swap", "base_model": settings.recipient, "models": [{"model": settings.donor}],
+        "parameters": {"bottom": 1, "top": 1, "transition": [{"filter": "mlp", "value": 1}, {"value": 0}]},
+    }  # fmt: skip
+    path.write_text(yaml.safe_dump(content), "utf-8")
+    (found,), _ = Planner(settings).swaps()
+    assert (found.name, found.layers) == ("suggested", "D*RR*D")
+    path.write_text(yaml.safe_dump(content | {"base_model": str(copying / "tasks")}), "utf-8")
+    with pytest.raises(UserError, match="for another recipient"):
+        Planner(settings).swaps()
+
+
+class FakeTask:
+    """As much of a task as the choice of a metric looks at."""
+
+    def __init__(self, higher: dict[str, bool], filters: tuple[str, ...] = ("none",)) -> None:
+        self.higher = higher
+        self._filters = [type("Ensemble", (), {"name": name}) for name in filters]
+
+    def aggregation(self) -> dict[str, Any]:
+        return dict.fromkeys(self.higher, sum)
+
+    def higher_is_better(self) -> dict[str, bool]:
+        return self.higher
+
+
+def test_a_metric_is_found_with_its_filter_and_direction() -> None:
+    strict = FakeTask({"exact_match": True}, ("strict", "flexible"))
+    loss = FakeTask({"exact_match": False, "loss": False})
+    with pytest.raises(UserError, match="Name one: exact_match,strict, exact_match,flexible"):
+        find_metric("exact_match", {"a": strict})
+    assert find_metric("exact_match,flexible", {"a": strict}).keys == {"a": "exact_match,flexible"}
+    assert not find_metric("loss", {"b": loss}).higher_is_better
+    with pytest.raises(UserError, match="do not agree on whether a higher exact_match is better"):
+        find_metric("exact_match", {"a": FakeTask({"exact_match": True}), "b": loss})
+
+
+def test_several_tasks_count_by_their_mean_and_a_group_that_aggregates_as_one(copying: Path, tmp_path: Path) -> None:
+    from lm_eval.tasks import TaskManager
+
+    both = "aggregate_metric_list: [{metric: acc, weight_by_size: true}]\n"
+    tasks = copying / "tasks"
+    for name, more in (("both", both), ("loose", "")):
+        text = f"group: {name}\ntask: [copying, copying_shown]\n{more}"
+        (tmp_path / f"{name}.yaml").write_text(text, "utf-8")
+    manager = TaskManager(include_path=[str(tasks), str(tmp_path)], include_defaults=False)
+    results = {
+        "copying": {"acc,none": 0.25, "acc_stderr,none": 0.03},
+        "copying_shown": {"acc,none": 0.75, "acc_stderr,none": 0.04},
+        "both": {"acc,none": 0.6, "acc_stderr,none": 0.01},
+    }
+
+    def figure(*names: str) -> tuple[float, float]:
+        suite = Suite(manager, names, None)
+        return find_metric("acc", suite.tasks).of(suite, results)
+
+    assert figure("both") == (0.6, 0.01)
+    assert figure("loose") == figure("copying", "copying_shown") == (0.5, pytest.approx(0.025))
+    assert Suite(manager, ["both:3-4"], None).documents == {"copying": range(3, 5), "copying_shown": range(3, 5)}
+    assert math.isnan(mean([(0.5, math.nan), (1.0, 0.1)])[1])
+
+
+def test_rungs_are_nested_and_the_last_is_everything() -> None:
+    documents = {"a": range(90), "b": range(100, 130)}
+    first, second, last = halving.rungs(documents, 2, 3, seed=0)
+    assert [len(first[task]) for task in documents] == [10, 4]
+    assert [len(second[task]) for task in documents] == [30, 10]
+    assert all(set(first[task]) <= set(second[task]) <= set(last[task]) for task in documents)
+    assert first["a"] != list(range(10))
+    assert last == documents
+    assert halving.rungs(documents, 2, 3, seed=1)[0] != first
+
+
+@pytest.mark.parametrize(
+    ("n_swaps", "n_documents", "eta", "expected"),
+    [(27, 900, 3, 2), (81, 900, 3, 3), (8, 900, 3, 1), (3, 900, 3, 0), (81, 60, 3, 1), (81, 12, 3, 0), (16, 900, 2, 3)],
+)
+def test_the_last_rung_has_swaps_to_choose_from_and_the_first_documents_to_tell_them_apart(
+    n_swaps: int, n_documents: int, eta: int, expected: int
+) -> None:
+    assert halving.cuts(n_swaps, n_documents, eta) == expected
+
+
+def test_a_tie_at_the_cut_keeps_all_of_it_and_nan_is_worst() -> None:
+    figures = {"a": 0.5, "b": 0.7, "c": 0.5, "d": 0.1, "e": math.nan, "f": 0.5}
+    assert halving.survivors(figures, 3, higher_is_better=True) == {"a", "b", "c", "f"}
+    assert halving.survivors(figures, 3, higher_is_better=False) == {"d", "a", "c", "f"}
+    assert halving.survivors({"a": math.nan, "b": 0.0}, 2, higher_is_better=False) == {"b"}
+
+
+def test_controls_keep_what_is_not_placed_and_end_where_placements_do(tmp_path: Path) -> None:
+    recipient = save_model(tmp_path / "r", "qwen3-tied", 1)
+    donor = save_model(tmp_path / "d", "qwen3-tied", 2)
+    settings = read_settings(
+        None,
+        {"recipient": str(recipient), "donor": str(donor), "select_on": "t", "metric": "m",
+         "swaps": {"one": {"layers": "0", "blend_layers": "1", "blend": 0.3, "embeddings": "donor"},
+                   "narrow": {"layers": "0", "embeddings": "recipient", "head": "recipient"}}},
+    )  # fmt: skip
+    planner = Planner(settings)
+    (one, narrow), _ = planner.swaps()
+    drawn, notes = planner.controls(one, 5, seed=0)
+    assert not notes
+    for control in drawn:
+        assert sorted(control.layers) == sorted(one.layers)
+        recipe = planner.read(control.parameters)
+        assert recipe.tensors["model.embed_tokens.weight"].source.origin == "donor"
+        assert {t.source.donor_share for t in recipe.tensors.values() if t.source.origin == "blend"} == {0.3}
+    drawn, notes = planner.controls(narrow, 100, seed=0)
+    assert len(drawn) == TINY_LAYERS - 1
+    assert notes == [f"{TINY_LAYERS - 1} controls instead of 100: there are no more placements of that width"]
+
+
+def test_swaps_of_one_name_that_differ_are_refused_and_of_one_plan_are_joined(copying: Path) -> None:
+    planner = Planner(settings_of(copying))
+    one, same = (planner.plan(n, "swap", p) for n, p in (("a", {"layers": "0"}), ("b", {"layers": "0", "blend": 0.2})))
+    (joined,) = join_equal([one, same])
+    assert (joined.name, joined.also) == ("a", ("b",))
+    with pytest.raises(UserError, match="Two different swaps are called a"):
+        join_equal([one, planner.plan("a", "swap", {"layers": "1"})])
