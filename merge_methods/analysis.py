@@ -38,7 +38,7 @@ COMPONENTS: tuple[tuple[str, str], ...] = (
     ("q", r"\bq_proj|\bwq\b|\bquery\b"),
     ("k", r"\bk_proj|\bwk\b|\bkey\b"),
     ("v", r"\bv_proj|\bwv\b|\bvalue\b"),
-    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|attention\.dense|attn\.c_proj"),
+    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|(attn|attention)\.dense|attn\.c_proj"),
     ("router", r"\brouter\b|mlp\.gate\.|block_sparse_moe\.gate\.|\bgate\.weight"),
     ("gate+up", r"gate_up_proj"),
     ("gate", r"gate_proj|\bw1\b"),

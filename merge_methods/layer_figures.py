@@ -1,0 +1,85 @@
+"""An analysis added up per layer: how much each expert changed there, and how the two changes align."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from turnswap.errors import UserError
+
+from .analysis import EXPERTS, Analysis, Cell
+
+# Sums in float32 are good to about 1e-7 of their value: what differs by less than this does not differ.
+ROUNDING = 1e-6
+
+
+def matrices(analysis: Analysis) -> tuple[dict[int, list[Cell]], tuple[str, ...]]:
+    """What counts of each layer, and a note on what cannot: a relative change from zero has no value."""
+    layers: dict[int, list[Cell]] = {layer: [] for layer in range(analysis.n_layers)}
+    left_out = []
+    for cell in analysis.cells:
+        if cell.layer is None or cell.component == "norms":
+            continue
+        if cell.ancestor_norm == 0:
+            left_out.append(f"{cell.component} of layer {cell.layer}")
+        else:
+            layers[cell.layer].append(cell)
+    return layers, (
+        (f"Left out, since they are all zeros in the ancestor: {', '.join(left_out)}.",) if left_out else ()
+    )
+
+
+def _lengths(cells: Sequence[Cell], role: str) -> list[float]:
+    """||change|| of each cell."""
+    return [getattr(cell, role).relative * cell.ancestor_norm for cell in cells]
+
+
+def change(cells: Sequence[Cell], role: str) -> float:
+    """||change|| / ||ancestor|| of several matrices together."""
+    norm = math.hypot(*(cell.ancestor_norm for cell in cells))
+    return math.hypot(*_lengths(cells, role)) / norm if norm else 0.0
+
+
+def summed(cells: Sequence[Cell], role: str) -> float:
+    """The sum of r(W)."""
+    return math.fsum(getattr(cell, role).relative for cell in cells)
+
+
+def cosine(cells: Sequence[Cell]) -> float:
+    """Of the two task vectors in a layer; NaN where one of them is zero."""
+    recipient, donor = (_lengths(cells, role) for role in EXPERTS)
+    product = math.fsum(cell.cosine * r * d for cell, r, d in zip(cells, recipient, donor, strict=True) if r and d)
+    lengths = math.hypot(*recipient) * math.hypot(*donor)
+    return product / lengths if lengths else math.nan
+
+
+def normalised(values: Mapping[Any, float], role: str) -> dict[Any, float]:
+    """An expert's figures, divided by their sum; a UserError where they are all zero."""
+    total = math.fsum(values.values())
+    if not total:
+        raise UserError(
+            f"The {role} did not change in any layer: it is the ancestor there.", "Name another model as the expert."
+        )
+    return {place: value / total for place, value in values.items()}
+
+
+def mean(values: Sequence[float]) -> float:
+    """The plain mean."""
+    return math.fsum(values) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The sum of squared deviations from the mean."""
+    centre = mean(values)
+    return math.fsum((value - centre) ** 2 for value in values)
+
+
+def best_middle(values: Sequence[float]) -> tuple[int, int]:
+    """First layer and end of the block whose cut leaves the least squared deviation; (0, 0) where none fits."""
+    cuts = [(first, end) for first in range(1, len(values) - 1) for end in range(first + 1, len(values))]
+    return min(
+        cuts,
+        key=lambda cut: deviation(values[slice(*cut)]) + deviation([*values[: cut[0]], *values[cut[1] :]]),
+        default=(0, 0),
+    )

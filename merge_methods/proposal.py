@@ -1,0 +1,250 @@
+"""A rule's suggestion made ready to merge: checked against the models, written as a configuration with its reasons."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from mergekit.common import ModelReference
+from mergekit.config import MergeConfiguration
+from mergekit.options import MergeOptions
+
+from turnswap import __version__
+from turnswap.errors import UserError, visible
+
+from .analysis import EXPERTS, Analysis, component_of, kinship
+from .compatibility import Model, open_model
+from .configuration import parse_configuration
+from .layer_swap import NAME
+from .layout import Layout
+from .recipe import Recipe, read_recipe
+from .suggest import RULES, Suggestion
+
+WIDTH = 118
+
+
+@dataclass(frozen=True)
+class Experts:
+    """What a suggestion is for: an analysis, its two experts, and what a reader must know of their descent."""
+
+    analysis: Analysis
+    recipient: Model
+    donor: Model
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A suggestion, its plan, and ``text``: the layerswap.yml."""
+
+    suggestion: Suggestion
+    recipe: Recipe
+    warnings: tuple[str, ...]
+    text: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the tensors' sources, which ``turnswap plan --json`` lists."""
+        return {
+            "rule": self.suggestion.rule,
+            "source": self.suggestion.source,
+            "parameters": dict(self.suggestion.parameters),
+            "reasons": list(self.suggestion.reasons),
+            "figures": [dict(row) for row in self.suggestion.figures],
+            "notes": list(self.suggestion.notes),
+            "warnings": list(self.warnings),
+            "configuration": self.text,
+        }
+
+
+def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False) -> Experts:
+    """The experts of an analysis, where it says that they are: relative folders are taken from here.
+
+    Args:
+        analysis: made now or read back.
+        options: mergekit's, for how models are read.
+        anyway: go on where an expert does not seem to come from the ancestor.
+
+    Raises:
+        UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor.
+    """
+    warnings = kinship_warnings(analysis, anyway)
+    models = []
+    for role in EXPERTS:
+        try:
+            reference = ModelReference.parse(analysis.models[role])
+            models.append(
+                open_model(reference, options.trust_remote_code, options.transformers_cache, options.lora_merge_cache)
+            )
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"{analysis.models[role]!r}, the {role} of the analysis, names no model.") from error
+        except UserError as error:
+            raise UserError(
+                f"The {role} of the analysis: {error.message}",
+                f"{error.advice} Relative folders are taken from where turnswap analyze ran: run this there.".strip(),
+            ) from error
+        check_layout(analysis, role, models[-1].layout)
+    return Experts(analysis, models[0], models[1], warnings)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a suggestion is wanted.
+
+    Attributes:
+        options: mergekit's, for how models are read.
+        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``.
+        accept: differences between the experts to put up with, as in a layerswap.yml.
+        origin: where the analysis lies, for the comments.
+        output: the configuration's file, for the comments.
+    """
+
+    options: MergeOptions
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    accept: str | None = None
+    origin: str | None = None
+    output: str = "layerswap.yml"
+
+
+def attempt(experts: Experts, rule: str, request: Request) -> Proposal | UserError:
+    """:func:`propose`, or why the rule has nothing to suggest."""
+    try:
+        return propose(experts, rule, request)
+    except UserError as error:
+        return error
+
+
+def propose(experts: Experts, rule: str, request: Request) -> Proposal:
+    """What a rule suggests, as a configuration that has been read as the merge will read it.
+
+    Args:
+        experts: from :func:`open_experts`.
+        rule: one of :data:`turnswap.merge_methods.suggest.RULES`.
+        request: options and settings.
+
+    Raises:
+        UserError: the rule has nothing to suggest, or the experts do not fit each other.
+    """
+    analysis = experts.analysis
+    settings = request.settings if rule == "shin-hwang" else {}
+    suggestion = RULES[rule](analysis, experts.recipient.layout, **settings)
+    content: dict[str, Any] = {
+        "merge_method": NAME,
+        "base_model": analysis.models["recipient"],
+        "models": [{"model": analysis.models["donor"]}],
+        "parameters": dict(suggestion.parameters) | ({"accept": request.accept} if request.accept else {}),
+    }
+    stored = [_types(model.layout) for model in (experts.recipient, experts.donor)]
+    notes = []
+    if stored[0] != stored[1]:
+        content["dtype"] = _most(experts.recipient.layout)
+        notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
+    body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
+    recipe = read_recipe(parse_configuration(yaml.safe_load(body), MergeConfiguration.model_validate), request.options)
+    warnings = (*experts.warnings, *recipe.warnings)
+    opening = _opening(experts, suggestion, request)
+    told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
+    comments = [*opening, *suggestion.reasons, *told, *_table(suggestion)]
+    return Proposal(suggestion, recipe, warnings, "\n".join([*map(_comment, comments), body]))
+
+
+def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...]:
+    """What must be known of the experts' descent, which every rule supposes.
+
+    Raises:
+        UserError: an expert does not seem to come from the ancestor, and it was not said to go on ``anyway``.
+    """
+    warnings = []
+    for role in EXPERTS:
+        found = kinship(analysis, role)
+        if found.verdict == "yes":
+            continue
+        told = f"whether the {role} comes from {analysis.models['base']} is judged {found.verdict!r}: {found.reason}"
+        if found.verdict != "likely" and not anyway:
+            raise UserError(
+                f"The rules suppose experts of one ancestor, and {told}.",
+                "Name their pretrained model in turnswap analyze --base. If you know better: --anyway.",
+            )
+        warnings.append(told)
+    return tuple(warnings)
+
+
+def check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
+    """Refuse an analysis of other models than the one with this layout.
+
+    Raises:
+        UserError: layers or components differ, or have another number of parameters.
+    """
+    held: dict[tuple[int | None, str], int] = {}
+    for weight in layout.weights.values():
+        if weight.place.part != "outside" and weight.header.dtype.is_floating_point:
+            place = weight.place.layer, component_of(weight)
+            held[place] = held.get(place, 0) + math.prod(weight.header.shape)
+    analysed = {(cell.layer, cell.component): cell.parameters for cell in analysis.cells}
+    if layout.n_layers != analysis.n_layers or held != analysed:
+        raise UserError(
+            f"The {role}, {analysis.models[role]}, is not the model that was analysed: it has "
+            f"{layout.n_layers} layers and {sum(held.values())} parameters, the analysis {analysis.n_layers} and "
+            f"{sum(analysed.values())}.",
+            "Run turnswap analyze again, with -o.",
+        )
+
+
+def _types(layout: Layout) -> dict[str, Any]:
+    """The type of every tensor that a merge can take from either expert."""
+    return {name: weight.header.dtype for name, weight in layout.weights.items() if weight.place.part != "outside"}
+
+
+def _most(layout: Layout) -> str:
+    """The floating type of most of a model's parameters."""
+    sizes: dict[str, int] = {}
+    for weight in layout.weights.values():
+        if weight.header.dtype.is_floating_point:
+            name = str(weight.header.dtype).removeprefix("torch.")
+            sizes[name] = sizes.get(name, 0) + math.prod(weight.header.shape)
+    return max(sizes, key=lambda name: sizes[name])
+
+
+def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
+    """The commands that use the file, who made it of what, and by which rule."""
+    models = experts.analysis.models
+    quoted = shlex.quote(request.output)
+    adapters = any(model.reference.lora is not None for model in (experts.recipient, experts.donor))
+    cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
+    return [
+        f"mergekit-yaml {quoted} ./merged{cache}",
+        f"Before: turnswap plan {quoted}; after: turnswap verify ./merged{cache}",
+        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from "
+        + (f"the analysis {request.origin}:" if request.origin else "an analysis:"),
+        f"  recipient {models['recipient']}",
+        f"  donor     {models['donor']}",
+        f"  ancestor  {models['base']} (every weight was compared with it; the swap takes nothing of it)",
+        f"The rule {suggestion.rule}: {suggestion.source}",
+    ]
+
+
+def _table(suggestion: Suggestion) -> list[str]:
+    """The figures as lines of text, a row per layer or module."""
+    if not suggestion.figures:
+        return []
+    rows = [list(suggestion.figures[0]), *([_cell(*item) for item in row.items()] for row in suggestion.figures)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5f}" if name.startswith("p_") else f"{value:+.5f}"
+    return str(value)
+
+
+def _comment(line: str) -> str:
+    """A line as a comment that nothing in it can end: what does not print is written out."""
+    return textwrap.fill(
+        visible(line), WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False,
+        break_on_hyphens=False, drop_whitespace=True,
+    )  # fmt: skip

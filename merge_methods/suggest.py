@@ -1,0 +1,289 @@
+"""Which layers to take from the donor, by published rules, from where fine-tuning changed both experts.
+
+Each rule is a pure function of an analysis and of the recipient's layout. None of them is known to find the best swap:
+they say what their sources would do, with the figures that they go by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby, takewhile
+from typing import Any, Literal, TypeAlias
+
+from turnswap.errors import UserError
+
+from .analysis import EXPERTS, Analysis
+from .layer_figures import ROUNDING, best_middle, change, cosine, deviation, matrices, mean, normalised, summed
+from .layout import Layout
+from .modules import ATTENTION, MLP, module_filters
+from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, resolve_depths
+
+Granularity: TypeAlias = Literal["layer", "module"]
+Decision: TypeAlias = Literal["donor", "recipient", "blend"]
+THRESHOLD, BLEND = 0.001, 0.5
+MATRICES = "Norms do not count; a projection's bias counts with its matrix."
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What a rule suggests.
+
+    Attributes:
+        rule: its name.
+        source: where the rule comes from, and what of it is not from there.
+        parameters: what stands under ``parameters:`` in a layerswap.yml.
+        reasons: why, for people.
+        figures: what the rule went by: a row per layer (or module), with the same keys in each.
+        notes: what was decided on the user's behalf.
+    """
+
+    rule: str
+    source: str
+    parameters: Mapping[str, Any]
+    reasons: tuple[str, ...]
+    figures: tuple[Mapping[str, object], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def paper(analysis: Analysis, layout: Layout) -> Suggestion:
+    """Five layers at the bottom and two at the top, with one blended layer at each inner edge, whatever the figures.
+
+    Bandarkar et al. 2024, arXiv 2410.01335, for 32 layers; scaled to other depths.
+
+    Raises:
+        UserError: the model has too few layers for the zones.
+    """
+    n_layers = analysis.n_layers
+    depths = resolve_depths(SwapParameters(bottom="auto", top="auto", transition="auto"), n_layers)
+    zones = {"bottom": depths.bottom, "top": depths.top, "transition": depths.bottom_transition}
+    ends, notes = _ends("donor", "donor", layout)
+    scaled = "" if n_layers == PAPER_LAYERS else f", scaled to the {n_layers} of this model"
+    reasons = (
+        f"bottom {zones['bottom']}, top {zones['top']}, transition {zones['transition']}: "
+        f"5, 2 and 1 of {PAPER_LAYERS} layers{scaled}.",
+        "It is the same for every pair of experts: the analysis has no part in it.",
+    )
+    source = "Bandarkar et al. 2024, arXiv 2410.01335, its default as quoted from accounts of the paper."
+    return Suggestion("paper", source, zones | ends, reasons, notes=notes)
+
+
+def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
+    """The donor's layers at either end, as far as its share of the change exceeds the recipient's.
+
+    The change of a layer is ||change|| / ||ancestor|| over its matrices together; an expert's figures are divided by
+    their sum over the layers. After the analysis of Bandarkar et al. 2024, arXiv 2410.01335; the form is ours.
+
+    Raises:
+        UserError: an expert did not change, or the donor's share is the larger at neither end.
+    """
+    layers, notes = matrices(analysis)
+    shares = {role: normalised({n: change(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS}
+    differences = {layer: shares["donor"][layer] - shares["recipient"][layer] for layer in layers}
+
+    def run(order: Iterable[int]) -> int:
+        return len(list(takewhile(lambda layer: differences[layer] > ROUNDING, order)))
+
+    bottom, top = run(range(analysis.n_layers)), run(reversed(range(analysis.n_layers)))
+    if not bottom + top:
+        ends = [f"layer {n}: recipient {shares['recipient'][n]:.4f}, donor {shares['donor'][n]:.4f}"
+                for n in (0, analysis.n_layers - 1)]  # fmt: skip
+        raise UserError(
+            f"ratio: at neither end of the model the donor changed more than the recipient ({'; '.join(ends)}; shares "
+            "of each expert's change over all layers).",
+            "The rule has nothing to suggest for these experts. Another may: shin-hwang can take any layer.",
+        )
+    donors = {*range(bottom), *range(analysis.n_layers - top, analysis.n_layers)}
+    decisions: dict[int, Decision] = {layer: "donor" if layer in donors else "recipient" for layer in layers}
+    ends_, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
+    reasons = [
+        f"bottom {bottom}: {_told('from layer 0 on', bottom)}.",
+        f"top {top}: {_told('from the last layer down', top)}.",
+        "transition 0: the paper found no significant gain from blended layers (as accounts of it say).",
+    ]
+    source = (
+        "after the analysis of Bandarkar et al. 2024, arXiv 2410.01335, of where each expert changed most. "
+        f"The form is turnswap's: ||change|| / ||ancestor|| of a layer, divided by the sum over layers. {MATRICES}"
+    )
+    parameters = {"bottom": bottom, "top": top, "transition": 0} | ends_
+    rows = tuple(_row({"layer": n}, shares, n) | {"from": decisions[n]} for n in layers)
+    return Suggestion("ratio", source, parameters, tuple(reasons), rows, (*notes, *more))
+
+
+def shin_hwang(
+    analysis: Analysis,
+    layout: Layout,
+    granularity: Granularity = "layer",
+    threshold: float = THRESHOLD,
+    blend: float = BLEND,
+) -> Suggestion:
+    """Per layer, or per attention and MLP: the expert whose share of the relative change is larger, or a blend.
+
+    Shin and Hwang 2026, arXiv 2601.22620: r(W) = ||W_expert - W_base|| / ||W_base|| (Frobenius), summed per unit,
+    divided by the sum over units; where the shares differ by ``threshold`` or less, both are blended.
+
+    Args:
+        analysis: of the three models.
+        layout: the recipient's.
+        granularity: what the unit is.
+        threshold: tau, 0 or more.
+        blend: the donor's share in blends, 0 to 1.
+
+    Raises:
+        UserError: a value is out of range, an expert did not change, or modules cannot be told by their names.
+    """
+    if not (0 <= threshold < math.inf):
+        raise UserError(f"threshold: expected 0 or more, got {threshold}.")
+    if not 0 <= blend <= 1:
+        raise UserError(f"blend: expected the donor's share, 0 to 1, got {blend}.")
+    layers, notes = matrices(analysis)
+    whole = {role: normalised({n: summed(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS}
+    decisions = {n: _decided(whole["donor"][n] - whole["recipient"][n], threshold) for n in layers}
+    ends, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
+    unit = "layer"
+    named: dict[str, Any] = {**_sets(decisions)}
+    rows = [_row({"layer": n}, whole, n) | {"from": decisions[n]} for n in layers]
+    if granularity == "module":
+        unit = "module"
+        filters = module_filters(layout)
+        units = {
+            (n, module): [cell for cell in cells if cell.component in parts]
+            for n, cells in layers.items()
+            for module, parts in (("attention", ATTENTION), ("mlp", MLP))
+        }
+        units = {place: cells for place, cells in units.items() if cells}
+        shares = {role: normalised({at: summed(cells, role) for at, cells in units.items()}, role) for role in EXPERTS}
+        chosen = {at: _decided(shares["donor"][at] - shares["recipient"][at], threshold) for at in units}
+        rows = [_row({"layer": at[0], "module": at[1]}, shares, at) | {"from": chosen[at]} for at in units]
+        sets = {module: _sets({n: made for (n, of), made in chosen.items() if of == module}) for module in filters}
+        for name, value in named.items():
+            entries = [{"filter": text, "value": sets[of][name]} for of, texts in filters.items() for text in texts]
+            named[name] = [*entries, {"value": value}]
+        more = (
+            *more,
+            "What belongs to neither module (norms before and after them) follows the decision for the whole layer: "
+            f"{_in_words(decisions)}. Norms inside a module follow the module.",
+        )
+    if any(cell.component == "router" for cells in layers.values() for cell in cells):
+        more = (*more, "A mixture's experts count as one matrix per projection: r is of the group.")
+    reasons = (
+        f"{unit} by {unit}: d = p_donor - p_recipient; where |d| > {threshold:g} the larger takes it, else both are "
+        f"blended with {blend:g} of the donor.",
+        f"{'Modules' if unit == 'module' else 'Layers'}: {_in_words(chosen if unit == 'module' else decisions)}.",
+    )
+    source = (
+        "Shin and Hwang 2026, arXiv 2601.22620: r(W) = ||W_expert - W_base|| / ||W_base||, summed per "
+        f"{unit}, divided by the sum over all: p. {MATRICES}"
+    )
+    return Suggestion("shin-hwang", source, named | {"blend": blend} | ends, reasons, tuple(rows), (*notes, *more))
+
+
+def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
+    """The recipient's middle, where the task vectors align, between the donor's ends, where they do not.
+
+    arXiv 2605.26735 found the middle updates of two experts aligned and the outer ones diverging. The form is ours: the
+    cosine of the two task vectors per layer; of all ways to cut the layers into an inner block and two outer zones of
+    at least one layer each, the one that leaves the least squared deviation within the two groups.
+
+    Raises:
+        UserError: a layer has no cosine, since an expert left it as it was; or no middle is the more aligned.
+    """
+    layers, notes = matrices(analysis)
+    cosines = {layer: cosine(cells) for layer, cells in layers.items()}
+    undefined = [layer for layer, cosine in cosines.items() if math.isnan(cosine)]
+    if undefined:
+        raise UserError(
+            f"alignment: layers {written_layers(undefined)} have no cosine, since an expert did not change there.",
+            "Take another rule: ratio and shin-hwang can do with unchanged layers.",
+        )
+    values = list(cosines.values())
+    first, end = best_middle(values)
+    middle, outer = values[first:end], values[:first] + values[end:]
+    listed = ", ".join(f"{value:.3f}" for value in values)
+    if not middle or mean(middle) - mean(outer) <= ROUNDING:
+        raise UserError(
+            "alignment: these task vectors have no middle that is more aligned than what lies outside it. The cosines, "
+            f"layer by layer: {listed}.",
+            "The rule has nothing to suggest for these experts. Take another.",
+        )
+    decisions: dict[int, Decision] = {layer: "recipient" if first <= layer < end else "donor" for layer in layers}
+    ends, more = _ends("donor", "donor", layout)
+    explained = 1 - (deviation(middle) + deviation(outer)) / deviation(values)
+    reasons = (
+        f"The middle, layers {first}-{end - 1}, has a mean cosine of {mean(middle):.4f}, what lies outside "
+        f"{mean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
+        "Where the updates align, the recipient keeps its own; where they diverge, the donor's are taken.",
+        "Some cut is always the best: without a clear difference between the two means it says little.",
+    )
+    source = (
+        "after arXiv 2605.26735, which found the middle updates of two experts aligned and the outer ones diverging. "
+        f"The form is turnswap's: the cut of the layers that leaves the least squared deviation. {MATRICES}"
+    )
+    parameters = {"bottom": first, "top": analysis.n_layers - end, "transition": 0} | ends
+    rows = tuple({"layer": n, "cosine": cosines[n], "from": decisions[n]} for n in layers)
+    return Suggestion("alignment", source, parameters, reasons, rows, (*notes, *more))
+
+
+RULES: Mapping[str, Callable[..., Suggestion]] = {
+    "paper": paper,
+    "ratio": ratio,
+    "shin-hwang": shin_hwang,
+    "alignment": alignment,
+}
+
+
+def written_layers(layers: Iterable[int]) -> str:
+    """Layers as ``layers:`` takes them.
+
+    >>> written_layers([0, 1, 2, 7]), written_layers([])
+    ('0-2,7', 'none')
+    """
+    runs = groupby(enumerate(sorted(layers)), lambda pair: pair[1] - pair[0])
+    ends = [(numbers[0], numbers[-1]) for numbers in ([layer for _, layer in run] for _, run in runs)]
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ends) or NO_LAYERS
+
+
+def _row(place: Mapping[str, object], shares: Mapping[str, Mapping[Any, float]], at: Any) -> dict[str, object]:
+    recipient, donor = shares["recipient"][at], shares["donor"][at]
+    return {**place, "p_recipient": recipient, "p_donor": donor, "d": donor - recipient}
+
+
+def _decided(difference: float, threshold: float) -> Decision:
+    if abs(difference) <= threshold:
+        return "blend"
+    return "donor" if difference > 0 else "recipient"
+
+
+def _sets(decisions: Mapping[int, Decision]) -> dict[str, str]:
+    """Decisions as ``layers`` and ``blend_layers``."""
+    return {
+        name: written_layers(layer for layer, made in decisions.items() if made == decision)
+        for name, decision in (("layers", "donor"), ("blend_layers", "blend"))
+    }
+
+
+def _in_words(decisions: Mapping[Any, Decision]) -> str:
+    told: dict[Decision, str] = {"donor": "of the donor", "recipient": "of the recipient", "blend": "blended"}
+    made = list(decisions.values())
+    return ", ".join(f"{made.count(decision)} {words}" for decision, words in told.items())
+
+
+def _told(where: str, depth: int) -> str:
+    if not depth:
+        return f"{where} the donor's share of its change does not exceed the recipient's of its own"
+    return f"{where} the donor's share of its change exceeds the recipient's of its own in {depth} layers running"
+
+
+def _ends(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Embeddings and head, said outright: no account tells what the paper did with them. They follow the end layers."""
+    tied = any(weight.place.part == "tied" for weight in layout.weights.values())
+    if tied and first != last:
+        return {"embeddings": "recipient"}, (
+            f"Embeddings and lm_head are one matrix here, and the layers that they touch differ (layer 0: {first}, the "
+            f"last: {last}): it stays with the recipient. The final norm follows the last layer.",
+        )
+    return {"embeddings": first, "head": last}, (
+        "Embeddings and head (final norm, lm_head) follow the layers that they touch: no rule speaks of them, and what "
+        "the paper did is not known.",
+    )
