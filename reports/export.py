@@ -67,7 +67,7 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
 def remarks(summary: Summary, format_: str) -> list[str]:
     """What the user must know of what was exported."""
     said = []
-    if format_ != MODEL_INDEX and len(summary.model.languages) < len(LANGUAGES):
+    if format_ != MODEL_INDEX and set(LANGUAGES) - set(summary.model.languages):
         missing = ", ".join(code for code in LANGUAGES if code not in summary.model.languages)
         said.append(f"No figures over all languages were written: there are no results in {missing}.")
     if format_ == EVAL_RESULTS:
@@ -103,7 +103,7 @@ def entries(summary: Summary) -> list[EvalResultEntry]:
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
     scopes = {f"{code}_": code for code in model.languages}
-    if len(scopes) == len(LANGUAGES):
+    if set(model.languages) == set(LANGUAGES):
         scopes = {"": MACRO, **scopes}
     return [
         EvalResultEntry(

@@ -9,11 +9,12 @@ import numpy as np
 
 from turnswap.errors import UserError
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .figures import AVERAGE, FIGURES, OVERALL, Estimate
 from .published import CONVERSATIONS, SOURCE, PublishedModel, published_models
-from .runs import LanguageRun, Model
+from .runs import LanguageRun, Model, in_order
 from .signature import OF_THE_MODEL, check_accepted, describe_difference
 from .table import Figure, Summary
 from .warnings import score_warnings
@@ -127,11 +128,11 @@ def ranks(averages: Sequence[Figure]) -> list[int | None]:
 
 def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> list[str]:
     """The languages of the board, in the benchmark's order; every model was run in all of them."""
-    if unknown := [code for code in languages or () if code not in LANGUAGES]:
+    run_in = in_order({code for summary in summaries for code in summary.model.languages})
+    if unknown := [code for code in languages or () if code not in (*LANGUAGES, *run_in)]:
         raise UserError(f"--languages: {unknown[0]!r} is none of Multi-IF.", f"It has {', '.join(LANGUAGES)}.")
-    run_in = {code for summary in summaries for code in summary.model.languages}
-    chosen = [code for code in LANGUAGES if code in (languages or run_in)]
-    in_all = [code for code in LANGUAGES if all(code in summary.model.languages for summary in summaries)]
+    chosen = in_order(languages or run_in)
+    in_all = [code for code in run_in if all(code in summary.model.languages for summary in summaries)]
     for summary in summaries:
         if missing := [code for code in chosen if code not in summary.model.languages]:
             raise UserError(
@@ -213,6 +214,8 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
     """The paper's models as far as they may stand beside these, best first, and what to say of them."""
     for model in models:
         for code, run in model.languages.items():
+            if code not in CONVERSATIONS:
+                return [], [f"The paper's models are left out: the benchmark has no {name_of(code)}."]
             if not run.n == run.of == CONVERSATIONS[code]:
                 return [], [
                     f"The paper's models are left out: {model.name} ran {run.n} conversations in {code}, of {run.of} "
@@ -241,7 +244,7 @@ def _published_row(model: PublishedModel, languages: Sequence[str]) -> Row | Non
 
 
 def _explanation(languages: Sequence[str], level: str) -> str:
-    over = f"in {LANGUAGES[languages[0]]}" if len(languages) == 1 else "the plain mean over the languages"
+    over = f"in {name_of(languages[0])}" if len(languages) == 1 else "the plain mean over the languages"
     return (
         f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level} bootstrap interval "
         "over conversations; a language's column is the mean of its turns. Rank: 1 + the number of ranked models whose "

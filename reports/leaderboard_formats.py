@@ -7,7 +7,7 @@ import io
 from typing import Any
 
 from turnswap import __version__
-from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
 from . import inline
@@ -121,7 +121,7 @@ def as_page(board: Board) -> str:
             script=script,
             policy=inline.policy([script], [style]),
             board=board,
-            names={code: LANGUAGES[code] for code in board.languages},
+            names={code: name_of(code) for code in board.languages},
             turns=TURNS,
             change=CHANGE,
             rows=[_page_row(row) for row in board.rows],

@@ -17,6 +17,7 @@ from huggingface_hub.utils import yaml_dump
 
 from turnswap.errors import UserError
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION, LANGUAGES
+from turnswap.tasks.multiif.languages import name_of
 
 from . import published
 from .figures import MACRO, OVERALL
@@ -62,9 +63,9 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     figure that does not exist (no conversation has a third turn) is left out.
     """
     languages = list(summary.model.languages)
-    results = [result for code in languages for result in _results(summary, code, code, LANGUAGES[code])]
+    results = [result for code in languages for result in _results(summary, code, code, name_of(code))]
     if len(languages) > 1:
-        config = MACRO if len(languages) == len(LANGUAGES) else f"{MACRO}:{'+'.join(languages)}"
+        config = MACRO if set(languages) == set(LANGUAGES) else f"{MACRO}:{'+'.join(languages)}"
         results += _results(summary, MACRO, config, f"mean of {len(languages)} languages")
     return results
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from turnswap import __version__
 from turnswap.errors import UserError
-from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .figures import AVERAGE, MACRO
@@ -70,7 +70,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             ],
             source=SOURCE,
             scopes=_scopes(summaries),
-            names=LANGUAGES,
+            names={code: name_of(code) for summary in summaries for code in summary.model.languages},
             interval=summaries[0].interval_of(summaries[0].headline_scope) or "no",
             specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
             index=json_for_script(index),

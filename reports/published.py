@@ -88,4 +88,4 @@ def published_rows(models: Sequence[Model]) -> list[PublishedRow]:
 
 def is_benchmark(model: Model) -> bool:
     """Whether the data held as many conversations as the benchmark does, in every language that was run."""
-    return all(run.of == CONVERSATIONS[code] for code, run in model.languages.items())
+    return all(run.of == CONVERSATIONS.get(code) for code, run in model.languages.items())

@@ -15,12 +15,12 @@ from typing import Any
 
 from turnswap.errors import UserError
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.languages import code_of
 
 from . import figures
 from .samples import Conversation, read_samples
 from .signature import describe_difference, facts_of, identity_of
 
-CODES = {name: code for code, name in LANGUAGES.items()}
 HEADLINE = "turn1_overall_acc"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
 _OF_ONE_MODEL = ("name", "revision", "sha", "dtype", "backend")
@@ -130,13 +130,19 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
         parts += found
     models: dict[str, dict[str, LanguageRun]] = {}
     for name in dict.fromkeys(part.model for part in parts):
-        for code in LANGUAGES:
+        for code in in_order({part.language for part in parts}):
             same = [part for part in parts if (part.model, part.language) == (name, code)]
             if same:
                 models.setdefault(name, {})[code] = _join(same, reading)
     for name, languages in models.items():
         _require_alike(name, list(languages.values()))
     return [Model(name, languages) for name, languages in models.items()]
+
+
+def in_order(codes: Iterable[str]) -> list[str]:
+    """Codes of languages, the benchmark's eight first and in its order."""
+    found = set(codes)
+    return [code for code in LANGUAGES if code in found] + sorted(found - set(LANGUAGES))
 
 
 def _split_label(argument: str) -> tuple[str | None, Path]:
@@ -194,7 +200,7 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
             "It may have been cut off when a run was stopped; leave it out, or run again.",
         ) from None
     for task, config in configs.items():
-        language = CODES.get(str(config.get("dataset_name")))
+        language = code_of(str(config.get("dataset_name")))
         metrics = results.get(task, {})
         names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
         if language is None or not names or (reading.group and task.rpartition("_")[0] != reading.group):

@@ -41,11 +41,21 @@ def follows_share(share: float, seed: str = "") -> Reply:
 
 
 def evaluate(
-    output: Path, name: str, reply: Reply, *, data: object = "sample", tasks: tuple[str, ...] = ("multiif",), **run: Any
+    output: Path,
+    name: str,
+    reply: Reply,
+    *,
+    data: object = "sample",
+    tasks: tuple[str, ...] = ("multiif",),
+    include: Path | None = None,
+    **run: Any,
 ) -> Path:
-    """Run tasks and let lm-eval save results and samples below ``output``; ``run`` goes to ``simple_evaluate``."""
+    """Run tasks and let lm-eval save results and samples below ``output``; ``run`` goes to ``simple_evaluate``.
+
+    ``include`` is a folder of tasks of one's own, which bring their data with them.
+    """
     NamedLM.replies[name] = reply
-    metadata = {"multiif_data": str(data), **run.pop("metadata", {})}
+    metadata = {**({} if include else {"multiif_data": str(data)}), **run.pop("metadata", {})}
     with_samples = run.pop("log_samples", True)
     tracker = EvaluationTracker(output_path=str(output))
     # lm-eval describes the machine in every results file, which takes pip and lscpu a second.
@@ -55,7 +65,9 @@ def evaluate(
             model_args={"pretrained": name},
             tasks=list(tasks),
             # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.
-            task_manager=TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata),
+            task_manager=TaskManager(
+                include_path=str(include or tasks_path()), include_defaults=False, metadata=metadata
+            ),
             evaluation_tracker=tracker,
             log_samples=with_samples,
             bootstrap_iters=0,
