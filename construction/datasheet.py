@@ -136,7 +136,7 @@ def _scores(conversations: Sequence[Conversation], languages: Sequence[str]) -> 
     numbers: dict[tuple[str, str], list[float]] = {}
     signatures: dict[str, None] = {}
     for each in conversations:
-        for name, value in _leaves(each.notes.get("translate")):
+        for name, value in _leaves((each.notes.get("translate") or {}).get("figures")):
             if isinstance(value, int | float) and not isinstance(value, bool):
                 numbers.setdefault((each.language, name), []).append(float(value))
             elif isinstance(value, str) and "version:" in value and "|" in value:

@@ -24,6 +24,7 @@ class Step(Protocol):
     Attributes:
         name: of its file, and of its section in the YAML.
         chunk: conversations handed to it at once; after each chunk the outcomes are on disk.
+        whole: (optional) where true, one conversation to do anew means all: its outcomes depend on each other.
         identity: JSON values that its outcomes depend on beside the conversation: version, settings, the LLM.
     """
 
@@ -117,8 +118,10 @@ class Pipeline:
             for line in read_jsonl(path)
             if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
         }
-        _replace(path, list(done.values()))
         left = [conversation for conversation in conversations if conversation.key not in done]
+        if left and getattr(step, "whole", False):
+            done, left = {}, list(conversations)
+        _replace(path, list(done.values()))
         with _opened(path) as file:
             for start in range(0, len(left), step.chunk):
                 chunk = left[start : start + step.chunk]

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
-import importlib.util
-import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from . import __version__, _startup
 from . import enable as hook
+from .build_cli import COMMANDS as BUILD_COMMANDS
 from .errors import UserError, format_error
 from .hosts import tasks_path
 from .results_cli import COMMANDS as RESULTS_COMMANDS
-
-if TYPE_CHECKING:
-    from mergekit.options import MergeOptions
+from .swap_cli import COMMANDS as SWAP_COMMANDS
+from .swap_cli import require_mergekit
+from .sweep_cli import COMMANDS as SWEEP_COMMANDS
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -82,7 +78,8 @@ def main() -> None:
 
     LAYER SWAPPING, merge_method: layer_swap: the bottom and top layers of a task expert (base_model, the recipient)
     are replaced by a language expert's (models, the donor). "turnswap analyze" shows where fine-tuning changed both,
-    "turnswap plan CONFIG" what would come from where, "turnswap verify FOLDER" proves that it did.
+    "turnswap suggest" turns that into a configuration by published rules, "turnswap plan CONFIG" shows what would come
+    from where, "turnswap verify FOLDER" proves that it did.
     configs/layerswap*.yml are to start from; parameters:
 
     \b
@@ -172,7 +169,7 @@ def mergekit_yaml(arguments: tuple[str, ...]) -> None:
 
     Every argument is handed through: turnswap mergekit-yaml layerswap.yml ./merged --lazy-unpickle
     """
-    _require_mergekit()
+    require_mergekit()
     _startup.install(force=True)
     from mergekit.scripts.run_yaml import main as run_yaml
 
@@ -183,157 +180,14 @@ def mergekit_yaml(arguments: tuple[str, ...]) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def mergekit_multi(arguments: tuple[str, ...]) -> None:
     """Run mergekit-multi with layer_swap, enabled or not."""
-    _require_mergekit()
+    require_mergekit()
     _startup.install(force=True)
     from mergekit.scripts.multimerge import main as multimerge
 
     multimerge(args=list(arguments), prog_name="mergekit-multi")
 
 
-def merge_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of mergekit's that tell how inputs are read."""
-    for option in (
-        click.option("--trust-remote-code", is_flag=True, help="As in mergekit: run code that comes with a model."),
-        click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
-        click.option("--transformers-cache", type=click.Path(), help="As in mergekit: where models are downloaded to."),
-    ):
-        command = option(command)
-    return command
-
-
-@main.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--tensors", is_flag=True, help="List every tensor.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, tensors included.")
-@click.option(
-    "--check-ancestor", is_flag=True, help="Read all weights: how far are the experts from the pretrained model?"
-)
-@merge_options
-def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **reading: Any) -> None:
-    """Show what a layer swap will take from where, before a byte is written.
-
-    Checks CONFIG and its models as the merge will, from their headers alone. In the picture each cell is a layer: D of
-    the donor, R of the recipient, b blended, P of the pretrained model.
-    """
-    options = _merge_options(reading)
-    from turnswap.merge_methods import ancestry, provenance
-    from turnswap.merge_methods.configuration import read_configuration
-    from turnswap.merge_methods.recipe import read_recipe
-
-    recipe = read_recipe(read_configuration(config), options)
-    changes = None
-    if check_ancestor:
-        changes = ancestry.of_all_layers(recipe, options)
-        recipe = ancestry.with_warnings(recipe, changes)
-    if as_json:
-        content = provenance.plan_as_json(recipe)
-        if changes is not None:
-            content["changes"] = [vars(change) for change in changes]
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
-    else:
-        from rich.console import Console
-
-        from .merge_view import show_plan
-
-        show_plan(Console(), recipe, tensors, changes)
-
-
-@main.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="Instead of the folder's own mergekit_config.yml.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option(
-    "--write-provenance", is_flag=True, help="If verified, add layer_swap.json and a section to the model card."
-)
-@merge_options
-@click.pass_context
-def verify(
-    ctx: click.Context, /, folder: Path, config: Path | None, as_json: bool, write_provenance: bool, **reading: Any
-) -> None:
-    """Prove that a merged folder is what its configuration declares.
-
-    Every tensor is bit-equal to its declared source or blend, none missing, none extra, finite, of the declared type;
-    configuration and tokenizer are the recipient's. Exits with 0 only if all of it holds. Run it where the merge was
-    run: relative paths in the configuration are taken from here.
-    """
-    options = _merge_options(reading)
-    from turnswap.merge_methods import provenance
-    from turnswap.merge_methods import verify as verification
-
-    report = verification.verify(folder, options, config)
-    written = provenance.write_provenance(report, options) if write_provenance and report.status == "verified" else None
-    if as_json:
-        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
-    else:
-        from rich.console import Console
-
-        from .merge_view import show_report
-
-        show_report(Console(), report)
-        if written:
-            click.echo(f"Plan, versions and hashes: {written}")
-    ctx.exit(0 if report.status == "verified" else 1)
-
-
-@main.command()
-@click.option("--base", required=True, metavar="MODEL", help="The pretrained model that both experts come from.")
-@click.option("--recipient", required=True, metavar="MODEL", help="The task expert.")
-@click.option("--donor", required=True, metavar="MODEL", help="The language expert.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="A folder for JSON, CSV, pictures."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@merge_options
-def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json: bool, **reading: Any) -> None:
-    """Show where fine-tuning changed two experts, by layer and component.
-
-    MODEL is a folder or a Hub id, or MODEL+ADAPTER for a LoRA adapter, which is not merged. Every weight is read once.
-    With -o also: mean absolute change, the share of changed parameters, rows and heads, heat maps as PNG and a page.
-    """
-    options = _merge_options(reading)
-    from turnswap.merge_methods import analysis as analyses
-
-    found = analyses.analyze_references(base, recipient, donor, options)
-    content = analyses.as_json(found)
-    if as_json:
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
-    else:
-        from rich.console import Console
-
-        from .analysis_view import show_analysis
-
-        show_analysis(Console(), found)
-    if output is not None:
-        from turnswap.reports.heat_maps import write_pictures
-        from turnswap.reports.table import writing
-
-        with writing(output / "analysis.json"):
-            (output / "analysis.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        rows = analyses.as_rows(found)
-        with (
-            writing(output / "analysis.csv"),
-            (output / "analysis.csv").open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        for path in write_pictures(rows, content, output):
-            click.echo(f"Written: {path}", err=as_json)
-
-
-def _merge_options(reading: dict[str, Any]) -> MergeOptions:
-    _require_mergekit()
-    from mergekit.options import MergeOptions
-
-    return MergeOptions(**reading)
-
-
-def _require_mergekit() -> None:
-    if importlib.util.find_spec("mergekit") is None:
-        raise UserError("Layer swapping needs mergekit.", "Install it: pip install 'turnswap[merge]'")
-
-
-for command in RESULTS_COMMANDS:
+for command in (*SWAP_COMMANDS, *SWEEP_COMMANDS, *RESULTS_COMMANDS, *BUILD_COMMANDS):
     main.add_command(command)
 
 

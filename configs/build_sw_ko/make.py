@@ -1,0 +1,109 @@
+"""Writes seeds.jsonl and recording.jsonl from conversations.yaml: python configs/build_sw_ko/make.py
+
+The seeds are the English conversations. The recording is what an LLM would answer to the questions of the steps:
+translations and back-translations as they stand in conversations.yaml, and that nothing conflicts or is sensitive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnswap.construction.equivalent import equivalent, questions_words
+from turnswap.construction.protected import distinct_spans
+from turnswap.construction.records import Conversation, Turn, as_line
+
+HERE = Path(__file__).parent
+LANGUAGES = ("sw", "ko")
+
+
+def read_texts() -> list[dict[str, Any]]:
+    """The entries of conversations.yaml."""
+    entries: list[dict[str, Any]] = yaml.safe_load((HERE / "conversations.yaml").read_text("utf-8"))
+    return entries
+
+
+def seed(entry: Mapping[str, Any]) -> Conversation:
+    """The English conversation: the instructions of each turn are those of the turn before and its own."""
+    turns, sofar = [], []
+    for prompt, added in zip(entry["en"]["prompts"], entry["en"]["instructions"], strict=True):
+        sofar += added
+        kwargs = [{name: value for name, value in each.items() if name != "id"} for each in sofar]
+        turns.append({"prompt": prompt, "instruction_ids": [each["id"] for each in sofar], "kwargs": kwargs})
+    return Conversation.from_json({"key": entry["key"], "language": "en", "turns": turns})
+
+
+def words_in(entry: Mapping[str, Any], language: str, turns: tuple[Turn, ...]) -> list[list[str]]:
+    """The kwargs' words in a language, as the step ``translate`` asks for them."""
+    words = entry[language].get("words", {})
+    return [[words[word] for word in each] for each in questions_words(turns)]
+
+
+def translated(entry: Mapping[str, Any], language: str) -> tuple[Turn, ...]:
+    """The turns in a language."""
+    turns = seed(entry).turns
+    return equivalent(turns, entry[language]["prompts"], words_in(entry, language, turns))
+
+
+def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Questions about a conversation with their answers."""
+    turns = seed(entry).turns
+    prompts = [turn.prompt for turn in turns]
+    instructions = [
+        {"id": id_, "kwargs": dict(kwargs)}
+        for id_, kwargs in zip(turns[-1].instruction_ids, turns[-1].kwargs, strict=True)
+    ]
+    yield (
+        {"task": "find_conflict", "turns": prompts, "instructions": instructions},
+        {"conflict": False, "reason": ""},
+    )
+    protected = distinct_spans(prompts)
+    for language in LANGUAGES:
+        if language not in entry:
+            continue
+        made = [turn.prompt for turn in translated(entry, language)]
+        yield (
+            {
+                "task": "translate",
+                "from": "en",
+                "to": language,
+                "turns": prompts,
+                "kwargs": questions_words(turns),
+                "protected": protected,
+            },
+            {"turns": made, "kwargs": words_in(entry, language, turns)},
+        )
+        yield (
+            {
+                "task": "translate",
+                "from": language,
+                "to": "en",
+                "turns": made,
+                "kwargs": [],
+                "protected": protected,
+            },
+            {"turns": entry[language]["back"], "kwargs": []},
+        )
+        yield (
+            {"task": "find_sensitive", "language": language, "turns": made},
+            {"sensitive": False, "reason": ""},
+        )
+
+
+def files() -> dict[str, str]:
+    """What to write, by name."""
+    entries = read_texts()
+    return {
+        "seeds.jsonl": "".join(as_line(seed(entry).as_json()) for entry in entries),
+        "recording.jsonl": "".join(
+            as_line({"input": asked, "answer": answer}) for entry in entries for asked, answer in answers(entry)
+        ),
+    }
+
+
+if __name__ == "__main__":
+    for name, content in files().items():
+        (HERE / name).write_text(content, "utf-8")

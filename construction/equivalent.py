@@ -1,0 +1,196 @@
+"""A conversation in another language: its turns put together from translated prompts and words, and checked.
+
+The checks are those that need no model: the same for what an LLM translated and for what a reviewer edited.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instruction, parse_kwargs
+
+from .protected import check_characters, check_spans, with_words, words
+from .records import Turn
+from .scripts import CASED, LATIN, scripts_of
+
+_PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
+_FIRST_WORD_ENDS = frozenset(".,?!'\"")
+_ENGLISH_ONLY = {
+    "change_case:english_capital": "replies that are not English fail it",
+    "change_case:english_lowercase": "replies that are not English fail it",
+    "detectable_format:constrained_response": "its answers are English",
+}
+
+
+def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
+    """Why a conversation cannot be had in a language, by its instructions; None where it can.
+
+    The published rules demand English of ``change_case:english_*`` (langdetect must say so) and have three English
+    answers for ``constrained_response``. Capital letters mean nothing in scripts without them; and the letter of
+    ``letter_frequency`` must be a Latin one, as the published grader replaces any other at random.
+    """
+    try:
+        _check_extension(turns)
+    except ValueError as error:
+        return str(error)
+    scripts = scripts_of(language)
+    for id_ in turns[-1].instruction_ids:
+        reason = _ENGLISH_ONLY.get(id_) if language.partition("-")[0] != "en" else None
+        if id_ == "change_case:capital_word_frequency" and not scripts & CASED:
+            reason = "the script has no capital letters"
+        if id_ == "keywords:letter_frequency" and LATIN not in scripts:
+            reason = "it counts Latin letters, and the script has others"
+        if reason:
+            return f"an instruction does not suit the language: {id_} in {language}, {reason}"
+    return None
+
+
+def questions_words(turns: Sequence[Turn]) -> list[list[str]]:
+    """What to translate of each instruction of the last turn: :func:`.words`, less what follows from the prompts.
+
+    A ``prompt_to_repeat`` that is a whole prompt, or whole lines of one, is taken from the translated prompt.
+    """
+    last = turns[-1]
+    return [
+        [] if _repeated_lines(id_, kwargs, turns) else words(id_, kwargs)
+        for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
+    ]
+
+
+def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
+    """The source's turns with these prompts and words.
+
+    Args:
+        source: the turns; each turn's instructions extend those of the turn before.
+        prompts: one per turn.
+        values: per instruction of the last turn, in place of what :func:`questions_words` gave.
+
+    Raises:
+        ValueError: prompts or words are too few, blank, or do not fit the source: in words fit for a reason. A
+            protected span was changed; a word is not in the prompt in which the source's was; two words became one;
+            a word would be another pattern to the grader.
+    """
+    _check_extension(source)
+    asked = questions_words(source)
+    prompts = [_clean(prompt, f"turn {number}") for number, prompt in enumerate(prompts, 1)]
+    values = [[_clean(value, "a kwarg") for value in each] for each in values]
+    if len(prompts) != len(source):
+        raise ValueError(f"turns are missing: {len(source)} in the source, {len(prompts)} in the translation")
+    if [len(each) for each in values] != [len(each) for each in asked]:
+        raise ValueError(
+            f"kwargs do not match: {[len(each) for each in asked]} words per instruction in the source, "
+            f"{[len(each) for each in values]} in the translation"
+        )
+    for number, (turn, prompt) in enumerate(zip(source, prompts, strict=True), 1):
+        check_spans(turn.prompt, prompt, f"turn {number}")
+    last = source[-1]
+    made = []
+    for position, (id_, kwargs) in enumerate(zip(last.instruction_ids, last.kwargs, strict=True)):
+        place = _repeated_lines(id_, kwargs, source)
+        new = [_lines(source, prompts, place)] if place else list(values[position])
+        before = words(id_, kwargs)
+        _check_words(id_, before, new)
+        for one, other in zip(before, new, strict=True):
+            check_spans(one, other, f"the kwarg {one!r}")
+            _check_places(source, prompts, position, one, other)
+        made.append(_checked_kwargs(id_, kwargs, new))
+    return tuple(
+        Turn(prompt, turn.instruction_ids, tuple(made[: len(turn.kwargs)]))
+        for turn, prompt in zip(source, prompts, strict=True)
+    )
+
+
+def _check_extension(turns: Sequence[Turn]) -> None:
+    last = turns[-1]
+    for number, turn in enumerate(turns, 1):
+        count = len(turn.instruction_ids)
+        if turn.instruction_ids != last.instruction_ids[:count] or list(turn.kwargs) != list(last.kwargs[:count]):
+            raise ValueError(f"turns do not extend each other: turn {number} has other instructions than the last one")
+
+
+def _clean(text: object, where: str) -> str:
+    """Stripped, in composed form: a letter in two parts is found by no pattern that has it in one."""
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"a text is missing: {where} is {text!r}")
+    clean = unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
+    check_characters(clean, where)
+    return clean
+
+
+def _repeated_lines(id_: str, kwargs: Any, turns: Sequence[Turn]) -> tuple[int, int, int] | None:
+    """Where the prompt to repeat is whole lines of a prompt: the turn, its first line, and the one behind its last."""
+    if id_ != "combination:repeat_prompt":
+        return None
+    wanted = str(kwargs["prompt_to_repeat"]).strip()
+    for number, turn in enumerate(turns):
+        lines = turn.prompt.strip().split("\n")
+        for start in range(len(lines)):
+            for end in range(len(lines), start, -1):
+                if "\n".join(lines[start:end]).strip() == wanted:
+                    return number, start, end
+    return None
+
+
+def _lines(source: Sequence[Turn], prompts: Sequence[str], place: tuple[int, int, int]) -> str:
+    number, start, end = place
+    lines, total = prompts[number].split("\n"), len(source[number].prompt.strip().split("\n"))
+    if (start, end) == (0, total):
+        return prompts[number]
+    if len(lines) != total:
+        raise ValueError(
+            f"lines do not match: {total} in turn {number + 1} of the source, {len(lines)} in its translation, and "
+            "some of them are a prompt to repeat"
+        )
+    return "\n".join(lines[start:end]).strip()
+
+
+def _check_words(id_: str, before: Sequence[str], after: Sequence[str]) -> None:
+    if len({word.casefold() for word in after}) < len({word.casefold() for word in before}):
+        raise ValueError(f"words became one: {', '.join(before)} of {id_} are {', '.join(after)}")
+    for one, other in zip(before, after, strict=True):
+        special = sorted((set(other) - set(one)) & _PATTERN_CHARACTERS)
+        if special and id_ not in ("startend:end_checker", "combination:repeat_prompt"):
+            raise ValueError(f"a pattern arose: {other!r} of {id_} has {special[0]!r}, which the grader does not match")
+        if id_ == "length_constraints:nth_paragraph_first_word" and (
+            len(other.split()) > 1 or _FIRST_WORD_ENDS.intersection(other)
+        ):
+            raise ValueError(f"a first word is none: {other!r} of {id_} is more than a word to the grader")
+
+
+def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int, one: str, other: str) -> None:
+    """The word must stand where its source stood.
+
+    That is the turn that brings the instruction, where the source's word stands there; otherwise every turn in which
+    it stands. In other turns the language may inflect it.
+    """
+    found = [number for number, turn in enumerate(source) if _occurs_as_word(one, turn.prompt)]
+    found = found or [number for number, turn in enumerate(source) if one.strip().lower() in turn.prompt.lower()]
+    brought = next(number for number, turn in enumerate(source) if len(turn.instruction_ids) > position)
+    for number in [brought] if brought in found else found:
+        same_case = one.strip() in source[number].prompt
+        prompt, word = prompts[number], other
+        if not same_case:
+            prompt, word = prompt.lower(), word.lower()
+        if word not in prompt:
+            raise ValueError(
+                f"a kwarg is not in the prompt: {other!r}, for {one!r}, does not occur in turn {number + 1}"
+            )
+
+
+def _occurs_as_word(word: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word.strip())}(?!\w)", text, re.IGNORECASE) is not None
+
+
+def _checked_kwargs(id_: str, kwargs: Any, new: Sequence[str]) -> dict[str, Any]:
+    made = with_words(id_, kwargs, new)
+    try:
+        parsed = parse_kwargs(id_, made)
+    except MalformedInstruction as error:
+        raise ValueError(f"kwargs are malformed: {error}") from None
+    check = get_instruction(id_).as_published
+    if check(parse_kwargs(id_, kwargs)) and not check(parsed):
+        raise ValueError(f"kwargs cannot be graded as published: {id_} with {made}")
+    return parsed

@@ -1,0 +1,122 @@
+"""What a translation must not touch: spans of the prompts, and the kwargs that are no words.
+
+A reader of the translated prompt and the grader must see the same markers, numbers and names. So they are found in
+the source, named to the LLM, and counted in what comes back.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_POSTSCRIPT = r"P\.\s?P\.\s?S\.?|P\.\s?S\."
+_SPANS = re.compile(
+    r"```.*?```"
+    r"|`[^`\n]+`"
+    r"|(?:https?://|www\.)[!-~]*[A-Za-z0-9/]"
+    r"|[A-Za-z0-9._+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+    r"|\[[^\[\]\n]{0,60}\]"  # a placeholder, such as [address]
+    r"|\{[^{}\n]{0,60}\}"
+    r"|</?[A-Za-z][^<>\n]{0,60}(?<!<)>(?!>)"  # a tag; <<a title>> is none
+    r"|<<|>>"
+    r"|\*+"  # sections, paragraphs, answers, bullets: each number of stars has its own meaning
+    r"|#{2,}|-{3,}|={3,}|_{3,}|~{3,}"
+    r"|(?<=[\"'“‘「])[^\w\s\"'“”‘’「」]{1,20}(?=[\"'”’」])"  # a quoted marker, such as "->"
+    rf"|{_POSTSCRIPT}"
+    r"|My answer is (?:yes|no|maybe)\."
+    r"|(?<![A-Za-z0-9])(?i:JSON|XML|HTML|YAML|CSV|Markdown|LaTeX)(?![A-Za-z0-9])"
+    r"|\d+(?:[.,:/]\d+)*",
+    re.DOTALL,
+)
+_FIXED_MARKERS = re.compile(_POSTSCRIPT)
+# The kwargs that are words of the language. ``prompt_to_repeat`` is one too, but usually follows from the prompts.
+_WORDS = {
+    "keywords:existence": "keywords",
+    "keywords:frequency": "keyword",
+    "keywords:forbidden_words": "forbidden_words",
+    "startend:end_checker": "end_phrase",
+    "length_constraints:nth_paragraph_first_word": "first_word",
+    "detectable_format:multiple_sections": "section_spliter",
+    "detectable_content:postscript": "postscript_marker",
+    "combination:repeat_prompt": "prompt_to_repeat",
+}
+
+
+def protected_spans(text: str) -> list[str]:
+    """Code, URLs, addresses, placeholders, markers, formats and numbers of a text, in order, as often as they occur."""
+    return [match.group() for match in _SPANS.finditer(text)]
+
+
+def distinct_spans(texts: Sequence[str]) -> list[str]:
+    """The protected spans of texts, each once, in the order in which they first occur: what the LLM is told."""
+    return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
+
+
+def check_spans(source: str, translation: str, where: str) -> None:
+    """Every protected span of the source must have survived, as often as it occurred, and no marker been added.
+
+    A number or a name may come more often: languages repeat where English refers back.
+
+    Raises:
+        ValueError: names the span.
+    """
+    before, after = (Counter(map(_comparable, protected_spans(text))) for text in (source, translation))
+    for span in [*before, *(span for span in after if span not in before)]:
+        if after[span] < before[span]:
+            raise ValueError(
+                f"a protected span is lost: {span!r} occurs {before[span]} times in {where} of the source and "
+                f"{after[span]} times in its translation"
+            )
+        if after[span] > before[span] and not any(character.isalnum() for character in span):
+            raise ValueError(
+                f"a protected span is added: {span!r} occurs {before[span]} times in {where} of the source and "
+                f"{after[span]} times in its translation"
+            )
+
+
+def _comparable(span: str) -> str:
+    """Formats go by any case: ``json`` is JSON."""
+    return span.upper() if span.isalpha() else span
+
+
+def check_characters(text: str, where: str) -> None:
+    """A text must hold no control characters and no halves of characters.
+
+    Raises:
+        ValueError: names the character.
+    """
+    for character in text:
+        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
+            raise ValueError(f"a character that no text has: U+{ord(character):04X} in {where}")
+
+
+def word_kwarg(instruction_id: str, kwargs: Mapping[str, Any]) -> str | None:
+    """The name of the kwarg that holds words to translate; None where there is none.
+
+    ``P.S.`` and ``P.P.S`` stay as they are: the grader has rules of their own for them. Letters, numbers, relations
+    and codes of languages stay too.
+    """
+    name = _WORDS.get(instruction_id)
+    if name == "postscript_marker" and _FIXED_MARKERS.fullmatch(str(kwargs[name]).strip()):
+        return None
+    return name
+
+
+def words(instruction_id: str, kwargs: Mapping[str, Any]) -> list[str]:
+    """The values to translate, in their order."""
+    name = word_kwarg(instruction_id, kwargs)
+    if name is None:
+        return []
+    value = kwargs[name]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def with_words(instruction_id: str, kwargs: Mapping[str, Any], values: Sequence[str]) -> dict[str, Any]:
+    """The kwargs with these in place of :func:`words`."""
+    name = word_kwarg(instruction_id, kwargs)
+    if name is None:
+        return dict(kwargs)
+    return {**kwargs, name: list(values) if isinstance(kwargs[name], list | tuple) else values[0]}

@@ -1,0 +1,182 @@
+"""The audit's page in a real browser: what it exports is what the command reads, and nothing in a text can act."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from turnswap.construction.audit import Audit, AuditSettings
+from turnswap.construction.records import Conversation, Turn
+from turnswap.construction.sheet import COLUMNS, Entry, as_csv, read_csv, row_of, write_sheets
+
+from .auditing import SW, translated
+from .test_audit import PROOF
+
+ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}<!--<script>"
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[Conversation]:
+    return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
+
+
+@pytest.fixture
+def open_sheet(browser: Browser, tmp_path: Path) -> Iterator[Any]:
+    """Opens the page of some conversations; at the end it must not have complained, asked, or loaded anything."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    address = (tmp_path / "audit" / "audit.html").as_uri()
+    context = browser.new_context(accept_downloads=True)
+
+    def open_(conversations: list[Conversation], returned: dict[str, str] | None = None) -> Page:
+        entries = [Entry(each, (returned or {}).get(each.key, "")) for each in conversations]
+        write_sheets(tmp_path / "audit", entries)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address)
+        return page
+
+    yield open_
+    context.close()
+    assert complaints == []
+    assert {url for url in requests if not url.startswith("blob:")} == {address}
+
+
+def export(page: Page, path: Path) -> Path:
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(path)
+    return path
+
+
+def choose(page: Page, number: int, decision: str) -> None:
+    page.locator("article").nth(number).locator(f"[value={decision}]").check()
+
+
+def test_what_is_filled_in_is_exported_as_the_command_reads_it(
+    open_sheet: Any, tmp_path: Path, three: list[Conversation]
+) -> None:
+    returned = {"c:sw": "no reply follows startend:end_checker"}
+    page = open_sheet(three, returned)
+    articles = page.locator("article")
+    choose(page, 0, "edit")
+    edited = SW[0].replace("fupi", 'ndefu, "nzuri"\n-')
+    articles.nth(0).locator("[name=edited_1]").fill(edited)
+    articles.nth(0).locator("[name=comment]").fill("=HYPERLINK(1)\nsecond line")
+    choose(page, 1, "reject")
+    choose(page, 2, "accept")
+    articles.nth(2).locator("[name=satisfying_reply]").fill(PROOF)
+    page.click("#export")
+    assert "Enter your name" in page.inner_text("#trouble")
+    page.fill("#reviewer", "Asha M.")
+    path = export(page, tmp_path / "asha.csv")
+    assert page.inner_text("#progress") == "3 of 3 decided"
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")
+    rows = read_csv(path.read_bytes(), "asha.csv")
+    assert [row["decision"] for row in rows] == ["edit", "reject", "accept"]
+    assert rows[0]["comment"] == "=HYPERLINK(1)\nsecond line"
+    assert b"'=HYPERLINK" in path.read_bytes()
+    assert (rows[0]["edited_2"], rows[0]["edited_kwargs"], rows[1]["edited_1"]) == ("", "", "")
+    step = Audit(AuditSettings(reviews=(path,)), tmp_path / "audit", returned)
+    first, second, third = (outcomes[0] for outcomes in step.run(three) if outcomes)
+    assert first.conversation.turns[0].prompt == edited
+    assert second.reason == "reviewers reject it: without a comment"
+    assert third.conversation.notes["audit"]["satisfying_reply"] == PROOF
+
+
+def test_an_export_with_nothing_filled_in_is_the_sheet_itself(
+    open_sheet: Any, tmp_path: Path, three: list[Conversation]
+) -> None:
+    page = open_sheet(three)
+    page.fill("#reviewer", "A")
+    path = export(page, tmp_path / "a.csv")
+    assert path.read_bytes() == (tmp_path / "audit" / "audit.csv").read_bytes()
+
+
+def test_what_is_filled_in_survives_a_reload_and_belongs_to_this_sheet(
+    open_sheet: Any, three: list[Conversation]
+) -> None:
+    page = open_sheet(three)
+    choose(page, 1, "edit")
+    page.locator("article").nth(1).locator("[name=edited_2]").fill("kitu")
+    page.fill("#reviewer", "A")
+    page.reload()
+    assert page.locator("article").nth(1).locator("[value=edit]").is_checked()
+    assert page.locator("article").nth(1).locator("[name=edited_2]").input_value() == "kitu"
+    assert page.input_value("#reviewer") == "A"
+    page.locator("article").nth(1).locator(".undo").click()
+    assert page.inner_text("#progress") == "0 of 3 decided"
+    assert page.locator("article").nth(1).locator("[name=edited_2]").is_hidden()
+    other = open_sheet(three[:2])
+    assert other.input_value("#reviewer") == ""
+
+
+def test_the_keyboard_alone_is_enough(open_sheet: Any, three: list[Conversation]) -> None:
+    page = open_sheet(three)
+    for key in ("j", "a", "j", "e", "j", "r", "k", "k", "r"):
+        page.keyboard.press(key)
+    checked = page.eval_on_selector_all("[type=radio]:checked", "all => all.map((each) => each.value)")
+    assert checked == ["reject", "edit", "reject"]
+    page.locator("article").nth(0).locator("[name=comment]").focus()
+    page.keyboard.type("are je")  # letters, not decisions
+    assert page.locator("article").nth(0).locator("[value=reject]").is_checked()
+    assert page.locator("article").nth(0).locator("[name=comment]").input_value() == "are je"
+
+
+def attacked(conversation: Conversation) -> Conversation:
+    turns = tuple(dataclasses.replace(turn, prompt=ATTACK + turn.prompt) for turn in conversation.turns)
+    note = {**conversation.notes["translate"], "back": [ATTACK] * 3, "warnings": [ATTACK]}
+    return dataclasses.replace(conversation, key=f"{ATTACK}:sw", turns=turns, notes={"translate": note})
+
+
+def test_texts_are_text(open_sheet: Any, tmp_path: Path, three: list[Conversation]) -> None:
+    conversation = attacked(three[0])
+    page = open_sheet([conversation], {conversation.key: ATTACK})
+    assert page.inner_text("article h2 bdi") == conversation.key
+    assert page.locator("article .words").nth(1).inner_text() == conversation.turns[0].prompt
+    assert page.locator("article img, article script").count() == 0
+    choose(page, 0, "edit")
+    page.fill("#reviewer", ATTACK)
+    (row,) = read_csv(export(page, tmp_path / "x.csv").read_bytes(), "x.csv")
+    assert row["translation_1"] == conversation.turns[0].prompt
+    assert row["reviewer"] == ATTACK
+
+
+def test_scripts_from_right_to_left_are_shown_as_such(open_sheet: Any, three: list[Conversation]) -> None:
+    arabic = dataclasses.replace(
+        three[0], language="ar", turns=(Turn("اكتب رسالة قصيرة عن المطر.", ("punctuation:no_comma",), ({},)),)
+    )
+    page = open_sheet([arabic])
+    directions = page.eval_on_selector_all(".words", "all => all.map((each) => getComputedStyle(each).direction)")
+    assert directions == ["ltr", "rtl", "ltr"]
+    assert page.get_attribute("article .words >> nth=1", "lang") == "ar"
+    choose(page, 0, "edit")
+    assert page.eval_on_selector("[name=edited_1]", "area => getComputedStyle(area).direction") == "rtl"
+
+
+def test_on_a_phone_the_columns_stack_and_without_javascript_the_texts_are_there(
+    open_sheet: Any, browser: Browser, tmp_path: Path, three: list[Conversation]
+) -> None:
+    page = open_sheet(three)
+    page.set_viewport_size({"width": 360, "height": 640})
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    context = browser.new_context(java_script_enabled=False)
+    without = context.new_page()
+    without.goto((tmp_path / "audit" / "audit.html").as_uri())
+    assert without.locator(".words").nth(1).inner_text() == SW[0]
+    assert "fill in audit.csv instead" in without.inner_text("header")
+    context.close()
+
+
+def test_the_pages_columns_are_the_csvs(three: list[Conversation]) -> None:
+    row = row_of(Entry(three[0]))
+    assert tuple(row) == COLUMNS
+    assert read_csv(as_csv([row]).encode(), "x") == [row]

@@ -1,0 +1,307 @@
+"""Translation: the words of prompts and kwargs stay the same words, and what must not be touched is not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
+from turnswap.construction.llm import LLM
+from turnswap.construction.pipeline import Pipeline
+from turnswap.construction.protected import check_spans, protected_spans
+from turnswap.construction.records import Conversation, Outcome, Turn
+from turnswap.construction.settings import BuildSettings
+from turnswap.construction.translate import Translate, TranslateSettings, make, warnings
+from turnswap.errors import UserError
+
+from .auditing import BACK, EN, GOOD, KO, SW, WORDS, answer, back, forth, recorded, source, turns
+from .test_pipeline import Seeds
+
+
+def run(llm: LLM, *languages: str, conversation: Conversation | None = None) -> list[Outcome]:
+    (outcomes,) = Translate(TranslateSettings(), languages or ("sw",), llm).run([conversation or source()])
+    assert outcomes is not None
+    return list(outcomes)
+
+
+def test_a_conversation_becomes_one_in_every_language_with_its_words_in_prompts_and_kwargs(tmp_path: Path) -> None:
+    outcomes = run(recorded(tmp_path, GOOD), "sw", "ko")
+    assert [outcome.reason for outcome in outcomes] == [None, None]
+    swahili, korean = (outcome.conversation for outcome in outcomes)
+    assert (swahili.key, swahili.language) == ("seed-1:sw", "sw")
+    assert swahili.turns == turns(SW, WORDS["sw"])
+    assert korean.turns == turns(KO, WORDS["ko"])
+    assert [len(turn.kwargs) for turn in korean.turns] == [1, 2, 3]
+    assert Conversation.from_json(swahili.as_json()) == swahili
+
+
+def test_the_note_has_source_back_translation_scores_and_signatures(tmp_path: Path) -> None:
+    (outcome,) = run(recorded(tmp_path, GOOD))
+    note = outcome.conversation.notes["translate"]
+    assert note["source"]["language"] == "en"
+    assert [turn["prompt"] for turn in note["source"]["turns"]] == list(EN)
+    assert note["back"] == list(BACK)
+    figures = note["figures"]
+    assert figures["signatures"]["bleu"].startswith("nrefs:1|case:mixed|eff:yes|tok:13a|smooth:exp|version:")
+    assert figures["signatures"]["chrf"].startswith("nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:")
+    assert "|nw:2|" in figures["signatures"]["chrf_plus_plus"]
+    assert figures["turn_chrf"][0] == 100.0 > figures["chrf"] > 45
+
+
+NONSENSE = [
+    ("I am a language model.", "the LLM's answer is no JSON object: 'I am a language model.'"),
+    ('{"turns": ["Andika', """the LLM's answer is no JSON object: '{"turns": ["Andika'"""),
+    ('{"turns": "x", "kwargs": []}', """the LLM's answer has no turns (list): '{"turns": "x", "kwargs": []}'"""),
+    (answer(SW[:2]), "turns are missing: 3 in the source, 2 in the translation"),
+]
+WRONG: list[tuple[str, Sequence[str], Any]] = [
+    ("'2' occurs 1 times in turn 2 of the source and 0", [SW[0], SW[1].replace("2", "mbili"), SW[2]], None),
+    ("'*' occurs 2 times in turn 2", [SW[0], SW[1].replace("*", "_"), SW[2]], None),
+    ("'*' occurs 0 times in turn 1 of the source and 2", [SW[0].replace("fupi", "*fupi*"), *SW[1:]], None),
+    ("'manyunyu', for 'rain', does not occur in turn 1", SW, [["manyunyu"], [], ["Tutaonana kesho"]]),
+    ("'tutaonana kesho', for 'See you tomorrow', does not", SW, [["mvua"], [], ["tutaonana kesho"]]),
+    ("kwargs do not match", SW, [["mvua"], [], []]),
+    ("kwargs do not match", SW, [["mvua"], ["2"], ["Tutaonana kesho"]]),
+    ("a text is missing: turn 2", [SW[0], " ", SW[2]], None),
+    ("a text is missing: turn 2", [SW[0], 3, SW[2]], None),  # type: ignore[list-item]
+    ("U+D83D in turn 1", [SW[0] + " \ud83d", *SW[1:]], None),
+]
+
+
+@pytest.mark.parametrize(("reason", "prompts", "words"), WRONG)
+def test_a_translation_that_does_not_fit_is_rejected_after_one_repetition(
+    tmp_path: Path, reason: str, prompts: Sequence[str], words: Any
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)) as problem:
+        equivalent(source().turns, prompts, WORDS["sw"] if words is None else words)
+    # Half a character cannot stand in a file in UTF-8, only as JSON's escape.
+    given = answer(prompts, words) if "D83D" not in reason else _escaped(answer(prompts, words))
+    llm = recorded(tmp_path, [(forth(), given), (forth(problem=str(problem.value)), given)])
+    (outcome,) = run(llm)
+    assert outcome.reason == str(problem.value)
+    assert outcome.conversation.key == "seed-1:sw"
+    assert not outcome.conversation.notes["translate"]["translated"]
+
+
+def _escaped(content: Mapping[str, Any]) -> str:
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(("given", "reason"), NONSENSE)
+def test_nonsense_and_half_answers_are_rejected_in_words(tmp_path: Path, given: Any, reason: str) -> None:
+    llm = recorded(tmp_path, [(forth(), given), (forth(problem=reason), given)])
+    (outcome,) = run(llm)
+    assert outcome.reason == reason
+
+
+def test_a_repetition_that_mends_it_is_taken(tmp_path: Path) -> None:
+    bad = answer([SW[0], SW[1].replace("2", "mbili"), SW[2]])
+    with pytest.raises(ValueError, match="a protected span is lost: '2'") as problem:
+        equivalent(source().turns, bad["turns"], bad["kwargs"])
+    llm = recorded(tmp_path, [(forth(), bad), (forth(problem=str(problem.value)), answer()), GOOD[1]])
+    (outcome,) = run(llm)
+    assert outcome.reason is None
+
+
+def test_a_back_translation_of_fewer_turns_is_rejected(tmp_path: Path) -> None:
+    half = answer(BACK[:2], [])
+    problem = f"the back-translation is not whole: 3 turns were asked for, {list(BACK[:2])!r:.80} came"
+    (outcome,) = run(recorded(tmp_path, [GOOD[0], (back(), half), (back(problem=problem), half)]))
+    assert outcome.reason == problem
+    assert outcome.conversation.turns == turns(SW, WORDS["sw"])  # what was translated can be looked at
+
+
+def test_a_far_back_translation_is_rejected_with_the_figures(tmp_path: Path) -> None:
+    far = [BACK[0], BACK[1], "The cat sleeps on the mat."]
+    (outcome,) = run(recorded(tmp_path, [GOOD[0], (back(), answer(far, []))]))
+    assert outcome.reason is not None
+    figures = outcome.conversation.notes["translate"]["figures"]
+    assert f"chrf {figures['turn_chrf'][2]} < 30.0 in turn 3" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "spans"),
+    [
+        ("Use `x = 1` and ```\ncode 2\n``` here", ["`x = 1`", "```\ncode 2\n```"]),
+        ("See https://example.org/a?b=1. Or www.example.org!", ["https://example.org/a?b=1", "www.example.org"]),
+        ("https://example.org/a를 보세요", ["https://example.org/a"]),
+        ("placeholders such as [address], {name}", ["[address]", "{name}"]),
+        ("a title, i.e. <<poem of joy>>", ["<<", ">>"]),
+        ("split by *** and ******, *highlight* it", ["***", "******", "*", "*"]),
+        ("a P.S. or a P.P.S at the end", ["P.S.", "P.P.S"]),
+        ("JSON을 3개, 1,000 at 10:30", ["JSON", "3", "1,000", "10:30"]),
+        ('Part them by "->" or "%%"', ["->", "%%"]),
+        ("Say 'My answer is yes.'", ["My answer is yes."]),
+        ("wrap it in <b> and </b>", ["<b>", "</b>"]),
+        ("Write to a.b@example.org", ["a.b@example.org"]),
+        ('Use the word "rain", please.', []),
+    ],
+)
+def test_protected_spans_are_found(text: str, spans: list[str]) -> None:
+    assert protected_spans(text) == spans
+
+
+def test_a_number_may_come_again_and_json_in_any_case_but_a_digit_inside_another_is_none() -> None:
+    check_spans("Write 3 lines as json", "Mistari 3, naam 3, ya JSON", "turn 1")
+    with pytest.raises(ValueError, match="'3' occurs 1 times in turn 1 of the source and 0"):
+        check_spans("Write 3 lines", "Mistari 13", "turn 1")
+
+
+def repeating(prompt: str, repeated: str) -> tuple[Turn, ...]:
+    return (Turn(prompt, ("combination:repeat_prompt",), ({"prompt_to_repeat": repeated},)),)
+
+
+def test_a_prompt_to_repeat_follows_from_the_translated_prompt() -> None:
+    whole = repeating("Write about tea.", "Write about tea.")
+    assert questions_words(whole) == [[]]
+    assert equivalent(whole, ["Andika kuhusu chai."], [[]])[0].kwargs[0]["prompt_to_repeat"] == "Andika kuhusu chai."
+    lines = repeating("Write about tea.\n\nFirst repeat the request above.", "Write about tea.")
+    assert questions_words(lines) == [[]]
+    made = equivalent(lines, ["Andika kuhusu chai.\n\nKwanza rudia ombi hilo."], [[]])
+    assert made[0].kwargs[0]["prompt_to_repeat"] == "Andika kuhusu chai."
+    with pytest.raises(ValueError, match="lines do not match: 3 in turn 1 of the source, 1"):
+        equivalent(lines, ["Andika kuhusu chai. Kwanza rudia ombi hilo."], [[]])
+
+
+def test_a_prompt_to_repeat_inside_a_line_is_asked_for_and_must_be_in_the_prompt() -> None:
+    inside = repeating("Write about tea. First repeat this.", "Write about tea.")
+    assert questions_words(inside) == [["Write about tea."]]
+    prompt = "Andika kuhusu chai. Kwanza rudia hili."
+    assert equivalent(inside, [prompt], [["Andika kuhusu chai."]])[0].prompt == prompt
+    with pytest.raises(ValueError, match="does not occur in turn 1"):
+        equivalent(inside, [prompt], [["Andika juu ya chai."]])
+
+
+def one(id_: str, prompt: str = "Write about tea.", **kwargs: Any) -> tuple[Turn, ...]:
+    return (Turn(prompt, (id_,), (kwargs,)),)
+
+
+@pytest.mark.parametrize(
+    ("turn", "words", "reason"),
+    [
+        (one("keywords:existence", keywords=["big", "large"]), ["kubwa", "Kubwa"], "words became one"),
+        (one("keywords:existence", keywords=["who"]), ["nani?"], "a pattern arose"),
+        (one("keywords:forbidden_words", forbidden_words=["tea"]), ["chai (moto)"], "a pattern arose"),
+        (
+            one("length_constraints:nth_paragraph_first_word", num_paragraphs=2, nth_paragraph=1, first_word="Once"),
+            ["hapo zamani"],
+            "a first word is none",
+        ),
+    ],
+)
+def test_words_that_are_something_else_to_the_grader_are_rejected(
+    turn: tuple[Turn, ...], words: list[str], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        equivalent(turn, ["Andika kuhusu chai."], [words])
+
+
+def test_postscript_markers_of_the_graders_own_stay_and_others_are_words() -> None:
+    fixed = one("detectable_content:postscript", "Add a P.P.S", postscript_marker="P.P.S")
+    assert questions_words(fixed) == [[]]
+    assert equivalent(fixed, ["Ongeza P.P.S"], [[]])[0].kwargs[0] == {"postscript_marker": "P.P.S"}
+    other = one("detectable_content:postscript", "Add a line with Note:", postscript_marker="Note:")
+    assert questions_words(other) == [["Note:"]]
+
+
+def test_a_word_may_be_inflected_where_its_instruction_is_not_given() -> None:
+    prompts = ("Write about cats.", "Use the word cat.")
+    two = (
+        Turn(prompts[0], ("punctuation:no_comma",), ({},)),
+        Turn(prompts[1], ("punctuation:no_comma", "keywords:existence"), ({}, {"keywords": ["cat"]})),
+    )
+    made = equivalent(two, ["Пиши о котах.", "Используй слово кошка."], [[], ["кошка"]])
+    assert made[1].kwargs[1] == {"keywords": ["кошка"]}
+
+
+@pytest.mark.parametrize(
+    ("id_", "kwargs", "language", "words"),
+    [
+        ("change_case:english_capital", {}, "sw", "replies that are not English"),
+        ("change_case:english_lowercase", {}, "ko", "replies that are not English"),
+        ("detectable_format:constrained_response", {}, "sw", "answers are English"),
+        (
+            "change_case:capital_word_frequency",
+            {"capital_frequency": 2, "capital_relation": "at least"},
+            "ko",
+            "capital",
+        ),
+        ("keywords:letter_frequency", {"letter": "a", "let_frequency": 2, "let_relation": "at least"}, "te", "Latin"),
+    ],
+)
+def test_an_instruction_that_does_not_suit_the_language_is_rejected_before_anything_is_asked(
+    tmp_path: Path, id_: str, kwargs: dict[str, Any], language: str, words: str
+) -> None:
+    conversation = Conversation("k", "en", one(id_, **kwargs))
+    (outcome,) = run(recorded(tmp_path, []), language, conversation=conversation)
+    assert words in str(outcome.reason)
+    if "english" not in id_ and "constrained" not in id_:
+        assert unsuitable(conversation.turns, "sw") is None
+
+
+def test_turns_that_do_not_extend_each_other_are_rejected_before_anything_is_asked(tmp_path: Path) -> None:
+    first, *others = source().turns
+    conversation = dataclasses.replace(
+        source(), turns=(dataclasses.replace(first, kwargs=({"keywords": ["x"]},)), *others)
+    )
+    (outcome,) = run(recorded(tmp_path, []), conversation=conversation)
+    assert "turn 1 has other instructions" in str(outcome.reason)
+
+
+def test_what_published_rules_make_of_an_instruction_is_told() -> None:
+    forbidden = one("keywords:forbidden_words", forbidden_words=["비"])
+    assert "particle" in warnings(forbidden, "ko")[0]
+    assert warnings(forbidden, "sw") == []
+    assert "ASCII comma" in warnings(one("punctuation:no_comma"), "ja")[0]
+
+
+def build(languages: Sequence[str] = ("sw",), **section: Any) -> BuildSettings:
+    return BuildSettings("n", Path("f"), None, tuple(languages), translate=section)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (build(chrff=40), "translate.chrff is no key"),
+        (build(chrf="high"), "translate.chrf cannot be 'high'"),
+        (build(chrf=140), "translate.chrf cannot be 140"),
+        (build(chunk=0), "translate.chunk cannot be 0"),
+        (build(length_ratio={"sw": [2, 1]}), "translate.length_ratio.sw cannot be"),
+        (build(length_ratio={"ko": [1, 2]}), "ko is not among languages"),
+        (build(["swahili"]), "'swahili' is no code"),
+        (build(["sw", "sw"]), "names one twice"),
+        (build([]), "languages is empty"),
+    ],
+)
+def test_a_mistake_in_the_yaml_is_refused(tmp_path: Path, settings: BuildSettings, words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        make(settings, recorded(tmp_path, []))
+    assert words in str(raised.value)
+
+
+def test_a_language_that_the_source_is_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="seed-1 is in it already"):
+        run(recorded(tmp_path, []), "en")
+
+
+def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path) -> None:
+    """The recording lacks the second conversation: the run ends there, and goes on when it is there."""
+    other = dataclasses.replace(source("seed-2"), turns=turns([EN[0] + " Be kind.", *EN[1:]], WORDS["en"]))
+    seeds = Seeds([source(), other])
+    settings = TranslateSettings(chunk=1)
+    with pytest.raises(UserError, match="holds no answer"):
+        list(Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], recorded(tmp_path, GOOD))]).run())
+    more = [SW[0] + " Uwe mpole.", *SW[1:]]
+    added = [
+        (forth(prompts=[turn.prompt for turn in other.turns]), answer(more)),
+        (back(prompts=more), answer([BACK[0] + " Be gentle.", *BACK[1:]], [])),
+    ]
+    llm = recorded(tmp_path, added)  # the first conversation's answers are not there any more, nor needed
+    *_, count = Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run()
+    assert (count.kept, count.done_now) == (2, 1)
