@@ -136,7 +136,8 @@ def test_a_folder_that_is_listed_is_found_by_the_stock_command(tmp_path: Path, m
 
 
 def test_the_datasheet_tells_what_was_done_and_no_folder_of_this_machine(tmp_path: Path) -> None:
-    scored = {"translate": {"chrf": 71.25, "signature": {"chrf": "nrefs:1|case:mixed|version:2.6.0"}}}
+    figures = {"chrf": 71.25, "signatures": {"chrf": "nrefs:1|case:mixed|version:2.6.0"}}
+    scored = {"translate": {"source": {"turns": [{"kwargs": [{"num_bullets": 3}]}]}, "figures": figures}}
     hopeless = conversation("c:sw")
     extra = (("startend:quotation", {}), ("combination:repeat_prompt", {"prompt_to_repeat": "a|b"}))
     turn = hopeless.turns[2]
