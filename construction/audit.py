@@ -100,12 +100,10 @@ class Audit:
         self, conversation: Conversation, reviews: Mapping[str, Review]
     ) -> tuple[list[Outcome] | None, list[Review]]:
         """The outcome, and the reviews that keep it from being one."""
-        # What was decided before the conversation came back from the proof did not help.
-        valid = {
-            name: review
-            for name, review in reviews.items()
-            if review.after_return or conversation.key not in self.returned
-        }
+        # What was decided before the conversation came back from the proof did not help. That it came back shows in a
+        # later review too: once it is rejected, the proof's file no longer tells.
+        came_back = conversation.key in self.returned or any(review.after_return for review in reviews.values())
+        valid = {name: review for name, review in reviews.items() if review.after_return or not came_back}
         last_word = valid.pop(self.settings.adjudicator, None) if self.settings.adjudicator else None
         given = list(valid.values())
         if len(given) < self.settings.required:

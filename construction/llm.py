@@ -6,6 +6,7 @@ answered once is never asked again: answers are in lm-eval's own cache, each wri
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -90,8 +91,12 @@ class LLM:
 
     @property
     def identity(self) -> Any:
-        """What answers depend on beside the question."""
-        return [self.settings.model, dict(self.settings.model_args), dict(self.settings.gen_kwargs)]
+        """What answers depend on beside the question. A recording is its content, not its name."""
+        facts: list[Any] = [self.settings.model, dict(self.settings.model_args), dict(self.settings.gen_kwargs)]
+        recording = Path(str(self.settings.model_args.get("path", "")))
+        if self.settings.model == "turnswap-recorded" and recording.is_file():
+            facts.append(hashlib.sha256(recording.read_bytes()).hexdigest())
+        return facts
 
     @cached_property
     def _lm(self) -> LM | CachingLM:
@@ -121,7 +126,8 @@ class LLM:
         """
         if not questions:
             return []
-        gen_kwargs = {"until": [], "do_sample": False, "max_gen_toks": 1024, **self.settings.gen_kwargs}
+        # Without ``until``: some servers refuse an empty list of stop strings, and lm-eval's own default is harmless.
+        gen_kwargs = {"do_sample": False, "max_gen_toks": 1024, **self.settings.gen_kwargs}
         instances = [
             runner.TurnInstance(
                 request_type=runner.REQUEST_TYPE,

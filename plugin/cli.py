@@ -92,6 +92,12 @@ def main() -> None:
       revert: "6-8"               layers from a third model that has parameters: {role: pretrained}
       accept: rope                a difference between the models to put up with
 
+    "turnswap sweep" tries many swaps on lm-eval's tasks; one of them is lm_eval run --model hf-layerswap --model_args
+    pretrained=TASK_EXPERT,donor=LANGUAGE_EXPERT,bottom=5,top=2,transition=1. Neither writes a model.
+
+    DATA OF YOUR OWN: "turnswap build" makes conversations in other languages. lm_eval --include_path FOLDER finds the
+    tasks of a release; so does TURNSWAP_TASKS=FOLDER:FOLDER, where turnswap is enabled.
+
     RESULTS: "turnswap report" shows them as a page, in a terminal or as Markdown; "compare" tells whether B beats A;
     "leaderboard" ranks; "table" and "export" write figures for other programs and places. They read the folders that
     lm_eval writes, best with --log_samples; NAME=FOLDER gives a model another name.

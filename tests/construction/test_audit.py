@@ -249,6 +249,10 @@ def test_what_came_back_from_the_proof_needs_a_new_decision_and_a_reply_to_be_ac
         assert reasons(outcomes) == [None] * 3
         assert outcomes[0] is not None
         assert outcomes[0][0].conversation.notes["audit"]["satisfying_reply"] == PROOF
+    rejected = fill(tmp_path, "B", new_rows, {"a:sw": {"decision": "reject", "comment": "unnatural"}})
+    for still_returned in (returned, {}):  # an earlier accept must not come back to life, run after run
+        outcomes = audit(tmp_path, old, rejected, returned=still_returned).run(three)
+        assert reasons(outcomes) == ["reviewers reject it: B: unnatural", None, None]
 
 
 def test_switched_off_everything_passes_and_the_note_says_that_nobody_read_it(

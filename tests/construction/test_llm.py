@@ -49,6 +49,15 @@ def test_a_question_that_the_recording_does_not_hold_is_named(tmp_path: Path) ->
         recorded(tmp_path).ask([Question("t", "Count.", {"n": 3})])
 
 
+def test_a_recording_that_was_changed_is_asked_anew(tmp_path: Path) -> None:
+    question = Question("t", "Say it.", {})
+    assert recorded(tmp_path, ({"task": "t"}, "old")).ask([question]) == ["old"]
+    before = recorded(tmp_path, ({"task": "t"}, "old")).identity
+    changed = recorded(tmp_path, ({"task": "t"}, "new"))
+    assert changed.ask([question]) == ["new"]
+    assert changed.identity != before
+
+
 def test_no_questions_load_no_model(tmp_path: Path) -> None:
     assert LLM(LLMSettings("no-such-model"), tmp_path).ask([]) == []
 

@@ -181,7 +181,7 @@ def test_the_release_runs_in_lm_eval_and_the_proofs_score_one_hundred(
         assert results["results"][task]["turn3_prompt_strict_acc,none"] == 1
         assert results["results"][task]["turn1_prompt_strict_acc,none"] < 1
     datasheet = (folder / "DATASHEET.md").read_text("utf-8")
-    assert "No native speaker of Swahili or Korean has read these conversations." in datasheet
+    assert "No native speaker of Swahili or Korean has read them." in datasheet
 
 
 def test_reviewers_are_waited_for_and_what_they_reject_is_not_released(
@@ -246,7 +246,7 @@ def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(
     llm = {
         "model": "local-chat-completions",
         "model_args": {"base_url": server, "model": str(tmp_path / "model")},
-        "gen_kwargs": {"max_gen_toks": 24, "until": "<|im_end|>"},
+        "gen_kwargs": {"max_gen_toks": 8, "until": "<|im_end|>"},
     }
     config = configured(
         tmp_path,
