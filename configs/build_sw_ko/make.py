@@ -1,12 +1,14 @@
 """Writes seeds.jsonl and recording.jsonl from conversations.yaml: python configs/build_sw_ko/make.py
 
-The seeds are the English conversations. The recording is what an LLM would answer to the questions of the steps:
-translations and back-translations as they stand in conversations.yaml, and that nothing conflicts or is sensitive.
+The seeds are the English conversations, a few of them without the third turn, which the step ``extend`` adds. The
+recording is what an LLM would answer to the questions of the steps: the wording of those turns, translations and
+back-translations as they stand in conversations.yaml, and that nothing conflicts or is sensitive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import yaml
 from turnswap.construction.equivalent import equivalent, questions_words
 from turnswap.construction.protected import distinct_spans
 from turnswap.construction.records import Conversation, Turn, as_line
+from turnswap.construction.wording import must_contain
 
 HERE = Path(__file__).parent
 LANGUAGES = ("sw", "ko")
@@ -36,6 +39,12 @@ def seed(entry: Mapping[str, Any]) -> Conversation:
     return Conversation.from_json({"key": entry["key"], "language": "en", "turns": turns})
 
 
+def given(entry: Mapping[str, Any]) -> Conversation:
+    """What stands in seeds.jsonl: without the third turn where it is said to be drawn."""
+    whole = seed(entry)
+    return replace(whole, turns=whole.turns[:2]) if entry["en"].get("third_turn") == "drawn" else whole
+
+
 def words_in(entry: Mapping[str, Any], language: str, turns: tuple[Turn, ...]) -> list[list[str]]:
     """The kwargs' words in a language, as the step ``translate`` asks for them."""
     words = entry[language].get("words", {})
@@ -52,6 +61,19 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
     """Questions about a conversation with their answers."""
     turns = seed(entry).turns
     prompts = [turn.prompt for turn in turns]
+    for turn, added in enumerate(turns[len(given(entry).turns) :], len(given(entry).turns)):
+        id_, kwargs = added.instruction_ids[-1], dict(added.kwargs[-1])
+        yield (
+            {
+                "task": "word_request",
+                "language": "en",
+                "turns": prompts[:turn],
+                "instruction": id_,
+                "kwargs": kwargs,
+                "must_contain": list(must_contain(id_, kwargs)),
+            },
+            {"request": added.prompt},
+        )
     instructions = [
         {"id": id_, "kwargs": dict(kwargs)}
         for id_, kwargs in zip(turns[-1].instruction_ids, turns[-1].kwargs, strict=True)
@@ -97,7 +119,7 @@ def files() -> dict[str, str]:
     """What to write, by name."""
     entries = read_texts()
     return {
-        "seeds.jsonl": "".join(as_line(seed(entry).as_json()) for entry in entries),
+        "seeds.jsonl": "".join(as_line(given(entry).as_json()) for entry in entries),
         "recording.jsonl": "".join(
             as_line({"input": asked, "answer": answer}) for entry in entries for asked, answer in answers(entry)
         ),

@@ -98,6 +98,16 @@ def test_every_conversation_comes_through_all_steps_save_one_that_korean_cannot_
     assert "keywords:letter_frequency in ko" in rejected(made, "translate")["tongue-twister:ko"]
 
 
+def test_two_third_turns_are_drawn_and_worded_by_the_llm(built: tuple[Build, list[Count]]) -> None:
+    made, _ = built
+    lacking = {each.conversation.key for each in made.pipeline.outcomes("seeds") if len(each.conversation.turns) == 2}
+    drawn = {each.conversation.key: each.conversation for each in made.pipeline.outcomes("extend")}
+    assert lacking == {"farewell", "eclipse"}
+    assert drawn["farewell"].turns[2].instruction_ids[-1] == "punctuation:no_comma"
+    assert drawn["eclipse"].turns[2].instruction_ids[-1] == "startend:quotation"
+    assert all(len(each.turns) == 3 for each in drawn.values())
+
+
 def test_a_second_run_does_nothing(built: tuple[Build, list[Count]]) -> None:
     made, _ = built
     again = assemble(made.settings.folder.parent / "build.yaml")
@@ -246,7 +256,7 @@ def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(
     llm = {
         "model": "local-chat-completions",
         "model_args": {"base_url": server, "model": str(tmp_path / "model")},
-        "gen_kwargs": {"max_gen_toks": 8, "until": "<|im_end|>"},
+        "gen_kwargs": {"max_gen_toks": 8},
     }
     config = configured(
         tmp_path,
