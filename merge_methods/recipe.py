@@ -20,7 +20,7 @@ from turnswap.errors import UserError
 from .compatibility import Model, check, open_model, parse_accepted, soft_differences
 from .configuration import SPECS, check_settings, roles_of, with_plain_paths
 from .layout import Weight
-from .swap_plan import PARAMETER_NAMES, Place, Source, SwapParameters, resolve_depths, source_of
+from .swap_plan import LETTERS, PARAMETER_NAMES, Place, Source, SwapParameters, resolve_depths, source_of
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,15 @@ class Recipe:
     def n_layers(self) -> int:
         """Decoder layers, of every model and of the result."""
         return self.recipient.layout.n_layers
+
+    @property
+    def letters(self) -> str:
+        """A letter per decoder layer (:data:`.swap_plan.LETTERS`), ``*`` where its tensors have several sources."""
+        origins: list[set[str]] = [set() for _ in range(self.n_layers)]
+        for tensor in self.tensors.values():
+            if tensor.weight.place.layer is not None:
+                origins[tensor.weight.place.layer].add(tensor.source.origin)
+        return "".join(LETTERS[min(found) if len(found) == 1 else "mixed"] for found in origins)
 
     @property
     def digest(self) -> str:

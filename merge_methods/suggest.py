@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby, takewhile
+from itertools import takewhile
 from typing import Any, Literal, TypeAlias
 
 from turnswap.errors import UserError
@@ -18,7 +18,7 @@ from .analysis import EXPERTS, Analysis
 from .layer_figures import ROUNDING, best_middle, change, cosine, deviation, matrices, mean, normalised, summed
 from .layout import Layout
 from .modules import ATTENTION, MLP, module_filters
-from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, resolve_depths
+from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
 Granularity: TypeAlias = Literal["layer", "module"]
 Decision: TypeAlias = Literal["donor", "recipient", "blend"]
@@ -194,7 +194,7 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     undefined = [layer for layer, cosine in cosines.items() if math.isnan(cosine)]
     if undefined:
         raise UserError(
-            f"alignment: layers {written_layers(undefined)} have no cosine, since an expert did not change there.",
+            f"alignment: layers {ranges(undefined)} have no cosine, since an expert did not change there.",
             "Take another rule: ratio and shin-hwang can do with unchanged layers.",
         )
     values = list(cosines.values())
@@ -233,17 +233,6 @@ RULES: Mapping[str, Callable[..., Suggestion]] = {
 }
 
 
-def written_layers(layers: Iterable[int]) -> str:
-    """Layers as ``layers:`` takes them.
-
-    >>> written_layers([0, 1, 2, 7]), written_layers([])
-    ('0-2,7', 'none')
-    """
-    runs = groupby(enumerate(sorted(layers)), lambda pair: pair[1] - pair[0])
-    ends = [(numbers[0], numbers[-1]) for numbers in ([layer for _, layer in run] for _, run in runs)]
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ends) or NO_LAYERS
-
-
 def _row(place: Mapping[str, object], shares: Mapping[str, Mapping[Any, float]], at: Any) -> dict[str, object]:
     recipient, donor = shares["recipient"][at], shares["donor"][at]
     return {**place, "p_recipient": recipient, "p_donor": donor, "d": donor - recipient}
@@ -258,7 +247,7 @@ def _decided(difference: float, threshold: float) -> Decision:
 def _sets(decisions: Mapping[int, Decision]) -> dict[str, str]:
     """Decisions as ``layers`` and ``blend_layers``."""
     return {
-        name: written_layers(layer for layer, made in decisions.items() if made == decision)
+        name: ranges(layer for layer, made in decisions.items() if made == decision) or NO_LAYERS
         for name, decision in (("layers", "donor"), ("blend_layers", "blend"))
     }
 

@@ -12,7 +12,9 @@ Nothing here knows of files, tensors or mergekit.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -25,6 +27,8 @@ Depth: TypeAlias = int | Literal["auto"]
 
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
 NO_LAYERS = "none"
+# A letter per layer, by where it comes from; "mixed" is a layer whose tensors differ in that.
+LETTERS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*"}
 PAPER_LAYERS = 32  # Llama 3.1 8B. The default below is quoted from accounts of the paper, which published no code.
 PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition": 1}
 
@@ -117,6 +121,17 @@ class Depths:
     bottom_transition: int
     top_transition: int
     notes: tuple[str, ...]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Numbers as :func:`parse_layers` reads them; none is an empty text.
+
+    >>> ranges([7, 0, 1, 2])
+    '0-2,7'
+    """
+    runs = itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])
+    ends = [(run[0], run[-1]) for run in ([number for _, number in pairs] for _, pairs in runs)]
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ends)
 
 
 @functools.lru_cache(maxsize=256)

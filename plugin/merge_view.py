@@ -10,13 +10,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from turnswap.merge_methods.swap_plan import LETTERS
+
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.ancestry import Change
     from turnswap.merge_methods.recipe import Planned, Recipe
     from turnswap.merge_methods.verify import Report
 
-STYLES = {"recipient": "blue", "donor": "green", "blend": "yellow", "pretrained": "magenta", "mixed": "red"}
-CELLS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*"}
+STYLES = {"R": "blue", "D": "green", "b": "yellow", "P": "magenta", "*": "red"}
 PARTS = {
     "embeddings": "embeddings",
     "tied": "embeddings (tied)",
@@ -28,7 +29,8 @@ PARTS = {
 def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[Change] | None) -> None:
     """Print what will come from where: models, a cell per layer, zones, sizes, notes and warnings."""
     for role, model in recipe.models.items():
-        console.print(Text.assemble((f"{CELLS[role]} {role:11}", STYLES[role]), str(model)), soft_wrap=True)
+        letter = LETTERS[role]
+        console.print(Text.assemble((f"{letter} {role:11}", STYLES[letter]), str(model)), soft_wrap=True)
     console.print()
     console.print(_picture(recipe))
     console.print(_zones(recipe))
@@ -71,13 +73,14 @@ def size(n_bytes: int) -> str:
     return f"{value:.2f} GB"
 
 
+def coloured(letters: str) -> Text:
+    """A recipe's letters, each in its colour."""
+    return Text.assemble(*((letter, f"bold {STYLES[letter]}") for letter in letters))
+
+
 def _picture(recipe: Recipe) -> RenderableType:
     """One cell per layer, the ruler above it. ``*``: its components have different sources."""
-    cells = Text()
-    for layer in range(recipe.n_layers):
-        origins = {tensor.source.origin for tensor in recipe.tensors.values() if tensor.weight.place.layer == layer}
-        kind = origins.pop() if len(origins) == 1 else "mixed"
-        cells.append(CELLS[kind], f"bold {STYLES[kind]}")
+    cells = coloured(recipe.letters)
     ruler = "".join(f"{layer:<10}" for layer in range(0, recipe.n_layers, 10))
     rows: list[RenderableType] = [Text(f"layer  {ruler}", style="dim"), Text("       ") + cells]
     if "*" in cells.plain:
@@ -137,7 +140,7 @@ def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned
     source = tensors[0].source
     share = f" {source.donor_share:.2f}" if source.origin == "blend" else ""
     table.add_row(
-        zone, components, Text(source.origin + share, STYLES[source.origin]), source.why,
+        zone, components, Text(source.origin + share, STYLES[LETTERS[source.origin]]), source.why,
         size(sum(tensor.n_bytes for tensor in tensors)),
     )  # fmt: skip
 
@@ -150,7 +153,7 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
     table.add_column("size", justify="right", no_wrap=True)
     for tensor in tensors:
         shape = "×".join(map(str, tensor.weight.header.shape))
-        origin = Text(tensor.source.origin, STYLES[tensor.source.origin])
+        origin = Text(tensor.source.origin, STYLES[LETTERS[tensor.source.origin]])
         table.add_row(tensor.name, origin, f"{tensor.source.donor_share:g}", shape, size(tensor.n_bytes))
     return table
 

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.text import Text
 
 from .errors import UserError, visible
-from .merge_view import CELLS, STYLES, show_plan
+from .merge_view import coloured, show_plan
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.proposal import Proposal
-    from turnswap.merge_methods.recipe import Recipe
 
 
 def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserError], warnings: Sequence[str]) -> None:
@@ -23,7 +22,7 @@ def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserErro
         ruler = "".join(f"{layer:<10}" for layer in range(0, plans[0].n_layers, 10))
         console.print(Text(f"{'layer':12}{ruler}", style="dim"), soft_wrap=True)
     for rule, made in proposals.items():
-        letters = Text("nothing") if isinstance(made, UserError) else _letters(made.recipe)
+        letters = Text("nothing") if isinstance(made, UserError) else coloured(made.recipe.letters)
         console.print(Text(f"{rule:12}") + letters, soft_wrap=True)
     console.print(Text("D donor, R recipient, b blended, * its modules differ\n", style="dim"))
     for rule, made in proposals.items():
@@ -50,15 +49,6 @@ def as_json_of_all(proposals: Mapping[str, Proposal | UserError]) -> list[dict[s
         {"rule": rule, "refused": str(made)} if isinstance(made, UserError) else made.as_json()
         for rule, made in proposals.items()
     ]
-
-
-def _letters(recipe: Recipe) -> Text:
-    origins: dict[int, set[str]] = {layer: set() for layer in range(recipe.n_layers)}
-    for tensor in recipe.tensors.values():
-        if tensor.weight.place.layer is not None:
-            origins[tensor.weight.place.layer].add(tensor.source.origin)
-    kinds = [min(found) if len(found) == 1 else "mixed" for found in origins.values()]
-    return Text.assemble(*((CELLS[kind], f"bold {STYLES[kind]}") for kind in kinds))
 
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:

@@ -13,14 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import visible
-from .merge_view import CELLS, STYLES
+from .merge_view import coloured
 
 if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
     from turnswap.sweeps.sweep import Sweep
 
 _NAME, _LAYERS = 1, 2  # columns of the table
 _BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
-_STYLE_OF = {cell: STYLES[kind] for kind, cell in CELLS.items()}
 
 
 def show_sweep(console: Console, sweep: Sweep) -> None:
@@ -32,7 +31,7 @@ def show_sweep(console: Console, sweep: Sweep) -> None:
     title = f"{sweep.metric.name} ({direction} is better), difference to the recipient; * the best swap"
     layers = len(sweep.best.configuration.layers)
     console.print(_table(title, header, rows, with_layers=console.width >= _BESIDE_LAYERS + layers))
-    console.print(Text.assemble("best swap  ", _picture(sweep.best.configuration.layers)), soft_wrap=True)
+    console.print(Text.assemble("best swap  ", coloured(sweep.best.configuration.layers)), soft_wrap=True)
     maps = grid_maps(sweep)
     for title, values in maps.items():
         console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
@@ -55,13 +54,8 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], wit
         needed = None if number == _NAME else max(len(cells[number]) for cells in [header, *rows])
         table.add_column(Text(header[number]), justify=justify, overflow="fold", min_width=needed)
     for cells in rows:
-        table.add_row(*(_picture(cells[n]) if n == _LAYERS else Text(visible(cells[n])) for n in columns))
+        table.add_row(*(coloured(cells[n]) if n == _LAYERS else Text(visible(cells[n])) for n in columns))
     return table
-
-
-def _picture(layers: str) -> Text:
-    """A coloured letter per layer."""
-    return Text.assemble(*((letter, _STYLE_OF.get(letter, "")) for letter in layers))
 
 
 def _heat_map(

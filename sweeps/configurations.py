@@ -9,7 +9,7 @@ import itertools
 import math
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -20,12 +20,12 @@ from mergekit.options import MergeOptions
 from turnswap.errors import UserError
 from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of
 from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.swap_plan import ranges
 
 from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
-CELLS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Planner:
         except UserError as error:
             raise UserError(f"{name}: {error.message}", error.advice) from error
         return Configuration(
-            name, kind, dict(parameters), recipe.digest, _letters(recipe), (cell,) if cell is not None else ()
+            name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell is not None else ()
         )
 
     def always(self) -> list[Configuration]:
@@ -171,7 +171,7 @@ class Planner:
         while len(found) < number and len(seen) < placements:
             drawn = drawing.sample(range(n_layers), donors + blended + reverted)
             parts = drawn[:donors], drawn[donors : donors + blended], drawn[donors + blended :]
-            placed = tuple(ranges(sorted(part)) for part in parts)
+            placed = tuple(ranges(part) for part in parts)
             if placed in seen:
                 continue
             seen.add(placed)
@@ -223,18 +223,6 @@ def join_equal(configurations: Iterable[Configuration]) -> list[Configuration]:
     return list(by_plan.values())
 
 
-def ranges(layers: Sequence[int]) -> str:
-    """Ascending numbers as ``0-4,30-31``.
-
-    >>> ranges([0, 1, 2, 5])
-    '0-2,5'
-    """
-    runs = [
-        [number for _, number in run] for _, run in itertools.groupby(enumerate(layers), lambda pair: pair[1] - pair[0])
-    ]
-    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
-
-
 def _width(cell: Mapping[str, Any]) -> int:
     """How many layers the zones and their transitions take."""
     total = 0
@@ -271,11 +259,3 @@ def _fixed(recipe: Recipe) -> dict[str, Any]:
     if blends:  # a mean of equal shares may be off in its last bit
         fixed["blend"] = blends[0] if len(set(blends)) == 1 else sum(blends) / len(blends)
     return fixed
-
-
-def _letters(recipe: Recipe) -> str:
-    origins: dict[int, set[str]] = {}
-    for tensor in recipe.tensors.values():
-        if tensor.weight.place.layer is not None:
-            origins.setdefault(tensor.weight.place.layer, set()).add(tensor.source.origin)
-    return "".join(CELLS[min(kinds)] if len(kinds) == 1 else "*" for _, kinds in sorted(origins.items()))

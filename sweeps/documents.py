@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from turnswap.errors import UserError
-
-from .configurations import ranges
+from turnswap.merge_methods.swap_plan import ranges
 
 Documents: TypeAlias = Mapping[str, Sequence[int]]  # by task: ascending numbers of documents, from 0
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 import yaml
 from lm_eval import simple_evaluate
+from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.construction.pipeline import Count
 from turnswap.construction.protected import words
+from turnswap.construction.recorded import RecordedLM
 from turnswap.construction.records import Conversation
 from turnswap.construction.release import release
 from turnswap.construction.sensitive import occurs, read_words
@@ -223,20 +225,25 @@ def test_reviewers_are_waited_for_and_what_they_reject_is_not_released(
     assert "guitar:0:ko" not in csv
 
 
-def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path) -> None:
-    recording = tmp_path / "recording.jsonl"
-    lines = (TEXTS / "recording.jsonl").read_text("utf-8").splitlines(keepends=True)
-    stops = next(number for number, line in enumerate(lines) if '"task": "find_sensitive"' in line)
-    recording.write_text("".join(lines[:stops] + lines[stops + 1 :]), "utf-8")
-    llm = {"model": "turnswap-recorded", "model_args": {"path": str(recording)}}
-    config = configured(tmp_path, llm=llm)
-    with pytest.raises(UserError, match="holds no answer to"):
-        list(assemble(config).pipeline.run())
+def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path)
+    answers = RecordedLM.generate_until
+
+    def stops(lm: RecordedLM, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
+        if any('"find_sensitive"' in request.args[0] for request in requests):
+            raise UserError("The server has gone.", "Start it again.")
+        return answers(lm, requests, disable_tqdm)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordedLM, "generate_until", stops)
+        with pytest.raises(UserError, match="The server has gone"):
+            list(assemble(config).pipeline.run())
     steps = tmp_path / "steps"
     before = {path.name: path.read_bytes() for path in steps.glob("*.jsonl")}
     assert len(before["4-translate.jsonl"].splitlines()) == 21
 
-    recording.write_text("".join(lines), "utf-8")
     counts = list(assemble(config).pipeline.run())
     assert counts[-1].kept == 41
     assert [count.done_now for count in counts[1:4]] == [0, 0, 0]
