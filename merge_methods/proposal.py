@@ -149,7 +149,10 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
     opening = _opening(experts, suggestion, request)
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
     comments = [*opening, *suggestion.reasons, *told, *_table(suggestion)]
-    return Proposal(suggestion, recipe, warnings, "\n".join([*map(_comment, comments), body]))
+    commands = [
+        f"# {visible(line)}" for line in _commands(experts, request)
+    ]  # not wrapped: they are there to be copied
+    return Proposal(suggestion, recipe, warnings, "\n".join([*commands, *map(_comment, comments), body]))
 
 
 def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...]:
@@ -209,15 +212,21 @@ def _most(layout: Layout) -> str:
     return max(sizes, key=lambda name: sizes[name])
 
 
-def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
-    """The commands that use the file, who made it of what, and by which rule."""
-    models = experts.analysis.models
+def _commands(experts: Experts, request: Request) -> list[str]:
+    """The commands that use the file."""
     quoted = shlex.quote(request.output)
     adapters = any(model.reference.lora is not None for model in (experts.recipient, experts.donor))
     cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
     return [
         f"mergekit-yaml {quoted} ./merged{cache}",
         f"Before: turnswap plan {quoted}; after: turnswap verify ./merged{cache}",
+    ]
+
+
+def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
+    """Who made the file of what, and by which rule."""
+    models = experts.analysis.models
+    return [
         f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from "
         + (f"the analysis {request.origin}:" if request.origin else "an analysis:"),
         f"  recipient {models['recipient']}",

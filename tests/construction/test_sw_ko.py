@@ -263,7 +263,8 @@ def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(
     llm = {
         "model": "local-chat-completions",
         "model_args": {"base_url": server, "model": str(tmp_path / "model")},
-        "gen_kwargs": {"max_gen_toks": 8},
+        # An empty list of stop strings, lm-eval's own default, is refused by the server.
+        "gen_kwargs": {"max_gen_toks": 8, "until": ["<|im_end|>"]},
     }
     config = configured(
         tmp_path,

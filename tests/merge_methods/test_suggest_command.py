@@ -70,10 +70,11 @@ def test_without_a_rule_every_rule_is_shown_and_nothing_is_written(suggest: Turn
 
 
 def test_a_rule_writes_a_configuration_that_plans_alike(suggest: Turnswap, turnswap: Turnswap, tmp_path: Path) -> None:
-    out = tmp_path / "new folder/layerswap.yml"
+    out = tmp_path / " ".join(["new folder"] * 10) / "layerswap.yml"
     done = suggest("found", "--rule", "ratio", "-o", out)
     assert done.exit_code == 0, done.output
     text = out.read_text("utf-8")
+    # A command is one line, however long: it is there to be copied.
     assert text.startswith(f"# mergekit-yaml '{out}' ./merged\n")
     assert "the analysis found:" in text
     assert "0.23077" in text  # 0.06 / 0.26, the donor's share in layer 0
