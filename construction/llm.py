@@ -126,7 +126,7 @@ class LLM:
         """
         if not questions:
             return []
-        # Without ``until``: some servers refuse an empty list of stop strings, and lm-eval's own default is harmless.
+        # What ends an answer is left to the model: stop strings are the user's to name, where a server wants some.
         gen_kwargs = {"do_sample": False, "max_gen_toks": 1024, **self.settings.gen_kwargs}
         instances = [
             runner.TurnInstance(
