@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench study clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -21,6 +21,9 @@ check: .venv/.dev ## formatting, lint and types
 
 bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
 	$(BIN)/python -m benchmarks
+
+study: .venv/.dev ## does swapping carry a skill into another language? benchmarks/cross_lingual; goes on where it was
+	$(BIN)/python -m benchmarks.cross_lingual
 
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist *.egg-info demo-output
