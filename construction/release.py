@@ -19,7 +19,7 @@ import yaml
 from turnswap.errors import UserError
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
-from turnswap.tasks.multiif.metrics import higher_is_better
+from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
 from .datasheet import datasheet
 from .pipeline import Pipeline
@@ -211,7 +211,8 @@ def _task_yaml(build: BuildSettings, code: str) -> str:
 
 def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequence[str]) -> str:
     # The figures of Multi-IF's own group: accuracies, forgetting and correction, none of the counts and loose moves.
-    figures = [name for name in higher_is_better() if name.endswith(("_acc", "_forgetting", "_correction"))]
+    figures = [name for name in ratios() if not name.endswith("_loose")]
+    figures += [f"{name}{CORRECTED}" for name in figures]  # lm-eval passes over those that are not asked for
     content = {
         "group": build.name,
         "group_alias": f"{build.name} (macro mean of languages)",

@@ -6,8 +6,9 @@ the same verdicts in any order, process and thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from .instructions import MalformedInstruction, get_instruction
 
@@ -21,11 +22,14 @@ class Verdict:
         loose: it holds for at least one of eight variants of the reply.
         ungradeable: the published grader would have drawn a random kwarg or raised here, so no verdict can be
             the published one.
+        unsatisfiable: no reply can follow the instruction, so the verdict says nothing; told by the corrected rules
+            alone (:mod:`.corrected`).
     """
 
     strict: bool
     loose: bool
     ungradeable: bool = False
+    unsatisfiable: bool = False
 
 
 def loose_variants(reply: str) -> list[str]:
@@ -39,6 +43,19 @@ def loose_variants(reply: str) -> list[str]:
     variants = [reply, *shortened]
     variants += [variant.replace("*", "") for variant in variants]
     return [variant for variant in dict.fromkeys(variants) if variant.strip()]
+
+
+def holds(variants: Sequence[str], check: Callable[[str], bool]) -> tuple[bool, bool]:
+    """Whether a check holds strictly and loosely, given the :func:`loose_variants` of a reply; without any, neither."""
+    strict = bool(variants) and check(variants[0])
+    # Strict implies loose: the reply itself is the first variant.
+    return strict, strict or any(check(variant) for variant in variants[1:])
+
+
+def require_same_length(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> None:
+    """Raise MalformedInstruction where there is not one set of kwargs for each instruction."""
+    if len(instruction_ids) != len(kwargs):
+        raise MalformedInstruction(f"{len(instruction_ids)} instruction ids came with {len(kwargs)} kwargs")
 
 
 def grade_reply(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> list[Verdict]:
@@ -55,16 +72,13 @@ def grade_reply(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Map
     Raises:
         MalformedInstruction: an unknown id, kwargs that its check cannot use, or lists of different length.
     """
-    if len(instruction_ids) != len(kwargs):
-        raise MalformedInstruction(f"{len(instruction_ids)} instruction ids came with {len(kwargs)} kwargs")
+    require_same_length(instruction_ids, kwargs)
     variants = loose_variants(reply.strip())
     verdicts = []
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)
         parsed = instruction.parse(raw)
-        strict = bool(variants) and instruction.check(variants[0], **parsed)
-        # Strict implies loose: the reply itself is the first variant.
-        loose = strict or any(instruction.check(variant, **parsed) for variant in variants[1:])
+        strict, loose = holds(variants, partial(instruction.check, **parsed))
         ungradeable = not instruction.as_published(parsed) or bool(
             variants and instruction.unreproducible and instruction.unreproducible(variants[0])
         )

@@ -27,6 +27,8 @@ Pair = tuple[int, int]
 ACCURACIES = ("prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 TRANSITIONS = ("forgetting", "correction", "forgetting_loose", "correction_loose")
 COUNTS = ("truncated", "overflowing", "unclosed", "ungradeable", "failed")
+# Behind the name of each accuracy and transition that comes from corrected verdicts (turnswap.tasks.multiif.corrected).
+CORRECTED = "_corrected"
 
 
 class Ratio:
@@ -72,11 +74,11 @@ def count(items: list[int | None]) -> int | str:
 
 
 def accuracy_pairs(verdicts: Sequence[Verdict]) -> dict[str, Pair]:
-    """The four accuracies of one turn of one conversation as pairs."""
+    """The four accuracies of one turn of one conversation as pairs; slots that no reply can follow are left out."""
     pairs: dict[str, Pair] = {}
     for kind in ("strict", "loose"):
-        held = [getattr(verdict, kind) for verdict in verdicts]
-        pairs[f"prompt_{kind}_acc"] = (int(all(held)), 1)
+        held = [getattr(verdict, kind) for verdict in verdicts if not verdict.unsatisfiable]
+        pairs[f"prompt_{kind}_acc"] = (int(all(held)), 1) if held or not verdicts else (0, 0)
         pairs[f"inst_{kind}_acc"] = (sum(held), len(held))
     return pairs
 
@@ -86,9 +88,13 @@ def transition_pairs(before: Sequence[Verdict], after: Sequence[Verdict], kind: 
 
     Forgetting (IFR): of the instructions followed before, those not followed now. Correction (ECR): of the
     instructions not followed before, those followed now. Instructions are matched by position, not by id: a
-    conversation may hold the same id twice; only those present in both turns count.
+    conversation may hold the same id twice; only those present in both turns count, and that a reply can follow.
     """
-    moves = [(getattr(b, kind), getattr(a, kind)) for b, a in zip(before, after, strict=False)]
+    moves = [
+        (getattr(b, kind), getattr(a, kind))
+        for b, a in zip(before, after, strict=False)
+        if not (b.unsatisfiable or a.unsatisfiable)
+    ]
     forgotten = (moves.count((True, False)), sum(1 for b, _ in moves if b))
     corrected = (moves.count((False, True)), sum(1 for b, _ in moves if not b))
     return forgotten, corrected
@@ -124,6 +130,19 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
     return values
 
 
+def corrected_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> dict[str, Any]:
+    """The accuracies and transitions of one conversation by corrected verdicts, by the names with ``_corrected``.
+
+    Beside them ``turnT_unsatisfiable_corrected``: how many instructions of the turn were left out.
+    """
+    values = conversation_values(graded)
+    corrected = {f"{name}{CORRECTED}": values[name] for name in ratios()}
+    for turn in TURNS:
+        verdicts = graded[turn - 1][1] if turn <= len(graded) else ()
+        corrected[f"turn{turn}_unsatisfiable{CORRECTED}"] = sum(verdict.unsatisfiable for verdict in verdicts)
+    return corrected
+
+
 def combine_repeats(values: Sequence[Any]) -> Any:
     """The sum of a metric's values over the repeats of a conversation: pairs are pooled, counts added."""
     if any(value is None for value in values):
@@ -133,17 +152,25 @@ def combine_repeats(values: Sequence[Any]) -> Any:
     return sum(values)
 
 
-def aggregations() -> dict[str, Any]:
-    """How each metric's values become one figure."""
+def aggregations(corrected: bool = False) -> dict[str, Any]:
+    """How each metric's values become one figure; ``corrected`` adds those of :func:`corrected_values`."""
     functions: dict[str, Any] = {}
     for turn in TURNS:
         functions[f"turn{turn}_overall_acc"] = Ratio(parts=len(ACCURACIES))
         names = ACCURACIES + (TRANSITIONS if turn > 1 else ())
         functions |= {f"turn{turn}_{name}": Ratio() for name in names}
         functions |= {f"turn{turn}_{name}": count for name in COUNTS}
+    if corrected:
+        functions |= {f"{name}{CORRECTED}": ratio for name, ratio in ratios().items()}
+        functions |= {f"turn{turn}_unsatisfiable{CORRECTED}": count for turn in TURNS}
     return functions
 
 
-def higher_is_better() -> dict[str, bool]:
+def ratios() -> dict[str, Ratio]:
+    """The accuracies and transitions alone, which have a standard error."""
+    return {name: function for name, function in aggregations().items() if isinstance(function, Ratio)}
+
+
+def higher_is_better(corrected: bool = False) -> dict[str, bool]:
     """More accuracy and correction is better; more forgetting, and more of anything counted, is worse."""
-    return {name: "_acc" in name or "correction" in name for name in aggregations()}
+    return {name: "_acc" in name or "_correction" in name for name in aggregations(corrected)}

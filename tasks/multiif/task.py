@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from turnswap.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
-from . import metrics
+from . import corrected, metrics
 from .dataset import find_source, load_conversations
 from .grading import grade_reply
+from .languages import code_of
+
+VERDICTS = ("published", "both")
 
 
 class MultiIF(MultiTurnTask):
     """Multi-IF in one language.
 
     In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
-    of the data on the Hub.
+    of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones.
     """
 
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
+        self.both = _both_verdicts(self.config.metadata)
+        if self.both:
+            self.config.metadata["corrected_rules"] = corrected.rules_in_use()
         source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description
@@ -37,11 +44,26 @@ class MultiIF(MultiTurnTask):
 
     def grade(self, doc: dict[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Each turn's reply against that turn's whole cumulative list of instructions."""
+        turns = doc["turns"]
         graded = [
             (reply, grade_reply(reply, turn["instruction_ids"], turn["kwargs"]))
-            for reply, turn in zip(replies, doc["turns"], strict=False)
+            for reply, turn in zip(replies, turns, strict=False)
         ]
-        return metrics.conversation_values(graded, len(doc["turns"]))
+        values = metrics.conversation_values(graded, len(turns))
+        if self.both:
+            language, prompts = code_of(self.config.dataset_name) or "en", self.doc_to_turns(doc)
+            values |= metrics.corrected_values(
+                [
+                    (
+                        reply,
+                        corrected.grade_reply(
+                            reply, turn["instruction_ids"], turn["kwargs"], language, prompts[:number]
+                        ),
+                    )
+                    for number, (reply, turn) in enumerate(zip(replies, turns, strict=False), 1)
+                ]
+            )
+        return values
 
     def combine_repeats(self, values: Sequence[Any]) -> Any:
         """Repeats are pooled."""
@@ -49,8 +71,20 @@ class MultiIF(MultiTurnTask):
 
     def aggregation(self) -> dict[str, Any]:
         """Ratios of sums over conversations, and counts."""
-        return metrics.aggregations()
+        return metrics.aggregations(self.both)
 
     def higher_is_better(self) -> dict[str, bool]:
         """By metric."""
-        return metrics.higher_is_better()
+        return metrics.higher_is_better(self.both)
+
+
+def _both_verdicts(metadata: Mapping[str, Any]) -> bool:
+    """Whether the corrected verdicts are asked for beside the published ones."""
+    asked = metadata.get("verdicts", VERDICTS[0])
+    if asked not in VERDICTS:
+        raise UserError(
+            f"metadata verdicts is {asked!r}.",
+            "Expected 'published', which is the default, or 'both' for the corrected ones beside them: "
+            """--metadata '{"verdicts": "both"}'.""",
+        )
+    return bool(asked == VERDICTS[1])

@@ -148,9 +148,9 @@ _CJK_SENTENCE = re.compile(r"[^!?。\.\!\?\！\？\．\n]+[!?。\.\!\?\！\？\�
 
 
 @cache
-def _punkt() -> PunktSentenceTokenizer:
-    """NLTK's Punkt with its English model, whose data comes from a package instead of a download."""
-    model = load_bundled("english")
+def punkt(language: str) -> PunktSentenceTokenizer:
+    """NLTK's Punkt with a language's model, whose data comes from a package instead of a download."""
+    model = load_bundled(language)
     parameters = PunktParameters()
     parameters.abbrev_types = set(model.abbrev_types)
     parameters.collocations = set(model.collocations)
@@ -161,7 +161,7 @@ def _punkt() -> PunktSentenceTokenizer:
 
 def split_sentences(text: str) -> list[str]:
     """Sentences by NLTK's Punkt with the English model, which the published grader uses for most languages."""
-    return list(_punkt().tokenize(text))
+    return list(punkt("english").tokenize(text))
 
 
 def most_sentences(text: str) -> int:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from turnswap.tasks.multiif.corrected import grade_reply as grade_by_corrected_rules
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
@@ -108,3 +109,11 @@ def end_of_patience() -> Iterator[None]:
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
     assert len(grade_reply(BOMBS[name], IDS, ALL_KWARGS)) == 25
+
+
+@pytest.mark.usefixtures("end_of_patience")
+@pytest.mark.parametrize("name", BOMBS)
+def test_nor_do_the_corrected_rules(name: str) -> None:
+    for language in ("en", "hi", "zh", "th"):
+        verdicts = grade_by_corrected_rules(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
+        assert len(verdicts) == 25

@@ -11,7 +11,7 @@ from .spec import COUNT, instruction
 # of the line with it, as no later one on that line can be closed either.
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 
-_POSTSCRIPTS = {
+POSTSCRIPTS = {
     "P.P.S": re.compile(r"p\.\s?p\.\s?s"),
     "P.S.": re.compile(r"p\.\s?s\."),
 }
@@ -29,5 +29,5 @@ def postscript(reply: str, postscript_marker: str) -> bool:
 
     The published pattern allows white space before it and anything behind it on its line, which always match.
     """
-    pattern = _POSTSCRIPTS.get(postscript_marker) or compile_word(postscript_marker.lower(), flags=re.MULTILINE)
+    pattern = POSTSCRIPTS.get(postscript_marker) or compile_word(postscript_marker.lower(), flags=re.MULTILINE)
     return pattern.search(reply.lower()) is not None

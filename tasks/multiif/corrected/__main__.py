@@ -1,0 +1,63 @@
+"""``python -m turnswap.tasks.multiif.corrected > docs/corrected.md``: the corrections as a page for readers."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from .corrections import ALL, CORRECTIONS, Correction, Example
+from .grading import VERSION
+
+_HEAD = """\
+# Corrected verdicts
+
+The published rules of Multi-IF are the primary ones: figures without `_corrected` in their names are theirs, bit for
+bit. Some of their verdicts no reader of the language would agree with. The corrected rules are a second set beside
+them: {n} small corrections, version {version} of the set. What is not named here is graded as published.
+
+```sh
+lm_eval run … --tasks multiif --metadata '{{"verdicts": "both"}}'   # adds figures ending in _corrected
+turnswap report results/ -o report.html   # where the two sets differ, for any run with --log_samples
+```
+
+Corrected figures hold for a version of the rules and a segmenter, which the results name as `corrected_rules`
+(`1,icu:78.3`). `pip install 'turnswap[cjk]'` brings the segmenter, ICU's dictionaries; the rules that need it say so,
+and without it they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
+
+Made by `python -m turnswap.tasks.multiif.corrected`; tests hold the examples against both graders, and this page
+against the code.
+"""
+
+
+def page() -> str:
+    """The page in Markdown."""
+    head = _HEAD.format(n=len(CORRECTIONS), version=VERSION)
+    return "\n".join([head, *map(_section, CORRECTIONS)])
+
+
+def _section(correction: Correction) -> str:
+    languages = "all languages" if correction.languages == (ALL,) else ", ".join(correction.languages)
+    needs = " With `turnswap[cjk]` only." if correction.needs_segmenter else ""
+    instructions = ", ".join(f"`{id_}`" for id_ in correction.instructions)
+    rows = "\n".join(map(_row, correction.examples))
+    return (
+        f"## {correction.name}\n"
+        f"{instructions}; {languages}.\n\n"
+        f"{correction.rule}{needs}\n\n"
+        f"Why: {correction.reason}\n\n"
+        f"| language | kwargs | reply | published | corrected |\n|---|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _row(example: Example) -> str:
+    kwargs = ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in example.kwargs.items())
+    reply = example.reply.replace("\n", "⏎")
+    asked = f" (asked: {example.prompt})" if example.prompt else ""
+    published = "pass" if example.published else "fail"
+    corrected = {True: "pass", False: "fail", None: "left out"}[example.corrected]
+    id_ = example.instruction_id.rpartition(":")[2]
+    return f"| {example.language} | {id_} {kwargs} | {reply}{asked} | {published} | {corrected} |"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,71 @@
+"""A reply and its instructions in, corrected verdicts out: beside :mod:`turnswap.tasks.multiif.grading`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from ..grading import Verdict, holds, loose_variants, require_same_length
+from ..instructions import get_instruction
+from .checks import CHECKS, Asked
+from .segmentation import segmenter
+from .unsatisfiable import why_unsatisfiable
+
+# To be raised by whoever changes a verdict.
+VERSION = 1
+
+
+def rules_in_use() -> str:
+    """What corrected figures must be shown with, such as ``1,icu:78.3``: the rules' version, and the segmenter."""
+    return f"{VERSION},{segmenter() or 'no segmenter'}"
+
+
+def reply_language(language: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> str:
+    """The code of the language that a reply is to be in: the conversation's, or the last one that was asked for."""
+    asked = [
+        str(kwarg.get("language"))
+        for id_, kwarg in zip(instruction_ids, kwargs, strict=True)
+        if id_ == "language:response_language" and kwarg.get("language")
+    ]
+    return asked[-1] if asked else language
+
+
+def grade_reply(
+    reply: str,
+    instruction_ids: Sequence[str],
+    kwargs: Sequence[Mapping[str, object]],
+    language: str,
+    prompts: Sequence[str] = (),
+) -> list[Verdict]:
+    """Grade one reply against its instructions by the corrected rules.
+
+    Args:
+        reply: what the model answered in this turn, reasoning already set aside; stripped here.
+        instruction_ids: the ids of the turn's instructions, such as ``keywords:existence``.
+        kwargs: the keyword arguments of each instruction, in the same order.
+        language: the code of the conversation's language, such as ``zh``. Where the turn asks for a reply in another
+            one, that one decides.
+        prompts: the user's turns so far. In Chinese and Japanese they tell whether a number is of words or characters;
+            without them it is of characters.
+
+    Returns:
+        One verdict per instruction, in order. An empty or blank reply follows none.
+
+    Raises:
+        MalformedInstruction: as :func:`turnswap.tasks.multiif.grading.grade_reply`.
+    """
+    require_same_length(instruction_ids, kwargs)
+    variants = loose_variants(reply.strip())
+    asked = Asked(reply_language(language, instruction_ids, kwargs), prompts)
+    verdicts = []
+    for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
+        instruction = get_instruction(instruction_id)
+        parsed = instruction.parse(raw)
+        corrected = CHECKS.get(instruction_id)
+        if corrected is None:
+            strict, loose = holds(variants, partial(instruction.check, **parsed))
+        else:
+            strict, loose = holds(variants, lambda text: corrected(text, asked, **parsed))  # noqa: B023 - used at once
+        hopeless = why_unsatisfiable(instruction_id, parsed) is not None
+        verdicts.append(Verdict(strict, loose, unsatisfiable=hopeless))
+    return verdicts
