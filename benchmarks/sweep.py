@@ -17,7 +17,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-DOCUMENTS = 8
+DOCUMENTS = 100  # few for an evaluation, so that overhead shows
 GRID = {"bottom": [5], "top": [1, 2], "transition": [0, 1]}
 MERGES = [{"bottom": 5, "top": 2, "transition": 0}, {"bottom": 5, "top": 2, "transition": 1}]
 

@@ -55,18 +55,26 @@ def read_summaries(
 @click.command()
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .csv, .parquet or .json file.")
+@click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
-def table(results: tuple[str, ...], output: Path, **options: Any) -> None:
+def table(results: tuple[str, ...], output: Path, corrected: bool, **options: Any) -> None:
     """Write every figure of RESULT... as one tidy table.
 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
     language, turn and metric, with value, 95 % interval, n and what identifies the run. "macro" among the languages is
     their plain mean, "pooled" takes all conversations together.
     """
+    import pandas as pd
+
     from turnswap.reports.table import tidy, write_table
+    from turnswap.reports.two_sets import tidy_corrected
+    from turnswap.reports.verdicts import grade_by_corrected_rules
 
     summaries, _ = read_summaries(results, **options)
     frame = tidy(summaries)
+    if corrected:
+        verdicts = {summary.model.name: grade_by_corrected_rules(summary.model) for summary in summaries}
+        frame = pd.concat([frame, tidy_corrected(summaries, verdicts)], ignore_index=True)
     write_table(frame, output)
     click.echo(f"{len(frame)} rows: {output}")
     for summary in summaries:
@@ -83,11 +91,13 @@ def table(results: tuple[str, ...], output: Path, **options: Any) -> None:
 def report(results: tuple[str, ...], output: Path | None, format_: str | None, **options: Any) -> None:
     """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
 
+    With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
+
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. With -o
     report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
     """
     from turnswap.reports.terminal import report_sheets
-    from turnswap.reports.verdicts import grade_again
+    from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
 
     format_ = format_of(format_, output, ("terminal", "md", "html"))
     if format_ == "html" and output is None:
@@ -95,12 +105,13 @@ def report(results: tuple[str, ...], output: Path | None, format_: str | None, *
     summaries, _ = read_summaries(results, **options)
     with_samples = [summary.model for summary in summaries if summary.model.has_samples]
     graded = {model.name: grade_again(model) for model in with_samples}
+    corrected = {model.name: grade_by_corrected_rules(model) for model in with_samples}
     if format_ == "html":
         from turnswap.reports.page import build_page
 
-        emit(build_page(summaries, graded), output)
+        emit(build_page(summaries, graded, corrected), output)
     else:
-        show(report_sheets(summaries, graded), format_, output)
+        show(report_sheets(summaries, graded, corrected), format_, output)
 
 
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")

@@ -15,26 +15,29 @@ from typing import Any
 
 from turnswap import __version__
 from turnswap.errors import UserError
+from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .figures import AVERAGE, MACRO
 from .inline import environment, json_for_script, policy, resource
 from .published import SOURCE, published_rows
-from .sheets import percent, points
+from .sheets import Sheet, percent, points
 from .table import Summary
+from .two_sets import changes, corrected_summary, two_sets_sheets
 from .verdicts import Graded, GradedTurn
 from .warnings import score_warnings
 
 _BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
 
 
-def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> str:
+def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> str:
     """The page's HTML.
 
     Args:
         summaries: the models, in the order to show them.
         graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
+        corrected: likewise, by the corrected rules.
 
     Raises:
         UserError: the packages that draw the charts are not installed.
@@ -49,7 +52,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             "Install it: pip install 'turnswap[report]'; or take --format md or terminal.",
         ) from None
     published = published_rows([summary.model for summary in summaries])
-    index, blocks = transcripts(summaries, graded)
+    index, blocks = transcripts(summaries, graded, corrected)
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub asks for what is optional
     libraries = bundle.replace("</script", "<\\/script")
     script = resource("report.js")
@@ -76,6 +79,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> st
             index=json_for_script(index),
             blocks=blocks,
             graded=[summary.model.name for summary in summaries if summary.model.name in graded],
+            two_sets=[sheet for s in summaries if s.model.name in graded for sheet in _two_sets(s, graded, corrected)],
         )
     )
     return rendered + "\n"
@@ -109,12 +113,20 @@ def _count(total: int | None) -> str:
     return "N/A" if total is None else str(total)
 
 
-def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> tuple[dict[str, Any], list[str]]:
+def _two_sets(summary: Summary, graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> list[Sheet]:
+    one, other = graded[summary.model.name], corrected[summary.model.name]
+    return two_sets_sheets(summary, corrected_summary(summary, other), changes(one, other))
+
+
+def transcripts(
+    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
+) -> tuple[dict[str, Any], list[str]]:
     """What the transcript browser filters by, and the texts, compressed in blocks.
 
     Returns:
         The index: names, and per conversation ``[model, language, key, repeat, turns]`` with a turn as
-        ``[instructions, strict, loose]`` (numbers, and strings of 0 and 1); conversation ``i``'s texts are number
+        ``[instructions, strict, loose, corrected strict, corrected loose]`` (numbers, and strings of 0 and 1, or
+        ``-`` for what no reply can follow); conversation ``i``'s texts are number
         ``i % block`` of block ``i // block``. And the blocks: base64 of gzipped JSON lists of
         ``[prompt, reply, kwargs]`` per turn.
     """
@@ -123,13 +135,14 @@ def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> t
     entries: list[Any] = []
     texts: list[Any] = []
     for number, summary in enumerate(summaries):
-        for language, key, repeat, turns in _conversations(graded.get(summary.model.name, {})):
+        name = summary.model.name
+        for language, key, repeat, turns in _conversations(graded.get(name, {})):
             entry, text = [], []
-            for graded_turn in turns:
-                turn, verdicts = graded_turn.turn, graded_turn.verdicts[repeat]
+            for graded_turn, corrected_turn in zip(turns, corrected[name][language][key], strict=True):
+                turn = graded_turn.turn
                 slots = [ids.setdefault(id_, len(ids)) for id_ in turn.instruction_ids]
-                bits = ["".join(str(int(getattr(v, kind))) for v in verdicts) for kind in ("strict", "loose")]
-                entry.append([slots, *bits])
+                sets = (graded_turn.verdicts[repeat], corrected_turn.verdicts[repeat])
+                entry.append([slots, *(_bits(verdicts, kind) for verdicts in sets for kind in ("strict", "loose"))])
                 text.append([turn.prompt, turn.replies[repeat], [_kwargs(kwargs) for kwargs in turn.kwargs]])
             entries.append([number, languages.setdefault(language, len(languages)), key, repeat, entry])
             texts.append(text)
@@ -141,6 +154,10 @@ def transcripts(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> t
         "conversations": entries,
     }
     return index, [_compressed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)]
+
+
+def _bits(verdicts: Sequence[Verdict], kind: str) -> str:
+    return "".join("-" if verdict.unsatisfiable else str(int(getattr(verdict, kind))) for verdict in verdicts)
 
 
 def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:

@@ -13,7 +13,10 @@ from rich.text import Text
 
 from turnswap.errors import visible
 
+from .figures import MACRO, POOLED
 from .table import Figure
+
+SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,32 @@ from collections.abc import Mapping, Sequence
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .compare import FEWEST, Comparison, Difference
-from .figures import AVERAGE, MACRO, POOLED
+from .figures import AVERAGE
 from .published import SOURCE, published_rows
-from .sheets import Sheet, percent, points
+from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary
+from .two_sets import changes, corrected_summary, two_sets_sheets
 from .verdicts import Graded
 from .warnings import score_warnings
 
-SCOPES = {MACRO: "macro mean", POOLED: "pooled"}
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
 
 
-def report_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded]) -> list[Sheet]:
-    """Headline, languages, forgetting and correction, instructions, counts; ``graded`` is by model."""
+def report_sheets(
+    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
+) -> list[Sheet]:
+    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, counts.
+
+    ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
+    """
     sheets = [_headline(summaries)]
     for summary in summaries:
         sheets += [_languages(summary), _transitions(summary)]
-        if summary.model.name in graded:
-            sheets.append(_instructions(summary.model.name, graded[summary.model.name]))
+        name = summary.model.name
+        if name in graded:
+            sheets.append(_instructions(name, graded[name]))
+            by_corrected = corrected_summary(summary, corrected[name])
+            sheets += two_sets_sheets(summary, by_corrected, changes(graded[name], corrected[name]))
         sheets.append(_counts(summary))
     return sheets
 

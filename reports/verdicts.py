@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
 from turnswap import __version__
 from turnswap.errors import UserError
+from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 from turnswap.tasks.multiif.metrics import conversation_values
@@ -28,7 +29,16 @@ from .samples import Conversation, Turn
 _WORTH_A_PROCESS = 2_000
 _CHUNK = 200
 
-_Slot = tuple[str, Sequence[str], Sequence[Mapping[str, Any]]]
+
+class _Slot(NamedTuple):
+    reply: str
+    instruction_ids: Sequence[str]
+    kwargs: Sequence[Mapping[str, Any]]
+    language: str
+    prompts: Sequence[str]
+
+
+_Grade = Callable[[list[_Slot]], list[list[Verdict]]]
 
 
 class GradedTurn(NamedTuple):
@@ -47,46 +57,71 @@ Graded = dict[str, dict[str, list[GradedTurn]]]
 
 
 def grade_again(model: Model) -> Graded:
-    """The verdicts of all of a model's replies.
+    """The published verdicts of all of a model's replies.
 
     Raises:
         UserError: the model has no samples, or verdicts do not add up to those that the samples were written with.
     """
+    graded = _graded(model, _by_published_rules)
+    for code, run in model.languages.items():
+        for conversation in run.conversations or ():
+            _require_same(run, conversation, graded[code][conversation.key])
+    return graded
+
+
+def grade_by_corrected_rules(model: Model) -> Graded:
+    """The corrected verdicts of all of a model's replies (:mod:`turnswap.tasks.multiif.corrected`).
+
+    Raises:
+        UserError: the model has no samples.
+    """
+    return _graded(model, _by_corrected_rules)
+
+
+def _graded(model: Model, grade: _Grade) -> Graded:
     for run in model.languages.values():
         if run.conversations is None:
             raise UserError(
                 f"{run.files[0]} has no samples beside it for {run.language}.",
                 "Replies and single instructions are only known from a run with --log_samples.",
             )
-    slots: list[_Slot] = [
-        (reply, turn.instruction_ids, turn.kwargs)
-        for run in model.languages.values()
+        for conversation in run.conversations:
+            _require_gradeable(conversation)
+    slots = [
+        _Slot(reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
+        for code, run in model.languages.items()
         for conversation in run.conversations or ()
-        for turn in conversation.turns
+        for number, turn in enumerate(conversation.turns, 1)
         for reply in turn.replies
     ]
-    for run in model.languages.values():
-        for conversation in run.conversations or ():
-            _require_gradeable(conversation)
-    verdicts = iter(_grade_all(slots))
-    graded: Graded = {}
-    for code, run in model.languages.items():
-        graded[code] = {}
-        for conversation in run.conversations or ():
-            turns = [GradedTurn(turn, list(islice(verdicts, len(turn.replies)))) for turn in conversation.turns]
-            _require_same(run, conversation, turns)
-            graded[code][conversation.key] = turns
-    return graded
+    verdicts = iter(_grade_all(slots, grade))
+    return {
+        code: {
+            conversation.key: [
+                GradedTurn(turn, list(islice(verdicts, len(turn.replies)))) for turn in conversation.turns
+            ]
+            for conversation in run.conversations or ()
+        }
+        for code, run in model.languages.items()
+    }
 
 
-def _grade_all(slots: list[_Slot]) -> list[list[Verdict]]:
+def _grade_all(slots: list[_Slot], grade: _Grade) -> list[list[Verdict]]:
     workers = min(os.cpu_count() or 1, 1 + len(slots) // _WORTH_A_PROCESS)
     if workers == 1:
-        return _grade(slots)
+        return grade(slots)
     chunks = [slots[start : start + _CHUNK] for start in range(0, len(slots), _CHUNK)]
     # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [verdicts for chunk in pool.map(_grade, chunks) for verdicts in chunk]
+        return [verdicts for chunk in pool.map(grade, chunks) for verdicts in chunk]
+
+
+def _by_published_rules(slots: list[_Slot]) -> list[list[Verdict]]:
+    return [grade_reply(slot.reply, slot.instruction_ids, slot.kwargs) for slot in slots]
+
+
+def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
+    return [corrected.grade_reply(*slot) for slot in slots]
 
 
 def _require_gradeable(conversation: Conversation) -> None:
@@ -99,10 +134,6 @@ def _require_gradeable(conversation: Conversation) -> None:
                     f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
                     "The samples were changed, or are of other instructions than turnswap's; run the evaluation again.",
                 ) from None
-
-
-def _grade(slots: list[_Slot]) -> list[list[Verdict]]:
-    return [grade_reply(reply, ids, kwargs) for reply, ids, kwargs in slots]
 
 
 def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:

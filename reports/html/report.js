@@ -33,11 +33,13 @@ function fill(select, names, first) {
 function turnMatches(turn, instruction, verdict, kind) {
   const [ids, ...bits] = turn;
   const held = bits[kind - 1];
+  const other = bits[(kind + 1) % 4]; // of the other set of verdicts
   const positions = [...ids.keys()].filter((p) => instruction === "" || ids[p] === Number(instruction));
   if (!positions.length) return false;
   if (verdict === "") return true;
+  if (verdict === "differs") return positions.some((p) => held[p] !== other[p]);
   return instruction === ""
-    ? (verdict === "1") === positions.every((p) => held[p] === "1")
+    ? (verdict === "1") === positions.every((p) => held[p] !== "0")
     : positions.some((p) => held[p] === verdict);
 }
 
@@ -72,8 +74,9 @@ function list() {
     button.append(element("span", "", index.models.length > 1 ? `${name} · ${index.models[model]}` : name));
     const marks = element("span", "marks");
     for (const turn of turns) {
-      const followed = [...turn[kind]].filter((bit) => bit === "1").length;
-      marks.append(element("span", followed === turn[kind].length ? "pass" : "fail", ` ${followed}/${turn[kind].length}`));
+      const asked = [...turn[kind]].filter((bit) => bit !== "-"); // "-": no reply can follow it
+      const followed = asked.filter((bit) => bit === "1").length;
+      marks.append(element("span", followed === asked.length ? "pass" : "fail", ` ${followed}/${asked.length}`));
     }
     button.append(marks);
     const item = element("li");
@@ -103,7 +106,7 @@ async function show(number) {
   const place = document.getElementById("conversation");
   const title = `${index.models[model]}, ${index.languages[language]}, ${key}` + (repeat ? `, repeat ${repeat + 1}` : "");
   place.replaceChildren(element("h3", "", title));
-  turns.forEach(([ids, strict, loose], turn) => {
+  turns.forEach(([ids, strict, loose, ...corrected], turn) => {
     const [prompt, reply, kwargs] = texts[turn];
     place.append(element("div", "soft", `Turn ${turn + 1}`), element("div", "said user", prompt));
     place.append(element("div", "said reply", reply === "" ? "(an empty reply)" : reply));
@@ -115,6 +118,15 @@ async function show(number) {
         item.append(element("span", passed ? "pass" : "fail", `${passed ? "✓" : "✗"} ${name} `));
       }
       item.append(element("strong", "", index.instructions[id]), ` ${kwargs[position]}`);
+      const bits = corrected.map((each) => each[position]);
+      if (bits[0] === "-") item.append(element("span", "soft", " corrected: no reply can follow it"));
+      else if (bits[0] !== strict[position] || bits[1] !== loose[position]) {
+        item.append(element("span", "soft", " corrected:"));
+        ["strict", "loose"].forEach((name, kind) => {
+          const passed = bits[kind] === "1";
+          item.append(element("span", passed ? "pass" : "fail", ` ${passed ? "✓" : "✗"} ${name}`));
+        });
+      }
       verdicts.append(item);
     });
     place.append(verdicts);

@@ -1,15 +1,18 @@
-"""A real browser, for the pages."""
+"""A real browser, for the pages, and the report opened in it."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.conftest import Turnswap
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
@@ -29,3 +32,43 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield chromium
         chromium.close()
+
+
+class Opened:
+    """A page, and what it said and asked for while it was open."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.complaints.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"error: {error}"))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    def found(self) -> int:
+        text = self.page.inner_text("#found")
+        return int(text.split()[0]) if text[0].isdigit() else 0
+
+    def choose(self, **filters: str) -> int:
+        for name, label in filters.items():
+            self.page.select_option(f"[name={name}]", label=label)
+        return self.found()
+
+
+@pytest.fixture
+def open_report(browser: Browser, turnswap: Turnswap, tmp_path: Path) -> Iterator[Any]:
+    pages = []
+
+    def build_and_open(*arguments: object, **context: Any) -> Opened:
+        made = turnswap("report", *arguments, "-o", "report.html")
+        assert made.exit_code == 0, made.output
+        page = browser.new_page(**context)
+        pages.append(page)
+        opened = Opened(page)
+        page.goto((tmp_path / "report.html").as_uri())
+        page.wait_for_selector("html[data-charts=drawn]", state="attached")
+        return opened
+
+    yield build_and_open
+    for page in pages:
+        page.close()
