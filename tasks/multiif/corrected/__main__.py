@@ -24,8 +24,8 @@ Corrected figures hold for a version of the rules and a segmenter, which the res
 (`1,icu:78.3`). `pip install 'turnswap[cjk]'` brings the segmenter, ICU's dictionaries; the rules that need it say so,
 and without it they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
 
-Made by `python -m turnswap.tasks.multiif.corrected`; tests hold the examples against both graders, and this page
-against the code.
+Made by `python -m turnswap.tasks.multiif.corrected > docs/corrected.md`; tests hold the
+examples against both graders, and this page against the code.
 """
 
 
