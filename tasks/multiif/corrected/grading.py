@@ -61,11 +61,8 @@ def grade_reply(
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)
         parsed = instruction.parse(raw)
-        corrected = CHECKS.get(instruction_id)
-        if corrected is None:
-            strict, loose = holds(variants, partial(instruction.check, **parsed))
-        else:
-            strict, loose = holds(variants, lambda text: corrected(text, asked, **parsed))  # noqa: B023 - used at once
+        check = partial(CHECKS[instruction_id], asked=asked) if instruction_id in CHECKS else instruction.check
+        strict, loose = holds(variants, partial(check, **parsed))
         hopeless = why_unsatisfiable(instruction_id, parsed) is not None
         verdicts.append(Verdict(strict, loose, unsatisfiable=hopeless))
     return verdicts
