@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from turnswap.errors import UserError
-from turnswap.tasks.multiif.grading import grade_reply
+from turnswap.tasks.multiif.grading import Verdict, grade_reply
 
 from .constructors import Attempt, construct
 from .llm import LLM, Question, read_answer
@@ -142,7 +142,7 @@ def _read(conversation: Conversation, answer: str, proof: _Proof) -> _Proof:
 def _outcome(conversation: Conversation, proof: _Proof) -> Outcome:
     attempt = proof.attempt
     noted = conversation.with_note(
-        "prove", {"how": proof.how, "reply": attempt.reply, "verdicts": [asdict(each) for each in attempt.verdicts]}
+        "prove", {"how": proof.how, "reply": attempt.reply, "verdicts": list(map(_noted, attempt.verdicts))}
     )
     if attempt.failed:
         asked = f"; {proof.problem}" if proof.problem else ""
@@ -154,6 +154,11 @@ def _outcome(conversation: Conversation, proof: _Proof) -> Outcome:
     if random:
         return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
     return Outcome(noted)
+
+
+def _noted(verdict: Verdict) -> dict[str, bool]:
+    """The published verdict; what the corrected rules alone tell is no part of it."""
+    return {"strict": verdict.strict, "loose": verdict.loose, "ungradeable": verdict.ungradeable}
 
 
 def _named(conversation: Conversation, attempt: Attempt) -> str:

@@ -44,20 +44,32 @@ def run_seed(settings: Settings, seed: int, folder: Path) -> list[dict[str, Any]
     Raises:
         UserError: another process is at work on this seed.
     """
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
     home = folder / f"seed-{seed}"
     home.mkdir(parents=True, exist_ok=True)
     try:
         # What the hosts print while they work goes into a file: two seeds run at a time.
         with (
             FileLock(home / "lock", timeout=0),
+            _quietly_on_one_thread(),
             (home / "log.txt").open("a", encoding="utf-8") as log,
             contextlib.redirect_stderr(log),
         ):
             return _run(settings, seed, home)
     except Timeout:
         raise UserError(f"{home}: a study is already running there.", "Wait for it, or name another folder.") from None
+
+
+@contextlib.contextmanager
+def _quietly_on_one_thread() -> Iterator[None]:
+    """One thread, as sums of several depend on how many there are; and no notes of the hosts."""
+    disabled, threads = logging.root.manager.disable, torch.get_num_threads()
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        logging.disable(disabled)
+        torch.set_num_threads(threads)
 
 
 def _run(settings: Settings, seed: int, home: Path) -> list[dict[str, Any]]:
