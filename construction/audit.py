@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
@@ -22,7 +23,7 @@ from .llm import LLM
 from .records import Conversation, Outcome, digest
 from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews, with_review
 from .settings import BuildSettings, read_section
-from .sheet import Entry, as_csv, write_sheets, write_text
+from .sheet import Entry, as_csv, write_sheets
 
 VERSION = 1
 _CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
@@ -91,7 +92,7 @@ class Audit:
         try:
             reviews = read_reviews(self.files, conversations)
         except ReviewProblems as error:
-            write_text(report, "".join(f"{problem}\n" for problem in error.problems))
+            write_whole(report, "".join(f"{problem}\n" for problem in error.problems))
             raise
         report.unlink(missing_ok=True)
         return reviews
@@ -147,7 +148,7 @@ class Audit:
             "interval": f"95 %, percentile bootstrap over conversations, {RESAMPLES} resamples, seed {SEED}",
             "pairs": [asdict(each) for each in found],
         }
-        write_text(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
     def _write_conflicts(
         self, conversations: Sequence[Conversation], conflicts: Mapping[str, Sequence[Review]]
@@ -167,7 +168,7 @@ class Audit:
             for review in conflicts.get(each.key, ())
         ]
         if rows:
-            write_text(path, as_csv(rows, _CONFLICT_COLUMNS), "utf-8-sig")
+            write_whole(path, as_csv(rows, _CONFLICT_COLUMNS).encode("utf-8-sig"))
         else:
             path.unlink(missing_ok=True)
 

@@ -8,12 +8,13 @@ hold is kept when the pipeline runs again; any other is made anew.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 
 from .records import Conversation, Outcome, as_line, digest, read_jsonl
 
@@ -107,7 +108,7 @@ class Pipeline:
         kept = [outcome.conversation for outcome in outcomes if outcome.reason is None]
         _refuse_twice(kept)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
-        _replace(self.file(self.source.name), lines)
+        write_whole(self.file(self.source.name), _as_lines(lines))
         return kept, Count(self.source.name, len(outcomes), len(kept), len(outcomes) - len(kept), 0, len(outcomes))
 
     def _run(self, step: Step, conversations: Sequence[Conversation]) -> tuple[list[Conversation], Count]:
@@ -121,7 +122,7 @@ class Pipeline:
         left = [conversation for conversation in conversations if conversation.key not in done]
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
-        _replace(path, list(done.values()))
+        write_whole(path, _as_lines(done.values()))
         with _opened(path) as file:
             for start in range(0, len(left), step.chunk):
                 chunk = left[start : start + step.chunk]
@@ -173,14 +174,8 @@ def _refuse_twice(conversations: Sequence[Conversation]) -> None:
         seen.add(conversation.key)
 
 
-def _replace(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Write a file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.incomplete")
-    try:
-        unfinished.write_text("".join(map(as_line, lines)), "utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
+def _as_lines(lines: Iterable[dict[str, Any]]) -> str:
+    return "".join(map(as_line, lines))
 
 
 def _opened(path: Path) -> Any:

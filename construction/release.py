@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
@@ -107,7 +108,7 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     except OSError as error:
         raise UserError(f"The folder {folder} cannot be made: {error}.") from error
     for name, content in files.items():
-        _write(folder / name, content)
+        write_whole(folder / name, content)
     return [folder / name for name in files]
 
 
@@ -173,16 +174,6 @@ def _require_done(pipeline: Pipeline) -> None:
 
 def _holds(line: Mapping[str, Any] | None, conversation: Conversation, made_by: str) -> bool:
     return line is not None and (line.get("came"), line.get("made_by")) == (digest(conversation.as_json()), made_by)
-
-
-def _write(path: Path, content: str) -> None:
-    """A file whole or not at all."""
-    unfinished = path.with_name(f".{path.name}.incomplete")
-    try:
-        unfinished.write_text(content, "utf-8", newline="\n")
-        unfinished.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
 
 
 def _shared_yaml(build: BuildSettings, settings: ReleaseSettings) -> str:

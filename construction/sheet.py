@@ -18,6 +18,7 @@ from typing import Any
 import jinja2
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 from turnswap.reports.inline import json_for_script, policy
 from turnswap.reports.inline import resource as shared_resource
 from turnswap.tasks.multiif.languages import name_of
@@ -182,8 +183,8 @@ def write_sheets(folder: Path, entries: Sequence[Entry]) -> None:
                 f"{path} has decisions filled in, and the sheet would change: other conversations or texts.",
                 "Save it under another name, name that under audit.reviews, and delete audit.csv.",
             )
-    write_text(path, as_csv(rows), "utf-8-sig")
-    write_text(folder / "audit.html", as_page(rows), "utf-8")
+    write_whole(path, as_csv(rows).encode("utf-8-sig"))
+    write_whole(folder / "audit.html", as_page(rows))
 
 
 def _fixed(row: Mapping[str, str]) -> dict[str, str]:
@@ -192,21 +193,6 @@ def _fixed(row: Mapping[str, str]) -> dict[str, str]:
 
 def _clean_breaks(row: Mapping[str, str]) -> dict[str, str]:
     return {column: cell.replace("\r\n", "\n") for column, cell in row.items()}
-
-
-def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
-    """Write a file whole or not at all.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    unfinished = path.with_name(f".{path.name}.incomplete")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(text.encode(encoding))
-        unfinished.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
 
 
 def _resource(name: str) -> str:

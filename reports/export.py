@@ -5,8 +5,6 @@ Files are written locally. The Hub is only reached by :func:`propose`, which ope
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
 from . import published
@@ -60,7 +59,7 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
     """
     contents = _CONTENTS[format_](summary, output)
     for path, text in contents.items():
-        _replace(path, text)
+        write_whole(path, text, "Choose another place with -o.")
     return list(contents)
 
 
@@ -183,21 +182,6 @@ def _require_folder(output: Path) -> Path:
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
     return output
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write the file in one step: whoever stops us, it is either as it was or whole."""
-    temporary = path.with_name(f".{path.name[:99]}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(text.encode())
-        if path.exists():
-            shutil.copymode(path, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.", "Choose another place with -o.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def propose(summary: Summary, format_: str, repository: str) -> str | None:

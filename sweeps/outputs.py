@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,14 @@ from typing import Any
 import yaml
 
 from turnswap.errors import visible
-from turnswap.reports.table import writing
+from turnswap.files import write_whole
 
 from .configurations import merge_content
 from .ledger import FILE, Evaluation
 from .sweep import Row, Sweep
 
 _EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
+ELSEWHERE = "Name another folder with -o."
 SELECTED, REPORTED = "selected on", "reported on"
 
 
@@ -32,16 +32,9 @@ def write_outputs(sweep: Sweep, folder: Path) -> list[Path]:
     """
     content = json.dumps(as_json(sweep), indent=1, ensure_ascii=False, allow_nan=False)
     files = {"sweep.json": content + "\n", "sweep.csv": _as_csv(sweep), "layerswap.yml": _layerswap(sweep)}
-    return [write_whole(folder / name, text.encode("utf-8", "backslashreplace")) for name, text in files.items()]
-
-
-def write_whole(path: Path, content: bytes) -> Path:
-    """Write a file by way of another, so that it is never half there."""
-    with writing(path):
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(content)
-        os.replace(part, path)
-    return path
+    return [
+        write_whole(folder / name, text.encode("utf-8", "backslashreplace"), ELSEWHERE) for name, text in files.items()
+    ]
 
 
 def as_rows(sweep: Sweep) -> list[dict[str, Any]]:

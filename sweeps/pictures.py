@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 from turnswap.reports.inline import environment, json_for_script, policy, resource
 
-from .outputs import as_json, grid_maps, span, table, write_whole
+from .outputs import ELSEWHERE, as_json, grid_maps, span, table
 from .sweep import Sweep
 
 
@@ -32,7 +33,9 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
     written = []
     for number, spec in enumerate(specs.values(), 1):
         path = folder / ("heat_map.png" if number == 1 else f"heat_map_{number}.png")
-        written.append(write_whole(path, vl_convert.vegalite_to_png(spec | {"background": "white"}, scale=2)))
+        written.append(
+            write_whole(path, vl_convert.vegalite_to_png(spec | {"background": "white"}, scale=2), ELSEWHERE)
+        )
     bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub asks for what is optional
     libraries, script = bundle.replace("</script", "<\\/script"), resource("analysis.js")
     content = as_json(sweep)
@@ -55,7 +58,7 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
             specs=json_for_script(specs),
         )
     )
-    return [*written, write_whole(folder / "sweep.html", page.encode("utf-8", "backslashreplace"))]
+    return [*written, write_whole(folder / "sweep.html", page.encode("utf-8", "backslashreplace"), ELSEWHERE)]
 
 
 def _heat_map(

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from turnswap.errors import UserError, format_error
+from turnswap.files import write_whole
 
 from .settings import FIRST_SEED, Settings
-from .stages import write_whole
 from .study import run_seed
 from .table import write_tables
 

@@ -10,13 +10,13 @@ from typing import Any
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
+from turnswap.files import write_whole
 from turnswap.sweeps.hf_layerswap import HFLayerSwap
 from turnswap.sweeps.settings import Settings as SweepSettings
 from turnswap.sweeps.settings import read_settings
 from turnswap.sweeps.suite import Suite, open_manager
 
 from .settings import Settings
-from .stages import write_whole
 
 TASKS = Path(__file__).parent / "tasks"
 SKILL_A, SKILL_B, TEXT_B = "cross_lingual_skill_a", "cross_lingual_skill_b", "cross_lingual_text_b"

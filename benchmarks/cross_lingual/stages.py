@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file by way of another, so that it is never half there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)
 
 
 def finished(folder: Path, make: Callable[[Path], object]) -> Path:

@@ -8,7 +8,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 
+from . import training
+from .documents import write_documents
 from .settings import Settings
-from .stages import finished, write_whole
+from .stages import finished
 
 SUGGESTED = {
     "ratio": ("--rule", "ratio"),
@@ -50,7 +53,7 @@ def run_seed(settings: Settings, seed: int, folder: Path) -> list[dict[str, Any]
         # What the hosts print while they work goes into a file: two seeds run at a time.
         with (
             FileLock(home / "lock", timeout=0),
-            _quietly_on_one_thread(),
+            _reproducibly_and_quietly(),
             (home / "log.txt").open("a", encoding="utf-8") as log,
             contextlib.redirect_stderr(log),
         ):
@@ -60,27 +63,26 @@ def run_seed(settings: Settings, seed: int, folder: Path) -> list[dict[str, Any]
 
 
 @contextlib.contextmanager
-def _quietly_on_one_thread() -> Iterator[None]:
-    """One thread, as sums of several depend on how many there are; and no notes of the hosts."""
+def _reproducibly_and_quietly() -> Iterator[None]:
+    """One thread, as sums of several depend on how many there are; deterministic kernels; and no notes of the hosts."""
     disabled, threads = logging.root.manager.disable, torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
         logging.disable(disabled)
         torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def _run(settings: Settings, seed: int, home: Path) -> list[dict[str, Any]]:
-    from .documents import write_documents
-    from .training import Role, train
-
     finished(home / "data", lambda part: write_documents(settings, seed, part))
-    base = finished(home / "base", lambda part: train(settings, seed, "base", part))
-    experts: tuple[Role, ...] = ("recipient", "donor", "reference")
-    for role in experts:
-        finished(home / role, _training(settings, seed, role, base))
+    base = finished(home / "base", lambda part: training.train(settings, seed, "base", part))
+    for role in training.EXPERTS:
+        finished(home / role, lambda part, role=role: training.train(settings, seed, role, part, base))
         print(f"seed {seed}: {role} is trained", flush=True)
     analysis = finished(home / "analysis", lambda part: analyse(home, part))
     suggested = {name: suggest(analysis, name, home / "suggestions") for name in SUGGESTED}
@@ -88,12 +90,6 @@ def _run(settings: Settings, seed: int, home: Path) -> list[dict[str, Any]]:
     rows = list(_rows(settings, seed, home, suggested, swept))
     print(f"seed {seed}: {len(rows)} rows", flush=True)
     return rows
-
-
-def _training(settings: Settings, seed: int, role: Any, base: Path) -> Callable[[Path], None]:
-    from .training import train
-
-    return lambda part: train(settings, seed, role, part, base)
 
 
 def _rows(

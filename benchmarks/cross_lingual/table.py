@@ -11,10 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from turnswap.files import write_whole
+
 from . import changes
 from .intervals import bootstrap_interval, t_interval
 from .settings import Settings
-from .stages import write_whole
 
 FIGURES = ("skill_b", "right_numbers_b", "own_language_b", "skill_a", "perplexity_b")
 RANDOM = "random placements, mean"

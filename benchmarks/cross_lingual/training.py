@@ -1,4 +1,4 @@
-"""The models of a study, trained from scratch on one thread: a seed's weights depend on no number of cores."""
+"""The models of a study, trained from scratch; :func:`.study.run_seed` makes a seed give the same weights."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .languages import SPECIAL, Languages, stream
 from .settings import Settings, Training
 
 Role: TypeAlias = Literal["base", "recipient", "donor", "reference"]
+EXPERTS: tuple[Role, ...] = ("recipient", "donor", "reference")
 Batch: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 
 WARMUP = 50  # steps
@@ -48,8 +49,6 @@ def train(settings: Settings, seed: int, role: Role, folder: Path, base: Path | 
         base: the pretrained model, for all roles but it. Its embeddings and head stay as they are: in a large model
             fine-tuning hardly moves them, in one of this size they would take up most of what there is to learn.
     """
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
     languages = Languages(seed)
     tokenizer = tokenizer_of(languages)
