@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,13 +14,11 @@ from typing import Any
 import pytest
 import yaml
 from lm_eval import simple_evaluate
-from lm_eval.api.instance import Instance
 from lm_eval.tasks import TaskManager
 
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.construction.pipeline import Count
 from turnswap.construction.protected import words
-from turnswap.construction.recorded import RecordedLM
 from turnswap.construction.records import Conversation
 from turnswap.construction.release import release
 from turnswap.construction.sensitive import occurs, read_words
@@ -34,6 +32,7 @@ from turnswap.tasks.multiif.grading import grade_reply
 from ..conftest import REPOSITORY
 from ..multiturn.stub_models import ScriptedLM
 from ..test_commands import server
+from .conftest import GoneAt
 
 __all__ = ["server"]
 
@@ -225,21 +224,10 @@ def test_reviewers_are_waited_for_and_what_they_reject_is_not_released(
     assert "guitar:0:ko" not in csv
 
 
-def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path, gone_at: GoneAt) -> None:
     config = configured(tmp_path)
-    answers = RecordedLM.generate_until
-
-    def stops(lm: RecordedLM, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        if any('"find_sensitive"' in request.args[0] for request in requests):
-            raise UserError("The server has gone.", "Start it again.")
-        return answers(lm, requests, disable_tqdm)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RecordedLM, "generate_until", stops)
-        with pytest.raises(UserError, match="The server has gone"):
-            list(assemble(config).pipeline.run())
+    with gone_at('"find_sensitive"'):
+        list(assemble(config).pipeline.run())
     steps = tmp_path / "steps"
     before = {path.name: path.read_bytes() for path in steps.glob("*.jsonl")}
     assert len(before["4-translate.jsonl"].splitlines()) == 21

@@ -10,19 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lm_eval.api.instance import Instance
 
 from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
 from turnswap.construction.llm import LLM
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.protected import check_spans, protected_spans
-from turnswap.construction.recorded import RecordedLM
 from turnswap.construction.records import Conversation, Outcome, Turn
 from turnswap.construction.settings import BuildSettings
 from turnswap.construction.translate import Translate, TranslateSettings, make, warnings
 from turnswap.errors import UserError
 
 from .auditing import BACK, EN, GOOD, KO, SW, WORDS, answer, back, forth, recorded, source, turns
+from .conftest import GoneAt
 from .test_pipeline import Seeds
 
 
@@ -292,7 +291,7 @@ def test_a_language_that_the_source_is_in_is_refused(tmp_path: Path) -> None:
         run(recorded(tmp_path, []), "en")
 
 
-def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, gone_at: GoneAt) -> None:
     """The LLM is gone when the second conversation's turn comes; with it back, the first is not asked again."""
     other = dataclasses.replace(source("seed-2"), turns=turns([EN[0] + " Be kind.", *EN[1:]], WORDS["en"]))
     seeds = Seeds([source(), other])
@@ -303,19 +302,8 @@ def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, monkeypatc
         (back(prompts=more), answer([BACK[0] + " Be gentle.", *BACK[1:]], [])),
     ]
     llm = recorded(tmp_path, [*GOOD, *added])
-    answers = RecordedLM.generate_until
-    asked: list[str] = []
-
-    def stops(lm: RecordedLM, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        asked.extend(request.args[0] for request in requests)
-        if any("Be kind." in request.args[0] for request in requests):
-            raise UserError("The server has gone.", "Start it again.")
-        return answers(lm, requests, disable_tqdm)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RecordedLM, "generate_until", stops)
-        with pytest.raises(UserError, match="The server has gone"):
-            list(Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run())
+    with gone_at("Be kind.") as asked:
+        list(Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run())
     assert len(asked) == 3  # the first conversation there and back, the second there
     *_, count = Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run()
     assert (count.kept, count.done_now) == (2, 1)
