@@ -149,9 +149,8 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
     opening = _opening(experts, suggestion, request)
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
     comments = [*opening, *suggestion.reasons, *told, *_table(suggestion)]
-    commands = [
-        f"# {visible(line)}" for line in _commands(experts, request)
-    ]  # not wrapped: they are there to be copied
+    # Not wrapped: commands are there to be copied.
+    commands = [f"# {visible(line)}" for line in _commands(experts, request)]
     return Proposal(suggestion, recipe, warnings, "\n".join([*commands, *map(_comment, comments), body]))
 
 

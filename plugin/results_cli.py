@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,10 @@ import click
 from .errors import UserError, visible
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
-    from turnswap.reports.runs import Reading
+    from turnswap.reports.runs import Model, Reading
     from turnswap.reports.sheets import Sheet
     from turnswap.reports.table import Summary
+    from turnswap.reports.verdicts import Graded
 
 
 def results_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -52,6 +53,16 @@ def read_summaries(
     return summarise(models, Resampling(resamples, seed)), reading
 
 
+def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Graded]]:
+    """By model, the published verdicts, which must be those that its samples were written with, and the corrected."""
+    from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
+
+    graded, corrected = {}, {}
+    for model in models:
+        graded[model.name], corrected[model.name] = grade_again(model), grade_by_corrected_rules(model)
+    return graded, corrected
+
+
 @click.command()
 @click.argument("results", nargs=-1, required=True, metavar="RESULT...")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .csv, .parquet or .json file.")
@@ -68,12 +79,11 @@ def table(results: tuple[str, ...], output: Path, corrected: bool, **options: An
 
     from turnswap.reports.table import tidy, write_table
     from turnswap.reports.two_sets import tidy_corrected
-    from turnswap.reports.verdicts import grade_by_corrected_rules
 
     summaries, _ = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
-        verdicts = {summary.model.name: grade_by_corrected_rules(summary.model) for summary in summaries}
+        _, verdicts = both_sets(summary.model for summary in summaries)
         frame = pd.concat([frame, tidy_corrected(summaries, verdicts)], ignore_index=True)
     write_table(frame, output)
     click.echo(f"{len(frame)} rows: {output}")
@@ -97,15 +107,12 @@ def report(results: tuple[str, ...], output: Path | None, format_: str | None, *
     report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
     """
     from turnswap.reports.terminal import report_sheets
-    from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
 
     format_ = format_of(format_, output, ("terminal", "md", "html"))
     if format_ == "html" and output is None:
         raise UserError("A page needs a file.", "Name it: -o report.html")
     summaries, _ = read_summaries(results, **options)
-    with_samples = [summary.model for summary in summaries if summary.model.has_samples]
-    graded = {model.name: grade_again(model) for model in with_samples}
-    corrected = {model.name: grade_by_corrected_rules(model) for model in with_samples}
+    graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
     if format_ == "html":
         from turnswap.reports.page import build_page
 

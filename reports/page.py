@@ -22,9 +22,9 @@ from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 from .figures import AVERAGE, MACRO
 from .inline import environment, json_for_script, policy, resource
 from .published import SOURCE, published_rows
-from .sheets import Sheet, percent, points
+from .sheets import percent, points
 from .table import Summary
-from .two_sets import changes, corrected_summary, two_sets_sheets
+from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
 from .warnings import score_warnings
 
@@ -79,7 +79,12 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
             index=json_for_script(index),
             blocks=blocks,
             graded=[summary.model.name for summary in summaries if summary.model.name in graded],
-            two_sets=[sheet for s in summaries if s.model.name in graded for sheet in _two_sets(s, graded, corrected)],
+            two_sets=[
+                sheet
+                for summary in summaries
+                if (name := summary.model.name) in graded
+                for sheet in two_sets_sheets(summary, graded[name], corrected[name])
+            ],
         )
     )
     return rendered + "\n"
@@ -111,11 +116,6 @@ def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
 
 def _count(total: int | None) -> str:
     return "N/A" if total is None else str(total)
-
-
-def _two_sets(summary: Summary, graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> list[Sheet]:
-    one, other = graded[summary.model.name], corrected[summary.model.name]
-    return two_sets_sheets(summary, corrected_summary(summary, other), changes(one, other))
 
 
 def transcripts(

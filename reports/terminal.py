@@ -12,7 +12,7 @@ from .figures import AVERAGE
 from .published import SOURCE, published_rows
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary
-from .two_sets import changes, corrected_summary, two_sets_sheets
+from .two_sets import two_sets_sheets
 from .verdicts import Graded
 from .warnings import score_warnings
 
@@ -32,8 +32,7 @@ def report_sheets(
         name = summary.model.name
         if name in graded:
             sheets.append(_instructions(name, graded[name]))
-            by_corrected = corrected_summary(summary, corrected[name])
-            sheets += two_sets_sheets(summary, by_corrected, changes(graded[name], corrected[name]))
+            sheets += two_sets_sheets(summary, graded[name], corrected[name])
         sheets.append(_counts(summary))
     return sheets
 

@@ -91,14 +91,18 @@ def _corrected(conversation: Conversation, turns: Sequence[GradedTurn]) -> Conve
     return replace(conversation, values={**conversation.values, **values})
 
 
-def two_sets_sheets(summary: Summary, corrected: Summary, changed: Mapping[tuple[str, str], Change]) -> list[Sheet]:
-    """Two tables: overall accuracy by both sets of verdicts, and the instructions whose verdicts differ."""
+def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list[Sheet]:
+    """Two tables: overall accuracy by both sets of verdicts, and the instructions whose verdicts differ, if any.
+
+    ``graded`` and ``corrected`` are the model's verdicts by the published and by the corrected rules.
+    """
     name = summary.model.name
+    by_corrected, changed = corrected_summary(summary, corrected), changes(graded, corrected)
     rows = []
     for scope in summary.scopes:
         row = [SCOPES.get(scope, scope)]
         for turn in TURNS:
-            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, corrected))
+            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, by_corrected))
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "±"))]
@@ -108,7 +112,7 @@ def two_sets_sheets(summary: Summary, corrected: Summary, changed: Mapping[tuple
         "Overall accuracy in per cent as published and by the corrected rules, and the change.",
         f"{differ} of {total} strict verdicts differ.",
     ]
-    signatures = [f"{name}, corrected: {corrected.signature}"]
+    signatures = [f"{name}, corrected: {by_corrected.signature}"]
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
     rows = [
         [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
 from .dataset import find_source, load_conversations
-from .grading import grade_reply
+from .grading import Verdict, grade_reply
 from .languages import code_of
 
 VERDICTS = ("published", "both")
@@ -51,19 +51,17 @@ class MultiIF(MultiTurnTask):
         ]
         values = metrics.conversation_values(graded, len(turns))
         if self.both:
-            language, prompts = code_of(self.config.dataset_name) or "en", self.doc_to_turns(doc)
-            values |= metrics.corrected_values(
-                [
-                    (
-                        reply,
-                        corrected.grade_reply(
-                            reply, turn["instruction_ids"], turn["kwargs"], language, prompts[:number]
-                        ),
-                    )
-                    for number, (reply, turn) in enumerate(zip(replies, turns, strict=False), 1)
-                ]
-            )
+            values |= metrics.corrected_values(list(self._by_corrected_rules(doc, replies)))
         return values
+
+    def _by_corrected_rules(
+        self, doc: dict[str, Any], replies: Sequence[Reply]
+    ) -> Iterator[tuple[Reply, Sequence[Verdict]]]:
+        language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
+        prompts = self.doc_to_turns(doc)
+        for number, (reply, turn) in enumerate(zip(replies, doc["turns"], strict=False), 1):
+            ids, kwargs = turn["instruction_ids"], turn["kwargs"]
+            yield reply, corrected.grade_reply(reply, ids, kwargs, language, prompts[:number])
 
     def combine_repeats(self, values: Sequence[Any]) -> Any:
         """Repeats are pooled."""

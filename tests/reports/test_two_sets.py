@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,20 @@ def test_the_page_finds_the_replies_on_which_they_differ(open_report: Any, chine
     page.wait_for_selector('#list button[aria-current="true"]')
     assert "corrected: no reply can follow it" in page.locator(".verdicts").nth(2).inner_text()
     assert opened.complaints == []
+
+
+def test_replies_that_were_changed_afterwards_give_no_corrected_figures(
+    turnswap: Turnswap, chinese_run: Path, tmp_path: Path
+) -> None:
+    changed = shutil.copytree(chinese_run, tmp_path / "changed")
+    (samples,) = changed.rglob("samples_multiif_zh_*.jsonl")
+    text = samples.read_text("utf-8")
+    assert "rain" in text
+    samples.write_text(text.replace(json.dumps(WITHOUT, ensure_ascii=False), json.dumps("No.")), "utf-8")
+    refused = turnswap("table", changed, "--corrected", "-o", "table.csv")
+    assert refused.exit_code == 1
+    assert "by its replies" in refused.output
+    assert not (tmp_path / "table.csv").exists()
 
 
 def test_without_samples_corrected_figures_are_refused_with_words(turnswap: Turnswap, tmp_path: Path) -> None:

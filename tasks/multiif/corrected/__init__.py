@@ -4,7 +4,7 @@
 """
 
 from .corrections import CORRECTIONS, Correction, Example
-from .grading import VERSION, grade_reply, reply_language, rules_in_use
+from .grading import VERSION, grade_reply, rules_in_use
 
 __all__ = [
     "CORRECTIONS",
@@ -12,6 +12,5 @@ __all__ = [
     "Correction",
     "Example",
     "grade_reply",
-    "reply_language",
     "rules_in_use",
 ]

@@ -93,9 +93,9 @@ def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
 # ---------------------------------------------------------------------------------------------- punctuation
 
 # Fullwidth, small and vertical forms; Arabic, Armenian, Ethiopic, N'Ko, Mongolian and Lisu.
-_COMMA = re.compile("[,，﹐︐،՝፣߸᠂꓾]")
+_COMMAS = frozenset(",，﹐︐،՝፣߸᠂꓾")
 # 、 is Japanese for a comma; in Chinese it is another mark, 顿号.
-_COMMA_IN_JAPANESE = re.compile(f"{_COMMA.pattern[:-1]}、､﹑︑]")
+_COMMAS_IN_JAPANESE = _COMMAS | frozenset("、､﹑︑")
 
 _PAIRS = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』", "＂＂", "〝〞")
 _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
@@ -103,7 +103,7 @@ _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
 
 @_corrects("punctuation:no_comma")
 def _no_comma(reply: str, asked: Asked) -> bool:
-    return not (_COMMA_IN_JAPANESE if base_language(asked.language) == "ja" else _COMMA).search(reply)
+    return (_COMMAS_IN_JAPANESE if base_language(asked.language) == "ja" else _COMMAS).isdisjoint(reply)
 
 
 @_corrects("startend:quotation")

@@ -121,8 +121,8 @@ CORRECTIONS = (
         ("zh", "ja", "th"),
         "Chinese and Japanese are counted in words by ICU's dictionary where a prompt of the conversation asks for "
         "that number of words (词, 単語), else in characters (字, 文字). Thai, Lao, Khmer and Burmese always are.",
-        "The published grader counts characters whatever was asked for, about 1.6 of them to a Chinese word, and Thai "
-        "with a package that is not always there.",
+        "The published grader counts characters whatever was asked for, though a Chinese word has one to four, and "
+        "Thai with a package that is not always there.",
         (
             Example(
                 _WORDS,
@@ -319,8 +319,8 @@ CORRECTIONS = (
         ("en",),
         "The case is checked on the letters. Whether the reply is English is asked of its lowercased text, from ten "
         "words on and where the script is Latin.",
-        "langdetect's profiles know next to no capitals: English in capitals is taken for German or another language, "
-        "and so are short texts in any case; and Spanish in capitals passes for English.",
+        "langdetect's profiles know next to no capitals: short English in capitals is taken for Vietnamese, "
+        "short English in small letters for Italian or Dutch; and Spanish in capitals passes for English.",
         (
             Example(_CAPITAL, {}, "BUY GREEN TEA", "en", False, True),
             Example(_LOWERCASE, {}, "no comment", "en", False, True),

@@ -20,7 +20,7 @@ def rules_in_use() -> str:
     return f"{VERSION},{segmenter() or 'no segmenter'}"
 
 
-def reply_language(language: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> str:
+def _reply_language(language: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> str:
     """The code of the language that a reply is to be in: the conversation's, or the last one that was asked for."""
     asked = [
         str(kwarg.get("language"))
@@ -56,7 +56,7 @@ def grade_reply(
     """
     require_same_length(instruction_ids, kwargs)
     variants = loose_variants(reply.strip())
-    asked = Asked(reply_language(language, instruction_ids, kwargs), prompts)
+    asked = Asked(_reply_language(language, instruction_ids, kwargs), prompts)
     verdicts = []
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)
