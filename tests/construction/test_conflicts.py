@@ -22,8 +22,9 @@ from turnswap.tasks.multiif.dataset import SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.text import detect_language
 
-DATA = Path("/work/shared/data")
-ENGLISH = DATA / "multiif_english.csv"
+from ..conftest import SHARED
+
+ENGLISH = SHARED / "multiif_english.csv"
 needs_data = pytest.mark.skipif(not ENGLISH.is_file(), reason="the benchmark's data are not here")
 
 RULES = all_rules()
@@ -80,7 +81,7 @@ def found(demands: tuple[Demand, ...]) -> set[str]:
 def replies() -> list[str]:
     """Replies of all kinds: those of this file, and those that the grader was checked with where they are here."""
     composed = dict.fromkeys(PASSES_NEAR.values())
-    path = DATA / "verdicts_dev.jsonl.gz"
+    path = SHARED / "verdicts_dev.jsonl.gz"
     if path.is_file():
         with gzip.open(path, "rt", encoding="utf-8") as file:
             composed |= dict.fromkeys([json.loads(line)["response"] for line in file][::3])
@@ -265,7 +266,7 @@ def test_the_benchmarks_english_conversations_that_no_reply_can_satisfy() -> Non
 def test_no_graded_reply_passes_both_of_an_impossible_pair() -> None:
     of_key = {each["key"]: each for each in load_conversations(Source("csv", str(ENGLISH)), "English")}
     pairs = 0
-    with gzip.open(DATA / "transcripts_en.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(SHARED / "transcripts_en.jsonl.gz", "rt", encoding="utf-8") as file:
         for transcript in [json.loads(line) for line in file][1:]:
             for turn, graded in zip(of_key[transcript["key"]]["turns"], transcript["turns"], strict=False):
                 for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
