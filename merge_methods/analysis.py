@@ -327,31 +327,3 @@ def kinship(analysis: Analysis, role: str) -> Kinship:
         if holds:
             return Kinship(verdict, told)
     return Kinship("unclear", told)
-
-
-def as_rows(analysis: Analysis) -> list[dict[str, object]]:
-    """A flat row per layer, component and expert: for CSV and charts. NaN is None."""
-    rows = []
-    for cell in analysis.cells:
-        for role in EXPERTS:
-            row: dict[str, object] = {
-                "layer": cell.layer,
-                "component": cell.component,
-                "expert": role,
-                "parameters": cell.parameters,
-                "ancestor_norm": cell.ancestor_norm,
-            }
-            row |= vars(getattr(cell, role)) | {"cosine": cell.cosine}
-            rows.append({name: None if value != value else value for name, value in row.items()})
-    return rows
-
-
-def as_json(analysis: Analysis) -> dict[str, object]:
-    """Everything, for other programs."""
-    return {
-        "models": dict(analysis.models),
-        "layers": analysis.n_layers,
-        "ancestor": {role: vars(kinship(analysis, role)) for role in EXPERTS},
-        "most_changed": f"the {MOST_CHANGED:.0%} rows (heads) of the model with the largest ||change|| / ||ancestor||",
-        "cells": as_rows(analysis),
-    }

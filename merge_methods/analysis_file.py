@@ -1,7 +1,9 @@
-"""An analysis as ``turnswap analyze`` writes it, read back: the very figures, or words for why not."""
+"""An analysis as ``turnswap analyze`` writes it, and read back: the very figures, or words for why not."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,8 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from turnswap.errors import UserError
+from turnswap.files import write_whole
 
-from .analysis import EXPERTS, ORDER, Analysis, Cell, Change, kinship
+from .analysis import EXPERTS, MOST_CHANGED, ORDER, Analysis, Cell, Change, kinship
 
 FILE = "analysis.json"
 AGAIN = "Run turnswap analyze again, with -o."
@@ -20,12 +23,55 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+def as_rows(analysis: Analysis) -> list[dict[str, object]]:
+    """A flat row per layer, component and expert: for CSV and charts. NaN is None."""
+    rows = []
+    for cell in analysis.cells:
+        for role in EXPERTS:
+            row: dict[str, object] = {
+                "layer": cell.layer,
+                "component": cell.component,
+                "expert": role,
+                "parameters": cell.parameters,
+                "ancestor_norm": cell.ancestor_norm,
+            }
+            row |= vars(getattr(cell, role)) | {"cosine": cell.cosine}
+            rows.append({name: None if value != value else value for name, value in row.items()})
+    return rows
+
+
+def as_json(analysis: Analysis) -> dict[str, object]:
+    """Everything, for other programs."""
+    return {
+        "models": dict(analysis.models),
+        "layers": analysis.n_layers,
+        "ancestor": {role: vars(kinship(analysis, role)) for role in EXPERTS},
+        "most_changed": f"the {MOST_CHANGED:.0%} rows (heads) of the model with the largest ||change|| / ||ancestor||",
+        "cells": as_rows(analysis),
+    }
+
+
+def write_analysis(analysis: Analysis, folder: Path) -> None:
+    """Write ``analysis.json`` and ``analysis.csv``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    advice = "Name another folder with -o."
+    write_whole(folder / FILE, json.dumps(as_json(analysis), indent=1, ensure_ascii=False) + "\n", advice)
+    rows, text = as_rows(analysis), io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(folder / "analysis.csv", text.getvalue(), advice)
+
+
 class _Checked(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid")
 
 
 class _Row(_Checked):
-    """What :func:`turnswap.merge_methods.analysis.as_rows` writes per layer, component and expert."""
+    """What :func:`as_rows` writes per layer, component and expert."""
 
     layer: Annotated[int, Field(ge=0)] | None
     component: str
@@ -90,7 +136,7 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def from_json(content: Any) -> Analysis:
-    """What :func:`turnswap.merge_methods.analysis.as_json` made, as it was.
+    """What :func:`as_json` made, as it was.
 
     Raises:
         UserError: it is something else, of an older form, or its figures contradict each other.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.util
 import json
 from collections.abc import Callable
@@ -120,10 +119,12 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
     With -o also: mean absolute change, the share of changed parameters, rows and heads, heat maps as PNG and a page.
     """
     options = mergekit_options(reading)
-    from turnswap.merge_methods import analysis as analyses
+    from turnswap.merge_methods.analysis import analyze_references
+    from turnswap.merge_methods.analysis_file import as_json as content_of
+    from turnswap.merge_methods.analysis_file import as_rows, write_analysis
 
-    found = analyses.analyze_references(base, recipient, donor, options)
-    content = analyses.as_json(found)
+    found = analyze_references(base, recipient, donor, options)
+    content = content_of(found)
     if as_json:
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
@@ -134,19 +135,9 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
         show_analysis(Console(), found)
     if output is not None:
         from turnswap.reports.heat_maps import write_pictures
-        from turnswap.reports.table import writing
 
-        with writing(output / "analysis.json"):
-            (output / "analysis.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
-        rows = analyses.as_rows(found)
-        with (
-            writing(output / "analysis.csv"),
-            (output / "analysis.csv").open("w", encoding="utf-8", newline="") as file,
-        ):
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-        for path in write_pictures(rows, content, output):
+        write_analysis(found, output)
+        for path in write_pictures(as_rows(found), content, output):
             click.echo(f"Written: {path}", err=as_json)
 
 

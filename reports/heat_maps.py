@@ -23,7 +23,7 @@ def write_pictures(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any], 
     """Write a PNG per heat map, and ``analysis.html`` with all of them.
 
     Args:
-        rows: per layer, component and expert, as ``turnswap.merge_methods.analysis.as_rows`` gives them.
+        rows: per layer, component and expert, as ``turnswap.merge_methods.analysis_file.as_rows`` gives them.
         facts: ``models``, ``ancestor`` and so on, as ``as_json`` gives them.
         folder: where to.
 

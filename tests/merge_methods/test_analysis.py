@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import Turnswap
 from turnswap.errors import UserError
-from turnswap.merge_methods.analysis import Analysis, Cell, analyze_references, as_rows, kinship
+from turnswap.merge_methods.analysis import Analysis, Cell, analyze_references, kinship
+from turnswap.merge_methods.analysis_file import as_rows
 
 from .models import MergeOptions, save_model, tensors
 

@@ -15,8 +15,8 @@ import yaml
 
 from turnswap.errors import UserError
 from turnswap.merge_methods import suggest
-from turnswap.merge_methods.analysis import Analysis, Cell, Change, analyze_references, as_json
-from turnswap.merge_methods.analysis_file import from_json
+from turnswap.merge_methods.analysis import Analysis, Cell, Change, analyze_references
+from turnswap.merge_methods.analysis_file import as_json, from_json
 from turnswap.merge_methods.layout import Layout
 from turnswap.merge_methods.modules import module_filters
 from turnswap.merge_methods.proposal import Proposal, Request, open_experts, propose

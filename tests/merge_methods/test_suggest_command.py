@@ -13,8 +13,8 @@ import yaml
 
 from tests.conftest import Turnswap
 from turnswap.errors import UserError
-from turnswap.merge_methods.analysis import analyze_references, as_json
-from turnswap.merge_methods.analysis_file import from_json, read_analysis
+from turnswap.merge_methods.analysis import analyze_references
+from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
 from turnswap.merge_methods.compatibility import open_model
 from turnswap.merge_methods.configuration import read_configuration
 from turnswap.merge_methods.proposal import Request, open_experts, propose
