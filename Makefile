@@ -15,9 +15,8 @@ test: .venv/.dev ## all tests
 check: .venv/.dev ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	@# mypy does not see through the editable finder of a mapped package: show it the tree as links.
-	@rm -rf build/types && mkdir -p build/types/turnswap && ln -s $(CURDIR)/plugin/* $(CURDIR)/tasks $(CURDIR)/merge_methods $(CURDIR)/reports $(CURDIR)/sweeps $(CURDIR)/construction build/types/turnswap/
-	MYPYPATH=build/types $(BIN)/mypy -p turnswap
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
 	$(BIN)/python -m benchmarks

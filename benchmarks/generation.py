@@ -14,7 +14,7 @@ from pathlib import Path
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from turnswap.demo_model import write_demo_model
+from turnswap.commands.demo_model import write_demo_model
 from turnswap.tasks.multiif.task import MultiIF
 from turnswap.tasks.multiturn.runner import generate_until_multi_turn
 

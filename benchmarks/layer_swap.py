@@ -125,8 +125,8 @@ def where_the_time_goes(folder: Path) -> str:
     """A profile of one swap, beyond the imports: the share of writing the file, which is safetensors' alone."""
     program = """
 import cProfile, pstats, sys
-from turnswap import _startup
-_startup.install(force=True)
+from turnswap.hosts import startup
+startup.install(force=True)
 from mergekit.scripts.run_yaml import main
 profile = cProfile.Profile()
 try:

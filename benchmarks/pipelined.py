@@ -20,9 +20,9 @@ from statistics import mean
 from typing import Any
 
 from lm_eval.api.registry import get_model
+
 from tests.conftest import make_row, write_csv
 from tests.multiturn.fault_server import latencies, server_process
-
 from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.task import MultiIF
 from turnswap.tasks.multiturn.pipelined import OPEN_PER_REQUEST

@@ -15,9 +15,9 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+
 from tests.conftest import make_row, write_csv
 from tests.reports.evaluations import evaluate
-
 from turnswap.reports import figures
 from turnswap.reports.page import build_page
 from turnswap.reports.published import CONVERSATIONS

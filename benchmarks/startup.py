@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from turnswap.enable import PTH_LINE
+from turnswap.hosts.enable import PTH_LINE
 
 RUNS = 40
 
@@ -25,7 +25,7 @@ def start(*arguments: str) -> tuple[float, str]:
 def main() -> None:
     """Print the median cost of the hook's line in a fresh interpreter, and whole starts with and without it."""
     fresh = "import os, sys, time\nos.environ.pop('TURNSWAP_DISABLE', None)\n"
-    fresh += "for name in ('turnswap', 'turnswap._startup'): sys.modules.pop(name, None)\n"  # if enabled here
+    fresh += "for name in ('turnswap', 'turnswap.hosts.startup'): sys.modules.pop(name, None)\n"  # if enabled here
     timed = f"{fresh}t = time.perf_counter()\n{PTH_LINE}\nprint(1000 * (time.perf_counter() - t))"
     cost = [float(start("-c", timed)[1]) for _ in range(RUNS)]
     pairs = [(start("-c", PTH_LINE)[0], start("-c", "import sys; exec('pass')")[0]) for _ in range(RUNS)]

@@ -27,7 +27,7 @@ def write_demo_pair(folder: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from turnswap.demo_model import write_demo_model
+    from turnswap.commands.demo_model import write_demo_model
 
     recipient, donor = Path(folder) / "recipient", Path(folder) / "donor"
     write_demo_model(recipient)
@@ -123,9 +123,9 @@ def merge_and_load(folder: str) -> None:
     """Print, as JSON, the seconds that each merge and loading its folder take."""
     import time
 
-    from turnswap import _startup
+    from turnswap.hosts import startup
 
-    _startup.install(force=True)
+    startup.install(force=True)
     import mergekit.merge
     import yaml
     from lm_eval.models.huggingface import HFLM

@@ -13,7 +13,7 @@ from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from safetensors import SafetensorError, safe_open
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .layout import Weight
 from .weights import WeightReader

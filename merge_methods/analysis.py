@@ -17,7 +17,7 @@ from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from tqdm import tqdm
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .adapter import AdapterReader
 from .compatibility import Model, check_structure, open_model

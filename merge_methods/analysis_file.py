@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from turnswap.errors import UserError
-from turnswap.files import write_whole
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
 
 from .analysis import EXPERTS, MOST_CHANGED, ORDER, Analysis, Cell, Change, kinship
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from mergekit.options import MergeOptions
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .recipe import Recipe
 from .weights import WeightReader

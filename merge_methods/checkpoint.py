@@ -14,7 +14,7 @@ from mergekit.common import ModelPath
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 from safetensors import SafetensorError, safe_open
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 # The names that safetensors headers use.
 DTYPES = {

@@ -13,7 +13,7 @@ from typing import Any
 from mergekit.common import ModelReference
 from transformers import PretrainedConfig
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, Description, describe
 from .layout import Layout, is_tied, n_layers_of, read_layout

@@ -13,7 +13,7 @@ from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import ConditionalParameter, InputModelDefinition, MergeConfiguration
 from pydantic import BaseModel, ValidationError
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .layer_swap import NAME, layer_swap
 from .swap_plan import PARAMETER_NAMES

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .analysis import EXPERTS, Analysis, Cell
 

@@ -24,7 +24,7 @@ from mergekit.merge_methods.easy_define import merge_method
 from mergekit.merge_methods.linear import linear_merge
 from pydantic import Field
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .compatibility import Model, check_structure, open_model
 from .swap_plan import Choice, SwapParameters, source_of

@@ -26,7 +26,7 @@ from mergekit.architecture.conversion import convert_checkpoint_tensors
 from pydantic import BaseModel
 from transformers import PretrainedConfig
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .checkpoint import TensorInfo
 from .swap_plan import Place

@@ -11,7 +11,7 @@ from pathlib import Path
 from mergekit.common import ModelPath, ModelReference
 from mergekit.options import MergeOptions
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 LOG = logging.getLogger(__name__)
 MARK = "merged_adapter.json"  # written last into a merged model: what it was made of

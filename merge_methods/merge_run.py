@@ -24,7 +24,7 @@ from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 from safetensors import SafetensorError
 
-from turnswap.errors import UserError, show_without_traceback
+from turnswap.core.errors import UserError, show_without_traceback
 
 from .ancestry import sampled_warnings
 from .checkpoint import Checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .analysis import component_of
 from .layout import Layout, Weight

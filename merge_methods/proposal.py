@@ -15,7 +15,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap import __version__
-from turnswap.errors import UserError, visible
+from turnswap.core.errors import UserError, visible
 
 from .analysis import EXPERTS, Analysis, component_of, kinship
 from .compatibility import Model, open_model

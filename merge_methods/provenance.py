@@ -13,7 +13,7 @@ from typing import Any
 
 from mergekit.options import MergeOptions
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint
 from .compatibility import Model

@@ -15,7 +15,7 @@ from mergekit.options import MergeOptions
 from mergekit.parameter_resolver import resolve_parameter
 from pydantic import ValidationError
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .compatibility import Model, check, open_model, parse_accepted, soft_differences
 from .configuration import SPECS, check_settings, roles_of, with_plain_paths

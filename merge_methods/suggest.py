@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Literal, TypeAlias
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .analysis import EXPERTS, Analysis
 from .layer_figures import ROUNDING, best_middle, change, cosine, deviation, matrices, mean, normalised, summed

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 Origin: TypeAlias = Literal["recipient", "donor", "blend", "pretrained"]
 Part: TypeAlias = Literal["embeddings", "layer", "head", "tied", "outside"]

@@ -17,7 +17,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint
 from .compatibility import tokenizer_difference, tokenizer_files

@@ -14,7 +14,7 @@ from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint
 from .compatibility import Model

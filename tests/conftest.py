@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
 
-from turnswap.cli import main
+from turnswap.commands.main import main
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("TURNSWAP_MULTIIF", "TURNSWAP_DISABLE"):
@@ -138,3 +142,23 @@ def read_samples(output: Path, task: str = "multiif_en") -> list[dict[str, Any]]
     (path,) = output.rglob(f"samples_{task}_*.jsonl")
     samples = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
     return sorted(samples, key=lambda sample: sample["doc_id"])
+
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium of this machine; nothing is downloaded.
+
+    Not for the whole session: as long as Playwright runs, asyncio.run fails in every other test of the process.
+    """
+    from playwright.sync_api import sync_playwright
+
+    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail(f"The pages are tested in a real browser: install Chromium (looked for {', '.join(CHROMIUM)}).")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

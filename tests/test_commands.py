@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from turnswap.demo_model import write_demo_model
-from turnswap.hosts import tasks_path
+from turnswap.commands.demo_model import write_demo_model
+from turnswap.tasks import tasks_path
 
 from .conftest import BIN, REPOSITORY, Command, read_results, read_samples
 

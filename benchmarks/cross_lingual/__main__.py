@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from turnswap.errors import UserError, format_error
-from turnswap.files import write_whole
+from turnswap.core.errors import UserError, format_error
+from turnswap.core.files import write_whole
 
 from .settings import FIRST_SEED, Settings
 from .study import run_seed

@@ -10,7 +10,7 @@ from typing import Any
 from lm_eval import evaluator
 from lm_eval.models.huggingface import HFLM
 
-from turnswap.files import write_whole
+from turnswap.core.files import write_whole
 from turnswap.sweeps.hf_layerswap import HFLayerSwap
 from turnswap.sweeps.settings import Settings as SweepSettings
 from turnswap.sweeps.settings import read_settings

@@ -16,8 +16,8 @@ import torch
 import yaml
 from filelock import FileLock, Timeout
 
-from turnswap.errors import UserError
-from turnswap.files import write_whole
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
 
 from . import training
 from .documents import write_documents

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from turnswap.files import write_whole
+from turnswap.core.files import write_whole
 
 from . import changes
 from .intervals import bootstrap_interval, t_interval

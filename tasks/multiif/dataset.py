@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .instructions import MalformedInstruction, parse_kwargs
 from .languages import NAMES, code_of, near_names

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 _TABLE = """
 aa Afar; ab Abkhazian; ae Avestan; af Afrikaans; ak Akan; am Amharic; an Aragonese; ar Arabic; as Assamese; av Avaric;

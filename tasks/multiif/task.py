@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics

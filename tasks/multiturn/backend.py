@@ -10,7 +10,7 @@ from lm_eval.models.api_models import JsonChatStr
 from lm_eval.models.openai_completions import LocalChatCompletion
 from lm_eval.utils import hash_string
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .conversation import Message
 

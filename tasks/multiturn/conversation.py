@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 Message = dict[str, str]
 Markers = tuple[tuple[str, str], ...]

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .gate import Gate
 

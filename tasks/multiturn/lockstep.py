@@ -12,7 +12,7 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 from tqdm import tqdm
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from . import backend
 from .turns import Job, Turns

@@ -22,7 +22,7 @@ from lm_eval.api.model import LM, CachingLM, hash_args
 from lm_eval.models.api_models import TemplateAPI
 from tqdm import tqdm
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from . import backend
 from .faults import Failure, Retrying, checked_answers, quiet_errors

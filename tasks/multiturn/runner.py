@@ -16,7 +16,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from . import backend, faults, lockstep, pipelined
 from .conversation import Conversation, Reply, Script, Settings

@@ -14,7 +14,7 @@ from lm_eval.config.task import TaskConfig
 from lm_eval.filters import build_filter_ensemble
 
 from turnswap import __version__
-from turnswap.errors import UserError, show_without_traceback
+from turnswap.core.errors import UserError, show_without_traceback
 
 from . import runner
 from .backend import TOKEN_CAPS

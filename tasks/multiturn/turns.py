@@ -10,7 +10,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from . import backend
 from .conversation import Conversation, as_text

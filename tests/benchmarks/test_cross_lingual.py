@@ -22,8 +22,7 @@ from benchmarks.cross_lingual.settings import Settings, Training
 from benchmarks.cross_lingual.stages import finished
 from benchmarks.cross_lingual.table import comparisons, markdown, summarise
 from benchmarks.cross_lingual.tasks.documents import grade
-
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 FEW = Training(2, 1e-3, batch=4, length=16)
 TINY = Settings(

@@ -1,4 +1,4 @@
-"""The browser of the reports' tests, for the audit's page; and an LLM that is gone half-way."""
+"""An LLM that is gone half-way."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from turnswap.construction.recorded import RecordedLM
-from turnswap.errors import UserError
-
-from ..reports.conftest import browser
-
-__all__ = ["browser"]
+from turnswap.core.errors import UserError
 
 GoneAt = Callable[[str], AbstractContextManager[list[str]]]
 

@@ -15,7 +15,7 @@ from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import Conversation, Outcome
 from turnswap.construction.settings import BuildSettings
 from turnswap.construction.sheet import COLUMNS, FILLED_IN, as_csv, neutral, original, read_csv
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .auditing import SW, source, translated
 from .test_pipeline import Seeds

@@ -17,7 +17,7 @@ from turnswap.construction.constructors import construct
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.records import Conversation, Turn, as_line
 from turnswap.construction.rule_terms import LANGUAGE, end, exists, forbids, keyword, nth
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.text import detect_language

@@ -13,7 +13,7 @@ from turnswap.construction.llm import LLM, LLMSettings, Question
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import Conversation, Outcome, Turn, as_line
 from turnswap.construction.wording import find_problem, must_contain
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 TWO = ("detectable_format:title", "punctuation:no_comma")
 ONLY = {id_: (1.0 if id_ in TWO else 0.0) for id_ in WEIGHTS}

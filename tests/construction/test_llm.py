@@ -12,7 +12,7 @@ from turnswap.construction.llm import LLM, LLMSettings, Question, read_answer, r
 from turnswap.construction.recorded import RecordedLM
 from turnswap.construction.records import as_line
 from turnswap.construction.settings import read_settings
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 
 def recorded(folder: Path, *answers: tuple[dict[str, Any], Any]) -> LLM:

@@ -15,7 +15,7 @@ import pytest
 
 from turnswap.construction.pipeline import Count, Pipeline
 from turnswap.construction.records import Conversation, Outcome, Turn
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 
 def conversation(key: str, prompt: str = "Write about rain without commas.") -> Conversation:

@@ -15,7 +15,7 @@ from turnswap.construction.recorded import RecordedLM  # noqa: F401 - names turn
 from turnswap.construction.records import Conversation, Outcome, Turn, as_line, read_jsonl
 from turnswap.construction.settings import BuildSettings
 from turnswap.construction.vocabulary import clearest, common_words, words_of
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import LANGUAGES, SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.text import detect_language, known_languages

@@ -20,7 +20,7 @@ from turnswap.construction.prove import make
 from turnswap.construction.records import Conversation, Turn
 from turnswap.construction.release import csv_text, read_release, release
 from turnswap.construction.settings import BuildSettings
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from ..conftest import COLUMNS
@@ -113,7 +113,8 @@ def test_other_data_may_be_asked_for_and_a_missing_file_is_named(tmp_path: Path)
 def test_a_folder_that_is_listed_is_found_by_the_stock_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from types import ModuleType
 
-    from turnswap import hosts
+    from turnswap.hosts import registration
+    from turnswap.tasks import tasks_path
 
     asked: list[Any] = []
 
@@ -123,12 +124,12 @@ def test_a_folder_that_is_listed_is_found_by_the_stock_command(tmp_path: Path, m
 
     module = ModuleType("manager")
     module.TaskManager = Manager  # type: ignore[attr-defined]
-    hosts.register_tasks(module)
+    registration.register_tasks(module)
     monkeypatch.setenv("TURNSWAP_TASKS", str(tmp_path))
     module.TaskManager(include_path="mine")
     module.TaskManager(include_path=str(tmp_path))
     module.TaskManager(include_defaults=False)
-    ours = str(hosts.tasks_path())
+    ours = str(tasks_path())
     assert asked == [[ours, str(tmp_path), "mine"], [ours, str(tmp_path)], None]
     monkeypatch.setenv("TURNSWAP_TASKS", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="TURNSWAP_TASKS names .*nowhere, which is no folder"):

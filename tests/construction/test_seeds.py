@@ -12,7 +12,7 @@ import pytest
 
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.seeds import Seeds, SeedSettings
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 
 def own(key: object, **changed: Any) -> dict[str, Any]:

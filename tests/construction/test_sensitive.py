@@ -10,7 +10,7 @@ import pytest
 from turnswap.construction.records import Conversation, Outcome
 from turnswap.construction.sensitive import Filter, FilterSettings, make, occurs, read_words
 from turnswap.construction.settings import BuildSettings
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .auditing import KO, SW, WORDS, recorded, turns
 

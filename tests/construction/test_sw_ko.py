@@ -16,6 +16,7 @@ import yaml
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
+from turnswap.commands.demo_model import write_demo_model
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.construction.pipeline import Count
 from turnswap.construction.protected import words
@@ -24,8 +25,7 @@ from turnswap.construction.release import release
 from turnswap.construction.sensitive import occurs, read_words
 from turnswap.construction.sheet import as_csv, read_csv
 from turnswap.construction.steps import Build, assemble
-from turnswap.demo_model import write_demo_model
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 

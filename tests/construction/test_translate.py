@@ -18,7 +18,7 @@ from turnswap.construction.protected import check_spans, protected_spans
 from turnswap.construction.records import Conversation, Outcome, Turn
 from turnswap.construction.settings import BuildSettings
 from turnswap.construction.translate import Translate, TranslateSettings, make, warnings
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .auditing import BACK, EN, GOOD, KO, SW, WORDS, answer, back, forth, recorded, source, turns
 from .conftest import GoneAt

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 
 from .models import merge, save_model
 

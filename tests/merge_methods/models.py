@@ -14,9 +14,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 
-from turnswap import _startup
+from turnswap.hosts import startup
 
-_startup.install(force=True)  # before mergekit.merge is imported
+startup.install(force=True)  # before mergekit.merge is imported
 
 import mergekit.merge  # noqa: E402
 from mergekit.config import MergeConfiguration  # noqa: E402

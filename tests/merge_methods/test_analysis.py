@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Turnswap
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import Analysis, Cell, analyze_references, kinship
 from turnswap.merge_methods.analysis_file import as_rows
 

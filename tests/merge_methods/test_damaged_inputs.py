@@ -16,7 +16,7 @@ import torch
 from mergekit.options import MergeOptions
 from safetensors.torch import save_file
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.verify import verify
 
 from .conftest import contents

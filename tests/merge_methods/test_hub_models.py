@@ -11,7 +11,7 @@ import pytest
 import torch
 from mergekit.common import ModelPath
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods import checkpoint
 
 from ..conftest import Command

@@ -10,7 +10,7 @@ import torch
 from mergekit.common import ModelReference
 from mergekit.merge_methods import TensorGroup, get, registered_methods
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods import layer_swap as module
 from turnswap.merge_methods.layer_swap import blended, layer_swap
 from turnswap.merge_methods.swap_plan import PARAMETER_NAMES

@@ -15,7 +15,7 @@ import torch
 import transformers
 from mergekit.options import MergeOptions
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.provenance import write_provenance
 from turnswap.merge_methods.verify import verify
 
@@ -53,8 +53,8 @@ def killed_when(event: str) -> str:
     """A program that runs mergekit-yaml and dies, with no chance to clean up, after the named method of the writer."""
     return f"""
 import os, signal, sys
-from turnswap import _startup
-_startup.install(force=True)
+from turnswap.hosts import startup
+startup.install(force=True)
 from mergekit.io.tensor_writer import TensorWriter
 original = TensorWriter.{event}
 def then_die(*args, **kwargs):

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods import suggest
 from turnswap.merge_methods.analysis import Analysis, Cell, Change, analyze_references
 from turnswap.merge_methods.analysis_file import as_json, from_json

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from tests.conftest import Turnswap
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
 from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
 from turnswap.merge_methods.compatibility import open_model

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.swap_plan import (
     Place,
     SwapParameters,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import grading
 from turnswap.tasks.multiif.corrected import CORRECTIONS, Correction, Example, grade_reply, rules_in_use, segmentation
 from turnswap.tasks.multiif.corrected.__main__ import page

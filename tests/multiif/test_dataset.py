@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import dataset
 from turnswap.tasks.multiif.dataset import DatasetError, Source, find_source, load_conversations, parse_row
 from turnswap.tasks.multiif.languages import NAMES, code_of, name_of

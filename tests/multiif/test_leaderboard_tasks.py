@@ -12,7 +12,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.tasks._yaml_loader import load_yaml
 
 from tests.conftest import Command, make_row, read_results, write_csv
-from turnswap.hosts import tasks_path
+from turnswap.tasks import tasks_path
 from turnswap.tasks.multiif import dataset
 from turnswap.tasks.multiif.task import MultiIF
 

@@ -25,7 +25,7 @@ from lm_eval.models import openai_completions  # noqa: F401
 from lm_eval.tasks import TaskManager
 
 import turnswap.tasks.multiif.task  # noqa: F401
-from turnswap.hosts import tasks_path
+from turnswap.tasks import tasks_path
 
 
 def run(data: str, url: str, cache: str | None, out: str, concurrency: int = 8) -> None:

@@ -98,7 +98,7 @@ def evaluate(lm: LM, data: str, tasks: list[str]) -> dict[str, Any] | None:
     from lm_eval import simple_evaluate
     from lm_eval.tasks import TaskManager
 
-    from turnswap.hosts import tasks_path
+    from turnswap.tasks import tasks_path
 
     manager = TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata={"multiif_data": data})
     results = simple_evaluate(lm, tasks=tasks, task_manager=manager, bootstrap_iters=100)

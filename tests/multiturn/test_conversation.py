@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import Reply, Settings
 from turnswap.tasks.multiturn.conversation import THINK, Conversation, Script, set_reasoning_aside
 

@@ -14,8 +14,8 @@ from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
 from tests.conftest import make_row, write_csv
-from turnswap.errors import UserError
-from turnswap.hosts import tasks_path
+from turnswap.core.errors import UserError
+from turnswap.tasks import tasks_path
 from turnswap.tasks.multiturn import faults
 from turnswap.tasks.multiturn.gate import Gate, Stopped
 

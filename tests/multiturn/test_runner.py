@@ -14,7 +14,7 @@ from lm_eval.api.metrics import mean
 from lm_eval.models.api_models import JsonChatStr
 from lm_eval.tasks import TaskManager
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from ..conftest import REPOSITORY

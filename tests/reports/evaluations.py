@@ -14,7 +14,7 @@ from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
 from tests.multiturn.stub_models import ScriptedLM
-from turnswap.hosts import tasks_path
+from turnswap.tasks import tasks_path
 
 Reply = Callable[[str], str]
 FOLLOWS = "<<Title>>\n\nThe rain falls on the city."

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from markdown_it import MarkdownIt
 
 from tests.conftest import Turnswap, make_row, read_results, write_csv
-from turnswap.cli import main
+from turnswap.commands.main import main
 from turnswap.reports.figures import holm
 
 from .evaluations import FOLLOWS, evaluate, follows_share

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests.conftest import Turnswap, make_row, write_csv
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.reports.leaderboard import Row, build_board, ranks
 from turnswap.reports.leaderboard_formats import as_csv, as_json, as_sheets
 from turnswap.reports.sheets import print_sheets

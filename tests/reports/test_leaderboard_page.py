@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from turnswap.reports.inline import json_for_script
+from turnswap.core.pages import json_for_script
 from turnswap.reports.leaderboard import Board, build_board
 from turnswap.reports.leaderboard_formats import as_page, as_sheets
 from turnswap.reports.table import Summary

@@ -14,7 +14,7 @@ import pytest
 from click.testing import Result
 
 from tests.conftest import Turnswap, make_row, write_csv
-from turnswap.hosts import tasks_path
+from turnswap.tasks import tasks_path
 
 from . import evaluations
 from .evaluations import FOLLOWS, evaluate, follows_share

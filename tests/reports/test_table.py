@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from lm_eval import simple_evaluate
 
 from tests.conftest import Turnswap, make_row, read_results, write_csv
-from turnswap.cli import main
+from turnswap.commands.main import main
 from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.metrics import COUNTS
 

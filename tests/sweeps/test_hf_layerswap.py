@@ -17,7 +17,7 @@ from lm_eval.api.registry import model_registry
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.merge_methods.recipe import Recipe
 from turnswap.sweeps import memory
 from turnswap.sweeps.hf_layerswap import HFLayerSwap
@@ -134,7 +134,7 @@ def stock_run(model: str, arguments: str, tasks: Path, out: str) -> list[object]
     ]  # fmt: skip
 
 
-HOOKED = "from turnswap import _startup; _startup.install(force=True); from lm_eval.__main__ import cli_evaluate"
+HOOKED = "from turnswap.hosts import startup; startup.install(force=True); from lm_eval.__main__ import cli_evaluate"
 
 
 @pytest.fixture

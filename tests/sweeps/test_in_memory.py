@@ -13,7 +13,7 @@ import transformers
 from mergekit.options import MergeOptions
 from safetensors.torch import save_file
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.sweeps import in_memory
 from turnswap.sweeps.in_memory import SwapInMemory
 

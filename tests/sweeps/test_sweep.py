@@ -12,7 +12,7 @@ import yaml
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps.sweep import Sweep

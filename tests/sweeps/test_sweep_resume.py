@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from turnswap.errors import UserError
-from turnswap.sweep_cli import sweep as sweep_command
+from turnswap.commands.sweep import sweep as sweep_command
+from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps.ledger import open_ledger

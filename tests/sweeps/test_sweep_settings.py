@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from turnswap.errors import UserError
+from turnswap.core.errors import UserError
 from turnswap.sweeps import halving
 from turnswap.sweeps.configurations import Planner, join_equal
 from turnswap.sweeps.settings import read_settings

@@ -1,0 +1,227 @@
+"""Every way in which the stock commands come to know the tasks: in fresh environments, from a wheel and editable.
+
+The environments hold turnswap alone and borrow everything else from the one that runs the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import REPOSITORY, make_row, read_results, write_csv
+
+RUN = ["lm_eval", "run", "--model", "dummy", "--tasks", "multiif_en", "--limit", "2", "--output_path", "out"]
+PLAIN = ["--metadata", '{"prompts": "plain"}']
+
+
+class Environment:
+    """A virtual environment with turnswap in it."""
+
+    def __init__(self, directory: Path, *install: str) -> None:
+        self.directory = directory
+        subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+        (self.site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self.check("pip", "install", "--quiet", "--no-deps", *install)
+        # the hosts' own console scripts, for this environment's Python
+        for name, module, function in (
+            ("lm_eval", "lm_eval.__main__", "cli_evaluate"),
+            ("mergekit-yaml", "mergekit.scripts.run_yaml", "main"),
+        ):
+            script = self.directory / "bin" / name
+            script.write_text(f"#!{self.directory}/bin/python\nfrom {module} import {function}\n{function}()\n")
+            script.chmod(0o755)
+
+    @property
+    def site(self) -> Path:
+        return next((self.directory / "lib").glob("python*/site-packages"))
+
+    def run(self, *command: str, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        program = str(self.directory / "bin" / command[0])
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")} | variables
+        return subprocess.run(
+            [program, *command[1:]], cwd=cwd or self.directory, env=environment,
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def check(self, *command: str, cwd: Path | None = None, **variables: str) -> str:
+        done = self.run(*command, cwd=cwd, **variables)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what git knows of, so that building leaves no trace."""
+    copy = tmp_path_factory.mktemp("checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    ).stdout.splitlines()  # fmt: skip
+    for name in listed:
+        if (REPOSITORY / name).is_file():
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, copy / name)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(directory), str(checkout)], check=True
+    )
+    return next(directory.glob("*.whl"))
+
+
+@pytest.fixture(scope="module", params=["wheel", "editable"])
+def environment(
+    request: pytest.FixtureRequest, checkout: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    install = [str(wheel)] if request.param == "wheel" else ["-e", str(checkout)]
+    return Environment(tmp_path_factory.mktemp(request.param) / "venv", *install)
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    write_csv(tmp_path / "data.csv", [make_row(f"{n}:1:en") for n in range(3)])
+    return tmp_path
+
+
+def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    for name in (
+        "py.typed",
+        "tasks/multiif/_multiif.yaml",
+        "tasks/multiif/multiif.yaml",
+        "tasks/multiif/multiif_hi.yaml",
+        "tasks/multiif/leaderboard/_leaderboard_multiif.yaml",
+        "tasks/multiif/leaderboard/leaderboard_multiif_hi.yaml",
+        "reports/published_scores.json",
+        "reports/html/report.html.j2",
+        "reports/html/report.js",
+        "reports/html/style.css",
+    ):
+        assert f"turnswap/{name}" in names
+    assert "turnswap/tasks/multiif/sample/sample.csv" in names
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert not any(name.startswith("tests") for name in names)
+
+
+def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, work: Path) -> None:
+    data = {"TURNSWAP_MULTIIF": str(work / "data.csv")}
+    assert "multiif_en" not in environment.check("lm_eval", "ls", "tasks")
+    assert environment.run("lm_eval", "validate", "--tasks", "multiif_en").returncode == 1
+    environment.check("turnswap", "enable")
+    try:
+        listed = environment.check("lm_eval", "ls", "tasks")
+        assert all(f"|multiif_{code} " in listed for code in ("en", "zh", "fr", "ru", "hi", "es", "it", "pt"))
+        assert "|multiif " in environment.check("lm_eval", "ls", "groups")
+        assert "All tasks found" in environment.check("lm_eval", "validate", "--tasks", "multiif,multiif_en,multiif_pt")
+        assert "turn3_overall_acc" in environment.check(*RUN, *PLAIN, cwd=work, **data)
+        assert read_results(work / "out")["configs"]["multiif_en"]["metadata"]["data"] == "CSV file data.csv"
+        program = (
+            "from lm_eval import simple_evaluate\n"
+            "r = simple_evaluate('dummy', tasks=['multiif_en'], limit=1, metadata={'prompts': 'plain'})\n"
+            "print(sorted(r['results']))"
+        )
+        assert environment.check("python", "-c", program, cwd=work, **data).endswith("['multiif_en']\n")
+        hidden = environment.run("lm_eval", "validate", "--tasks", "multiif_en", TURNSWAP_DISABLE="1")
+        assert hidden.returncode == 1
+    finally:
+        environment.check("turnswap", "disable")
+    assert environment.run("lm_eval", "validate", "--tasks", "multiif_en").returncode == 1
+
+
+def test_a_users_own_folder_still_works_and_wins(environment: Environment, work: Path) -> None:
+    own = work / "own"
+    own.mkdir()
+    for task in ("multiif_en", "mine"):
+        (own / f"{task}.yaml").write_text(
+            f"task: {task}\nclass: !function turnswap.tasks.multiif.task.MultiIF\ndataset_name: English\n"
+            "metadata: {version: 77}\n"
+        )
+    environment.check("turnswap", "enable")
+    try:
+        command = [*RUN, *PLAIN, "--include_path", str(own)]
+        command[command.index("multiif_en")] = "multiif_en,mine"
+        environment.check(*command, cwd=work, TURNSWAP_MULTIIF=str(work / "data.csv"))
+        assert "multiif_fr" in environment.check("lm_eval", "ls", "subtasks", "--include_path", str(own))
+    finally:
+        environment.check("turnswap", "disable")
+    assert read_results(work / "out")["versions"] == {"multiif_en": 77, "mine": 77}
+
+
+def test_without_enabling_the_path_and_the_wrapper_do(environment: Environment, work: Path) -> None:
+    data = {"TURNSWAP_MULTIIF": str(work / "data.csv")}
+    path = environment.check("turnswap", "tasks-path").strip()
+    environment.check(*RUN, *PLAIN, "--include_path", path, cwd=work, **data)
+    assert read_results(work / "out")["n-samples"]["multiif_en"] == {"original": 3, "effective": 2}
+    shutil.rmtree(work / "out")
+    environment.check("turnswap", "lm-eval", *RUN[1:], *PLAIN, cwd=work, **data, TURNSWAP_DISABLE="1")
+    assert read_results(work / "out")["n-samples"]["multiif_en"] == {"original": 3, "effective": 2}
+    assert "--include_path" in environment.check("turnswap", "lm-eval", "run", "--help")
+
+
+SWAP = """merge_method: layer_swap
+base_model: {recipient}
+models: [{{model: {donor}}}]
+parameters: {{bottom: 1, top: 0, transition: 0}}
+"""
+
+
+def test_the_stock_mergekit_yaml_swaps_layers_once_enabled(
+    environment: Environment, tiny_model: Path, tmp_path: Path
+) -> None:
+    donor = tmp_path / "experts" / "donor"
+    shutil.copytree(tiny_model, donor)
+    # With one slash and no dot, stock mergekit takes the path for a Hub id, and fails when the weights are written.
+    (tmp_path / "swap.yml").write_text(SWAP.format(recipient=tiny_model, donor="experts/donor"))
+    merge = ["mergekit-yaml", "swap.yml", "merged", "--quiet"]
+    stock = environment.run(*merge, cwd=tmp_path)
+    assert stock.returncode != 0
+    assert "Unimplemented merge method layer_swap" in stock.stderr
+    environment.check("turnswap", "enable")
+    try:
+        environment.check(*merge, cwd=tmp_path)
+        again = environment.run(*merge, cwd=tmp_path)
+    finally:
+        environment.check("turnswap", "disable")
+    assert again.returncode == 1
+    assert "already holds a model" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja", "README.md"} <= {
+        path.name for path in (tmp_path / "merged").iterdir()
+    }
+    assert "verified merged" in environment.check("turnswap", "verify", "merged", cwd=tmp_path)
+
+
+def test_without_enabling_the_wrapper_swaps_layers(environment: Environment, tiny_model: Path, tmp_path: Path) -> None:
+    donor = tmp_path / "donor"
+    shutil.copytree(tiny_model, donor)
+    (tmp_path / "swap.yml").write_text(SWAP.format(recipient=tiny_model, donor="./donor"))
+    environment.check("turnswap", "mergekit-yaml", "swap.yml", "merged", "--quiet", cwd=tmp_path, TURNSWAP_DISABLE="1")
+    assert (tmp_path / "merged" / "mergekit_config.yml").read_text() == (tmp_path / "swap.yml").read_text()
+    assert "--out-shard-size" in environment.check("turnswap", "mergekit-yaml", "--help")
+
+
+def test_start_up_imports_nothing_and_outlives_the_package(wheel: Path, tmp_path: Path) -> None:
+    environment = Environment(tmp_path / "venv", str(wheel))
+    loaded = ["python", "-c", "import sys, json; print(json.dumps(sorted(sys.modules)))"]
+    before = set(json.loads(environment.check(*loaded)))
+    environment.check("turnswap", "enable")
+    new: set[Any] = set(json.loads(environment.check(*loaded))) - before
+    assert new == {"turnswap", "turnswap.hosts.startup"}
+    environment.check("pip", "uninstall", "--yes", "turnswap")
+    assert list(environment.site.glob("turnswap.*"))
+    after = environment.run("python", "-c", "print('fine')")
+    assert (after.returncode, after.stdout, after.stderr) == (0, "fine\n", "")
+    assert "hellaswag" in environment.check("lm_eval", "ls", "tasks")

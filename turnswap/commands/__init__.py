@@ -1,0 +1,1 @@
+"""The command ``turnswap`` and what it shows; nothing else imports it."""

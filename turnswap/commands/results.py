@@ -1,0 +1,295 @@
+"""The commands that read lm-eval's results: table, report, compare, leaderboard, export."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turnswap.core.errors import UserError, visible
+from turnswap.core.files import write_whole
+
+if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
+    from turnswap.reports.runs import Model, Reading
+    from turnswap.reports.sheets import Sheet
+    from turnswap.reports.table import Summary
+    from turnswap.reports.verdicts import Graded
+
+
+ELSEWHERE = "Name another file with -o."
+
+
+def results_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that reads results; see :func:`read_summaries`."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
+        click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
+        click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
+        click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
+        click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
+        click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
+    ):
+        command = option(command)
+    return command
+
+
+def read_summaries(
+    paths: tuple[str, ...],
+    latest: bool,
+    allow_partial: bool,
+    filter_name: str | None,
+    group: str | None,
+    resamples: int,
+    seed: int,
+) -> tuple[list[Summary], Reading]:
+    """Every model's figures; what a reader must know is printed to standard error as it is found."""
+    from turnswap.reports.figures import Resampling
+    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.table import summarise
+
+    reading = Reading(latest, allow_partial, filter_name, group)
+    models = read_models(paths, reading)
+    for warning in reading.warnings:
+        click.echo(visible(f"Warning: {warning}"), err=True)
+    return summarise(models, Resampling(resamples, seed)), reading
+
+
+def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Graded]]:
+    """By model, the published verdicts, which must be those that its samples were written with, and the corrected."""
+    from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
+
+    graded, corrected = {}, {}
+    for model in models:
+        graded[model.name], corrected[model.name] = grade_again(model), grade_by_corrected_rules(model)
+    return graded, corrected
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .csv, .parquet or .json file.")
+@click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
+@results_options
+def table(results: tuple[str, ...], output: Path, corrected: bool, **options: Any) -> None:
+    """Write every figure of RESULT... as one tidy table.
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
+    language, turn and metric, with value, 95 % interval, n and what identifies the run. "macro" among the languages is
+    their plain mean, "pooled" takes all conversations together.
+    """
+    import pandas as pd
+
+    from turnswap.reports.table import tidy, write_table
+    from turnswap.reports.two_sets import tidy_corrected
+
+    summaries, _ = read_summaries(results, **options)
+    frame = tidy(summaries)
+    if corrected:
+        _, verdicts = both_sets(summary.model for summary in summaries)
+        frame = pd.concat([frame, tidy_corrected(summaries, verdicts)], ignore_index=True)
+    write_table(frame, output)
+    click.echo(f"{len(frame)} rows: {output}")
+    for summary in summaries:
+        click.echo(visible(f"{summary.model.name}  {summary.signature}"))
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .html or .md file.")
+@click.option(
+    "--format", "format_", type=click.Choice(["terminal", "md", "html"]), help="[default: by the file's name]"
+)
+@results_options
+def report(results: tuple[str, ...], output: Path | None, format_: str | None, **options: Any) -> None:
+    """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
+
+    With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. With -o
+    report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
+    """
+    from turnswap.reports.terminal import report_sheets
+
+    format_ = format_of(format_, output, ("terminal", "md", "html"))
+    if format_ == "html" and output is None:
+        raise UserError("A page needs a file.", "Name it: -o report.html")
+    summaries, _ = read_summaries(results, **options)
+    graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
+    if format_ == "html":
+        from turnswap.reports.page import build_page
+
+        emit(build_page(summaries, graded, corrected), output)
+    else:
+        show(report_sheets(summaries, graded, corrected), format_, output)
+
+
+ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
+METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
+@click.option("--format", "format_", type=click.Choice(["terminal", "md", "json"]), help="[default: terminal]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md or .json file.")
+@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@results_options
+def compare(
+    a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: tuple[str, ...], **options: Any
+) -> None:
+    """Tell whether model B beats model A, paired by conversation.
+
+    A and B are results of one model each, with samples. Per language and turn: the difference with its interval and
+    p-value, corrected for the number of comparisons; then which instructions were gained and lost, and conversations to
+    look at. Runs that were not made alike are refused; --format json has every metric and every conversation.
+    """
+    from turnswap.reports.compare import compare as compare_models
+    from turnswap.reports.terminal import comparison_sheets
+
+    format_ = format_of(format_, output, ("terminal", "md", "json"))
+    both = []
+    for path in (a, b):
+        summaries, _ = read_summaries((path,), **options)
+        both.append(one_model(summaries, path))
+    comparison = compare_models(both[0].model, both[1].model, both[0].resampling, accept)
+    if format_ == "json":
+        emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
+    else:
+        show(comparison_sheets(comparison, metric), format_, output)
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option(
+    "--format", "format_", type=click.Choice(["model-index", "eval-results", "open-llm-leaderboard"]), required=True
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The model's folder, its card, or a folder.")
+@click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
+@results_options
+def export(results: tuple[str, ...], format_: str, output: Path | None, push: str | None, **options: Any) -> None:
+    """Write one model's figures of RESULT... in a format that others read.
+
+    \b
+    model-index           metadata of a model card: -o is the model's folder, or its README.md
+    eval-results          .eval_results/multiif.yaml in the model's folder, for the Hub
+    open-llm-leaderboard  requests/ and results/ in a folder, for Spaces made from the leaderboard template
+
+    What else a card holds stays as it is; exporting again replaces what was exported before. Nothing leaves this
+    machine without --push, and then as a pull request.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    from turnswap.reports import export as exports
+
+    if output is None and push is None:
+        raise UserError("It is not said where to.", "Name a folder with -o, or a repository with --push.")
+    if push is not None:
+        exports.require_pushable(format_, push)
+    summaries, _ = read_summaries(results, **options)
+    summary = one_model(summaries, " ".join(results))
+    if output is not None:
+        for path in exports.export(summary, format_, output):
+            click.echo(f"Written: {path}")
+    for remark in exports.remarks(summary, format_):
+        click.echo(f"Note: {remark}")
+    click.echo(summary.signature)
+    if push is not None:
+        address = exports.propose(summary, format_, push)
+        click.echo(f"Pull request: {address}" if address else f"{push} has these figures already: no pull request.")
+
+
+BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
+
+
+@click.command()
+@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md, .csv, .json or .html file.")
+@click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
+@click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
+@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@results_options
+def leaderboard(
+    results: tuple[str, ...],
+    output: Path | None,
+    format_: str | None,
+    languages: str | None,
+    accept: tuple[str, ...],
+    **options: Any,
+) -> None:
+    """Rank the models of RESULT... by their average over turns and languages.
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. Models that were
+    not run alike are refused; those whose intervals overlap are ties. With -o board.html a page that needs no network,
+    with a language picker. For settings that never change, run the group leaderboard_multiif.
+    """
+    from turnswap.reports import leaderboard_formats as formats
+    from turnswap.reports.leaderboard import build_board
+
+    format_ = format_of(format_, output, BOARD_FORMATS)
+    if format_ == "html" and output is None:
+        raise UserError("A page needs a file.", "Name it: -o board.html")
+    codes = None if languages is None else [code.strip() for code in languages.split(",")]
+    summaries, _ = read_summaries(results, **options)
+    board = build_board(summaries, codes, accept)
+    if format_ == "html":
+        emit(formats.as_page(board), output)
+    elif format_ == "json":
+        emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
+    elif format_ == "csv":
+        emit(formats.as_csv(board).rstrip(), output)
+        for note in (*board.notes, *board.signatures):
+            click.echo(note, err=True)
+    else:
+        show(formats.as_sheets(board, wide=format_ == "md"), format_, output)
+
+
+def one_model(summaries: list[Summary], path: str) -> Summary:
+    """The only model there; UserError where there are several."""
+    if len(summaries) > 1:
+        names = ", ".join(summary.model.name for summary in summaries)
+        raise UserError(f"{path} holds results of {len(summaries)} models: {names}.", "Name the folder of one of them.")
+    return summaries[0]
+
+
+def format_of(format_: str | None, output: Path | None, known: tuple[str, ...]) -> str:
+    """The format asked for, else the one that the file's name says, else the first."""
+    if format_ is not None:
+        return format_
+    if output is None:
+        return known[0]
+    suffix = output.suffix.removeprefix(".")
+    if suffix not in known:
+        raise UserError(
+            f"{output} does not say which format.", f"Use --format, or a name that ends in .{', .'.join(known[1:])}."
+        )
+    return suffix
+
+
+def emit(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file."""
+    if output is None:
+        click.echo(text)
+        return
+    write_whole(output, text if text.endswith("\n") else text + "\n", ELSEWHERE)
+    click.echo(f"Written: {output}")
+
+
+def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
+    """Show tables in the terminal or as Markdown."""
+    from rich.console import Console
+
+    from turnswap.reports.sheets import as_markdown, print_sheets
+
+    if format_ == "md":
+        emit(as_markdown(sheets).rstrip(), output)
+    elif output is not None:
+        text = io.StringIO()
+        print_sheets(Console(file=text, width=120), sheets)
+        emit(text.getvalue(), output)
+    else:
+        print_sheets(Console(), sheets)
+
+
+COMMANDS = (table, report, compare, export, leaderboard)

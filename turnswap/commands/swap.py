@@ -1,0 +1,255 @@
+"""The commands for layer swaps: plan, verify, analyze, suggest."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+
+if TYPE_CHECKING:
+    from mergekit.options import MergeOptions
+
+RULES = ("paper", "ratio", "shin-hwang", "alignment")
+
+
+def merge_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of mergekit's that tell how inputs are read."""
+    for option in (
+        click.option("--trust-remote-code", is_flag=True, help="As in mergekit: run code that comes with a model."),
+        click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
+        click.option("--transformers-cache", type=click.Path(), help="As in mergekit: where models are downloaded to."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--tensors", is_flag=True, help="List every tensor.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, tensors included.")
+@click.option(
+    "--check-ancestor", is_flag=True, help="Read all weights: how far are the experts from the pretrained model?"
+)
+@merge_options
+def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **reading: Any) -> None:
+    """Show what a layer swap will take from where, before a byte is written.
+
+    Checks CONFIG and its models as the merge will, from their headers alone. In the picture each cell is a layer: D of
+    the donor, R of the recipient, b blended, P of the pretrained model.
+    """
+    options = mergekit_options(reading)
+    from turnswap.merge_methods import ancestry, provenance
+    from turnswap.merge_methods.configuration import read_configuration
+    from turnswap.merge_methods.recipe import read_recipe
+
+    recipe = read_recipe(read_configuration(config), options)
+    changes = None
+    if check_ancestor:
+        changes = ancestry.of_all_layers(recipe, options)
+        recipe = ancestry.with_warnings(recipe, changes)
+    if as_json:
+        content = provenance.plan_as_json(recipe)
+        if changes is not None:
+            content["changes"] = [vars(change) for change in changes]
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from .merge_view import show_plan
+
+        show_plan(Console(), recipe, tensors, changes)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), help="Instead of the folder's own mergekit_config.yml.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option(
+    "--write-provenance", is_flag=True, help="If verified, add layer_swap.json and a section to the model card."
+)
+@merge_options
+@click.pass_context
+def verify(
+    ctx: click.Context, /, folder: Path, config: Path | None, as_json: bool, write_provenance: bool, **reading: Any
+) -> None:
+    """Prove that a merged folder is what its configuration declares.
+
+    Every tensor is bit-equal to its declared source or blend, none missing, none extra, finite, of the declared type;
+    configuration and tokenizer are the recipient's. Exits with 0 only if all of it holds. Run it where the merge was
+    run: relative paths in the configuration are taken from here.
+    """
+    options = mergekit_options(reading)
+    from turnswap.merge_methods import provenance
+    from turnswap.merge_methods import verify as verification
+
+    report = verification.verify(folder, options, config)
+    written = provenance.write_provenance(report, options) if write_provenance and report.status == "verified" else None
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from .merge_view import show_report
+
+        show_report(Console(), report)
+        if written:
+            click.echo(f"Plan, versions and hashes: {written}")
+    ctx.exit(0 if report.status == "verified" else 1)
+
+
+@click.command()
+@click.option("--base", required=True, metavar="MODEL", help="The pretrained model that both experts come from.")
+@click.option("--recipient", required=True, metavar="MODEL", help="The task expert.")
+@click.option("--donor", required=True, metavar="MODEL", help="The language expert.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="A folder for JSON, CSV, pictures."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@merge_options
+def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json: bool, **reading: Any) -> None:
+    """Show where fine-tuning changed two experts, by layer and component.
+
+    MODEL is a folder or a Hub id, or MODEL+ADAPTER for a LoRA adapter, which is not merged. Every weight is read once.
+    With -o also: mean absolute change, the share of changed parameters, rows and heads, heat maps as PNG and a page.
+    """
+    options = mergekit_options(reading)
+    from turnswap.merge_methods.analysis import analyze_references
+    from turnswap.merge_methods.analysis_file import as_json as content_of
+    from turnswap.merge_methods.analysis_file import write_analysis
+
+    found = analyze_references(base, recipient, donor, options)
+    content = content_of(found)
+    if as_json:
+        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    else:
+        from rich.console import Console
+
+        from .analysis_view import show_analysis
+
+        show_analysis(Console(), found)
+    if output is not None:
+        from .analysis_view import write_pictures
+
+        write_analysis(found, output)
+        for path in write_pictures(found, output):
+            click.echo(f"Written: {path}", err=as_json)
+
+
+@click.command()
+@click.argument("analysis", required=False, type=click.Path(path_type=Path))
+@click.option("--base", metavar="MODEL", help="Instead of ANALYSIS: the pretrained model that both experts come from.")
+@click.option("--recipient", metavar="MODEL", help="With --base: the task expert.")
+@click.option("--donor", metavar="MODEL", help="With --base: the language expert.")
+@click.option("--rule", type=click.Choice(RULES), help="[default: show what each of them suggests]")
+@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The layerswap.yml to write.")
+@click.option(
+    "--granularity", type=click.Choice(["layer", "module"]), help="shin-hwang: per what it decides.  [default: layer]"
+)
+@click.option(
+    "--threshold", type=float, help="shin-hwang: shares that differ by no more are blended.  [default: 0.001]"
+)
+@click.option("--blend", type=float, help="shin-hwang: the donor's share in blends.  [default: 0.5]")
+@click.option("--accept", metavar="NAMES", help="Differences between the experts to put up with, as in layerswap.yml.")
+@click.option("--anyway", is_flag=True, help="Go on where an expert does not seem to come from the base.")
+@click.option("--json", "as_json", is_flag=True, help="Print what is suggested as JSON, figures included.")
+@merge_options
+def suggest(
+    analysis: Path | None,
+    base: str | None,
+    recipient: str | None,
+    donor: str | None,
+    rule: str | None,
+    output: Path | None,
+    granularity: str | None,
+    threshold: float | None,
+    blend: float | None,
+    accept: str | None,
+    anyway: bool,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Suggest which layers to swap, by published rules.
+
+    \b
+    paper       5 layers at the bottom, 2 at the top, 1 blended at each edge, of 32; scaled to other depths
+    ratio       the ends, as far as the donor changed more than the recipient, each by its own measure
+    shin-hwang  layer by layer, or per attention and MLP: whichever changed more, or a blend
+    alignment   the ends, outside the middle in which the two task vectors align
+
+    ANALYSIS is the folder that "turnswap analyze -o" wrote. Without --rule nothing is written. With it a layerswap.yml
+    is, with the reasons and figures as comments (to -o, else to standard output), and its plan is shown. None of the
+    rules is proven for your models: "turnswap sweep" measures.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    models = {"--base": base, "--recipient": recipient, "--donor": donor}
+    missing = [name for name, model in models.items() if model is None]
+    if (analysis is None) == bool(missing) or (analysis is not None and len(missing) < 3):
+        raise UserError(
+            "Expected the folder of an analysis, or --base, --recipient and --donor.",
+            "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o DIR makes one.",
+        )
+    if output is not None and rule is None:
+        raise UserError("Of several suggestions none is written.", f"Name one: --rule {', '.join(RULES)}.")
+    settings = {"granularity": granularity, "threshold": threshold, "blend": blend}
+    settings = {name: value for name, value in settings.items() if value is not None}
+    if settings and rule not in (None, "shin-hwang"):
+        raise UserError(f"--{min(settings)} is for shin-hwang, not for {rule}.", "Leave it out.")
+    options = mergekit_options(reading)
+    from rich.console import Console
+
+    from turnswap.merge_methods import proposal
+    from turnswap.merge_methods.analysis import analyze_references
+    from turnswap.merge_methods.analysis_file import read_analysis
+
+    from .suggest_view import as_json_of_all, show_proposal, show_proposals
+
+    if analysis is not None:
+        found = read_analysis(analysis)
+    else:
+        found = analyze_references(str(base), str(recipient), str(donor), options)
+    experts = proposal.open_experts(found, options, anyway)
+    request = proposal.Request(
+        options, settings, accept, str(analysis) if analysis else None, str(output or "layerswap.yml")
+    )
+    if rule is None:
+        proposals = {name: proposal.attempt(experts, name, request) for name in RULES}
+        if as_json:
+            click.echo(json.dumps(as_json_of_all(proposals), indent=1, ensure_ascii=False))
+        else:
+            show_proposals(Console(), proposals, experts.warnings)
+        return
+    made = proposal.propose(experts, rule, request)
+    if output is not None:
+        write_whole(output, made.text, "Name another file with -o.")
+    if as_json:
+        click.echo(json.dumps(made.as_json(), indent=1, ensure_ascii=False))
+    else:
+        if output is None:
+            click.echo(made.text)
+        # Standard output is the configuration alone where it is not written to a file.
+        show_proposal(Console(stderr=output is None), made)
+    if output is not None:
+        click.echo(f"Written: {output}", err=as_json)
+
+
+def mergekit_options(reading: dict[str, Any]) -> MergeOptions:
+    """mergekit's options of what :func:`merge_options` took; UserError where mergekit is missing."""
+    require_mergekit()
+    from mergekit.options import MergeOptions
+
+    return MergeOptions(**reading)
+
+
+def require_mergekit() -> None:
+    """UserError, with the command that installs it, where mergekit is missing."""
+    if importlib.util.find_spec("mergekit") is None:
+        raise UserError("Layer swapping needs mergekit.", "Install it: pip install 'turnswap[merge]'")
+
+
+COMMANDS = (plan, verify, analyze, suggest)

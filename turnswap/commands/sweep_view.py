@@ -1,0 +1,77 @@
+"""A sweep's results in a terminal: a table, and heat maps of bottom by top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.errors import visible
+from turnswap.core.heat_maps import heat_table
+
+from .merge_view import coloured
+
+if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
+    from turnswap.sweeps.sweep import Sweep
+
+_NAME, _LAYERS = 1, 2  # columns of the table
+_BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
+
+
+def show_sweep(console: Console, sweep: Sweep) -> None:
+    """Print every row, a heat map per combination of the grid's other axes, and the notes."""
+    from turnswap.sweeps.outputs import grid_maps, span, table
+
+    header, rows = table(sweep)
+    direction = "higher" if sweep.metric.higher_is_better else "lower"
+    title = f"{sweep.metric.name} ({direction} is better), difference to the recipient; * the best swap"
+    layers = len(sweep.best.configuration.layers)
+    console.print(_table(title, header, rows, with_layers=console.width >= _BESIDE_LAYERS + layers))
+    console.print(Text.assemble("best swap  ", coloured(sweep.best.configuration.layers)), soft_wrap=True)
+    maps = grid_maps(sweep)
+    for title, values in maps.items():
+        console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
+    for role, documents in sweep.documents.items():
+        named = ", ".join(f"{task}:{numbers}" for task, numbers in documents.items())
+        console.print(Text(f"{'selected' if role == 'select' else 'reported'} on {visible(named)}"), soft_wrap=True)
+    several = max(map(len, sweep.documents.values())) > 1
+    if several:
+        console.print(f"{sweep.metric.name}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
+    for note in sweep.notes:
+        console.print(Text(f"Note: {visible(note)}"), soft_wrap=True)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], with_layers: bool) -> Table:
+    shown = Text(visible(title), style="bold")
+    table = Table(title=shown, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    columns = [number for number in range(len(header)) if number != _LAYERS or with_layers]
+    for number in columns:
+        justify: JustifyMethod = "left" if number in (_NAME, _LAYERS) else "right"
+        needed = None if number == _NAME else max(len(cells[number]) for cells in [header, *rows])
+        table.add_column(Text(header[number]), justify=justify, overflow="fold", min_width=needed)
+    for cells in rows:
+        table.add_row(*(coloured(cells[n]) if n == _LAYERS else Text(visible(cells[n])) for n in columns))
+    return table
+
+
+def _heat_map(
+    title: str, values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher_is_better: bool
+) -> Table:
+    """Bottom down, top across; the stronger the colour, the better. A cross: dropped by halving."""
+    bottoms, tops = ({str(n): n for n in sorted({value[axis] for value in values})} for axis in ("bottom", "top"))
+    by_place = {(value["bottom"], value["top"]): value for value in values}
+    low, high = domain
+
+    def cell(bottom: int, top: int) -> tuple[str, float | None, bool]:
+        value = by_place.get((bottom, top))
+        if value is None or value["value"] is None:
+            return "" if value is None else "×", None, False
+        share = (value["value"] - low) / (high - low) if high > low else 0.0
+        mark = "*" if value["best"] else ""
+        return f"{mark}{value['value']:.4f}", share if higher_is_better else 1 - share, value["best"]
+
+    return heat_table(title, "bottom \\ top", bottoms, tops, cell, 8)

@@ -1,0 +1,195 @@
+"""Step 6: people read every conversation, and decide.
+
+The step writes sheets into ``FOLDER/audit`` and waits. Reviewers fill copies in; these are named in the YAML, read
+back, and applied where enough reviewers agree. Where they do not, ``conflicts.csv`` tells and an adjudicator decides.
+How far they agree is in ``agreement.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+
+from .agreement import RESAMPLES, SEED, agreements
+from .gates import worst_first
+from .llm import LLM
+from .records import Conversation, Outcome, digest
+from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews, with_review
+from .settings import BuildSettings, read_section
+from .sheet import Entry, as_csv, write_sheets
+
+VERSION = 1
+_CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The section ``audit``.
+
+    Attributes:
+        enabled: without it every conversation passes, and its note says that nobody read it.
+        reviews: filled-in sheets, in the order in which they were filled in: of two rows of a reviewer's for a
+            conversation, in different files, the later counts.
+        required: reviewers who must have decided, and agree.
+        adjudicator: the reviewer who decides where the others do not agree.
+    """
+
+    enabled: bool = True
+    reviews: tuple[Path, ...] = ()
+    required: Literal[1, 2] = 1
+    adjudicator: str | None = None
+
+
+class Audit:
+    """The step ``audit``; its note has the decision, who made it, comments, and a reply that they gave as proof."""
+
+    name = "audit"
+    chunk = sys.maxsize
+    whole = True  # the sheets are of all conversations, and so are the reviews
+
+    def __init__(self, settings: AuditSettings, folder: Path, returned: Mapping[str, str]) -> None:
+        self.settings, self.folder, self.returned = settings, folder, dict(returned)
+        self.files = {str(path): _content(path) for path in settings.reviews}
+        if len(self.files) < len(settings.reviews):
+            raise UserError("audit.reviews names a file twice.", "Name each once.")
+
+    @property
+    def identity(self) -> Any:
+        """Version, settings, the reviews' contents, and what came back from the proof."""
+        if not self.settings.enabled:
+            return [VERSION, False]
+        files = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
+        return [VERSION, self.settings.required, self.settings.adjudicator, files, self.returned]
+
+    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+        """What the reviewers decided; None for what waits for them. Writes the files of ``FOLDER/audit``.
+
+        Raises:
+            UserError: reviews cannot be used, or a sheet with something filled in would be written over.
+        """
+        if not self.settings.enabled:
+            return [[Outcome(each.with_note(self.name, {"decision": None, "reviewers": []}))] for each in conversations]
+        reviews = self._read(conversations)
+        by_key = latest(reviews)
+        decided = [self._decided(each, by_key.get(each.key, {})) for each in conversations]
+        outcomes = [outcome for outcome, _ in decided]
+        conflicts = {each.key: at_odds for each, (_, at_odds) in zip(conversations, decided, strict=True) if at_odds}
+        self._write_agreement(reviews)
+        self._write_conflicts(conversations, conflicts)
+        if None in outcomes or not (self.folder / "audit.csv").exists():
+            write_sheets(self.folder, self._entries(conversations, conflicts))
+        return outcomes
+
+    def _read(self, conversations: Sequence[Conversation]) -> list[Review]:
+        report = self.folder / "problems.txt"
+        try:
+            reviews = read_reviews(self.files, conversations)
+        except ReviewProblems as error:
+            write_whole(report, "".join(f"{problem}\n" for problem in error.problems))
+            raise
+        report.unlink(missing_ok=True)
+        return reviews
+
+    def _decided(
+        self, conversation: Conversation, reviews: Mapping[str, Review]
+    ) -> tuple[list[Outcome] | None, list[Review]]:
+        """The outcome, and the reviews that keep it from being one."""
+        # What was decided before the conversation came back from the proof did not help. That it came back shows in a
+        # later review too: once it is rejected, the proof's file no longer tells.
+        came_back = conversation.key in self.returned or any(review.after_return for review in reviews.values())
+        valid = {name: review for name, review in reviews.items() if review.after_return or not came_back}
+        last_word = valid.pop(self.settings.adjudicator, None) if self.settings.adjudicator else None
+        given = list(valid.values())
+        if len(given) < self.settings.required:
+            return None, []
+        if last_word is None and any(review.verdict != given[0].verdict for review in given):
+            return None, given
+        return [self._outcome(conversation, [last_word] if last_word else given, last_word is not None)], []
+
+    def _outcome(self, conversation: Conversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
+        review = reviews[0]
+        comments = {each.reviewer: each.comment for each in reviews if each.comment}
+        note: dict[str, Any] = {
+            "decision": review.decision,
+            "reviewers": sorted(each.reviewer for each in reviews),
+            "adjudicated": adjudicated,
+            "comments": comments,
+        }
+        if review.decision == "edit":
+            note["scores"] = "of the translation before the edit"
+        if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
+            note["satisfying_reply"] = reply
+        made = with_review(conversation, review).with_note(self.name, note)
+        if review.decision != "reject":
+            return Outcome(made)
+        said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
+        return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
+
+    def _entries(self, conversations: Sequence[Conversation], conflicts: Mapping[str, Sequence[Review]]) -> list[Entry]:
+        """What came back first, then what reviewers disagree about, then by scores."""
+        entries = [
+            Entry(each, self.returned.get(each.key, ""), [_told(conflicts[each.key])] if each.key in conflicts else [])
+            for each in worst_first(conversations)
+        ]
+        return sorted(entries, key=lambda entry: (not entry.returned, entry.conversation.key not in conflicts))
+
+    def _write_agreement(self, reviews: Sequence[Review]) -> None:
+        found = agreements(first_decisions(reviews, self.settings.adjudicator))
+        content = {
+            "of": "each reviewer's first decision per conversation: accept, edit or reject",
+            "kappa": "Cohen 1960",
+            "interval": f"95 %, percentile bootstrap over conversations, {RESAMPLES} resamples, seed {SEED}",
+            "pairs": [asdict(each) for each in found],
+        }
+        write_whole(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+    def _write_conflicts(
+        self, conversations: Sequence[Conversation], conflicts: Mapping[str, Sequence[Review]]
+    ) -> None:
+        path = self.folder / "conflicts.csv"
+        rows = [
+            {
+                "key": each.key,
+                "language": each.language,
+                "reviewer": review.reviewer,
+                "decision": review.decision,
+                "turns": "\n---\n".join(turn.prompt for turn in review.turns),
+                "kwargs": json.dumps(review.turns[-1].kwargs, ensure_ascii=False),
+                "comment": review.comment,
+            }
+            for each in conversations
+            for review in conflicts.get(each.key, ())
+        ]
+        if rows:
+            write_whole(path, as_csv(rows, _CONFLICT_COLUMNS).encode("utf-8-sig"))
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _told(reviews: Sequence[Review]) -> str:
+    return "reviewers disagree: " + ", ".join(f"{review.reviewer} {review.decision}" for review in reviews)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"audit.reviews: {path} cannot be read: {error}.", "Name only sheets that reviewers have filled in."
+        ) from error
+
+
+def make(build: BuildSettings, llm: LLM, returned: Mapping[str, str]) -> Audit:
+    """The step from the YAML; ``returned`` has what the proof sent back, by key, with the reason.
+
+    Raises:
+        UserError: a key is unknown, or a file of reviews cannot be read.
+    """
+    return Audit(read_section(AuditSettings, build.audit, "audit"), build.folder / "audit", returned)

@@ -1,0 +1,205 @@
+"""Step 3, ``conflicts``: instructions that no reply can follow together; and the same rules on an existing CSV."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.dataset import Source, load_conversations
+
+from .asking import ask_checked
+from .conflict_rules import Conflict, Severity, find_conflicts
+from .llm import LLM, Question, read_answer
+from .records import Conversation, Outcome
+from .settings import BuildSettings, read_section
+
+VERSION = 1
+
+_WORDING = """Below is what a user says in a conversation, turn by turn, and every instruction that the assistant's \
+last reply is checked against. Do two instructions exclude each other, or an instruction and what the user asks for, \
+so that no sensible reply can follow all of them?
+The answer's keys are conflict (true or false) and reason (one sentence in English; empty where there is none)."""
+
+
+@dataclass(frozen=True)
+class ConflictSettings:
+    """The section ``conflicts``.
+
+    Attributes:
+        llm_check: whether the LLM is asked about conversations in which the rules find nothing impossible.
+        reject_tensions: whether instructions that can be followed together only in an odd way are rejected too.
+        chunk: conversations per batch of questions.
+    """
+
+    llm_check: bool = True
+    reject_tensions: bool = False
+    chunk: int = 32
+
+
+def make(build: BuildSettings, llm: LLM) -> Conflicts:
+    """The step of a data set.
+
+    Raises:
+        UserError: the section is not as expected.
+    """
+    return Conflicts(read_section(ConflictSettings, build.conflicts, "conflicts"), llm)
+
+
+class Conflicts:
+    """The step ``conflicts``; its note has the ``tensions`` found, by rule, and ``llm`` (whether it was asked)."""
+
+    name = "conflicts"
+
+    def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
+        if settings.chunk < 1:
+            raise UserError(f"conflicts.chunk cannot be {settings.chunk}.", "Expected at least 1.")
+        self.settings, self.llm, self.chunk = settings, llm, settings.chunk
+
+    @property
+    def identity(self) -> Any:
+        """Version and settings, and the LLM where it is asked."""
+        settings = dataclasses.asdict(self.settings)
+        settings.pop("chunk")
+        return [VERSION, settings, self.llm.identity if self.settings.llm_check else None]
+
+    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome]]:
+        """Each with its note, or rejected by a rule or for the LLM's reason."""
+        outcomes = [self._by_rules(conversation) for conversation in conversations]
+        left = [place for place, outcome in enumerate(outcomes) if outcome.reason is None and self.settings.llm_check]
+        questions = [_question(conversations[place]) for place in left]
+        for place, answer in zip(left, ask_checked(self.llm, questions, [_read] * len(left)), strict=True):
+            reason = str(answer) if isinstance(answer, ValueError) else answer
+            outcomes[place] = dataclasses.replace(outcomes[place], reason=reason)
+        return [[outcome] for outcome in outcomes]
+
+    def _by_rules(self, conversation: Conversation) -> Outcome:
+        # A turn holds all instructions of the turns before, so the last turn has every conflict.
+        last = conversation.turns[-1]
+        found = find_conflicts(last.instruction_ids, last.kwargs)
+        tensions = [each.describe(last.instruction_ids) for each in found if each.rule.severity == "tension"]
+        noted = conversation.with_note(self.name, {"tensions": tensions, "llm": self.settings.llm_check})
+        for conflict in found:  # the impossible ones come first
+            if conflict.rule.severity == "impossible" or self.settings.reject_tensions:
+                return Outcome(noted, f"instructions exclude each other: {conflict.describe(last.instruction_ids)}")
+        return Outcome(noted)
+
+
+def _question(conversation: Conversation) -> Question:
+    last = conversation.turns[-1]
+    payload = {
+        "turns": [turn.prompt for turn in conversation.turns],
+        "instructions": [
+            {"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
+        ],
+    }
+    return Question("find_conflict", _WORDING, payload, conversation.key)
+
+
+def _read(answer: str) -> str | None:
+    content = read_answer(answer, conflict=bool, reason=str)
+    return f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A conflict in a CSV: the turn (from 1) in which it comes up first, and the instructions with their kwargs."""
+
+    key: str
+    language: str
+    turn: int
+    rule: str
+    severity: Severity
+    instruction_ids: tuple[str, ...]
+    kwargs: tuple[Mapping[str, Any], ...]
+    reason: str
+
+
+def audit_csv(path: Path) -> list[Finding]:
+    """What the rules find in a CSV in the published format, one finding per conversation, pair and rule.
+
+    A conflict lasts from the turn in which it comes up to the conversation's last; it is reported once. An instruction
+    that is followed by position, as the published data are read, may occur twice in a turn.
+
+    Raises:
+        UserError: the file cannot be read, or a row is malformed.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            languages = dict.fromkeys(row.get("language") or "" for row in csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}.") from error
+    if not languages:
+        raise UserError(f"{path} holds no conversation.", "Expected a CSV file in the published Multi-IF format.")
+    source = Source("csv", str(path))
+    conversations = [each for language in languages for each in load_conversations(source, language)]
+    return [finding for conversation in conversations for finding in _findings(conversation)]
+
+
+def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
+    found: list[Finding] = []
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    for number, turn in enumerate(conversation["turns"], 1):
+        for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
+            if (which := (conflict.rule.name, conflict.positions)) not in seen:
+                seen.add(which)
+                found.append(_finding(conversation, number, turn, conflict))
+    return found
+
+
+def _finding(conversation: Mapping[str, Any], number: int, turn: Mapping[str, Any], conflict: Conflict) -> Finding:
+    return Finding(
+        conversation["key"],
+        conversation["language"],
+        number,
+        conflict.rule.name,
+        conflict.rule.severity,
+        tuple(turn["instruction_ids"][position] for position in conflict.positions),
+        tuple(turn["kwargs"][position] for position in conflict.positions),
+        conflict.rule.reason,
+    )
+
+
+def summary(findings: Sequence[Finding]) -> list[str]:
+    """Lines for people: per severity how many conversations are concerned, and by how many each rule."""
+    lines = []
+    for severity, meaning in (("impossible", "no reply passes both"), ("tension", "only an odd reply passes both")):
+        here = [finding for finding in findings if finding.severity == severity]
+        lines.append(f"{severity} ({meaning}), conversations: {len({finding.key for finding in here})}")
+        of_rule = Counter((finding.rule, finding.instruction_ids) for finding in here)
+        for rule in sorted({finding.rule for finding in here}, key=lambda name: (-_number(name, here), name)):
+            lines.append(f"  {_number(rule, here):5}  {rule}")
+            lines += [
+                f"         {count:5}  {' × '.join(ids)}" for (name, ids), count in of_rule.most_common() if name == rule
+            ]
+    return lines
+
+
+def _number(rule: str, findings: Sequence[Finding]) -> int:
+    return len({finding.key for finding in findings if finding.rule == rule})
+
+
+def write_findings(findings: Sequence[Finding], path: Path) -> None:
+    """The findings as CSV, one a line, ids and kwargs as JSON lists.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    names = [field.name for field in dataclasses.fields(Finding)]
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(names)
+            for finding in findings:
+                values = [getattr(finding, name) for name in names]
+                writer.writerow(
+                    [json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value for value in values]
+                )
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}.") from error

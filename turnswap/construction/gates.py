@@ -1,0 +1,225 @@
+"""Gates for translations: scores of the back-translation, lengths, and the language of what came.
+
+Scores are sacrebleu's (Post 2018): chrF and chrF++ (Popović 2015, 2017) and BLEU (Papineni et al. 2002), of the
+back-translated prompts against the source's, per conversation over its turns. Their signatures are kept beside them.
+They find translations that went wrong; a good score is no proof of a good translation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sacrebleu.metrics.bleu import BLEU
+from sacrebleu.metrics.chrf import CHRF
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.text import detect_language, known_languages
+
+from .protected import protected_spans
+from .records import Conversation
+from .scripts import LATIN, UNSPACED, scripts_of, share_in
+
+# langdetect's codes for languages that go by another.
+_DETECTED = {"zh": ("zh-cn", "zh-tw"), "yue": ("zh-cn", "zh-tw"), "nb": ("no",), "nn": ("no",), "fil": ("tl",)}
+_DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """What a translation must reach, in the section ``translate``.
+
+    Attributes:
+        chrf, chrf_plus_plus, bleu: the least score of the back-translation, 0 to 100, over the conversation.
+        turn_chrf: the least chrF of every single turn.
+        length_ratio: by language, the least and the most characters of a translated turn per character of the source;
+            for languages that are not named it depends on the script, see :func:`length_range`.
+        script_share: the least share of a prompt's letters that are of the language's script.
+        language_letters: a prompt with so many letters must be found to be in its language, and one with fewer not in
+            the source's; all prompts together must always.
+    """
+
+    chrf: float = 45.0
+    chrf_plus_plus: float = 40.0
+    bleu: float = 10.0
+    turn_chrf: float = 30.0
+    length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    script_share: float = 0.5
+    language_letters: int = 40
+
+    def __post_init__(self) -> None:
+        for name, most in (
+            ("chrf", 100),
+            ("chrf_plus_plus", 100),
+            ("bleu", 100),
+            ("turn_chrf", 100),
+            ("script_share", 1),
+        ):
+            if not 0 <= getattr(self, name) <= most:
+                raise UserError(f"translate.{name} cannot be {getattr(self, name)}.", f"Expected 0 to {most}.")
+        for language, (least, largest) in self.length_ratio.items():
+            if not 0 <= least < largest:
+                raise UserError(
+                    f"translate.length_ratio.{language} cannot be {[least, largest]}.",
+                    "Expected the least and the most, such as [0.5, 2.5].",
+                )
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A translation to be judged: prompts of the source, of the translation, and of the back-translation."""
+
+    source_language: str
+    language: str
+    source: Sequence[str]
+    translation: Sequence[str]
+    back: Sequence[str]
+
+
+def length_range(language: str, thresholds: Thresholds) -> tuple[float, float]:
+    """Characters of a translation per character of an English source, the least and the most."""
+    if language in thresholds.length_ratio:
+        return thresholds.length_ratio[language]
+    scripts = scripts_of(language)
+    if scripts & _DENSE:
+        return 0.15, 1.2
+    if "HANGUL" in scripts:
+        return 0.25, 1.4
+    return 0.4, 2.5
+
+
+def measure(translation: Translation) -> dict[str, Any]:
+    """Every figure that the gates look at, as JSON; see :func:`problems`."""
+    scores, signatures = _scores(translation)
+    return {
+        **scores,
+        "signatures": signatures,
+        "length_ratio": [
+            round(len(after) / max(len(before), 1), 3)
+            for before, after in zip(translation.source, translation.translation, strict=True)
+        ],
+        **_languages(translation),
+    }
+
+
+def _scores(translation: Translation) -> tuple[dict[str, Any], dict[str, str]]:
+    metrics = {
+        "chrf": CHRF(),
+        "chrf_plus_plus": CHRF(word_order=2),
+        "bleu": BLEU(tokenize=_tokenizer(translation.source_language), effective_order=True),
+    }
+    back, source = list(translation.back), list(translation.source)
+    scores: dict[str, Any] = {
+        name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()
+    }
+    signatures = {name: str(metric.get_signature()) for name, metric in metrics.items()}
+    chrf = metrics["chrf"]
+    scores["turn_chrf"] = [
+        round(chrf.corpus_score([one], [[other]]).score, 2) for one, other in zip(back, source, strict=True)
+    ]
+    return scores, signatures
+
+
+def _tokenizer(language: str) -> str:
+    """sacrebleu's for the source's language: none that needs a dictionary to be installed."""
+    if language.startswith("zh"):
+        return "zh"
+    return "char" if scripts_of(language) & UNSPACED else "13a"
+
+
+def _languages(translation: Translation) -> dict[str, Any]:
+    """What langdetect finds, or the share of the script where it does not know the language."""
+    scripts = scripts_of(translation.language)
+    own = [_own_words(prompt) for prompt in translation.translation]
+    shares = [round(share_in(text, scripts), 3) for text in own]
+    found = {"script_share": shares, "letters": [sum(map(str.isalpha, text)) for text in own]}
+    if not set(_detected(translation.language)) & known_languages():
+        told = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
+        return {**found, "language_check": told, "found": None, "found_in_all": None}
+    return {
+        **found,
+        "language_check": "langdetect",
+        "found": [detect_language(text) for text in own],
+        "found_in_all": detect_language("\n".join(own)),
+    }
+
+
+def _detected(language: str) -> tuple[str, ...]:
+    base = language.partition("-")[0]
+    return _DETECTED.get(base, (base,))
+
+
+def _own_words(prompt: str) -> str:
+    """The prompt without its protected spans, which are of no language."""
+    for span in sorted(set(protected_spans(prompt)), key=len, reverse=True):
+        prompt = prompt.replace(span, " ")
+    return prompt
+
+
+def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
+    """What keeps a translation from passing, with the figures; empty where it passes."""
+    found = _untranslated(translation)
+    for name in ("chrf", "chrf_plus_plus", "bleu"):
+        if figures[name] < getattr(thresholds, name):
+            found.append(
+                f"the back-translation is far from the source: {name} {figures[name]} < {getattr(thresholds, name)}"
+            )
+    for number, score in enumerate(figures["turn_chrf"], 1):
+        if score < thresholds.turn_chrf:
+            found.append(
+                f"the back-translation is far from the source: chrf {score} < {thresholds.turn_chrf} in turn {number}"
+            )
+    least, most = length_range(translation.language, thresholds)
+    for number, ratio in enumerate(figures["length_ratio"], 1):
+        if not least <= ratio <= most:
+            found.append(f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}")
+    for number, share in enumerate(figures["script_share"], 1):
+        if share < thresholds.script_share:
+            found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
+    return found + _of_another_language(translation, figures, thresholds)
+
+
+def _untranslated(translation: Translation) -> list[str]:
+    found = []
+    for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
+        source, after, back = (" ".join(text.casefold().split()) for text in texts)
+        if any(map(str.isalpha, _own_words(after))):
+            if after == source:
+                found.append(f"the text is not translated: turn {number} is the source's")
+            elif back == after:
+                found.append(f"the text is not translated back: turn {number} is the translation's")
+    return found
+
+
+def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
+    if figures["found"] is None:
+        return []
+    expected, source = _detected(translation.language), _detected(translation.source_language)
+    found = []
+    for number, (code, letters) in enumerate(zip(figures["found"], figures["letters"], strict=True), 1):
+        wrong = (
+            code not in expected if letters >= thresholds.language_letters else code in source and code not in expected
+        )
+        if code is not None and wrong:
+            found.append(
+                f"the language is another: langdetect finds {code} in turn {number}, not {' or '.join(expected)}"
+            )
+    code = figures["found_in_all"]
+    if code is not None and code not in expected:
+        found.append(f"the language is another: langdetect finds {code} in all turns, not {' or '.join(expected)}")
+    return found
+
+
+def worst_first(conversations: Sequence[Conversation]) -> list[Conversation]:
+    """By the lowest chrF of a turn, then that of the whole, then BLEU; those without scores come first."""
+    return sorted(conversations, key=_badness)
+
+
+def _badness(conversation: Conversation) -> tuple[float, float, float]:
+    note = conversation.notes.get("translate")
+    figures = note.get("figures") if isinstance(note, Mapping) else None
+    if not isinstance(figures, Mapping):
+        return (-math.inf, -math.inf, -math.inf)
+    return min(figures["turn_chrf"]), figures["chrf"], figures["bleu"]

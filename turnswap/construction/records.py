@@ -1,0 +1,129 @@
+"""What passes from step to step: conversations, and what a step makes of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What the user says, and every instruction that holds from here on: cumulative, as in the published data."""
+
+    prompt: str
+    instruction_ids: tuple[str, ...]
+    kwargs: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation under construction.
+
+    Attributes:
+        key: its own, such as ``seed-7`` or ``seed-7:sw``; a translation keeps the source's key before the colon.
+        language: a code such as ``en``, ``sw``, ``pt-br``.
+        turns: one to three.
+        notes: what the steps found out, by step: scores, back-translation, proof, reviewers. JSON values only.
+    """
+
+    key: str
+    language: str
+    turns: tuple[Turn, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_note(self, step: str, note: Any) -> Conversation:
+        """The same with what a step found out."""
+        return dataclasses.replace(self, notes={**self.notes, step: note})
+
+    def as_json(self) -> dict[str, Any]:
+        """For JSONL; :meth:`from_json` is its inverse."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Conversation:
+        """A conversation from :meth:`as_json`, or from a user's file.
+
+        Raises:
+            UserError: a field is missing or of another kind, an instruction is unknown, or kwargs do not fit it.
+        """
+        key = content.get("key") if isinstance(content, Mapping) else None
+        try:
+            turns = tuple(_turn(turn) for turn in content["turns"])
+            conversation = cls(str(content["key"]), str(content["language"]), turns, dict(content.get("notes") or {}))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+            raise UserError(
+                f"The conversation {key or '(without a key)'} is malformed: {reason}.",
+                "Expected key, language, and turns, each with prompt, instruction_ids and kwargs.",
+            ) from error
+        if not turns:
+            raise UserError(f"The conversation {key} has no turns.")
+        return conversation
+
+
+def _turn(content: Mapping[str, Any]) -> Turn:
+    ids, kwargs = list(content["instruction_ids"]), list(content["kwargs"])
+    if not isinstance(content["prompt"], str) or not content["prompt"].strip():
+        raise ValueError("a turn's prompt is empty")
+    if len(ids) != len(kwargs):
+        raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
+    try:
+        parsed = tuple(parse_kwargs(id_, each) for id_, each in zip(ids, kwargs, strict=True))
+    except MalformedInstruction as error:
+        raise ValueError(str(error)) from None
+    return Turn(content["prompt"], tuple(ids), parsed)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step made of a conversation: kept where ``reason`` is None, otherwise rejected for that reason."""
+
+    conversation: Conversation
+    reason: str | None = None
+
+
+def digest(*parts: Any) -> str:
+    """Identifies JSON values: 16 hexadecimal digits of a SHA-256 over their canonical form."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSONL file, one per line; none where there is no file.
+
+    A last line without its newline is what a killed run left of a write, and is left out.
+
+    Raises:
+        UserError: a line in between is no JSON object.
+    """
+    if not path.exists():
+        return []
+    try:
+        *lines, _unfinished = path.read_text("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise UserError(
+                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
+            ) from error
+        if not isinstance(content, dict):
+            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
+        found.append(content)
+    return found
+
+
+def as_line(content: Mapping[str, Any]) -> str:
+    """One line of JSONL."""
+    return json.dumps(content, ensure_ascii=False) + "\n"

@@ -1,0 +1,219 @@
+"""Step 8: the finished conversations as a CSV in the published format, tasks that lm-eval picks up, and a datasheet.
+
+Everything lies in one folder that may be moved: the tasks name the CSV relative to their YAML.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+from turnswap.tasks.multiif.dataset import TURNS, parse_row
+from turnswap.tasks.multiif.languages import name_of
+from turnswap.tasks.multiif.metrics import CORRECTED, ratios
+
+from .datasheet import datasheet
+from .pipeline import Pipeline
+from .records import Conversation, digest, read_jsonl
+from .settings import BuildSettings, read_section
+
+COLUMNS = [
+    "turns",
+    "responses",
+    *(f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")),
+    "key",
+    "turn_index",
+    "language",
+]
+_TAKEN = ("multiif", "leaderboard_multiif")
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """The section ``release``.
+
+    Attributes:
+        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts.
+        licence: of the data set, which its makers decide.
+        folder: where to write; ``release`` in the folder of the steps, where not given.
+        version: of the tasks; to be raised whenever released conversations change.
+        purpose: one sentence on what it was made for, for the datasheet.
+        limits: what a user must know, for the datasheet.
+    """
+
+    seeds_licence: str
+    licence: str
+    folder: Path | None = None
+    version: float = 1.0
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
+
+
+def read_release(build: BuildSettings) -> ReleaseSettings:
+    """The section ``release``, checked; to be called before anything is built.
+
+    Raises:
+        UserError: a licence is missing, the name cannot be one of tasks, or a language is unknown.
+    """
+    settings = read_section(ReleaseSettings, build.release, "release")
+    for key in ("seeds_licence", "licence"):
+        if not getattr(settings, key).strip():
+            raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
+        raise UserError(
+            f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",
+            f"Expected letters, digits, '_', '-' and '.', and none of {', '.join(_TAKEN)}.",
+        )
+    for code in build.languages:
+        name_of(code)
+    return settings
+
+
+def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
+    """Write what was proved: ``NAME.csv``, ``NAME_LANGUAGE.yaml``, the group ``NAME.yaml``, and ``DATASHEET.md``.
+
+    Returns:
+        The files, the CSV first.
+
+    Raises:
+        UserError: a step has not run, waits, or is out of date; there are no conversations; or a setting is wrong.
+            Nothing is written then.
+    """
+    settings = read_release(build)
+    _require_done(pipeline)
+    proved = [outcome.conversation for outcome in pipeline.outcomes("prove") if outcome.reason is None]
+    languages = [code for code in build.languages if any(each.language == code for each in proved)]
+    if others := sorted({each.language for each in proved} - set(languages)):
+        raise UserError(f"There are conversations in {', '.join(others)}, which languages does not list.")
+    if not languages:
+        raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
+    conversations = sorted(proved, key=lambda each: languages.index(each.language))
+    folder = settings.folder or build.folder / "release"
+    files = {f"{build.name}.csv": csv_text(conversations), f"_{build.name}.yaml": _shared_yaml(build, settings)}
+    files |= {f"{build.name}_{code}.yaml": _task_yaml(build, code) for code in languages}
+    files[f"{build.name}.yaml"] = _group_yaml(build, settings, languages)
+    files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder {folder} cannot be made: {error}.") from error
+    for name, content in files.items():
+        write_whole(folder / name, content)
+    return [folder / name for name in files]
+
+
+def csv_text(conversations: Sequence[Conversation]) -> str:
+    """The conversations in the published format, as the grader's loader reads it.
+
+    Raises:
+        UserError: a conversation would not be read back as it is, or two would have the same key.
+    """
+    file = io.StringIO()
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    seen: set[str] = set()
+    for line, conversation in enumerate(conversations, 2):
+        row = as_row(conversation)
+        read = parse_row(row, line)
+        turns = [
+            {"prompt": turn.prompt, "instruction_ids": list(turn.instruction_ids), "kwargs": [*map(dict, turn.kwargs)]}
+            for turn in conversation.turns
+        ]
+        if read["turns"] != turns or row["key"] in seen:
+            raise UserError(
+                f"The conversation {conversation.key} would not be read back as it is, or its key {row['key']} "
+                "is twice.",
+                "Expected two or three turns, and keys that differ in what is before the language.",
+            )
+        seen.add(row["key"])
+        writer.writerow(row)
+    return file.getvalue()
+
+
+def as_row(conversation: Conversation) -> dict[str, str]:
+    """A row of the published format. The key ``seed-7:sw`` becomes ``seed-7:0:sw``: seed, variant, language."""
+    seed = conversation.key.removesuffix(f":{conversation.language}")
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {"key": f"{seed}:0:{conversation.language}", "turn_index": "0", "language": name_of(conversation.language)}
+    for number, turn in enumerate(conversation.turns, 1):
+        row[f"turn_{number}_prompt"] = _json({"role": "user", "content": turn.prompt})
+        row[f"turn_{number}_instruction_id_list"] = _json(list(turn.instruction_ids))
+        row[f"turn_{number}_kwargs"] = _json([_json(dict(kwargs)) for kwargs in turn.kwargs])
+    return row
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _require_done(pipeline: Pipeline) -> None:
+    """Refuse a pipeline in which anything waits, has not run, or was made of what has changed since."""
+    name = pipeline.source.name
+    for step in pipeline.steps:
+        done = {line.get("of"): line for line in read_jsonl(pipeline.file(step.name))}
+        kept = [outcome.conversation for outcome in pipeline.outcomes(name) if outcome.reason is None]
+        left = [each for each in kept if not _holds(done.get(each.key), each, digest(step.identity))]
+        if left:
+            raise UserError(
+                f"{len(left)} of {len(kept)} conversations have not been through {step.name} as the settings are now, "
+                f"such as {left[0].key}: nothing is released.",
+                "Run all steps first: turnswap build run CONFIG.",
+            )
+        name = step.name
+
+
+def _holds(line: Mapping[str, Any] | None, conversation: Conversation, made_by: str) -> bool:
+    return line is not None and (line.get("came"), line.get("made_by")) == (digest(conversation.as_json()), made_by)
+
+
+def _shared_yaml(build: BuildSettings, settings: ReleaseSettings) -> str:
+    return f"""\
+# What the languages of {build.name} share: the settings of Multi-IF's own tasks, and the data beside this file.
+class: !function turnswap.tasks.multiif.task.MultiIF
+dataset_path: {build.name}.csv
+output_type: generate_until
+generation_kwargs:
+  do_sample: false
+  temperature: 0.0
+  max_gen_toks: 2048
+  until: []
+metadata:
+  version: {settings.version}
+  data_file: {build.name}.csv # relative to the YAML of the task
+"""
+
+
+def _task_yaml(build: BuildSettings, code: str) -> str:
+    return yaml.safe_dump(
+        {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)},
+        sort_keys=False,
+    )
+
+
+def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequence[str]) -> str:
+    # The figures of Multi-IF's own group: accuracies, forgetting and correction, none of the counts and loose moves.
+    figures = [name for name in ratios() if not name.endswith("_loose")]
+    figures += [f"{name}{CORRECTED}" for name in figures]  # lm-eval passes over those that are not asked for
+    content = {
+        "group": build.name,
+        "group_alias": f"{build.name} (macro mean of languages)",
+        "task": [f"{build.name}_{code}" for code in languages],
+        "aggregate_metric_list": [{"metric": name, "aggregation": "mean", "weight_by_size": False} for name in figures],
+        "metadata": {"version": settings.version},
+    }
+    return (
+        "# lm_eval run --include_path THIS_FOLDER --tasks "
+        + build.name
+        + "\n"
+        + yaml.safe_dump(content, sort_keys=False)
+    )

@@ -1,0 +1,195 @@
+"""What reviewers filled in, read back strictly: all of it fits the conversations as they are, or none is used."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.grading import grade_reply
+from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+
+from .equivalent import equivalent, questions_words
+from .protected import words
+from .records import Conversation, Turn
+from .sheet import DECISIONS, FILLED_IN, TURNS, read_csv, source_of, text_digest
+
+_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a reviewer decided.
+
+    Attributes:
+        decision: ``accept``, ``edit`` or ``reject``.
+        turns: the conversation's, edited where the decision is to edit.
+        after_return: given on a sheet that said why the conversation came back from the proof.
+    """
+
+    key: str
+    reviewer: str
+    decision: str
+    turns: tuple[Turn, ...]
+    comment: str = ""
+    satisfying_reply: str = ""
+    after_return: bool = False
+
+    @property
+    def verdict(self) -> tuple[str, tuple[Turn, ...]]:
+        """What reviewers must have in common to agree."""
+        return self.decision, self.turns
+
+
+class ReviewProblems(UserError):
+    """Rows that cannot be used; ``problems`` has one line for each."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        super().__init__(
+            f"{len(problems)} rows of the reviews cannot be used:\n" + "\n".join(problems[:_SHOWN]) + more,
+            "Correct these rows: until then no row is applied. All of them are in audit/problems.txt.",
+        )
+        self.problems = tuple(problems)
+
+
+def read_reviews(files: Mapping[str, bytes], conversations: Sequence[Conversation]) -> list[Review]:
+    """The reviews in these files (their contents by name), in order. Rows with nothing filled in are left out.
+
+    Raises:
+        ReviewProblems: rows are not usable: an unknown key or decision, no reviewer, a text that changed since the
+            sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
+        UserError: a file is no sheet.
+    """
+    known = {conversation.key: conversation for conversation in conversations}
+    reviews: list[Review] = []
+    problems: list[str] = []
+    for name, content in files.items():
+        seen: dict[tuple[str, str], int] = {}
+        for number, row in enumerate(read_csv(content, name), 1):
+            if not any(row[column].strip() for column in FILLED_IN if column != "reviewer"):
+                continue
+            try:
+                review = _read(row, known)
+                if earlier := seen.get((review.key, review.reviewer)):
+                    raise ValueError(f"{review.reviewer} decided it in row {earlier} already")
+                seen[review.key, review.reviewer] = number
+                reviews.append(review)
+            except ValueError as problem:
+                problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
+    if problems:
+        raise ReviewProblems(problems)
+    return reviews
+
+
+def _read(row: Mapping[str, str], known: Mapping[str, Conversation]) -> Review:
+    conversation = known.get(row["key"])
+    if conversation is None:
+        raise ValueError("no conversation of this key is in the audit")
+    if row["digest"].strip() != text_digest(conversation):
+        raise ValueError("its texts changed since the sheet was written: review it again, on the new sheet")
+    _refuse_changes(row, conversation)
+    decision, reviewer = row["decision"].strip().lower(), " ".join(row["reviewer"].split())
+    if decision not in DECISIONS:
+        came = f"{row['decision']!r} is no decision" if decision else "something is filled in, but no decision"
+        raise ValueError(f"{came}; expected {', '.join(DECISIONS)}")
+    if not reviewer:
+        raise ValueError("the column reviewer is empty")
+    edited = [column for column in FILLED_IN if column.startswith("edited") and row[column].strip()]
+    if edited and decision != "edit":
+        raise ValueError(f"{edited[0]} is filled in, and the decision is {decision}; expected edit")
+    turns = _edited(row, conversation) if decision == "edit" else conversation.turns
+    reply, after_return = row["satisfying_reply"].strip(), bool(row["returned"].strip())
+    if reply and decision != "reject":
+        _check_reply(reply, turns[-1])
+    if decision == "accept" and after_return and not reply:
+        raise ValueError("it came back from the proof: to accept it, give a satisfying_reply")
+    return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
+
+
+def _refuse_changes(row: Mapping[str, str], conversation: Conversation) -> None:
+    """An edit in the wrong column would be lost without a word."""
+    prompts = {f"translation_{number}": turn.prompt for number, turn in enumerate(conversation.turns, 1)}
+    for column in (f"translation_{number}" for number in TURNS):
+        if row[column] != prompts.get(column, ""):
+            raise ValueError(f"{column} was changed; write edits into {column.replace('translation', 'edited')}")
+    try:
+        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.turns[-1].kwargs]
+    except ValueError:
+        same = False
+    if not same:
+        raise ValueError("kwargs was changed; write edits into edited_kwargs")
+
+
+def _edited(row: Mapping[str, str], conversation: Conversation) -> tuple[Turn, ...]:
+    """The turns with the edits, checked as a translation is."""
+    last = conversation.turns[-1]
+    for number in TURNS[len(conversation.turns) :]:
+        if row[f"edited_{number}"].strip():
+            raise ValueError(f"edited_{number} is filled in, and there is no turn {number}")
+    prompts = [row[f"edited_{number}"].strip() or turn.prompt for number, turn in enumerate(conversation.turns, 1)]
+    kwargs = _edited_kwargs(row["edited_kwargs"], last) if row["edited_kwargs"].strip() else None
+    source = source_of(conversation)
+    before = conversation.turns if source is None else [_turn(content) for content in source["turns"]]
+    values = [
+        words(id_, each) if asked else []
+        for id_, each, asked in zip(last.instruction_ids, kwargs or last.kwargs, questions_words(before), strict=True)
+    ]
+    turns = equivalent(before, prompts, values)
+    if kwargs is not None and [dict(each) for each in turns[-1].kwargs] != kwargs:
+        expected = json.dumps(turns[-1].kwargs, ensure_ascii=False)
+        raise ValueError(f"edited_kwargs change what must stay: only words may be edited; expected {expected}")
+    if turns == conversation.turns:
+        raise ValueError("the decision is edit, and nothing is edited")
+    return turns
+
+
+def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"edited_kwargs are no JSON ({error})") from None
+    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
+        raise ValueError("edited_kwargs are no list of objects")
+    if len(content) != len(last.kwargs):
+        raise ValueError(f"edited_kwargs have {len(content)} entries; expected {len(last.kwargs)}")
+    try:
+        return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
+    except MalformedInstruction as error:
+        raise ValueError(f"edited_kwargs do not fit: {error}") from None
+
+
+def _turn(content: Mapping[str, Any]) -> Turn:
+    return Turn(content["prompt"], tuple(content["instruction_ids"]), tuple(content["kwargs"]))
+
+
+def _check_reply(reply: str, last: Turn) -> None:
+    verdicts = grade_reply(reply, last.instruction_ids, last.kwargs)
+    failed = [id_ for id_, verdict in zip(last.instruction_ids, verdicts, strict=True) if not verdict.strict]
+    if failed:
+        raise ValueError(f"the satisfying_reply does not follow {', '.join(failed)}")
+
+
+def latest(reviews: Sequence[Review]) -> dict[str, dict[str, Review]]:
+    """By key and reviewer: the last one counts."""
+    found: dict[str, dict[str, Review]] = {}
+    for review in reviews:
+        found.setdefault(review.key, {})[review.reviewer] = review
+    return found
+
+
+def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[str, dict[str, str]]:
+    """By reviewer and key: what they decided before they could know of each other, for their agreement."""
+    found: dict[str, dict[str, str]] = {}
+    for review in reviews:
+        if review.reviewer != adjudicator:
+            found.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
+    return found
+
+
+def with_review(conversation: Conversation, review: Review) -> Conversation:
+    """The conversation as this review leaves it."""
+    return dataclasses.replace(conversation, turns=review.turns)

@@ -1,0 +1,183 @@
+"""Step 1, ``seeds``: conversations to start from, in a file of the user's own or IFEval's prompts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.instructions import get_instruction
+
+from .records import Conversation, Outcome, Turn, digest
+from .settings import BuildSettings, read_section
+
+VERSION = 1
+_MOST_TURNS = 3
+
+
+@dataclass(frozen=True)
+class SeedSettings:
+    """The section ``seeds``: a file or a data set on the Hub.
+
+    Attributes:
+        file: JSONL. A line is a conversation (key, language, and turns with prompt, instruction_ids and kwargs, of
+            which the first is enough), or a row of IFEval's (key, prompt, instruction_id_list, kwargs).
+        hub: the name of a data set in IFEval's format, such as ``google/IFEval``; its split ``train`` is read.
+        revision: the commit to read; without one a data set may change under its name.
+        language: the code of the language of IFEval's rows.
+        limit: how many seeds to take, drawn at random; all where there is none.
+        seed: of that draw.
+    """
+
+    file: Path | None = None
+    hub: str | None = None
+    revision: str | None = None
+    language: str = "en"
+    limit: int | None = None
+    seed: int = 0
+
+
+def make(build: BuildSettings) -> Seeds:
+    """The step of a data set.
+
+    Raises:
+        UserError: the section is not as expected.
+    """
+    return Seeds(read_section(SeedSettings, build.seeds, "seeds"))
+
+
+class Seeds:
+    """The step ``seeds``. Malformed seeds are rejected, with what was given in their note."""
+
+    name = "seeds"
+
+    def __init__(self, settings: SeedSettings) -> None:
+        if (settings.file is None) == (settings.hub is None):
+            raise UserError("seeds: expected either file or hub.", "For IFEval's own prompts: hub: google/IFEval.")
+        if settings.hub is not None and not settings.revision:
+            raise UserError(
+                "seeds.revision is missing: a data set on the Hub may change under its name.",
+                "Name the commit to read, as the Hub shows it in the data set's history.",
+            )
+        if settings.limit is not None and settings.limit < 1:
+            raise UserError(f"seeds.limit cannot be {settings.limit}.", "Expected at least 1, or none for all seeds.")
+        self.settings = settings
+
+    @property
+    def identity(self) -> Any:
+        """Version and settings, the file's place left out: its content counts."""
+        settings = dataclasses.asdict(dataclasses.replace(self.settings, file=None))
+        return [VERSION, settings]
+
+    def load(self) -> list[Outcome]:
+        """The seeds in the order of the data, those that are malformed rejected with the reason.
+
+        Raises:
+            UserError: the file or data set cannot be read, or holds no seed.
+        """
+        rows = _read_file(self.settings.file) if self.settings.file is not None else self._read_hub()
+        outcomes: list[Outcome] = []
+        seen: set[str] = set()
+        for number, row in rows:
+            outcome = self._take(row, number)
+            if outcome.reason is None and outcome.conversation.key in seen:
+                reason = f"the key occurs twice: {outcome.conversation.key}"
+                outcome = _rejected(row, number, self.settings.language, reason)
+            seen.add(outcome.conversation.key)
+            outcomes.append(outcome)
+        if not outcomes:
+            raise UserError(f"{self.settings.file or self.settings.hub} holds no seeds.", "Expected one a line.")
+        return self._draw(outcomes)
+
+    def _draw(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """``limit`` of those that are not rejected: a seed's chance does not hang on its place among the others."""
+        kept = [outcome.conversation.key for outcome in outcomes if outcome.reason is None]
+        if self.settings.limit is None:
+            return list(outcomes)
+        drawn = set(sorted(kept, key=lambda key: digest(self.settings.seed, key))[: self.settings.limit])
+        return [outcome for outcome in outcomes if outcome.reason is not None or outcome.conversation.key in drawn]
+
+    def _take(self, row: Mapping[str, Any], number: int) -> Outcome:
+        try:
+            content = _from_ifeval(row, self.settings.language) if "instruction_id_list" in row else row
+            conversation = Conversation.from_json(content)
+            _require_gradeable(conversation)
+        except (ValueError, UserError) as error:
+            reason = error.message if isinstance(error, UserError) else str(error)
+            return _rejected(row, number, self.settings.language, f"malformed: {reason}")
+        return Outcome(conversation)
+
+    def _read_hub(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        import datasets
+
+        try:
+            rows = datasets.load_dataset(self.settings.hub, revision=self.settings.revision, split="train")
+        except Exception as error:  # the Hub's client has many ways to fail, none of which is about our data
+            raise UserError(
+                f"{self.settings.hub} could not be loaded from the Hub: {type(error).__name__}: {error}",
+                "Check name, revision and connection, or download the JSONL file and name it: seeds: {file: PATH}.",
+            ) from error
+        return ((number, dict(row)) for number, row in enumerate(rows, 1))
+
+
+def _read_file(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a JSONL file with their line numbers. Unlike a step's file it may lack its last newline."""
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The seeds {path} cannot be read: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}, line {number}, is broken JSON: {error}.", "Repair or delete the line.") from error
+        if not isinstance(content, dict):
+            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
+        yield number, content
+
+
+def _from_ifeval(row: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """A row of IFEval's as a conversation of one turn: its kwargs are null where an instruction does not use them."""
+    ids, kwargs = row["instruction_id_list"], row.get("kwargs")
+    if "key" not in row:
+        raise ValueError("key is missing")
+    if not isinstance(kwargs, list) or not all(isinstance(each, Mapping) for each in kwargs):
+        raise ValueError("kwargs is no list of objects")
+    used = [{name: value for name, value in each.items() if value is not None} for each in kwargs]
+    turn = {"prompt": row.get("prompt"), "instruction_ids": ids, "kwargs": used}
+    return {"key": f"ifeval-{row['key']}", "language": language, "turns": [turn]}
+
+
+def _require_gradeable(conversation: Conversation) -> None:
+    """A ValueError where the turns do not follow from each other, or a kwarg is none that the published grader uses."""
+    if ":" in conversation.key:
+        raise ValueError("the key has a colon, behind which a translation names its language")
+    if len(conversation.turns) > _MOST_TURNS:
+        raise ValueError(f"there are {len(conversation.turns)} turns; expected at most {_MOST_TURNS}")
+    sofar: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
+    for number, turn in enumerate(conversation.turns, 1):
+        held = len(sofar[0])
+        if (turn.instruction_ids[:held], turn.kwargs[:held]) != sofar:
+            raise ValueError(f"the instructions of turn {number} do not start with those of the turn before")
+        sofar = turn.instruction_ids, turn.kwargs
+        if not turn.instruction_ids:
+            raise ValueError(f"turn {number} has no instruction")
+    for id_, kwargs in zip(*sofar, strict=True):
+        if not get_instruction(id_).as_published(dict(kwargs)):
+            raise ValueError(f"the published grader cannot use the kwargs of {id_} as they are: {dict(kwargs)}")
+
+
+def _rejected(row: Mapping[str, Any], number: int, language: str, reason: str) -> Outcome:
+    """What is left of a seed that is none: its first prompt, if any, and all that was given in the note."""
+    turns = row.get("turns")
+    first = turns[0] if isinstance(turns, list) and turns and isinstance(turns[0], Mapping) else row
+    prompt = first.get("prompt")
+    turn = Turn(prompt if isinstance(prompt, str) and prompt.strip() else "(no prompt)", (), ())
+    key = f"line-{number}" if row.get("key") is None else f"{row['key']} (line {number})"
+    return Outcome(Conversation(key, language, (turn,), {Seeds.name: {"given": dict(row)}}), reason)

@@ -1,0 +1,207 @@
+"""The audit's sheets: what reviewers fill in, as CSV for spreadsheets and as one page for a browser.
+
+Both have the same columns. The page needs no network, keeps what is filled in in the browser, and exports it as CSV.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+from turnswap.core.pages import json_for_script, render_page
+from turnswap.tasks.multiif.languages import name_of
+
+from .records import Conversation, digest
+
+TURNS = (1, 2, 3)
+FILLED_IN = (
+    "decision",
+    *(f"edited_{turn}" for turn in TURNS),
+    "edited_kwargs",
+    "satisfying_reply",
+    "comment",
+    "reviewer",
+)
+COLUMNS = (
+    "key",
+    "digest",
+    "language",
+    "returned",
+    *(f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")),
+    "instructions",
+    "source_kwargs",
+    "kwargs",
+    "scores",
+    "problems",
+    *FILLED_IN,
+)
+DECISIONS = ("accept", "edit", "reject")
+
+# What spreadsheets take for a formula; behind an apostrophe they show it as text.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+
+
+def neutral(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula; :func:`original` is its inverse."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def original(cell: str) -> str:
+    """What :func:`neutral` was given; also of a cell typed with a leading apostrophe, as spreadsheets have it."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A conversation to review, with why it came back (empty where it did not) and what else to know."""
+
+    conversation: Conversation
+    returned: str = ""
+    problems: Sequence[str] = ()
+
+
+def text_digest(conversation: Conversation) -> str:
+    """Of what a reviewer judges: language, turns, and the source's."""
+    content = conversation.as_json()
+    return digest(content["key"], content["language"], content["turns"], source_of(conversation))
+
+
+def source_of(conversation: Conversation) -> Mapping[str, Any] | None:
+    """Language and turns of the source, as JSON; None for what is no translation."""
+    note = conversation.notes.get("translate")
+    source = note.get("source") if isinstance(note, Mapping) else None
+    return source if isinstance(source, Mapping) else None
+
+
+def row_of(entry: Entry) -> dict[str, str]:
+    """The row of a conversation, nothing filled in."""
+    conversation, note = entry.conversation, entry.conversation.notes.get("translate") or {}
+    source = (source_of(conversation) or {}).get("turns", [])
+    row = dict.fromkeys(COLUMNS, "")
+    for number, turn in enumerate(conversation.turns, 1):
+        row[f"translation_{number}"] = turn.prompt
+    for number, content in enumerate(source, 1):
+        row[f"source_{number}"] = content["prompt"]
+    for number, prompt in enumerate(note.get("back", ()), 1):
+        row[f"back_translation_{number}"] = prompt
+    last = conversation.turns[-1]
+    return row | {
+        "key": conversation.key,
+        "digest": text_digest(conversation),
+        "language": conversation.language,
+        "returned": entry.returned,
+        "instructions": ", ".join(last.instruction_ids),
+        "source_kwargs": _json(source[-1]["kwargs"]) if source else "",
+        "kwargs": _json(last.kwargs),
+        "scores": _scores(note.get("figures") or {}),
+        "problems": "; ".join([*entry.problems, *note.get("warnings", ())]),
+    }
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _scores(figures: Mapping[str, Any]) -> str:
+    shown = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf", "length_ratio", "language_check", "found")
+    return ", ".join(f"{name}: {_json(figures[name])}" for name in shown if figures.get(name) is not None)
+
+
+def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
+    """Rows as CSV, no cell a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows([neutral(row.get(column, "")) for column in columns] for row in rows)
+    return text.getvalue()
+
+
+def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
+    """The rows of a sheet that was filled in, as they were before :func:`as_csv`. Line breaks are LF.
+
+    Spreadsheets part columns by semicolons or tabs where commas are decimal: the first line tells.
+
+    Raises:
+        UserError: it is no CSV in UTF-8, or a column is missing, unknown, or there twice.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        first = text.split("\n", 1)[0]
+        csv.field_size_limit(10**9)
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
+        header, *lines = [line for line in reader if any(line)] or [[]]
+    except UnicodeDecodeError as error:
+        raise UserError(f"{name} is not in UTF-8: {error}.", 'Save it as "CSV UTF-8".') from error
+    except csv.Error as error:
+        raise UserError(f"{name} is no CSV: {error}.", "Save it again, or export it from the page.") from error
+    if missing := [column for column in COLUMNS if column not in header]:
+        raise UserError(
+            f"{name} lacks the columns {', '.join(missing)}.", "Fill in a copy of audit.csv, all columns kept."
+        )
+    if unknown := [column for column in header if column not in COLUMNS]:
+        raise UserError(f"{name} has columns that no sheet has: {', '.join(map(repr, unknown))}.", "Remove them.")
+    if len(header) != len(COLUMNS):
+        raise UserError(f"{name} has a column twice.", "Remove one of them.")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise UserError(
+                f"{name}, row {number}, has {len(line)} cells; expected {len(header)}.", "Save it again as CSV."
+            )
+    return [
+        {column: original(cell.replace("\r\n", "\n")) for column, cell in zip(header, line, strict=True)}
+        for line in lines
+    ]
+
+
+def write_sheets(folder: Path, entries: Sequence[Entry]) -> None:
+    """``audit.csv`` and ``audit.html``, unless there are the same already.
+
+    Raises:
+        UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
+    """
+    rows = [row_of(entry) for entry in entries]
+    path = folder / "audit.csv"
+    if path.exists():
+        there = read_csv(path.read_bytes(), str(path))
+        filled = any(row[column].strip() for row in there for column in FILLED_IN)
+        if filled and [_fixed(row) for row in there] == [_fixed(_clean_breaks(row)) for row in rows]:
+            return
+        if filled:
+            raise UserError(
+                f"{path} has decisions filled in, and the sheet would change: other conversations or texts.",
+                "Save it under another name, name that under audit.reviews, and delete audit.csv.",
+            )
+    write_whole(path, as_csv(rows).encode("utf-8-sig"))
+    write_whole(folder / "audit.html", as_page(rows))
+
+
+def _fixed(row: Mapping[str, str]) -> dict[str, str]:
+    return {column: row[column] for column in COLUMNS if column not in FILLED_IN}
+
+
+def _clean_breaks(row: Mapping[str, str]) -> dict[str, str]:
+    return {column: cell.replace("\r\n", "\n") for column, cell in row.items()}
+
+
+def as_page(rows: Sequence[Mapping[str, str]]) -> str:
+    """The page. Texts reach it through the template, which escapes them, and as JSON that cannot end its element."""
+    fixed = list(map(_fixed, rows))
+    return render_page(
+        "turnswap.construction",
+        "sheet.html.j2",
+        script="sheet.js",
+        styles=["sheet.css"],
+        rows=rows,
+        turns=TURNS,
+        decisions=DECISIONS,
+        names={language: name_of(language) for language in sorted({row["language"] for row in rows})},
+        data=json_for_script({"columns": COLUMNS, "sheet": digest(fixed), "rows": fixed}),
+    )

@@ -1,0 +1,190 @@
+"""Step 4: every conversation in every language, translated, translated back, and judged.
+
+Prompts and the words in kwargs are translated together, in one question, so that they stay the same words. What comes
+is checked by rule (:mod:`.equivalent`), translated back in a second question, and must pass the gates (:mod:`.gates`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.languages import name_of
+
+from .asking import ask_checked
+from .equivalent import equivalent, questions_words, unsuitable
+from .gates import Thresholds, Translation, measure, problems
+from .llm import LLM, Question, read_answer
+from .protected import distinct_spans
+from .records import Conversation, Outcome, Turn
+from .scripts import UNSPACED, scripts_of
+from .settings import BuildSettings, read_section
+
+VERSION = 1
+WORDING = (
+    "Below are what a user says in a conversation, turn by turn, and, per instruction, words that replies will be "
+    'checked for. Translate both from the language "from" to the language "to", as a native speaker would put them. '
+    "Translate the same word in the same way everywhere: each of the words must occur in the turns exactly as you "
+    'translate it alone, wherever the original does. Leave the spans in "protected" exactly as they are, digits '
+    'included, as often as they occur. Keep line breaks. If "problem" is there, an earlier translation failed for it. '
+    'Answer {"turns": ["...", ...], "kwargs": [["...", ...], ...]}, with as many entries as there are in the input.'
+)
+
+
+@dataclass(frozen=True)
+class TranslateSettings(Thresholds):
+    """The section ``translate``: the thresholds, and ``chunk``, how many conversations are asked about at once."""
+
+    chunk: int = 16
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One conversation on its way into one language; ``reason`` once it is rejected."""
+
+    source: Conversation
+    language: str
+    turns: tuple[Turn, ...] = ()
+    back: tuple[str, ...] = ()
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.source.key}:{self.language}"
+
+
+class Translate:
+    """The step ``translate``: as many outcomes per conversation as there are languages, with keys ``KEY:LANGUAGE``.
+
+    Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`) and
+    ``warnings``: what the published rules make of an instruction in this language.
+    """
+
+    name = "translate"
+
+    def __init__(self, settings: TranslateSettings, languages: Sequence[str], llm: LLM) -> None:
+        if settings.chunk < 1:
+            raise UserError(f"translate.chunk cannot be {settings.chunk}.", "Expected at least 1.")
+        if not languages:
+            raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
+        for language in (*languages, *settings.length_ratio):
+            name_of(language)  # refuses what is no language
+        for language in settings.length_ratio:
+            if language not in languages:
+                raise UserError(f"translate.length_ratio.{language}: {language} is not among languages.")
+        if len(set(languages)) < len(languages):
+            raise UserError(f"languages names one twice: {', '.join(languages)}.")
+        self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
+
+    @property
+    def identity(self) -> Any:
+        """Version, thresholds, languages, and the LLM."""
+        settings = {name: value for name, value in asdict(self.settings).items() if name != "chunk"}
+        return [VERSION, settings, list(self.languages), self.llm.identity]
+
+    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+        """Each conversation in each language, or why not."""
+        jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
+        jobs = self._asked(jobs, _forth, _read_forth)
+        jobs = self._asked(jobs, _back, _read_back)
+        outcomes = [self._judged(job) for job in jobs]
+        size = len(self.languages)
+        return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+
+    def _begun(self, conversation: Conversation, language: str) -> _Job:
+        if conversation.language == language:
+            raise UserError(
+                f"languages names {language}, and {conversation.key} is in it already.",
+                "Name only languages to translate into.",
+            )
+        return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
+
+    def _asked(
+        self, jobs: Sequence[_Job], question: Callable[[_Job], Question], read: Callable[[_Job, str], _Job]
+    ) -> list[_Job]:
+        """The jobs that are not rejected yet, one question further."""
+        open_ = [number for number, job in enumerate(jobs) if job.reason is None]
+        checks = [lambda answer, job=jobs[number]: read(job, answer) for number in open_]
+        answers = ask_checked(self.llm, [question(jobs[number]) for number in open_], checks)
+        done = list(jobs)
+        for number, answer in zip(open_, answers, strict=True):
+            done[number] = (
+                dataclasses.replace(jobs[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
+            )
+        return done
+
+    def _judged(self, job: _Job) -> Outcome:
+        source = job.source
+        made = Conversation(job.name, job.language, job.turns or source.turns, source.notes)
+        note: dict[str, Any] = {
+            "source": {"language": source.language, "turns": [asdict(turn) for turn in source.turns]},
+            "translated": bool(job.turns),
+        }
+        if job.back:
+            before, after = ([turn.prompt for turn in turns] for turns in (source.turns, job.turns))
+            translation = Translation(source.language, job.language, before, after, job.back)
+            figures = measure(translation)
+            note |= {"back": list(job.back), "figures": figures, "warnings": warnings(job.turns, job.language)}
+            found = problems(translation, figures, self.settings)
+            return Outcome(made.with_note(self.name, note), "; ".join(found) or None)
+        return Outcome(made.with_note(self.name, note), job.reason)
+
+
+def _question(job: _Job, from_: str, to: str, turns: Sequence[Turn], values: list[list[str]]) -> Question:
+    protected = distinct_spans([turn.prompt for turn in job.source.turns])
+    prompts = [turn.prompt for turn in turns]
+    payload = {"from": from_, "to": to, "turns": prompts, "kwargs": values, "protected": protected}
+    return Question("translate", WORDING, payload, job.name)
+
+
+def _forth(job: _Job) -> Question:
+    source = job.source
+    return _question(job, source.language, job.language, source.turns, questions_words(source.turns))
+
+
+def _read_forth(job: _Job, answer: str) -> _Job:
+    content = read_answer(answer, turns=list, kwargs=list)
+    values = [value if isinstance(value, list) else [value] for value in content["kwargs"]]
+    return dataclasses.replace(job, turns=equivalent(job.source.turns, content["turns"], values))
+
+
+def _back(job: _Job) -> Question:
+    return _question(job, job.language, job.source.language, job.turns, [])
+
+
+def _read_back(job: _Job, answer: str) -> _Job:
+    prompts = read_answer(answer, turns=list)["turns"]
+    if len(prompts) != len(job.turns) or not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts):
+        raise ValueError(
+            f"the back-translation is not whole: {len(job.turns)} turns were asked for, {prompts!r:.80} came"
+        )
+    return dataclasses.replace(job, back=tuple(prompts))
+
+
+def warnings(turns: Sequence[Turn], language: str) -> list[str]:
+    """What the published rules make of an instruction in this language, where that is not what a reader expects."""
+    scripts, ids = scripts_of(language), set(turns[-1].instruction_ids)
+    found = []
+    if "punctuation:no_comma" in ids and scripts & {"CJK", "HIRAGANA", "KATAKANA", "ARABIC", "THAANA"}:
+        found.append("punctuation:no_comma: the published rule knows the ASCII comma alone")
+    if "keywords:forbidden_words" in ids:
+        if scripts & UNSPACED:
+            found.append(
+                "keywords:forbidden_words: the published rule finds words between spaces, which there are none of"
+            )
+        if "HANGUL" in scripts:
+            found.append("keywords:forbidden_words: the published rule does not find a word with a particle behind it")
+    return found
+
+
+def make(build: BuildSettings, llm: LLM) -> Translate:
+    """The step from the YAML.
+
+    Raises:
+        UserError: a key is unknown, a threshold out of range, or a language none.
+    """
+    settings = read_section(TranslateSettings, build.translate, "translate")
+    return Translate(settings, build.languages, llm)

@@ -1,0 +1,38 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from .errors import UserError
+
+
+def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
+    """Write a file in one step: whoever stops us, it is either as it was or whole. Its folder is made.
+
+    Args:
+        path: of the file; one that is there keeps its permissions.
+        content: text goes out as UTF-8; half a surrogate pair, which UTF-8 lacks, as an escape.
+        advice: what to do where it cannot be written.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: the system refuses.
+    """
+    unfinished = path.with_name(f".{path.name[:99]}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+            if path.exists():
+                shutil.copymode(path, unfinished)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
+    return path

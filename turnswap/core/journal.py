@@ -1,0 +1,83 @@
+"""Files of JSON lines that grow while work is done: what is in them stays, whatever becomes of the process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import UserError
+from .files import write_whole
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a file of JSON lines; none where there is no file.
+
+    A last line without its newline is what a killed run left of a write, and is left out.
+
+    Raises:
+        UserError: the file cannot be read, or a line in between is no JSON object.
+    """
+    if not path.exists():
+        return []
+    try:
+        # Not splitlines, which would also split at separators within a string.
+        *lines, _unfinished = path.read_bytes().decode("utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            content = json.loads(line)
+        except ValueError as error:
+            raise UserError(
+                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
+            ) from error
+        if not isinstance(content, dict):
+            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
+        found.append(content)
+    return found
+
+
+def as_line(content: Mapping[str, Any]) -> str:
+    """One line of such a file; NaN, which JSON lacks, must have become null before."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+class Journal:
+    """A file of JSON lines that one process appends to.
+
+    Attributes:
+        path: of the file.
+        lines: what was in it when it was opened. Half a line at its end, left by a process that was killed, is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines = read_jsonl(path)
+        if path.exists() and not (content := path.read_bytes()).endswith(b"\n"):
+            os.truncate(path, content.rfind(b"\n") + 1)
+
+    def start(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Make the file hold these lines and nothing else, in one step.
+
+        Raises:
+            UserError: it cannot be written.
+        """
+        write_whole(self.path, "".join(map(as_line, lines)))
+
+    def append(self, *contents: Mapping[str, Any]) -> None:
+        """Add lines, which are on disk when this returns.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write("".join(map(as_line, contents)))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror or error}.") from None

@@ -1,0 +1,225 @@
+"""The report's charts as Vega-Lite specifications, made with Altair.
+
+Each is one panel as wide as its place on the page. Colours of text and lines are the page's own
+(``currentColor``), so that charts follow light, dark and print.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from turnswap.core.heat_maps import heat_chart
+from turnswap.tasks.multiif.metrics import TURNS
+
+from .published import published_models
+from .table import Summary
+from .verdicts import Graded
+
+# Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
+PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
+FLOWS = {
+    "followed, and still is": "#009e73",
+    "forgotten": "#d55e00",
+    "corrected": "#56b4e9",
+    "not followed, and still is not": "#9aa0a6",
+}
+_AXIS = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), "currentColor")
+_CONFIG = {
+    "background": "transparent",
+    "view": {"stroke": None},
+    "axis": {**_AXIS, "gridOpacity": 0.15, "domainOpacity": 0.4, "tickOpacity": 0.4, "labelFontSize": 12},
+    "legend": {"labelColor": "currentColor", "titleColor": "currentColor", "labelLimit": 400},
+    "font": "system-ui, sans-serif",
+}
+_PERCENT = ".1f"
+_ROW = 24  # pixels
+
+
+def colour_of(summaries: Sequence[Summary]) -> dict[str, str]:
+    """A colour per model, the same in every panel."""
+    return {summary.model.name: PALETTE[n % len(PALETTE)] for n, summary in enumerate(summaries)}
+
+
+def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -> dict[str, Any]:
+    """Overall accuracy over the turns in one language, a line per model with its interval; the paper's in grey."""
+    colours = colour_of(summaries)
+    frame = pd.DataFrame(
+        {
+            "model": summary.model.name,
+            "turn": turn,
+            "value": 100 * figure.value,
+            "low": 100 * figure.low,
+            "high": 100 * figure.high,
+        }
+        for summary in summaries
+        if scope in summary.scopes
+        for turn in TURNS
+        for figure in [summary.figure(scope, f"turn{turn}_overall_acc")]
+    )
+    x = alt.X("turn:O", title=None, axis=alt.Axis(labelAngle=0, labelExpr="'turn ' + datum.label", grid=False))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5))
+    colour = alt.Color("model:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
+    shown = [alt.Tooltip("model:N"), alt.Tooltip("turn:O")]
+    shown += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
+    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=shown)
+    layers: list[alt.Chart] = []
+    if with_published and (lines := _published(scope, list(summaries[0].model.languages))):
+        names = [
+            alt.Tooltip("model:N", title="published"),
+            alt.Tooltip("turn:O"),
+            alt.Tooltip("value:Q", format=_PERCENT),
+        ]
+        grey = alt.Chart(pd.DataFrame(lines)).encode(x=x, y=y, detail="model:N", tooltip=names)
+        layers += [
+            grey.mark_line(color="#9aa0a6", strokeWidth=1, strokeDash=[4, 3], opacity=0.7),
+            grey.mark_point(color="#9aa0a6", size=20, filled=True, opacity=0.7),
+        ]
+    layers += [
+        base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y=y),
+        base.mark_point(size=45, filled=True, opacity=1).encode(y=y),
+    ]
+    return _spec(alt.layer(*layers), height=170, described=f"Overall accuracy per turn, {scope}")
+
+
+def _published(scope: str, languages: list[str]) -> list[dict[str, Any]]:
+    wanted = languages if scope in ("macro", "pooled") else [scope]
+    return [
+        {"model": model.name, "turn": turn, "value": 100 * value}
+        for model in published_models()
+        for turn in TURNS
+        if (value := model.overall(turn, wanted)) is not None
+    ]
+
+
+def language_heat_map(summary: Summary) -> dict[str, Any]:
+    """Overall accuracy by language and turn."""
+    rows = [
+        {"language": code, "turn": f"turn {turn}", "value": 100 * summary.figure(code, f"turn{turn}_overall_acc").value}
+        for code in summary.model.languages
+        for turn in TURNS
+    ]
+    chart = _heat_map(pd.DataFrame(rows), "language", list(summary.model.languages))
+    return _spec(
+        chart, _ROW * len(summary.model.languages), f"Overall accuracy by language and turn, {summary.model.name}"
+    )
+
+
+def instruction_rows(graded: Graded) -> list[dict[str, Any]]:
+    """How often each instruction was asked and followed (strictly), by language and turn."""
+    asked: Counter[tuple[str, str, int]] = Counter()
+    followed: Counter[tuple[str, str, int]] = Counter()
+    for language, conversations in graded.items():
+        for turns in conversations.values():
+            for number, turn in enumerate(turns, 1):
+                for verdicts in turn.verdicts:
+                    for id_, verdict in zip(turn.turn.instruction_ids, verdicts, strict=True):
+                        asked[language, id_, number] += 1
+                        followed[language, id_, number] += verdict.strict
+    return [
+        {"language": language, "family": id_.split(":")[0], "instruction": id_, "turn": f"turn {turn}"}
+        | {"asked": n, "followed": followed[language, id_, turn]}
+        for (language, id_, turn), n in asked.items()
+    ]
+
+
+def instruction_heat_map(rows: Sequence[Mapping[str, Any]], by: str, name: str) -> dict[str, Any]:
+    """Share of instructions followed by ``family`` or ``instruction`` and turn; a picker chooses the language."""
+    frame = pd.DataFrame(rows)
+    chosen = _language_picker(list(frame["language"].drop_duplicates()), f"{by}_language")
+    names = sorted(frame[by].unique())
+    chart = _heat_map(frame, by, names, chosen)
+    return _spec(chart, _ROW * len(names), f"Instructions followed by {by} and turn, {name}")
+
+
+def _language_picker(languages: list[str], name: str) -> alt.Parameter:
+    binding = alt.binding_select(options=["all", *languages], name="Language ")
+    return alt.param(name=name, value="all", bind=binding)
+
+
+def _heat_map(frame: pd.DataFrame, by: str, order: list[str], picker: alt.Parameter | None = None) -> Any:
+    chart = alt.Chart(frame)
+    extra = []
+    if picker is not None:
+        chart = chart.transform_filter((picker == "all") | (alt.datum.language == picker))
+        chart = chart.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
+        chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
+        extra = [alt.Tooltip("followed:Q"), alt.Tooltip("asked:Q")]
+    bare = {"domain": False, "ticks": False}
+    layers = heat_chart(
+        chart,
+        x=alt.X("turn:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, **bare)),
+        y=alt.Y(f"{by}:N", title=None, scale=alt.Scale(domain=order), axis=alt.Axis(labelLimit=320, **bare)),
+        tooltip=[alt.Tooltip(f"{by}:N"), alt.Tooltip("turn:N"), alt.Tooltip("value:Q", format=_PERCENT), *extra],
+        colour=alt.Color("value:Q", scale=alt.Scale(scheme="viridis", domain=[0, 100]), legend=None),
+        digits=_PERCENT,
+        dark=alt.datum.value <= 62,
+    )
+    return layers.add_params(picker) if picker is not None else layers
+
+
+def flow_rows(graded: Graded) -> list[dict[str, Any]]:
+    """What became of each turn's instructions in the next one, by language: strict verdicts, matched by position."""
+    counted: Counter[tuple[str, str, str]] = Counter()
+    kinds = list(FLOWS)
+    for language, conversations in graded.items():
+        for turns in conversations.values():
+            for number, (before, after) in enumerate(pairwise(turns), 1):
+                for first, second in zip(before.verdicts, after.verdicts, strict=True):
+                    for was, now in zip(first, second, strict=False):
+                        kind = kinds[(0 if now.strict else 1) if was.strict else (2 if now.strict else 3)]
+                        counted[language, f"turn {number} to {number + 1}", kind] += 1
+    return [{"language": code, "step": step, "kind": kind, "n": n} for (code, step, kind), n in counted.items()]
+
+
+def flow_bars(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Forgetting and correction between turns as shares of the instructions present in both."""
+    frame = pd.DataFrame(rows)
+    picker = _language_picker(list(frame["language"].drop_duplicates()), "flow_language")
+    scale = alt.Scale(domain=list(FLOWS), range=list(FLOWS.values()))
+    chart = (
+        alt.Chart(frame)
+        .transform_filter((picker == "all") | (alt.datum.language == picker))
+        .transform_aggregate(n="sum(n)", groupby=["step", "kind"])
+        .transform_joinaggregate(total="sum(n)", groupby=["step"])
+        .transform_calculate(share="100 * datum.n / datum.total", order=f"indexof({list(FLOWS)}, datum.kind)")
+        .mark_bar()
+        .encode(
+            x=alt.X("share:Q", title="% of the instructions of both turns", scale=alt.Scale(domain=[0, 100])),
+            y=alt.Y("step:N", title=None),
+            color=alt.Color("kind:N", scale=scale, legend=alt.Legend(orient="bottom", title=None, columns=2)),
+            order="order:Q",
+            tooltip=[alt.Tooltip("step:N"), alt.Tooltip("kind:N"), "n:Q", alt.Tooltip("share:Q", format=_PERCENT)],
+        )
+        .add_params(picker)
+    )
+    return _spec(chart, 2 * _ROW, f"What became of instructions between turns, {name}")
+
+
+def panels(
+    summaries: Sequence[Summary], graded: Mapping[str, Graded], with_published: bool
+) -> Iterator[tuple[str, Any]]:
+    """Every chart as (name of its place on the page, specification)."""
+    scopes = list(dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != "pooled"))
+    for scope in sorted(scopes, key=lambda scope: scope != "macro"):
+        yield f"lines-{scope}", turn_lines(summaries, scope, with_published)
+    for number, summary in enumerate(summaries):
+        yield f"heat-{number}", language_heat_map(summary)
+        name = summary.model.name
+        if name in graded:
+            yield f"flow-{number}", flow_bars(flow_rows(graded[name]), name)
+            rows = instruction_rows(graded[name])
+            yield f"family-{number}", instruction_heat_map(rows, "family", name)
+            yield f"instruction-{number}", instruction_heat_map(rows, "instruction", name)
+
+
+def _spec(chart: Any, height: int, described: str) -> dict[str, Any]:
+    sized = chart.properties(width="container", height=height, description=described)
+    autosize = {"type": "fit-x", "contains": "padding"}
+    return {**sized.to_dict(), "config": _CONFIG, "autosize": autosize}

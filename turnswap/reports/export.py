@@ -1,0 +1,256 @@
+"""Results for others' readers: a model card's metadata, the Hub's eval results, the files of leaderboard Spaces.
+
+Files are written locally. The Hub is only reached by :func:`propose`, which opens a pull request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
+
+from . import published
+from .board_files import board_files, board_name
+from .figures import MACRO, OVERALL
+from .model_card import eval_results, hub_revision, merge
+from .table import Summary, split_metric
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResultEntry
+
+MODEL_INDEX, EVAL_RESULTS, BOARD = FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
+CARD = "README.md"
+ENTRIES = ".eval_results/multiif.yaml"
+
+
+def require_pushable(format_: str, repository: str) -> None:
+    """Refuse what :func:`propose` could not do, before anything is written."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if format_ == BOARD:
+        raise UserError(
+            "There is no one repository to push a leaderboard's files to: every Space has two data sets of its own.",
+            "Write them with -o FOLDER, then upload FOLDER/requests and FOLDER/results to your Space's data sets.",
+        )
+    try:
+        validate_repo_id(repository)
+    except HFValidationError as error:
+        raise UserError(f"--push takes a model repository on the Hub: {error}", "Expected: --push ORG/MODEL") from None
+
+
+def export(summary: Summary, format_: str, output: Path) -> list[Path]:
+    """Write one model's figures in a format, and return the files.
+
+    Args:
+        summary: the figures.
+        format_: one of :data:`FORMATS`.
+        output: the model's folder (or its card, for ``model-index``); a folder for the board's files.
+
+    Raises:
+        UserError: the figures or what lies there already do not allow it; then nothing was written.
+    """
+    contents = _CONTENTS[format_](summary, output)
+    for path, text in contents.items():
+        write_whole(path, text, "Choose another place with -o.")
+    return list(contents)
+
+
+def remarks(summary: Summary, format_: str) -> list[str]:
+    """What the user must know of what was exported."""
+    said = []
+    if format_ != MODEL_INDEX and set(LANGUAGES) - set(summary.model.languages):
+        missing = ", ".join(code for code in LANGUAGES if code not in summary.model.languages)
+        said.append(f"No figures over all languages were written: there are no results in {missing}.")
+    if format_ == EVAL_RESULTS:
+        said.append(
+            "The Hub shows such entries only for data sets whose own eval.yaml declares a benchmark; "
+            f"{HUB_REPOSITORY} had none when last seen."
+        )
+    elif not published.is_benchmark(summary.model):
+        said.append(f"These figures are not from the benchmark: the data is {summary.model.facts['data']}.")
+    if any(run.n < run.of for run in summary.model.languages.values()):
+        said.append("These figures are from a part of the conversations; see n in the signature.")
+    return said
+
+
+def entries(summary: Summary) -> list[EvalResultEntry]:
+    """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
+
+    Raises:
+        UserError: the data was not the whole benchmark.
+    """
+    from huggingface_hub import EvalResultEntry
+
+    model = summary.model
+    if not published.is_benchmark(model):
+        raise UserError(
+            f"Eval results are entries of {HUB_REPOSITORY}, but the data of these was {model.facts['data']}.",
+            "Evaluate on the benchmark, or take --format model-index, which names the data.",
+        )
+    partial = [f"{run.n} of {run.of} in {code}" for code, run in model.languages.items() if run.n != run.of]
+    if partial:
+        raise UserError(
+            f"Eval results stand for whole languages, but conversations run were {', '.join(partial)}.",
+            "Evaluate without --limit, or take --format model-index, which tells how many.",
+        )
+    scopes = {f"{code}_": code for code in model.languages}
+    if set(model.languages) == set(LANGUAGES):
+        scopes = {"": MACRO, **scopes}
+    return [
+        EvalResultEntry(
+            dataset_id=HUB_REPOSITORY,
+            task_id=f"{prefix}turn{split_metric(metric)[0]}_overall",
+            value=summary.figure(scope, metric).value,
+            dataset_revision=hub_revision(model),
+            date=datetime.fromtimestamp(model.when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            notes=summary.signature,
+        )
+        for prefix, scope in scopes.items()
+        for metric in OVERALL
+    ]
+
+
+def _entries_file(summary: Summary) -> str:
+    from huggingface_hub import eval_result_entries_to_yaml, parse_eval_result_entries
+
+    found = entries(summary)
+    text = str(yaml.safe_dump(eval_result_entries_to_yaml(found), sort_keys=False, allow_unicode=True))
+    if parse_eval_result_entries(yaml.safe_load(text)) != found:
+        raise UserError(
+            "huggingface_hub reads these eval results differently from how they were written.",
+            "Report it, with the results, as a bug of turnswap.",
+        )
+    return text
+
+
+def _name(summary: Summary) -> str:
+    return board_name(summary.model.name).rpartition("/")[2]
+
+
+def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
+    path = output / CARD if output.is_dir() else output
+    if path.suffix.lower() != ".md" or not path.parent.is_dir():
+        raise UserError(
+            f"{output} is no model's folder, and no card.", "Expected a folder that exists, or a .md in one."
+        )
+    content = None
+    if path.exists():
+        try:
+            content = path.read_bytes().decode()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {error}.", "Expected a model card in UTF-8.") from None
+    return {path: merge(content, _name(summary), eval_results(summary), str(path))}
+
+
+def _entries_contents(summary: Summary, output: Path) -> dict[Path, str]:
+    path = _require_folder(output) / ENTRIES
+    if path.exists() and not _is_ours(path):
+        raise UserError(
+            f"{path} holds what turnswap did not write; it would be lost.", "Move it to another file in that folder."
+        )
+    return {path: _entries_file(summary)}
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        found = yaml.safe_load(path.read_text("utf-8"))
+        return all(str(entry["notes"]).startswith("multiif:") for entry in found)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return False
+
+
+def _board_contents(summary: Summary, output: Path) -> dict[Path, str]:
+    return {_require_folder(output) / path: text for path, text in board_files(summary).items()}
+
+
+_CONTENTS: dict[str, Callable[[Summary, Path], dict[Path, str]]] = {
+    MODEL_INDEX: _card_contents,
+    EVAL_RESULTS: _entries_contents,
+    BOARD: _board_contents,
+}
+
+
+def _require_folder(output: Path) -> Path:
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
+    return output
+
+
+def propose(summary: Summary, format_: str, repository: str) -> str | None:
+    """Open a pull request on the Hub with one model's figures, and return its address.
+
+    Args:
+        summary: the figures.
+        format_: ``model-index``, which goes into the card as it is on the Hub now, or ``eval-results``.
+        repository: the model's.
+
+    Returns:
+        None where the repository holds just that already.
+
+    Raises:
+        UserError: offline, without a token, or the Hub refused.
+    """
+    require_pushable(format_, repository)
+    api = _hub()
+    try:
+        if format_ == MODEL_INDEX:
+            path, before = CARD, _card_on_hub(api, repository)
+            text = merge(before, _name(summary), eval_results(summary), f"{repository}'s {CARD} on the Hub")
+            if text == before:
+                return None
+        else:
+            path, text = ENTRIES, _entries_file(summary)
+        commit = api.upload_file(
+            path_or_fileobj=text.encode(),
+            path_in_repo=path,
+            repo_id=repository,
+            repo_type="model",
+            commit_message="Multi-IF results",
+            commit_description=summary.signature,
+            create_pr=True,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # the Hub's client has many ways to fail, none of which is about our figures
+        # Of a download the client says only that it failed; of a refusal the cause says less than the client.
+        reason = (error.__cause__ if isinstance(error, ValueError) else None) or error
+        raise UserError(
+            f"No pull request to {repository} was opened: {type(reason).__name__}: {reason}",
+            "Check the repository's name, the connection and the token (hf auth whoami), then run the command again.",
+        ) from error
+    return str(commit.pr_url)
+
+
+def _hub() -> Any:
+    from huggingface_hub import HfApi, get_token, is_offline_mode
+
+    if is_offline_mode():
+        raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")
+    if get_token() is None:
+        raise UserError(
+            "A pull request needs a token of the Hugging Face Hub, and none was found.",
+            "Log in with: hf auth login (or set HF_TOKEN), then run again.",
+        )
+    return HfApi()
+
+
+def _card_on_hub(api: Any, repository: str) -> str | None:
+    """The card as it is now; None where the repository has none."""
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        # Not from the cache: merged into an old card, the pull request would undo what came since.
+        path = api.hf_hub_download(repository, CARD, force_download=True)
+    except LocalEntryNotFoundError:  # is an EntryNotFoundError, but means that the Hub could not be reached
+        raise
+    except EntryNotFoundError:
+        return None
+    return Path(path).read_bytes().decode()

@@ -1,0 +1,149 @@
+"""A leaderboard as tables for a terminal and Markdown, as CSV, as JSON, and as a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+from turnswap import __version__
+from turnswap.core.pages import json_for_script, render_page
+from turnswap.tasks.multiif.languages import name_of
+from turnswap.tasks.multiif.metrics import TURNS
+
+from .leaderboard import Board, Row, Scores
+from .published import SOURCE
+from .sheets import Sheet, percent, points
+
+TITLE = "Multi-IF leaderboard"
+CHANGE = "1 to 3"
+_DIGITS = 6  # of intervals in a page, which has hundreds per model
+
+
+def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
+    """The ranking in one wide table, or in two that fit a terminal: languages in one of their own."""
+    turns = [f"turn {turn}" for turn in TURNS]
+    header = ["rank", "model", "average", *turns, CHANGE]
+    below = (board.notes, board.signatures)
+    left = [[row.shown_rank, _name(row), *_headline(row)] for row in board.rows]
+    right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
+    if wide:
+        rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
+        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below)]
+    rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
+    by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
+    return [Sheet(TITLE, header, left, 2), by_language]
+
+
+def _name(row: Row) -> str:
+    return f"{row.model} (published)" if row.is_published else row.model
+
+
+def _headline(row: Row) -> list[str]:
+    turns = (percent(figure.value) for figure in row.overall.turns)
+    return [percent(row.overall.average), *turns, points(row.overall.change)]
+
+
+def as_csv(board: Board) -> str:
+    """A row per model: the ranking's columns, then every language and turn; figures are fractions of 1."""
+    out = io.StringIO()
+    rows = [_csv_row(row) for row in board.rows]
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _csv_row(row: Row) -> dict[str, object]:
+    average = row.overall.average
+    cells: dict[str, object] = {
+        "rank": row.rank,
+        "tied": None if row.rank is None else int(row.tied),
+        "model": row.model,
+        "published": SOURCE if row.is_published else None,
+        "average": average.value,
+        "average_low": average.low,
+        "average_high": average.high,
+        **{f"turn{turn}": row.overall.turns[turn - 1].value for turn in TURNS},
+        "turn1_to_turn3": row.overall.change,
+        **{code: scores.average.value for code, scores in row.languages.items()},
+        **{
+            f"{code}_turn{turn}": scores.turns[turn - 1].value
+            for code, scores in row.languages.items()
+            for turn in TURNS
+        },
+        "signature": row.signature,
+    }
+    return {name: None if value != value else value for name, value in cells.items()}
+
+
+def as_json(board: Board) -> dict[str, Any]:
+    """Everything, for other programs; figures are fractions of 1, null where there is none."""
+    return {
+        "languages": list(board.languages),
+        "models": [
+            {
+                "model": row.model,
+                "rank": row.rank,
+                "tied": row.tied,
+                "published": SOURCE if row.is_published else None,
+                **_scores(row.overall),
+                "turn1_to_turn3": _without_nan(row.overall.change),
+                "languages": {code: _scores(scores) for code, scores in row.languages.items()},
+                "signature": row.signature or None,
+            }
+            for row in board.rows
+        ],
+        "notes": list(board.notes),
+    }
+
+
+def _scores(scores: Scores) -> dict[str, Any]:
+    figures = {"average": scores.average, **{f"turn{turn}": scores.turns[turn - 1] for turn in TURNS}}
+    return {name: {key: _without_nan(value) for key, value in vars(f).items()} for name, f in figures.items()}
+
+
+def _without_nan(value: float) -> float | None:
+    return None if value != value else value
+
+
+def as_page(board: Board) -> str:
+    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker."""
+    return render_page(
+        "turnswap.reports",
+        "leaderboard.html.j2",
+        script="leaderboard.js",
+        styles=["leaderboard.css"],
+        title=TITLE,
+        version=__version__,
+        board=board,
+        names={code: name_of(code) for code in board.languages},
+        turns=TURNS,
+        change=CHANGE,
+        rows=[_page_row(row) for row in board.rows],
+        data=json_for_script([_page_data(row, len(board.languages)) for row in board.rows]),
+    )
+
+
+def _page_row(row: Row) -> dict[str, Any]:
+    average, *others = _headline(row)
+    value, _, interval = average.partition(" ")
+    return {
+        "name": row.model,
+        "published": row.is_published,
+        "rank": row.shown_rank,
+        "average": value,
+        "interval": interval,
+        "others": [*others, *(percent(scores.average.value) for scores in row.languages.values())],
+    }
+
+
+def _page_data(row: Row, languages: int) -> dict[str, Any]:
+    """What the script computes with. The paper's average over all languages is its own, not one of its languages."""
+    return {
+        "published": row.is_published,
+        "scores": [[_without_nan(figure.value) for figure in scores.turns] for scores in row.languages.values()],
+        "overall": [_without_nan(figure.value) for figure in row.overall.turns],
+        "choices": row.choices
+        and [[_without_nan(round(bound, _DIGITS)) for bound in bounds] for bounds in row.choices],
+    }

@@ -1,0 +1,164 @@
+r"""``turnswap report -o report.html``: one self-contained page, without network.
+
+Texts from outside (names, prompts, replies) reach the page in three ways only: through the template, which
+escapes them; as JSON in which ``<`` is written ``\u003c``; and as compressed blocks in base64, which the script
+shows with ``textContent``. A Content-Security-Policy allows the page's own scripts alone, by hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from turnswap import __version__
+from turnswap.core.heat_maps import chart_libraries, drawing_packages
+from turnswap.core.pages import json_for_script, render_page
+from turnswap.tasks.multiif.grading import Verdict
+from turnswap.tasks.multiif.languages import name_of
+from turnswap.tasks.multiif.metrics import COUNTS, TURNS
+
+from .figures import AVERAGE, MACRO
+from .published import SOURCE, published_rows
+from .sheets import percent, points
+from .table import Summary
+from .two_sets import two_sets_sheets
+from .verdicts import Graded, GradedTurn
+from .warnings import score_warnings
+
+_BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
+
+
+def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> str:
+    """The page's HTML.
+
+    Args:
+        summaries: the models, in the order to show them.
+        graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
+        corrected: likewise, by the corrected rules.
+
+    Raises:
+        UserError: the packages that draw the charts are not installed.
+    """
+    vl_convert = drawing_packages("; or take --format md or terminal")
+    from .charts import colour_of, panels
+
+    published = published_rows([summary.model for summary in summaries])
+    index, blocks = transcripts(summaries, graded, corrected)
+    return render_page(
+        "turnswap.reports",
+        "report.html.j2",
+        script="report.js",
+        styles=["charts.css", "report.css"],
+        libraries=chart_libraries(vl_convert),
+        version=__version__,
+        models=[_model_facts(summary, number) for number, summary in enumerate(summaries)],
+        colours=colour_of(summaries),
+        published=[
+            {"name": row.name, "headline": [percent(value) for value in row.values], "change": points(row.change)}
+            for row in published
+        ],
+        source=SOURCE,
+        scopes=_scopes(summaries),
+        names={code: name_of(code) for summary in summaries for code in summary.model.languages},
+        interval=summaries[0].interval_of(summaries[0].headline_scope) or "no",
+        specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
+        index=json_for_script(index),
+        blocks=blocks,
+        graded=[summary.model.name for summary in summaries if summary.model.name in graded],
+        two_sets=[
+            sheet
+            for summary in summaries
+            if (name := summary.model.name) in graded
+            for sheet in two_sets_sheets(summary, graded[name], corrected[name])
+        ],
+    )
+
+
+def _scopes(summaries: Sequence[Summary]) -> list[str]:
+    found = dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != "pooled")
+    return sorted(found, key=lambda scope: scope != MACRO)
+
+
+def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
+    scope = summary.headline_scope
+    headline = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
+    counts = {name: [_count(summary.count(scope, f"turn{turn}_{name}")) for turn in TURNS] for name in COUNTS}
+    return {
+        "number": number,
+        "name": summary.model.name,
+        "known_as": summary.model.identity["name"],
+        "over": "macro mean" if scope == MACRO else scope,
+        "headline": [(percent(figure.value), percent(figure).partition(" ")[2]) for figure in headline],
+        "change": points(headline[3].value - headline[1].value),
+        "n": summary.n(scope),
+        "counts": counts,
+        "warnings": score_warnings(summary),
+        "signature": summary.signature,
+        "has_samples": summary.model.has_samples,
+    }
+
+
+def _count(total: int | None) -> str:
+    return "N/A" if total is None else str(total)
+
+
+def transcripts(
+    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
+) -> tuple[dict[str, Any], list[str]]:
+    """What the transcript browser filters by, and the texts, compressed in blocks.
+
+    Returns:
+        The index: names, and per conversation ``[model, language, key, repeat, turns]`` with a turn as
+        ``[instructions, strict, loose, corrected strict, corrected loose]`` (numbers, and strings of 0 and 1, or
+        ``-`` for what no reply can follow); conversation ``i``'s texts are number
+        ``i % block`` of block ``i // block``. And the blocks: base64 of gzipped JSON lists of
+        ``[prompt, reply, kwargs]`` per turn.
+    """
+    ids: dict[str, int] = {}
+    languages: dict[str, int] = {}
+    entries: list[Any] = []
+    texts: list[Any] = []
+    for number, summary in enumerate(summaries):
+        name = summary.model.name
+        for language, key, repeat, turns in _conversations(graded.get(name, {})):
+            entry, text = [], []
+            for graded_turn, corrected_turn in zip(turns, corrected[name][language][key], strict=True):
+                turn = graded_turn.turn
+                slots = [ids.setdefault(id_, len(ids)) for id_ in turn.instruction_ids]
+                sets = (graded_turn.verdicts[repeat], corrected_turn.verdicts[repeat])
+                entry.append([slots, *(_bits(verdicts, kind) for verdicts in sets for kind in ("strict", "loose"))])
+                text.append([turn.prompt, turn.replies[repeat], [_kwargs(kwargs) for kwargs in turn.kwargs]])
+            entries.append([number, languages.setdefault(language, len(languages)), key, repeat, entry])
+            texts.append(text)
+    index = {
+        "models": [summary.model.name for summary in summaries],
+        "languages": list(languages),
+        "instructions": list(ids),
+        "block": _BLOCK,
+        "conversations": entries,
+    }
+    return index, [_compressed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)]
+
+
+def _bits(verdicts: Sequence[Verdict], kind: str) -> str:
+    return "".join("-" if verdict.unsatisfiable else str(int(getattr(verdict, kind))) for verdict in verdicts)
+
+
+def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
+    for language, conversations in graded.items():
+        for key, turns in conversations.items():
+            for repeat in range(len(turns[0].verdicts) if turns else 0):
+                yield language, key, repeat, turns
+
+
+def _kwargs(kwargs: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in kwargs.items())
+
+
+def _compressed(texts: Any) -> str:
+    # Half of a surrogate pair is valid in JSON and not in UTF-8: keep it as an escape.
+    raw = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")

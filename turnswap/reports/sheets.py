@@ -1,0 +1,86 @@
+"""Tables for a terminal and for Markdown, from one description."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.errors import visible
+
+from .figures import MACRO, POOLED
+from .table import Figure
+
+SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table with a title and lines below it; signatures are set as code where there is such a thing.
+
+    The first ``text_columns`` columns hold text, the others figures.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    text_columns: int = 1
+    notes: Sequence[str] = field(default_factory=tuple)
+    signatures: Sequence[str] = field(default_factory=tuple)
+
+
+def percent(figure: Figure | float) -> str:
+    """``61.2`` or ``61.2 [59.8–62.5]``: accuracies are shown in per cent; ``–`` where there is none."""
+    if not isinstance(figure, Figure):
+        return "–" if figure != figure else f"{100 * figure:.1f}"
+    shown = percent(figure.value)
+    return shown if figure.low != figure.low else f"{shown} [{percent(figure.low)}–{percent(figure.high)}]"
+
+
+def points(value: float) -> str:
+    """A difference in percentage points, with its sign."""
+    return "–" if value != value else f"{100 * value:+.1f}"
+
+
+def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
+    """Print tables to a terminal. Names from outside are shown as they are, never as rich's markup."""
+    for sheet in sheets:
+        table = Table(title=Text(visible(sheet.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+        for number, name in enumerate(sheet.header):
+            is_text = number < sheet.text_columns
+            table.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
+        for row in sheet.rows:
+            table.add_row(*(Text(visible(cell)) for cell in row))
+        console.print(table)
+        for note in (*sheet.notes, *sheet.signatures):
+            console.print(Text(visible(note), style="dim"), soft_wrap=True)
+    console.print()
+
+
+def as_markdown(sheets: Sequence[Sheet]) -> str:
+    """The tables in Markdown as GitHub and the Hugging Face Hub render it."""
+    out = io.StringIO()
+    for sheet in sheets:
+        out.write(f"### {_markdown(sheet.title)}\n\n")
+        out.write("| " + " | ".join(map(_markdown, sheet.header)) + " |\n")
+        marks = ["---" if number < sheet.text_columns else "---:" for number in range(len(sheet.header))]
+        out.write("| " + " | ".join(marks) + " |\n")
+        for row in sheet.rows:
+            out.write("| " + " | ".join(map(_markdown, row)) + " |\n")
+        out.write("\n")
+        for note in sheet.notes:
+            out.write(f"{_markdown(note)}  \n")
+        for line in sheet.signatures:
+            out.write(f"`{visible(line).replace('`', chr(39))}`  \n")
+        out.write("\n" if sheet.notes or sheet.signatures else "")
+    return out.getvalue()
+
+
+def _markdown(text: str) -> str:
+    escaped = "".join("\\" + c if c in "\\`*_[]<>|#~$" else c for c in visible(text))
+    return escaped.replace("&", "&amp;")

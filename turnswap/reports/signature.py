@@ -1,0 +1,117 @@
+"""What identifies a run, in one line that stands under every figure: ``multiif:1.0|langs:en|n:909/909|…``.
+
+In the manner of sacreBLEU (Post 2018, arXiv 1804.08771): two figures may be compared where their signatures
+agree in all that belongs to the measurement. Facts of the model itself are told as well, but may differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiturn.backend import TOKEN_CAPS
+from turnswap.tasks.multiturn.conversation import THINK
+
+# The chat template is the model's own: it identifies a run and may differ between models.
+OF_THE_MODEL = ("template",)
+_SHORT = 8
+_USUAL_MARKERS = [list(pair) for pair in THINK]
+
+
+def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[str, str]:
+    """What identifies one task's run, by name, from the content of a results file."""
+    config = content["configs"][task]
+    metadata = config.get("metadata") or {}
+    run = metadata.get("run") or {}
+    system = content.get("system_instruction_sha")
+    description = config.get("description") or ""
+    facts = {
+        "multiif": str(metadata.get("version")),
+        "data": _data(metadata),
+        "gen": _generation(config.get("generation_kwargs") or {}),
+        "prompts": str(run.get("prompts", "unknown")),
+        "template": str(run.get("chat_template_sha") or "none")[:_SHORT],
+        "system": str(system)[:_SHORT] if system else "none",
+        "filter": filter_name,
+        "repeats": str(config.get("repeats", 1)),
+        "lm-eval": str(content.get("lm_eval_version", "unknown")),
+        "turnswap": str(metadata.get("turnswap", "unknown")),
+    }
+    if description:
+        facts["description"] = _clean(description)
+    if metadata.get("reasoning_markers") not in (None, _USUAL_MARKERS):
+        facts["reasoning"] = _clean(metadata["reasoning_markers"])
+    return facts
+
+
+def _data(metadata: Mapping[str, Any]) -> str:
+    described, sha = str(metadata.get("data", "unknown")), metadata.get("data_sha256")
+    if sha:
+        kind = "sample" if "packaged with turnswap" in described else "csv"
+        return f"{kind}@{str(sha)[:_SHORT]}"
+    return f"hub@{described.rpartition(' ')[2][:_SHORT]}" if " at revision " in described else _clean(described)
+
+
+def _generation(settings: Mapping[str, Any]) -> str:
+    """``greedy,max_gen_toks:2048``: in greedy decoding what shapes the distribution has no effect."""
+    shown = dict(settings)
+    for name in TOKEN_CAPS[1:]:  # another name for the cap replaces ours
+        if name in shown:
+            shown["max_gen_toks"] = shown.pop(name)
+    if not shown.get("until"):
+        shown.pop("until", None)
+    how = "sampled" if shown.pop("do_sample", False) else "greedy"
+    if how == "greedy" and not shown.get("temperature"):
+        for name in ("temperature", "top_p", "top_k", "min_p"):
+            shown.pop(name, None)
+    elif how == "greedy":
+        # API models drop do_sample and send the temperature: whether this was greedy depends on the backend.
+        how = "do_sample:False"
+    return ",".join([how, *(f"{name}:{_clean(value)}" for name, value in sorted(shown.items()))])
+
+
+def _clean(value: Any) -> str:
+    return " ".join(str(value).split()).replace("|", "/").replace("'", "")
+
+
+def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a results file tells of the model itself; values may be None."""
+    config = content.get("config") or {}
+    return {
+        # lm-eval names a swap in memory after its recipient.
+        "name": (config.get("layer_swap") or {}).get("name")
+        or content.get("model_name")
+        or config.get("model")
+        or "unnamed",
+        "backend": config.get("model"),
+        "dtype": str(config["model_dtype"]).removeprefix("torch.") if config.get("model_dtype") else None,
+        "revision": config.get("model_revision"),
+        "sha": config.get("model_sha"),
+        "parameters": config.get("model_num_parameters"),
+    }
+
+
+def check_accepted(names: Iterable[str], facts: Mapping[str, str]) -> None:
+    """Refuse a name that is no part of a signature: a misspelt one would accept nothing."""
+    for name in names:
+        if name not in facts and name not in ("description", "reasoning"):
+            raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
+
+
+def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accepted: Iterable[str] = ()) -> str:
+    """The facts in which two runs differ, with both values; empty where they were run alike."""
+    names = [name for name in [*one, *(name for name in other if name not in one)] if name not in set(accepted)]
+    differing = [name for name in names if one.get(name) != other.get(name)]
+    return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in differing)
+
+
+def signature(facts: Mapping[str, str], languages: Iterable[str], n: int, of: int, drawn: str = "") -> str:
+    """The line that identifies a model's figures.
+
+    ``n`` of ``of`` conversations in the data were run; ``drawn`` tells how intervals were drawn, where they were.
+    """
+    rest = dict(facts)
+    parts = [f"multiif:{rest.pop('multiif')}", f"langs:{'+'.join(languages)}", f"n:{n}/{of}"]
+    parts += [f"{name}:{value}" for name, value in rest.items()]
+    return "|".join([*parts, drawn] if drawn else parts)

@@ -1,0 +1,211 @@
+"""One tidy table: a row per model, language, turn and metric, with interval, n and what identifies the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+from turnswap.tasks.multiif import metrics
+
+from . import figures
+from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
+from .runs import Model
+from .signature import signature
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its interval; NaN where there is none."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model's figures: from its samples where they are at hand, else as lm-eval reported them."""
+
+    model: Model
+    resampling: Resampling
+
+    @property
+    def signature(self) -> str:
+        """The line that identifies these figures."""
+        runs = self.model.languages.values()
+        drawn = f"boot:{self.resampling.resamples},seed:{self.resampling.seed}" if self.model.has_samples else ""
+        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
+        return signature(self.model.facts, self.model.languages, n, of, drawn)
+
+    @cached_property
+    def arrays(self) -> dict[str, NDArray[np.int64]]:
+        """Language -> pairs of every conversation, sorted by key, where there are samples."""
+        runs = self.model.languages.items()
+        return {code: figures.as_arrays(run.conversations) for code, run in runs if run.conversations is not None}
+
+    @cached_property
+    def estimates(self) -> Mapping[str, Estimate]:
+        """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
+        if self.model.has_samples:
+            return figures.estimate(self.arrays, self.resampling)
+        return {code: figures.estimate({code: pairs}, self.resampling)[code] for code, pairs in self.arrays.items()}
+
+    @cached_property
+    def _bounds(self) -> dict[str, tuple[Array, Array]]:
+        level = self.resampling.level
+        return {scope: e.interval(level) for scope, e in self.estimates.items()}
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """The languages, and what is over them: ``macro``, and ``pooled`` where there are samples."""
+        over: tuple[str, ...] = ()
+        if len(self.model.languages) > 1:
+            over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
+        return (*self.model.languages, *over)
+
+    @property
+    def headline_scope(self) -> str:
+        """``macro``, or the only language."""
+        return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))
+
+    def interval_of(self, scope: str) -> str | None:
+        """What kind of intervals the figures of a scope have; None where they have none."""
+        if scope in self.estimates:
+            return f"{self.resampling.level:.0%} bootstrap"
+        figure = self.figure(scope, OVERALL[0])
+        return f"{self.resampling.level:.0%} normal (lm-eval's standard error)" if figure.low == figure.low else None
+
+    def figure(self, scope: str, name: str) -> Figure:
+        """One of :data:`figures.FIGURES` in a language, or over the languages."""
+        if scope in self.estimates:
+            column = FIGURES.index(name)
+            low, high = self._bounds[scope]
+            return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
+        codes = list(self.model.languages) if scope == MACRO else [scope]
+        names = OVERALL if name == AVERAGE else (name,)
+        reported = [self._reported(code, each) for code in codes for each in names]
+        value = float(np.mean([value for value, _ in reported]))
+        # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
+        errors = [error for _, error in reported if error is not None]
+        if name == AVERAGE or len(errors) < len(reported):
+            return Figure(value)
+        spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
+        reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
+        return Figure(value, value - reach, value + reach)
+
+    def _reported(self, code: str, name: str) -> tuple[float, float | None]:
+        """lm-eval's value and standard error; the samples' value where they were put together from parts."""
+        reported = self.model.languages[code].reported
+        if name not in reported and code in self.estimates:
+            return float(self.estimates[code].values[FIGURES.index(name)]), None
+        return reported.get(name, (float("nan"), None))
+
+    def count(self, scope: str, name: str) -> int | None:
+        """One of :data:`figures.COUNTS`; None where the backend did not tell."""
+        runs = [self.model.languages[scope]] if scope in self.model.languages else self.model.languages.values()
+        totals = []
+        for run in runs:
+            if run.conversations is not None:
+                totals.append(figures.counts(run.conversations)[name])
+            else:
+                totals.append(int(run.reported[name][0]) if name in run.reported else None)
+        known = [total for total in totals if total is not None]
+        return sum(known) if known else None
+
+    def n(self, scope: str, turn: int | None = None) -> int:
+        """Conversations, or those of them that have this turn (known from samples only)."""
+        codes = [scope] if scope in self.model.languages else list(self.model.languages)
+        if turn is None or not self.model.has_samples:
+            return sum(self.model.languages[code].n for code in codes)
+        return sum(sum(len(c.turns) >= turn for c in self.model.languages[code].conversations or ()) for code in codes)
+
+
+def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
+    """Every model's figures, in the order given."""
+    return [Summary(model, resampling) for model in models]
+
+
+def split_metric(name: str) -> tuple[int | None, str]:
+    """``turn2_forgetting`` to ``(2, "forgetting")``; no turn for the mean over the turns."""
+    if not name.startswith("turn"):
+        return None, name
+    turn, _, metric = name.partition("_")
+    return int(turn.removeprefix("turn")), metric
+
+
+def metric_names() -> list[str]:
+    """Every figure, turn by turn, the mean of the turns first."""
+    ordered = [name for name in metrics.aggregations() if name in FIGURES]
+    return [AVERAGE, *ordered]
+
+
+def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
+    """The table.
+
+    Columns: ``model``, ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean of the turns),
+    ``metric``, ``value``, ``low``, ``high``, ``interval`` (what kind), ``n`` (conversations that have the turn),
+    then what identifies the run (``model_name`` as lm-eval knows it, ``model_sha``, the parts of the signature) and the
+    ``signature``.
+    Counts (``truncated``, …) have no interval.
+    """
+    frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
+    frame["turn"] = frame["turn"].astype("Int64")
+    return frame
+
+
+def _rows(summary: Summary) -> Iterator[dict[str, object]]:
+    model = summary.model
+    identity = {"model_name": model.identity["name"], "model_sha": model.identity["sha"] or None}
+    facts = {**identity, **model.facts, "signature": summary.signature}
+    for scope in summary.scopes:
+        for name in metric_names():
+            turn, metric = split_metric(name)
+            figure = summary.figure(scope, name)
+            row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
+            row |= {
+                "value": figure.value,
+                "low": figure.low,
+                "high": figure.high,
+                "interval": summary.interval_of(scope),
+            }
+            yield row | {"n": summary.n(scope, turn)} | facts
+        for name in COUNTS:
+            turn, metric = split_metric(name)
+            row = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
+            total = summary.count(scope, name)
+            row |= {"value": float("nan") if total is None else float(total), "low": None, "high": None}
+            yield row | {"interval": None, "n": summary.n(scope, turn)} | facts
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
+    ".csv": lambda frame: frame.to_csv(index=False),
+    ".parquet": lambda frame: frame.to_parquet(index=False),
+    ".json": lambda frame: _as_json(frame) + "\n",
+}
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, Parquet or JSON, whichever the file's name says."""
+    if path.suffix not in WRITERS:
+        raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
+    write_whole(path, WRITERS[path.suffix](frame), "Name another file with -o.")
+
+
+def _as_json(frame: pd.DataFrame) -> str:
+    """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
+    records = [
+        {name: None if value is pd.NA or value != value else value for name, value in record.items()}
+        for record in frame.to_dict("records")
+    ]
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
+    return "[\n" + ",\n".join(lines) + "\n]"

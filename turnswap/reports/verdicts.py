@@ -1,0 +1,156 @@
+"""Every instruction's verdict, from the replies in the samples.
+
+lm-eval's samples hold how many instructions each reply followed, not which. Grading is deterministic, so the
+replies are graded again, and what comes out must add up to what the samples say.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from typing import Any, NamedTuple
+
+from turnswap import __version__
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif import corrected
+from turnswap.tasks.multiif.grading import Verdict, grade_reply
+from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+from turnswap.tasks.multiif.metrics import conversation_values
+from turnswap.tasks.multiturn import Reply
+
+from .figures import RATIOS
+from .runs import LanguageRun, Model
+from .samples import Conversation, Turn
+
+# Below this many replies a second process costs more than it saves: it imports for seconds.
+_WORTH_A_PROCESS = 2_000
+_CHUNK = 200
+
+
+class _Slot(NamedTuple):
+    reply: str
+    instruction_ids: Sequence[str]
+    kwargs: Sequence[Mapping[str, Any]]
+    language: str
+    prompts: Sequence[str]
+
+
+_Grade = Callable[[list[_Slot]], list[list[Verdict]]]
+
+
+class GradedTurn(NamedTuple):
+    """One turn and the verdicts on each repeat's reply: ``verdicts[repeat][instruction]``."""
+
+    turn: Turn
+    verdicts: Sequence[Sequence[Verdict]]
+
+    def followed(self, instruction: int) -> float:
+        """The share of repeats that follow this instruction, strictly."""
+        return sum(verdicts[instruction].strict for verdicts in self.verdicts) / len(self.verdicts)
+
+
+# language -> key of the conversation -> its turns
+Graded = dict[str, dict[str, list[GradedTurn]]]
+
+
+def grade_again(model: Model) -> Graded:
+    """The published verdicts of all of a model's replies.
+
+    Raises:
+        UserError: the model has no samples, or verdicts do not add up to those that the samples were written with.
+    """
+    graded = _graded(model, _by_published_rules)
+    for code, run in model.languages.items():
+        for conversation in run.conversations or ():
+            _require_same(run, conversation, graded[code][conversation.key])
+    return graded
+
+
+def grade_by_corrected_rules(model: Model) -> Graded:
+    """The corrected verdicts of all of a model's replies (:mod:`turnswap.tasks.multiif.corrected`).
+
+    Raises:
+        UserError: the model has no samples.
+    """
+    return _graded(model, _by_corrected_rules)
+
+
+def _graded(model: Model, grade: _Grade) -> Graded:
+    for run in model.languages.values():
+        if run.conversations is None:
+            raise UserError(
+                f"{run.files[0]} has no samples beside it for {run.language}.",
+                "Replies and single instructions are only known from a run with --log_samples.",
+            )
+        for conversation in run.conversations:
+            _require_gradeable(conversation)
+    slots = [
+        _Slot(reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
+        for code, run in model.languages.items()
+        for conversation in run.conversations or ()
+        for number, turn in enumerate(conversation.turns, 1)
+        for reply in turn.replies
+    ]
+    verdicts = iter(_grade_all(slots, grade))
+    return {
+        code: {
+            conversation.key: [
+                GradedTurn(turn, list(islice(verdicts, len(turn.replies)))) for turn in conversation.turns
+            ]
+            for conversation in run.conversations or ()
+        }
+        for code, run in model.languages.items()
+    }
+
+
+def _grade_all(slots: list[_Slot], grade: _Grade) -> list[list[Verdict]]:
+    workers = min(os.cpu_count() or 1, 1 + len(slots) // _WORTH_A_PROCESS)
+    if workers == 1:
+        return grade(slots)
+    chunks = [slots[start : start + _CHUNK] for start in range(0, len(slots), _CHUNK)]
+    # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [verdicts for chunk in pool.map(grade, chunks) for verdicts in chunk]
+
+
+def _by_published_rules(slots: list[_Slot]) -> list[list[Verdict]]:
+    return [grade_reply(slot.reply, slot.instruction_ids, slot.kwargs) for slot in slots]
+
+
+def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
+    return [corrected.grade_reply(*slot) for slot in slots]
+
+
+def _require_gradeable(conversation: Conversation) -> None:
+    for turn in conversation.turns:
+        for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
+            try:
+                parse_kwargs(instruction_id, kwargs)
+            except MalformedInstruction as error:
+                raise UserError(
+                    f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
+                    "The samples were changed, or are of other instructions than turnswap's; run the evaluation again.",
+                ) from None
+
+
+def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:
+    """Refuse a conversation whose figures by these verdicts are not those that were logged."""
+    repeats = [
+        conversation_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
+        for n in range(len(turns[0].verdicts) if turns else 0)
+    ]
+    for name in RATIOS:
+        if int(name[len("turn")]) > len(turns):
+            continue
+        found = [sum(values[name][part] for values in repeats) for part in (0, 1)]
+        if found != list(conversation.values[name]):
+            raise UserError(
+                f"{conversation.where}: conversation {conversation.key}, turn {name[len('turn')]}: by its replies "
+                f"{name} is {found[0]} of {found[1]} as turnswap {__version__} grades them, the samples say "
+                f"{conversation.values[name][0]} of {conversation.values[name][1]}.",
+                f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that "
+                "version, or run the evaluation again.",
+            )

@@ -1,0 +1,261 @@
+"""The configurations of a sweep: a grid or a list of swaps, the rows that are always there, and random controls.
+
+Two configurations are the same where every tensor has the same source, whatever they are called.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from mergekit.config import MergeConfiguration
+from mergekit.options import MergeOptions
+
+from turnswap.core.errors import UserError
+from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of
+from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.swap_plan import ranges
+
+from .settings import Settings
+
+Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
+ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A composition to evaluate.
+
+    Attributes:
+        name: for people, unique among the rows.
+        kind: an always-row, a swap, or a random control.
+        parameters: what stands under ``parameters:`` in a layerswap.yml.
+        plan: the recipe's digest of every tensor's source: equal for equal compositions.
+        layers: a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ.
+        cells: its places in the grid, axis by axis; several where equal configurations were joined.
+        also: the names of those joined with it.
+    """
+
+    name: str
+    kind: Kind
+    parameters: Mapping[str, Any]
+    plan: str
+    layers: str
+    cells: tuple[Mapping[str, Any], ...] = ()
+    also: tuple[str, ...] = field(default=())
+
+
+class Planner:
+    """Plans configurations of one pair of models, from configurations and headers alone.
+
+    Attributes:
+        recipe: of the plain recipient: its models were checked against each other.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.options = MergeOptions(
+            trust_remote_code=settings.trust_remote_code,
+            lora_merge_cache=settings.lora_merge_cache,
+            transformers_cache=settings.transformers_cache,
+        )
+        self.recipe = self.read({"layers": "none"})
+
+    def read(self, parameters: Mapping[str, Any]) -> Recipe:
+        """The checked plan of a swap.
+
+        Raises:
+            UserError: as a merge of it would.
+        """
+        content = merge_content(self.settings, parameters)
+        return read_recipe(parse_configuration(content, MergeConfiguration.model_validate), self.options)
+
+    def plan(
+        self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
+    ) -> Configuration:
+        """A configuration; a refusal names it."""
+        try:
+            recipe = self.read(parameters)
+        except UserError as error:
+            raise UserError(f"{name}: {error.message}", error.advice) from error
+        return Configuration(
+            name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell is not None else ()
+        )
+
+    def always(self) -> list[Configuration]:
+        """The recipient, the donor and the plain average of the two."""
+        everything = f"0-{self.recipe.n_layers - 1}"
+        every: list[Mapping[str, Any]] = [{"layers": "none"}, {"layers": everything}, average_of(self.recipe)]
+        return [self.plan(kind, kind, parameters) for kind, parameters in zip(ALWAYS, every, strict=True)]
+
+    def swaps(self) -> tuple[list[Configuration], list[str]]:
+        """The grid's swaps and the listed ones, and notes on what was left out or assumed.
+
+        Raises:
+            UserError: a swap that cannot be composed, or a file that is for other models.
+        """
+        found, notes = self._grid()
+        for name, given in self.settings.swaps.items():
+            if name in ALWAYS or name.startswith("control "):
+                raise UserError(f"swaps: {name} is what another row is called.", "Give this swap another name.")
+            parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
+            found.append(self.plan(name, "swap", parameters))
+        if not found:
+            raise UserError("No swap of the grid fits into the model.", "Make the zones smaller.")
+        return found, notes
+
+    def _grid(self) -> tuple[list[Configuration], list[str]]:
+        axes = dict(self.settings.grid)
+        notes: list[str] = []
+        if not axes:
+            return [], notes
+        for depth in ("bottom", "top"):
+            if depth not in axes:
+                raise UserError(f"The grid does not say {depth}.", f"Add it, be it {depth}: 0.")
+        if not any("transition" in name for name in axes):
+            axes["transition"] = [0]
+            notes.append("the grid says nothing of a transition: there is none")
+        left_out = 0
+        found = []
+        for values in itertools.product(*axes.values()):
+            cell = dict(zip(axes, values, strict=True))
+            if _width(cell) > self.recipe.n_layers:
+                left_out += 1
+                continue
+            named = {axis: value for axis, value in cell.items() if axis in ("bottom", "top") or len(axes[axis]) > 1}
+            name = " ".join(f"{axis}={value}" for axis, value in named.items())
+            found.append(self.plan(name, "swap", cell, cell))
+        if left_out:
+            notes.append(f"left out of the grid: {left_out} swaps whose zones make more than the model's layers")
+        return found, notes
+
+    def _from_file(self, name: str, path: Path, notes: list[str]) -> dict[str, Any]:
+        config = read_configuration(path)
+        for role, reference in roles_of(config).items():
+            ours = self.recipe.models.get(role)
+            if ours is not None and not _same(str(reference), str(ours.reference)):
+                raise UserError(
+                    f"swaps: {name}: {path} is for another {role}, {reference}; this sweep's is {ours}.",
+                    "Compare swaps of one pair of models.",
+                )
+        planned = read_recipe(config, self.options).tensors.values()
+        if any(tensor.dtype != tensor.weight.header.dtype for tensor in planned):
+            notes.append(
+                f"{name}: the type that {path} declares is not the one its models are stored in; not heeded here"
+            )
+        return dict(config.model_dump(exclude_none=True, mode="json").get("parameters") or {})
+
+    def controls(self, best: Configuration, number: int, seed: int) -> tuple[list[Configuration], list[str]]:
+        """Random placements of as many donor, blended and pretrained layers as the best configuration has.
+
+        Its embeddings and head stay, and blended layers have its mean share of the donor. Drawn without replacement, so
+        that none is the best itself; fewer than asked for where there are no more, which a note says.
+        """
+        width = {letter: best.layers.count(letter) for letter in "DbP"}
+        if "*" in best.layers:
+            return [], [f"no controls: {best.name} takes parts of layers (filters), whose width is no number of layers"]
+        recipe = self.read(best.parameters)
+        fixed = _fixed(recipe)
+        drawing = random.Random(f"controls {seed}")
+        n_layers, (donors, blended, reverted) = recipe.n_layers, width.values()
+        placements = math.comb(n_layers, donors) * math.comb(n_layers - donors, blended)
+        placements *= math.comb(n_layers - donors - blended, reverted)
+        seen: set[tuple[str, ...]] = set()
+        found: list[Configuration] = []
+        while len(found) < number and len(seen) < placements:
+            drawn = drawing.sample(range(n_layers), donors + blended + reverted)
+            parts = drawn[:donors], drawn[donors : donors + blended], drawn[donors + blended :]
+            placed = tuple(ranges(part) for part in parts)
+            if placed in seen:
+                continue
+            seen.add(placed)
+            parameters = {"layers": placed[0] or "none"}
+            parameters |= {
+                name: text for name, text in zip(("blend_layers", "revert"), placed[1:], strict=True) if text
+            }
+            control = self.plan(f"control {len(found) + 1}", "control", parameters | fixed)
+            if control.plan != best.plan:
+                found.append(control)
+        notes = []
+        if len(found) < number:
+            notes.append(f"{len(found)} controls instead of {number}: there are no more placements of that width")
+        return found, notes
+
+
+def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A swap of the sweep's models as a layerswap.yml has it."""
+    models: list[dict[str, Any]] = [{"model": settings.donor}]
+    if settings.base:
+        models.append({"model": settings.base, "parameters": {"role": "pretrained"}})
+    return {
+        "merge_method": "layer_swap",
+        "base_model": settings.recipient,
+        "models": models,
+        "parameters": with_accepted(settings, parameters),
+    }
+
+
+def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters with the differences between the models that the sweep puts up with."""
+    return ({"accept": settings.accept} if settings.accept else {}) | dict(parameters)
+
+
+def join_equal(configurations: Iterable[Configuration]) -> list[Configuration]:
+    """One configuration per plan, the first of its name; the others' names and places in the grid go with it.
+
+    Raises:
+        UserError: two that differ have one name.
+    """
+    by_plan: dict[str, Configuration] = {}
+    names: dict[str, str] = {}
+    for one in configurations:
+        if names.setdefault(one.name, one.plan) != one.plan:
+            raise UserError(f"Two different swaps are called {one.name}.", "Rename one of them.")
+        first = by_plan.setdefault(one.plan, one)
+        if first is not one:
+            by_plan[one.plan] = replace(first, cells=first.cells + one.cells, also=(*first.also, one.name))
+    return list(by_plan.values())
+
+
+def _width(cell: Mapping[str, Any]) -> int:
+    """How many layers the zones and their transitions take."""
+    total = 0
+    for end in ("bottom", "top"):
+        depth = cell[end]
+        total += depth + (cell.get(f"{end}_transition", cell.get("transition", 0)) if depth else 0)
+    return total
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two references name one model."""
+    return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
+
+
+def average_of(recipe: Recipe) -> dict[str, str]:
+    """The parameters of the plain average of two models."""
+    everything = f"0-{recipe.n_layers - 1}"
+    return {"layers": "none", "blend_layers": everything, "embeddings": "blend", "head": "blend"}
+
+
+def _fixed(recipe: Recipe) -> dict[str, Any]:
+    """Where a control's embeddings, head and blended layers come from: as in the swap it is a control of."""
+    sources = {tensor.weight.place.part: tensor.source for tensor in recipe.tensors.values()}
+    blends = [
+        tensor.source.donor_share
+        for tensor in recipe.tensors.values()
+        if tensor.source.origin == "blend" and tensor.weight.place.layer is not None
+    ]
+    fixed: dict[str, Any] = {}
+    for name in ("embeddings", "head"):
+        source = sources.get("tied") or sources.get(name)
+        if source is not None:
+            fixed[name] = source.origin
+    if blends:  # a mean of equal shares may be off in its last bit
+        fixed["blend"] = blends[0] if len(set(blends)) == 1 else sum(blends) / len(blends)
+    return fixed

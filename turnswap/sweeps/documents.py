@@ -1,0 +1,113 @@
+"""Which documents a sweep selects on and which it reports on: never the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from turnswap.core.errors import UserError
+from turnswap.merge_methods.swap_plan import ranges
+
+Documents: TypeAlias = Mapping[str, Sequence[int]]  # by task: ascending numbers of documents, from 0
+
+
+@dataclass(frozen=True)
+class Named:
+    """``TASK`` or ``TASK:0-99``: a task, group, tag or glob, and the documents of each of its tasks."""
+
+    name: str
+    first: int = 0
+    last: int | None = None
+
+
+def parse_named(text: str) -> Named:
+    """A name with its documents.
+
+    Raises:
+        UserError: the range runs backwards.
+    """
+    match = re.fullmatch(r"(.+?)(?::(\d+)(?:-(\d+))?)?", text)
+    if not match:
+        raise UserError("A task has no name.", "Write TASK, or TASK:0-99 for its first hundred documents.")
+    if match[2] is None:
+        return Named(match[1])
+    first, last = int(match[2]), int(match[3] or match[2])
+    if last < first:
+        raise UserError(f"{text}: the range runs backwards.", f"Write {match[1]}:{last}-{first}.")
+    return Named(match[1], first, last)
+
+
+def documents_of(named: Named, sizes: Mapping[str, int], limit: int | None) -> dict[str, Sequence[int]]:
+    """The documents of each of the tasks that a name stands for, given how many each task has.
+
+    ``limit`` keeps the first of those named.
+
+    Raises:
+        UserError: a task has fewer documents than the range says.
+    """
+    found: dict[str, Sequence[int]] = {}
+    for name, n in sizes.items():
+        if named.last is not None and named.last >= n:
+            raise UserError(
+                f"{named.name}:{named.first}-{named.last}: {name} has {n} documents, 0-{n - 1}.",
+                "Both ends of a range belong to it.",
+            )
+        documents = range(named.first, (n if named.last is None else named.last + 1))
+        found[name] = documents[:limit] if limit else documents
+    return found
+
+
+def join(sets: Sequence[Documents]) -> dict[str, Sequence[int]]:
+    """The documents of several names together, per task each document once."""
+    found: dict[str, Sequence[int]] = {}
+    for documents in sets:
+        for task, numbers in documents.items():
+            found[task] = sorted({*found[task], *numbers}) if task in found else numbers
+    return found
+
+
+def describe(documents: Documents) -> dict[str, str]:
+    """The documents of each task as ``0-99``."""
+    return {task: ranges(list(numbers)) for task, numbers in documents.items()}
+
+
+def count(documents: Documents) -> int:
+    """How many documents there are in all tasks."""
+    return sum(map(len, documents.values()))
+
+
+def refuse_overlap(select: Documents, report: Documents) -> None:
+    """Refuse documents that would be selected on and reported on.
+
+    Raises:
+        UserError: it names the task and the documents.
+    """
+    for task in select.keys() & report.keys():
+        both = sorted(set(select[task]) & set(report[task]))
+        if both:
+            named = sorted({*select[task], *report[task]})
+            half = len(named) // 2
+            halves = f"such as {task}:{ranges(named[:half])} and {task}:{ranges(named[half:])}, " if half else ""
+            raise UserError(
+                f"--select-on and --report-on share documents of {task}: {ranges(both)}. A figure for documents that "
+                "the swap was chosen by is too good.",
+                f"Name disjoint documents, {halves}or other tasks.",
+            )
+
+
+def hashes(tasks: Mapping[str, Any], documents: Documents) -> dict[str, list[str]]:
+    """A digest per document and task, of what the document holds."""
+    return {
+        task: [hashlib.sha256(text.encode()).hexdigest() for text in _texts(tasks[task], numbers)]
+        for task, numbers in documents.items()
+    }
+
+
+def _texts(task: Any, numbers: Sequence[int]) -> Iterator[str]:
+    docs = task.eval_docs
+    for number in numbers:
+        yield json.dumps(docs[number], sort_keys=True, ensure_ascii=False, default=repr)

@@ -1,0 +1,243 @@
+"""Layer swaps of models that lie in memory: each parameter is pointed at its source, and only blends are computed.
+
+A composition has the bits that the same swap (Bandarkar et al. 2024, arXiv 2410.01335), merged to a folder and loaded
+from it, would have: the same plan, checked alike, and blends made of the stored weights by the merge's own kernel.
+
+Equal weights give equal logits wherever kernels do not look at addresses. On CPUs some do: weights that are loaded in
+their stored type stay mapped from the file, whose header decides on their alignment, and the experts of a Mixtral in
+float32 then differed in the last bit between two folders with equal weights.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from mergekit.architecture.conversion import convert_checkpoint_tensors
+from mergekit.config import MergeConfiguration
+from mergekit.options import MergeOptions
+from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+from turnswap.core.errors import UserError
+from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.layer_swap import NAME
+from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
+from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
+
+from .memory import check_free
+
+
+class SwapInMemory:
+    """One model whose parameters are the recipient's own, the donor's own, or blends of the two.
+
+    Attributes:
+        model: the recipient, whose parameters are pointed elsewhere; what it computes is the composition.
+        recipe: the plan of the current composition; None where composing failed half-way, which leaves the recipient.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        load: Callable[[str], Any],
+        configuration: Mapping[str, Any],
+        options: MergeOptions,
+    ) -> None:
+        """Take over the loaded recipient.
+
+        Args:
+            model: the recipient, a ``PreTrainedModel`` as ``from_pretrained`` returns it.
+            load: loads the model of a role, ``donor`` or ``pretrained``, in the recipient's type and on its device;
+                called once per role, when a composition first needs it.
+            configuration: what a layerswap.yml says besides ``parameters``: ``base_model``, ``models``, perhaps types.
+            options: mergekit's; the LoRA cache, remote code.
+        """
+        self.model = model
+        self.recipe: Recipe | None = None
+        self._load = load
+        self._configuration, self._options = configuration, options
+        self._loaded: dict[str, dict[str, torch.Tensor]] = {"recipient": tensors_of(model)}
+        self._targets: dict[str, str] = {}
+        self._readers: dict[str, WeightReader] = {}
+        self._blends: dict[tuple[str, float], torch.Tensor] = {}
+
+    def compose(self, parameters: Mapping[str, Any]) -> Recipe:
+        """Make the model the swap with these parameters, whatever it was before.
+
+        Args:
+            parameters: what stands under ``parameters:`` in a layerswap.yml.
+
+        Raises:
+            UserError: the merge would refuse it, parts of a model have no counterpart in memory, or a blend is not
+                finite.
+        """
+        recipe = plan(self._configuration, parameters, self._options)
+        self._targets = self._targets or map_names(recipe, self.model)
+        parts = self._parts(recipe)
+        for role in {"donor", *(part[0].source.origin for part in parts.values())} - {"recipient", "blend"}:
+            if role not in self._loaded:
+                self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
+        self._refuse_rounding(recipe, parts)
+        # Back to the recipient first: blends that are not needed again are freed before new ones are made.
+        self.recipe = None
+        self._point(self._loaded["recipient"])
+        needed = {(target, part[0].source.donor_share) for target, part in parts.items() if _is_blend(part)}
+        self._blends = {key: blend for key, blend in self._blends.items() if key in needed}
+        missing = sorted(needed - self._blends.keys())
+        sizes = [self._loaded["recipient"][target].nbytes for target, _ in missing]
+        check_free(sum(sizes), self.model.device, "the blends")
+        for target, share in missing:
+            self._blends[target, share] = self._blend(target, parts[target], recipe)
+        self._point({target: self._source(target, part) for target, part in parts.items()})
+        self.recipe = recipe
+        return recipe
+
+    def _parts(self, recipe: Recipe) -> dict[str, list[Planned]]:
+        """The planned tensors that make each tensor in memory: one, or experts that are fused there."""
+        parts: dict[str, list[Planned]] = {}
+        for name, target in self._targets.items():
+            parts.setdefault(target, []).append(recipe.tensors[name])
+        for target, part in parts.items():
+            for other in part[1:]:
+                sources = [(p.source.origin, p.source.donor_share) for p in (part[0], other)]
+                if sources[0] != sources[1]:
+                    raise UserError(
+                        f"{part[0].name} comes from the {sources[0][0]} and {other.name} from the {sources[1][0]}, "
+                        f"but in memory they are one tensor, {target}.",
+                        "Choose one source for both, or merge this swap with mergekit-yaml.",
+                    )
+        return parts
+
+    def _fitting(self, role: str, theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Refuse a model whose tensors cannot stand in place of the recipient's."""
+        for name in set(self._targets.values()):
+            if name not in theirs:
+                raise UserError(f"Missing component: the {role} has no {name} in memory.", "Is its folder complete?")
+            pair = [(tuple(t.shape), t.dtype, t.device) for t in (self._loaded["recipient"][name], theirs[name])]
+            if pair[0] != pair[1]:
+                shown = [f"{list(shape)} in {str(dtype)[6:]} on {device}" for shape, dtype, device in pair]
+                raise UserError(
+                    f"{name} is {shown[0]} in the recipient as loaded and {shown[1]} in the {role}.",
+                    "Load both in one type: add dtype=bfloat16 (or another) to --model_args.",
+                )
+        return theirs
+
+    def _refuse_rounding(self, recipe: Recipe, parts: Mapping[str, list[Planned]]) -> None:
+        """Refuse a declared type that would round copies on their way through the folder, which nothing does here."""
+        for target, part in parts.items():
+            loaded = self._loaded["recipient"][target].dtype
+            for planned in () if _is_blend(part) else part:
+                weights = recipe.models[planned.source.origin].layout.weights
+                now = weights.get(planned.name, planned.weight).header.dtype
+                for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
+                    if dtype != loaded and torch.promote_types(now, dtype) != dtype:
+                        raise UserError(
+                            f"The swap is declared in {str(dtype)[6:]} and loaded in {str(loaded)[6:]}: {planned.name} "
+                            f"would be rounded from {str(now)[6:]} in a merged folder.",
+                            f"Add dtype={str(dtype)[6:]} to --model_args.",
+                        )
+                    now = dtype
+
+    def _blend(self, target: str, part: Sequence[Planned], recipe: Recipe) -> torch.Tensor:
+        """A blend of the stored weights, made as a merge and loading its folder would make it."""
+        for role in ("recipient", "donor"):
+            if role not in self._readers:
+                self._readers[role] = WeightReader(recipe.models[role], self._options)
+        ours = self._loaded["recipient"][target]
+        config = recipe.config
+        sources = {p.name: (lambda p=p: declared_tensor(p, self._readers, config)) for p in part}
+        made = sources[part[0].name]() if len(part) == 1 else None
+        if made is None or made.shape != ours.shape:
+            made = convert_checkpoint_tensors(recipe.recipient.config.model_type, sources, target)
+        if made is None or made.shape != ours.shape:
+            raise UserError(
+                f"{part[0].name} cannot be blended in memory: it is stored otherwise than {target} is loaded.",
+                "Merge this swap with mergekit-yaml.",
+            )
+        made = made.to(device=ours.device, dtype=ours.dtype)
+        return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
+
+    def _source(self, target: str, part: Sequence[Planned]) -> torch.Tensor:
+        source = part[0].source
+        if source.origin == "blend":
+            return self._blends[target, source.donor_share]
+        return self._loaded[source.origin][target]
+
+    def _point(self, sources: Mapping[str, torch.Tensor]) -> None:
+        """Put tensors in their places, under every name that one has in the recipient (tied embeddings)."""
+        ours = self._loaded["recipient"]
+        by_tensor = {id(ours[target]): source for target, source in sources.items()}
+        for name, tensor in ours.items():
+            if id(tensor) in by_tensor:
+                module_name, _, leaf = name.rpartition(".")
+                module = self.model.get_submodule(module_name)
+                place = module._parameters if leaf in module._parameters else module._buffers
+                place[leaf] = by_tensor[id(tensor)]
+
+
+def plan(configuration: Mapping[str, Any], parameters: Mapping[str, Any], options: MergeOptions) -> Recipe:
+    """The recipe of a swap, checked as a merge checks it.
+
+    Args:
+        configuration: what a layerswap.yml says besides ``merge_method`` and ``parameters``.
+        parameters: what stands under ``parameters:`` there.
+        options: mergekit's.
+
+    Raises:
+        UserError: a merge would refuse it.
+    """
+    content = {**configuration, "merge_method": NAME, "parameters": dict(parameters)}
+    return read_recipe(parse_configuration(content, MergeConfiguration.model_validate), options)
+
+
+def tensors_of(model: Any) -> dict[str, torch.Tensor]:
+    """A model's own parameters and persistent buffers, by every name that they have."""
+    return dict(model.state_dict(keep_vars=True))
+
+
+def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
+    """The name in memory of every planned tensor: newer versions of transformers rename and fuse some on loading.
+
+    Tied tensors have the first of their names.
+
+    Raises:
+        UserError: a planned tensor that the model lacks, or a parameter that is not planned.
+    """
+    ours = tensors_of(model)
+    first: dict[int, str] = {}
+    for name, tensor in ours.items():
+        first.setdefault(id(tensor), name)
+    conversions = getattr(model, "_weight_conversions", None) or []
+    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
+    converters = [one for one in conversions if isinstance(one, WeightConverter)]
+    found: dict[str, str] = {}
+    for name, planned in recipe.tensors.items():
+        target, _ = rename_source_key(name, renamings, converters, model.base_model_prefix, ours)
+        if target not in ours and name in ours:
+            target = name
+        if target in ours:
+            found[name] = first[id(ours[target])]
+        elif not _may_be_left_out(name, planned, model):
+            raise UserError(
+                f"Missing component: {recipe.recipient} stores {name}, but {type(model).__name__} has no such tensor "
+                "in memory.",
+                "Merge this swap with mergekit-yaml.",
+            )
+    unplanned = {name for name, _ in model.named_parameters()} - set(found.values())
+    if unplanned:
+        raise UserError(
+            f"Missing component: {type(model).__name__} has {min(unplanned)}, which {recipe.recipient} does not store.",
+            "Is its folder complete, and saved from this class?",
+        )
+    return found
+
+
+def _may_be_left_out(name: str, planned: Planned, model: Any) -> bool:
+    """Whether loading a merged folder would leave the tensor out too, and nothing of the swap with it."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return planned.weight.place.part == "outside" or any(re.search(pattern, name) for pattern in patterns)
+
+
+def _is_blend(part: Sequence[Planned]) -> bool:
+    return part[0].source.origin == "blend"

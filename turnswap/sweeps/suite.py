@@ -1,0 +1,215 @@
+"""lm-eval's evaluation of one composition after another, each as a fresh run of lm-eval would have it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lm_eval import evaluator
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
+from lm_eval.tasks import TaskManager
+
+from turnswap.core.errors import UserError
+from turnswap.tasks import task_folders
+
+from .documents import Documents, documents_of, join, parse_named
+from .settings import Settings
+
+
+def open_manager(settings: Settings) -> TaskManager:
+    """lm-eval's tasks, ours and those of ``include_path``; reading its thousands of YAMLs takes seconds."""
+    # What a run of lm-eval on a merged folder would hand to its tasks.
+    metadata = {"pretrained": settings.recipient} | settings.model_args | settings.metadata
+    own = [settings.include_path] if settings.include_path else []
+    return TaskManager(include_path=[*map(str, task_folders()), *own], metadata=metadata)
+
+
+class Suite:
+    """The tasks that a sweep selects on, or those it reports on, built once; lm-eval takes it for a ``TaskManager``.
+
+    lm-eval's tasks change as they are evaluated (few-shot samplers, settings, facts of the run), and building them may
+    use up random numbers. So every evaluation gets copies of the tasks as they were built, and the random states that
+    a fresh run has after building them.
+
+    Attributes:
+        names: the tasks, groups and tags as they were named, globs resolved.
+        tasks: every task of theirs, by name.
+        sizes: how many documents each has.
+        documents: which documents of each.
+    """
+
+    def __init__(self, manager: TaskManager, named: Sequence[str], limit: int | None) -> None:
+        parsed = [parse_named(text) for text in named]
+        matches = [_matching(manager, one.name) for one in parsed]
+        self.names = list(dict.fromkeys(name for names in matches for name in names))
+        self.task_index = manager.task_index
+        random.seed(DEFAULT_RANDOM_SEED)
+        np.random.seed(DEFAULT_OTHER_SEED)
+        torch.manual_seed(DEFAULT_OTHER_SEED)
+        try:
+            self._built = manager.load(self.names)
+        except ValueError as error:
+            raise UserError(f"The tasks {', '.join(self.names)} cannot be taken together: {error}.") from error
+        self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        self.tasks: Mapping[str, Any] = self._built["tasks"]
+        self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
+        self._groups = self._built.get("groups", {})
+        # A tag is no group: its tasks stand by themselves.
+        self.members = {name: self._members(manager, name) for name in self.names}
+        self.documents = join(
+            [
+                documents_of(one, {task: self.sizes[task] for name in names for task in self.members[name]}, limit)
+                for one, names in zip(parsed, matches, strict=True)
+            ]
+        )
+
+    def _members(self, manager: TaskManager, name: str) -> list[str]:
+        if name in self.tasks:
+            return [name]
+        if name in self._groups:
+            return [task.task_name for task in self._groups[name].get_all_tasks()]
+        return list(manager.load([name])["tasks"])
+
+    def load(self, _: Any) -> dict[str, Any]:
+        """What ``TaskManager.load`` gives, as new as on the first call."""
+        built = dict(self._built)
+        built["tasks"] = {name: _copy(task) for name, task in self.tasks.items()}
+        random.setstate(self._states[0])
+        np.random.set_state(self._states[1])
+        torch.set_rng_state(self._states[2])
+        return built
+
+
+def _matching(manager: TaskManager, name: str) -> list[str]:
+    found = manager.match_tasks([name])
+    if not found:
+        raise UserError(
+            f"lm-eval knows no task, group or tag called {name}.",
+            "lm_eval ls tasks lists them; --include-path names a folder with your own.",
+        )
+    return list(found)
+
+
+def _copy(task: Any) -> Any:
+    task = copy.copy(task)
+    task._config = copy.deepcopy(task._config)
+    if hasattr(task, "sampler"):
+        task.sampler = copy.copy(task.sampler)
+    return task
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The metric that a sweep selects by.
+
+    Attributes:
+        name: as it was asked for.
+        keys: lm-eval's name of it with its filter, such as ``acc,none``, by task.
+        higher_is_better: as the tasks say.
+    """
+
+    name: str
+    keys: Mapping[str, str]
+    higher_is_better: bool
+
+    def of(self, suite: Suite, results: Mapping[str, Any]) -> tuple[float, float]:
+        """The figure and its standard error: the mean over the named tasks, where a group that aggregates is one.
+
+        NaN where there is none. Standard errors are combined as of independent figures.
+        """
+        figures = []
+        for name in suite.names:
+            keys = {self.keys[task] for task in suite.members[name]}
+            key = keys.pop() if len(keys) == 1 else ""
+            if name in suite.tasks or key in results.get(name, {}):
+                figures.append(_figure(results[name], key))
+            else:
+                figures.append(mean([_figure(results[task], self.keys[task]) for task in suite.members[name]]))
+        return mean(figures)
+
+
+def mean(figures: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The plain mean of figures with standard errors, taken for independent.
+
+    >>> mean([(0.5, 0.3), (0.7, 0.4)])
+    (0.6, 0.25)
+    """
+    values, errors = zip(*figures, strict=True)
+    return sum(values) / len(values), math.hypot(*errors) / len(errors)
+
+
+def _figure(results: Mapping[str, Any], key: str) -> tuple[float, float]:
+    if key not in results:
+        raise UserError(f"lm-eval gave no {key} for {results.get('name', 'a task')}.", "Take another --metric.")
+    metric, _, filter_ = key.partition(",")
+    value, error = results[key], results.get(f"{metric}_stderr,{filter_}")
+    return tuple(float(x) if isinstance(x, (int, float)) else math.nan for x in (value, error))  # type: ignore[return-value]
+
+
+def find_metric(name: str, tasks: Mapping[str, Any]) -> Metric:
+    """The metric of that name in every task; ``exact_match,strict-match`` also says which of lm-eval's filters.
+
+    Raises:
+        UserError: a task lacks it, has it under several filters, or the tasks do not say which direction is better.
+    """
+    wanted, _, filter_ = name.partition(",")
+    keys, directions = {}, {}
+    for task_name, task in tasks.items():
+        filters = [ensemble.name for ensemble in getattr(task, "_filters", [])] or ["none"]
+        metrics = list(task.aggregation())
+        if wanted not in metrics or (filter_ and filter_ not in filters):
+            has = ", ".join(f"{metric},{f}" if len(filters) > 1 else metric for metric in metrics for f in filters)
+            raise UserError(f"{task_name} has no metric {name}.", f"It has: {has}.")
+        if not filter_ and len(filters) > 1:
+            choices = ", ".join(f"{wanted},{f}" for f in filters)
+            raise UserError(f"{task_name} has {wanted} under several filters.", f"Name one: {choices}.")
+        keys[task_name] = f"{wanted},{filter_ or filters[0]}"
+        directions[task_name] = task.higher_is_better().get(wanted)
+    if len(set(directions.values())) > 1 or None in directions.values():
+        listed = ", ".join(f"{task}: {direction}" for task, direction in directions.items())
+        raise UserError(
+            f"The tasks do not agree on whether a higher {wanted} is better, or do not say ({listed}).",
+            "Take another --metric, or say higher_is_better in the task's YAML.",
+        )
+    return Metric(name, keys, bool(next(iter(directions.values()))))
+
+
+def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) -> dict[str, Any]:
+    """lm-eval's results of the model as it is now, by task and group."""
+    whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
+    samples = {task: numbers for task, numbers in documents.items() if task not in whole}
+    with _without_inventory():
+        results = evaluator.simple_evaluate(
+            model=lm,
+            tasks=suite.names,
+            task_manager=suite,
+            samples=samples or None,
+            num_fewshot=settings.num_fewshot,
+            batch_size=settings.batch_size,
+            device=settings.device,
+            log_samples=False,
+            system_instruction=settings.system_instruction,
+            apply_chat_template=settings.apply_chat_template,
+            fewshot_as_multiturn=bool(settings.apply_chat_template),
+            gen_kwargs=settings.gen_kwargs or None,
+            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+        )
+    return dict(results["results"])
+
+
+@contextlib.contextmanager
+def _without_inventory() -> Iterator[None]:
+    """lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none."""
+    original = evaluator.add_env_info
+    evaluator.add_env_info = lambda storage: None
+    try:
+        yield
+    finally:
+        evaluator.add_env_info = original

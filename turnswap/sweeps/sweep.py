@@ -1,0 +1,243 @@
+"""A sweep: many swaps of one pair of experts evaluated in one process, the best of them chosen and reported on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from turnswap.core.errors import UserError
+from turnswap.merge_methods.ancestry import sampled_warnings
+
+from . import halving
+from .configurations import Configuration, Planner, join_equal
+from .documents import count, describe, hashes, refuse_overlap
+from .evaluations import Evaluations, Say
+from .identity import identity
+from .ledger import Evaluation, open_ledger
+from .settings import Settings
+from .suite import Metric, Suite, find_metric, open_manager
+
+
+@dataclass
+class Row:
+    """A configuration with its figures.
+
+    Attributes:
+        configuration: what was evaluated.
+        select: on all documents that the sweep selects on; None where halving dropped it before.
+        last_rung: on the documents of the rung after which halving dropped it.
+        report: on the documents that it reports on; the always-rows', the best swap's and the controls' alone.
+        rank: by ``select``, from 1; None without one.
+    """
+
+    configuration: Configuration
+    select: Evaluation | None = None
+    last_rung: Evaluation | None = None
+    report: Evaluation | None = None
+    rank: int | None = None
+
+
+@dataclass
+class Sweep:
+    """What came out.
+
+    Attributes:
+        rows: ranked, those without a rank at the end.
+        best: the best swap by the figures on ``select_on``; never an always-row or a control.
+        metric: what it was selected by.
+        documents: by role (``select``, ``report``) and task, as ``0-99``.
+        notes: what a reader of the figures must know.
+    """
+
+    settings: Settings
+    rows: list[Row]
+    best: Row
+    metric: Metric
+    documents: Mapping[str, Mapping[str, str]]
+    notes: list[str] = field(default_factory=list)
+
+    def row(self, kind: str) -> Row:
+        """The always-row of a kind."""
+        return next(row for row in self.rows if row.configuration.kind == kind)
+
+
+def run(settings: Settings, folder: Path, say: Say) -> Sweep:
+    """Run a sweep, or what is missing of it: evaluations that ``folder`` holds are not repeated.
+
+    Args:
+        settings: what to do.
+        folder: where ``sweep.jsonl`` lies or will lie.
+        say: is told what happens, a line at a time.
+
+    Raises:
+        UserError: anything wrong with the models, swaps, tasks, metric or documents, before a model is loaded; another
+            sweep in the folder; memory that ran out, with every finished evaluation kept.
+    """
+    planner = Planner(settings)
+    notes = _kinship(planner, settings)
+    swaps, said = planner.swaps()
+    notes += said
+    configurations = join_equal([*planner.always(), *swaps])
+    if all(one.kind != "swap" for one in configurations):
+        raise UserError("Every swap is the recipient, the donor or their average.", "Name swaps that mix the two.")
+    manager = open_manager(settings)
+    select = Suite(manager, settings.select_on, settings.limit)
+    suites = {"select": select}
+    if settings.report_on:
+        suites["report"] = Suite(manager, settings.report_on, settings.limit)
+        refuse_overlap(select.documents, suites["report"].documents)
+        notes += _alike(select, suites["report"])
+    metric = find_metric(settings.metric, {name: t for suite in suites.values() for name, t in suite.tasks.items()})
+    known = identity(settings, planner, select, suites.get("report"))
+    with open_ledger(folder, known) as ledger:
+        if ledger.resumed:
+            say(f"Going on with {ledger.path}: {ledger.resumed} evaluations are done.")
+        at = Evaluations(planner, ledger, suites, metric, say)
+        return _Course(planner, at, configurations, notes).run()
+
+
+class _Course:
+    """The order of things: always-rows, swaps (rung by rung), the best, its controls, the report."""
+
+    def __init__(self, planner: Planner, at: Evaluations, configurations: list[Configuration], notes: list[str]):
+        self.planner, self.at, self.notes, self.settings = planner, at, notes, at.settings
+        self.rows = {one.plan: Row(one) for one in configurations}
+        self.swaps = [row for row in self.rows.values() if row.configuration.kind == "swap"]
+        self.always = [row for row in self.rows.values() if row.configuration.kind != "swap"]
+
+    def run(self) -> Sweep:
+        for row in reversed(self.always):  # the average first: it is what the models are composed to on loading
+            row.select = self.at.of(row.configuration, "select")
+        finalists = self._halve() if self.settings.halving else self.swaps
+        for row in finalists:
+            row.select = self.at.of(row.configuration, "select")
+        best = self._best()
+        controls = self._controls(best)
+        if "report" in self.at.suites:
+            for row in [*self.always, best, *controls]:
+                row.report = self.at.of(row.configuration, "report")
+        self._judge(best, controls)
+        documents = {role: describe(suite.documents) for role, suite in self.at.suites.items()}
+        return Sweep(self.settings, self._ranked(), best, self.at.metric, documents, self.notes)
+
+    def _halve(self) -> list[Row]:
+        """The swaps that reach the rung on all documents."""
+        eta, seed = self.settings.halving, self.settings.seed
+        assert eta is not None
+        everything = self.at.suites["select"].documents
+        n_cuts = halving.cuts(len(self.swaps), count(everything), eta)
+        if not n_cuts:
+            self.notes.append(
+                f"no halving: {len(self.swaps)} swaps on {count(everything)} documents are too few for it"
+            )
+        *before, _ = halving.rungs(everything, n_cuts, eta, seed)
+        left, spent, shape = self.swaps, [], []
+        for documents in before:
+            for row in left:
+                row.last_rung = self.at.of(row.configuration, "select", documents)
+            spent += [documents] * len(left)
+            shape.append(f"{len(left)} on {count(documents)}")
+            figures = {row.configuration.plan: row.last_rung.figure for row in left if row.last_rung}
+            kept = halving.survivors(figures, eta, self.at.metric.higher_is_better)
+            left = [row for row in left if row.configuration.plan in kept]
+        if before:
+            shape.append(f"{len(left)} on {count(everything)}")
+            work = halving.work(spent, everything) + len(left)
+            self.notes.append(
+                f"halving by {eta}: swaps on documents: {', '.join(shape)}; the work of {work:.1f} evaluations instead "
+                f"of {len(self.swaps)}, {1 - work / len(self.swaps):.0%} saved; a dropped swap's figure is of its last "
+                "rung"
+            )
+        return left
+
+    def _goodness(self, row: Row, role: str = "select") -> float:
+        """The larger, the better; of what has no figure, or NaN, minus infinity."""
+        evaluation: Evaluation | None = getattr(row, role)
+        if evaluation is None or math.isnan(evaluation.figure):
+            return -math.inf
+        return evaluation.figure if self.at.metric.higher_is_better else -evaluation.figure
+
+    def _best(self) -> Row:
+        best = max(self.swaps, key=self._goodness)  # the first of several
+        if self._goodness(best) == -math.inf:
+            raise UserError(
+                f"{self.at.metric.name} is not a number for any swap.", "Take another --metric, or more documents."
+            )
+        ties = sum(self._goodness(row) == self._goodness(best) for row in self.swaps) - 1
+        if ties:
+            self.notes.append(f"{ties} more swaps are as good as {best.configuration.name}, which came first")
+        return best
+
+    def _controls(self, best: Row) -> list[Row]:
+        if not self.settings.controls:
+            return []
+        drawn, said = self.planner.controls(best.configuration, self.settings.controls, self.settings.seed)
+        self.notes += said
+        rows = [Row(one) for one in drawn]
+        for row in rows:
+            row.select = self.at.of(row.configuration, "select")
+        self.rows |= {f"{row.configuration.name} {row.configuration.plan}": row for row in rows}
+        return rows
+
+    def _judge(self, best: Row, controls: Sequence[Row]) -> None:
+        """Note what speaks against the best swap."""
+        tried, name = len(self.swaps), best.configuration.name
+        ahead = self._no_worse(self.always, best, "select")
+        if ahead:
+            self.notes.append(f"no swap beats the {' and the '.join(ahead)} on the documents selected on")
+        role = "report" if best.report else "select"
+        if best.report is None:
+            self.notes.append(
+                f"every figure was selected on: the best of {tried} swaps looks better here than it is; "
+                "give --report-on for a figure to quote"
+            )
+        else:
+            self.notes.append(
+                f"quote the figures reported on: of {tried} swaps, the best looks better than it is where it was chosen"
+            )
+            ahead = self._no_worse(self.always, best, "report")
+            if ahead:
+                self.notes.append(f"on the documents reported on, no gain over the {' and the '.join(ahead)}")
+        if controls:
+            self.notes.append(
+                f"{len(self._no_worse(controls, best, role))} of {len(controls)} random placements as wide do "
+                f"as well as {name} or better on the documents {'reported' if best.report else 'selected'} on"
+            )
+
+    def _no_worse(self, rows: Sequence[Row], best: Row, role: str) -> list[str]:
+        """The names of rows whose figure is as good as the best swap's, or better."""
+        bar = self._goodness(best, role)
+        return [row.configuration.name for row in rows if self._goodness(row, role) >= bar > -math.inf]
+
+    def _ranked(self) -> list[Row]:
+        rows = sorted(self.rows.values(), key=lambda row: (row.select is None, -self._goodness(row)))
+        for row in rows:
+            if row.select is not None:
+                row.rank = 1 + sum(self._goodness(other) > self._goodness(row) for other in rows)
+        return rows
+
+
+def _kinship(planner: Planner, settings: Settings) -> list[str]:
+    """Notes on whether both experts come from the base; refused if they do not seem to."""
+    if settings.base is None:
+        return ["not checked whether both experts come from one model: no --base was given"]
+    if any(model.reference.lora is not None for model in planner.recipe.models.values()):
+        return ["not checked whether both experts come from the base: their adapters are merged on loading"]
+    far = [said for said in sampled_warnings(planner.recipe, planner.options) if " is far from " in said]
+    if far and settings.unrelated_because is None:
+        raise UserError(
+            f"The experts do not seem to come from one model: {'; '.join(far)}.",
+            "If you know better, say why: --unrelated-because 'REASON' goes into the results.",
+        )
+    return [f"{said}; accepted: {settings.unrelated_because}" for said in far]
+
+
+def _alike(select: Suite, report: Suite) -> list[str]:
+    """A note where documents of the two sets are the same word for word, under other numbers or in another task."""
+    seen = {digest for found in hashes(select.tasks, select.documents).values() for digest in found}
+    again = [digest for found in hashes(report.tasks, report.documents).values() for digest in found if digest in seen]
+    if not again:
+        return []
+    return [f"{len(again)} of {count(report.documents)} documents reported on are, word for word, also selected on"]
