@@ -32,9 +32,9 @@ for _folder in ("tasks", "merge_methods"):
     # ``os``, since this runs at every start of an enabled Python, which pathlib would slow down.
     if not os.path.isdir(os.path.join(os.path.dirname(__file__), _folder)):
         raise ImportError(
-            f"turnswap/{_folder} should be a link to the folder {_folder} beside it, and is none: this checkout was made "
-            "without symbolic links. Clone it with: git clone -c core.symlinks=true (on Windows in Developer Mode), or "
-            "install a wheel: pip install turnswap."
+            f"turnswap/{_folder} should be a link to the folder {_folder} beside it, and is none: this checkout was "
+            "made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer "
+            "Mode), or install a wheel, which holds files instead of links."
         )
 
 
