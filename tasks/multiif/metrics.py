@@ -5,7 +5,7 @@ Per turn (arXiv 2410.15553, section 4): prompt-level and instruction-level accur
 *instruction forgetting ratio* (IFR) and *error correction ratio* (ECR) compare a turn with the one before.
 
 Every figure is a ratio of two sums over conversations, or a mean of such ratios. A conversation's value is
-therefore a pair ``(numerator, denominator)``, and ``(0, 0)`` where it has no such turn; see :class:`Ratio`.
+therefore a pair ``(numerator, denominator)``, and ``(0, 0)`` where it has no such turn; see :func:`ratio`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from lm_eval.api.metrics import mean
 
 from turnswap.tasks.multiturn import Reply
+from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .grading import Verdict
 
@@ -31,40 +31,34 @@ COUNTS = ("truncated", "overflowing", "unclosed", "ungradeable", "failed")
 CORRECTED = "_corrected"
 
 
-class Ratio:
-    """Aggregates pairs to Σ numerators / Σ denominators, in a way that lm-eval knows a standard error for.
+def ratio(pairs: Sequence[Any], parts: int = 1) -> tuple[float, list[float]]:
+    """Σ numerators / Σ denominators, and what each conversation contributes to it.
 
-    lm-eval has a standard error for its own ``mean``, which it recognises by looking the aggregation up in a
-    dictionary, and computes it from the list of values it has just aggregated. So this object equals ``mean``,
-    and puts into the list, in place of each pair, the conversation's linearised contribution ``p + (a - p·b) / b̄``,
-    where ``p`` is the ratio and ``b̄`` the mean denominator. Their mean is ``p``, and their standard error is the
-    delta-method one of a ratio over independent conversations (Cochran, *Sampling Techniques*, 1977, §6.3). Where
-    every denominator is 1 it is exactly lm-eval's standard error of a mean.
+    The contribution is linearised: ``p + (a - p·b) / b̄``, where ``p`` is the ratio and ``b̄`` the mean denominator.
+    The mean of the contributions is ``p``, and the standard error of their mean the delta-method one of a ratio over
+    independent conversations (Cochran, *Sampling Techniques*, 1977, §6.3). Where every denominator is 1 it is
+    exactly the standard error of a mean.
 
-    ``parts`` ratios per conversation are averaged: ``overall`` is the mean of four. Not a number where a
-    denominator is 0: then there is no conversation to say anything about.
+    Args:
+        pairs: a pair per conversation, or ``parts`` pairs.
+        parts: so many ratios are averaged: ``overall`` is the mean of four.
+
+    Returns:
+        The figure, and a contribution per conversation; not a number where a denominator is 0: then there is no
+        conversation to say anything about.
     """
+    array = np.asarray(pairs, dtype=float).reshape(len(pairs), parts, 2)
+    above, below = array[..., 0], array[..., 1]
+    if not below.sum(axis=0).all():
+        return float("nan"), [float("nan")] * len(pairs)
+    ratios = above.sum(axis=0) / below.sum(axis=0)
+    contributions = ratios + (above - ratios * below) / below.mean(axis=0)
+    return float(ratios.mean()), contributions.mean(axis=1).tolist()
 
-    def __init__(self, parts: int = 1) -> None:
-        self.parts = parts
 
-    def __call__(self, items: list[Any]) -> float:
-        """The figure; replaces the pairs in ``items`` by their linearised contributions."""
-        pairs = np.asarray(items, dtype=float).reshape(len(items), self.parts, 2)
-        above, below = pairs[..., 0], pairs[..., 1]
-        if not below.sum(axis=0).all():
-            items[:] = [float("nan")] * len(items)
-            return float("nan")
-        ratios = above.sum(axis=0) / below.sum(axis=0)
-        contributions = ratios + (above - ratios * below) / below.mean(axis=0)
-        items[:] = contributions.mean(axis=1).tolist()
-        return float(ratios.mean())
-
-    def __eq__(self, other: object) -> bool:
-        return other is mean or (isinstance(other, Ratio) and other.parts == self.parts)
-
-    def __hash__(self) -> int:
-        return hash(mean)
+def mean_of_four(pairs: Sequence[Any]) -> tuple[float, list[float]]:
+    """``overall``: the plain mean of the four accuracies, as :func:`ratio` gives one."""
+    return ratio(pairs, len(ACCURACIES))
 
 
 def count(items: list[int | None]) -> int | str:
@@ -156,9 +150,9 @@ def aggregations(corrected: bool = False) -> dict[str, Any]:
     """How each metric's values become one figure; ``corrected`` adds those of :func:`corrected_values`."""
     functions: dict[str, Any] = {}
     for turn in TURNS:
-        functions[f"turn{turn}_overall_acc"] = Ratio(parts=len(ACCURACIES))
+        functions[f"turn{turn}_overall_acc"] = WithStandardError(mean_of_four)
         names = ACCURACIES + (TRANSITIONS if turn > 1 else ())
-        functions |= {f"turn{turn}_{name}": Ratio() for name in names}
+        functions |= {f"turn{turn}_{name}": WithStandardError(ratio) for name in names}
         functions |= {f"turn{turn}_{name}": count for name in COUNTS}
     if corrected:
         functions |= {f"{name}{CORRECTED}": ratio for name, ratio in ratios().items()}
@@ -166,9 +160,9 @@ def aggregations(corrected: bool = False) -> dict[str, Any]:
     return functions
 
 
-def ratios() -> dict[str, Ratio]:
+def ratios() -> dict[str, WithStandardError]:
     """The accuracies and transitions alone, which have a standard error."""
-    return {name: function for name, function in aggregations().items() if isinstance(function, Ratio)}
+    return {name: figure for name, figure in aggregations().items() if isinstance(figure, WithStandardError)}
 
 
 def higher_is_better(corrected: bool = False) -> dict[str, bool]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
-from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
 from . import backend
+from .lm_eval_contract import bars_named
 from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
@@ -59,7 +56,7 @@ def _run_wave(lm: LM | CachingLM, turns: Turns, jobs: Sequence[Job], spare: Inst
         assert spare is not None, "every rank has a first turn"
         padding = [spare] * (max(_gather(lm, len(requests))) - len(requests))
         log.info("%s %d of %d: %d conversations", named, turn + 1, last, len(requests))
-        with _bars_named(f"{named} {turn + 1} of {last}"):
+        with bars_named(lm, f"{named} {turn + 1} of {last}"):
             answers = lm.generate_until(requests + padding)
         for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=False):
             turns.take(job, request, answer, overflows)
@@ -75,22 +72,3 @@ def _gather(lm: LM | CachingLM, number: int) -> list[int]:
 
     gathered = lm.all_gather(torch.tensor(number, device=lm.device))
     return [int(value) for value in gathered.cpu().flatten().tolist()]
-
-
-@contextmanager
-def _bars_named(prefix: str) -> Iterator[None]:
-    """Progress bars that start meanwhile say which turn they are about.
-
-    The bars belong to the models, which offer no way to name them; tqdm has none for bars to come either.
-    """
-    original = tqdm.__init__
-
-    @functools.wraps(original)
-    def named(self: Any, iterable: Any = None, desc: str | None = None, *args: Any, **kwargs: Any) -> None:
-        original(self, iterable, f"{prefix}: {desc}" if desc else prefix, *args, **kwargs)
-
-    tqdm.__init__ = named
-    try:
-        yield
-    finally:
-        tqdm.__init__ = original

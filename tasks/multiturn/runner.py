@@ -1,8 +1,6 @@
 """The request type ``generate_until_multi_turn``: lm-eval hands over one Instance per turn, and gets its answer.
 
-lm-eval calls the method that is named like the request type, with the Instances of all tasks together. The
-method therefore sits on ``LM`` and on ``CachingLM``, which is no subclass and would hand an unknown name to the
-inner model, past the cache.
+Importing this module makes the type known to all of lm-eval's models.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from turnswap.core.errors import UserError
 
 from . import backend, faults, lockstep, pipelined
 from .conversation import Conversation, Reply, Script, Settings
+from .lm_eval_contract import serve
 from .turns import Job
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
@@ -135,7 +134,4 @@ def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], jobs: Seque
             script.run_facts["chat_template_sha"] = digest
 
 
-def register() -> None:
-    """Make the request type known to lm-eval's models; may be called more than once."""
-    for cls in (LM, CachingLM):
-        setattr(cls, REQUEST_TYPE, generate_until_multi_turn)
+serve(REQUEST_TYPE, generate_until_multi_turn)

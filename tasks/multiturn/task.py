@@ -22,8 +22,6 @@ from .conversation import Reply, Script, Settings
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
-runner.register()
-
 
 class MultiTurnTask(Task):
     """A task whose documents are conversations: the user's turns are scripted, the assistant's are the model's own.

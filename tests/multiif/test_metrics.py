@@ -8,16 +8,19 @@ from lm_eval.api.metrics import mean, mean_stderr, stderr_for_metric
 
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.metrics import (
-    Ratio,
     accuracy_pairs,
     aggregations,
     combine_repeats,
     conversation_values,
     count,
     higher_is_better,
+    mean_of_four,
+    ratio,
+    ratios,
     transition_pairs,
 )
 from turnswap.tasks.multiturn import Reply
+from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 YES, NO, LOOSE = Verdict(True, True), Verdict(False, False), Verdict(False, True)
 
@@ -43,31 +46,32 @@ def test_forgetting_can_be_strict_or_loose() -> None:
 
 
 def test_instruction_level_is_pooled_over_conversations() -> None:
-    assert Ratio()([(1, 1), (0, 3)]) == 0.25  # not (1 + 0) / 2
+    assert ratio([(1, 1), (0, 3)])[0] == 0.25  # not (1 + 0) / 2
 
 
 def test_overall_is_the_plain_mean_of_the_four() -> None:
     items = [((1, 1), (2, 2), (1, 1), (2, 2)), ((0, 1), (1, 6), (1, 1), (5, 6))]
-    assert Ratio(parts=4)(list(items)) == pytest.approx((1 / 2 + 3 / 8 + 2 / 2 + 7 / 8) / 4)
+    assert mean_of_four(items)[0] == pytest.approx((1 / 2 + 3 / 8 + 2 / 2 + 7 / 8) / 4)
 
 
 def test_conversations_without_the_turn_do_not_count() -> None:
-    assert Ratio()([(1, 1), (0, 0), (0, 1)]) == 0.5
+    assert ratio([(1, 1), (0, 0), (0, 1)])[0] == 0.5
 
 
 def test_a_figure_about_nothing_is_not_a_number() -> None:
-    assert math.isnan(Ratio()([(0, 0), (0, 0)]))
+    assert math.isnan(ratio([(0, 0), (0, 0)])[0])
 
 
 def test_lm_eval_finds_a_standard_error_for_every_ratio() -> None:
-    assert stderr_for_metric(Ratio(), bootstrap_iters=10) is mean_stderr
+    for figure in ratios().values():
+        assert stderr_for_metric(figure, bootstrap_iters=10) is mean_stderr
     assert stderr_for_metric(count, bootstrap_iters=10) is None
 
 
 def test_the_standard_error_of_prompt_level_is_lm_evals_own() -> None:
     items = [(1, 1), (0, 1), (0, 1), (1, 1), (1, 1)]
     plain = [a for a, _ in items]
-    assert Ratio()(items) == mean(plain)
+    assert WithStandardError(ratio)(items) == mean(plain)
     assert mean_stderr(items) == pytest.approx(mean_stderr(plain))  # type: ignore[arg-type]
 
 
@@ -79,8 +83,8 @@ def test_the_standard_error_of_overall_agrees_with_a_bootstrap_over_conversation
         strict = generator.binomial(sizes, skill)
         loose = max(strict, generator.binomial(sizes, skill))
         items.append(((int(strict == sizes), 1), (strict, sizes), (int(loose == sizes), 1), (loose, sizes)))
-    draws = [Ratio(parts=4)([items[i] for i in generator.integers(0, 400, 400)]) for _ in range(2000)]
-    Ratio(parts=4)(items)
+    draws = [mean_of_four([items[i] for i in generator.integers(0, 400, 400)])[0] for _ in range(2000)]
+    WithStandardError(mean_of_four)(items)
     assert mean_stderr(items) == pytest.approx(np.std(draws), rel=0.06)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import sys
 from pathlib import Path
 
 import click
 
 from turnswap import __version__
+from turnswap.core.contract import bounds
 from turnswap.core.errors import UserError, format_error
 from turnswap.hosts import enable as hook
 from turnswap.hosts import startup
@@ -133,21 +135,34 @@ def disable() -> None:
 
 @main.command()
 def status() -> None:
-    """Tell whether the stock commands see us, and what is installed."""
+    """Tell whether the stock commands see us, what is installed, and whether the hosts' versions fit."""
+    from turnswap.hosts.mergekit_contract import check_mergekit
+    from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
+
     path, _ = hook.startup_file()
     facts = {
         "turnswap": __version__,
         "stock commands": f"enabled by {path}" if hook.is_enabled() else "not enabled; run: turnswap enable",
         "tasks": str(tasks_path()),
     }
-    extras = {"lm_eval": "", "mergekit": "[merge]", "torch": "[hf]", "transformers": "[hf]", "pythainlp": "[thai]"}
-    for package, extra in extras.items():
-        try:
-            facts[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            facts[package] = f"not installed; pip install 'turnswap{extra}'"
+    for package, extra in {"lm_eval": "", "mergekit": "[merge]"}.items():
+        facts[package] = _installed(package, extra)
+        if importlib.util.find_spec(package):
+            problems = check_lm_eval() if package == "lm_eval" else check_mergekit()
+            said = "; ".join(problems)
+            wanted = bounds(package.replace("_", "-"))
+            facts[package] += f", does not fit: {said}; pip install '{wanted}'" if problems else ", fits"
+    for package, extra in {"torch": "[hf]", "transformers": "[hf]", "pythainlp": "[thai]"}.items():
+        facts[package] = _installed(package, extra)
     for name, value in facts.items():
         click.echo(f"{name:16}{value}")
+
+
+def _installed(package: str, extra: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return f"not installed; pip install 'turnswap{extra}'"
 
 
 @main.command("tasks-path")
@@ -165,6 +180,8 @@ def lm_eval_(arguments: tuple[str, ...]) -> None:
     """
     startup.install(force=True)
     from lm_eval.__main__ import cli_evaluate
+
+    import turnswap.tasks.multiturn  # noqa: F401 - refuses an lm-eval that does not fit
 
     sys.argv = ["lm_eval", *arguments]
     cli_evaluate()

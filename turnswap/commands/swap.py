@@ -12,6 +12,7 @@ import click
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
+from turnswap.hosts import mergekit_contract
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
@@ -247,9 +248,10 @@ def mergekit_options(reading: dict[str, Any]) -> MergeOptions:
 
 
 def require_mergekit() -> None:
-    """UserError, with the command that installs it, where mergekit is missing."""
+    """UserError, with the command that installs it, where mergekit is missing or does not fit."""
     if importlib.util.find_spec("mergekit") is None:
         raise UserError("Layer swapping needs mergekit.", "Install it: pip install 'turnswap[merge]'")
+    mergekit_contract.require_mergekit()
 
 
 COMMANDS = (plan, verify, analyze, suggest)

@@ -14,9 +14,14 @@ def register_tasks(module: ModuleType) -> None:
 
     Later folders win in lm-eval, so that a user's ``--include_path`` may replace a task of ours; in between come the
     folders that ``TURNSWAP_TASKS`` lists. A manager that leaves out lm-eval's own tasks leaves out ours too.
+
+    Raises:
+        UserError: this lm-eval's ``TaskManager`` is another one.
     """
+    from turnswap.core.contract import require, unmet
     from turnswap.tasks import task_folders
 
+    require("lm-eval", unmet([f"{module.__name__}:TaskManager.__init__(include_path, include_defaults)"]))
     original = module.TaskManager.__init__
 
     @functools.wraps(original)

@@ -55,7 +55,8 @@ def _register(module: "Any", function: str) -> None:
     except Exception as error:  # whatever has become of us or of the host: the host must go on working
         import warnings
 
-        warnings.warn(f"turnswap could not register with {module.__name__}: {error!r}", stacklevel=2)
+        reason = str(error) if hasattr(error, "advice") else repr(error)  # a UserError says it in words
+        warnings.warn(f"turnswap could not register with {module.__name__}: {reason}", stacklevel=2)
 
 
 def install(*, force: bool = False) -> None:

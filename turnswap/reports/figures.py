@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"
 
-RATIOS: tuple[str, ...] = tuple(name for name, aggregation in metrics.ratios().items() if aggregation.parts == 1)
+RATIOS: tuple[str, ...] = tuple(name for name in metrics.ratios() if not name.endswith("overall_acc"))
 OVERALL = tuple(f"turn{turn}_overall_acc" for turn in metrics.TURNS)
 COUNTS = tuple(f"turn{turn}_{name}" for turn in metrics.TURNS for name in metrics.COUNTS)
 # The last column, the mean of the turns' overall accuracies: what a leaderboard sorts by.

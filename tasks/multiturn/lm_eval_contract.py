@@ -1,0 +1,138 @@
+"""What we rely on in lm-eval beyond its documented interface, all in one place.
+
+``turnswap status`` shows the check, and a version of lm-eval that does not fit is refused by name. What is used:
+
+- ``evaluate()`` calls the method that is named like ``Instance.request_type``, with the requests of all tasks
+  together, on ``LM`` or on ``CachingLM``: :func:`serve`.
+- A YAML's ``class:`` gets ``config=``, and ``Task.build_all_requests`` calls ``construct_requests``: ``task.py``.
+- An aggregation that equals ``mean`` has a standard error: :class:`WithStandardError`.
+- ``TemplateAPI.amodel_call`` is one request with the model's own headers, parsing and cache: ``pipelined.py``.
+- ``CachingLM`` finds a reply under ``hash_args(method, arguments)``: ``pipelined.py``.
+- ``apply_chat_template`` gives a string, or a ``JsonChatStr`` for chat endpoints: ``backend.py``.
+- Models draw their progress bars with the name ``tqdm`` of their own module: :func:`bars_named`.
+- ``TaskManager`` takes ``include_path``, and later folders win: ``turnswap.hosts.registration``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tqdm import tqdm
+
+from turnswap.core.contract import require, unmet
+from turnswap.core.errors import show_without_traceback
+
+RELIED_ON = (
+    "lm_eval.__main__:cli_evaluate",
+    "lm_eval.api.instance:Instance(request_type, doc, arguments, idx, metadata)",
+    "lm_eval.api.metrics:mean",
+    "lm_eval.api.metrics:mean_stderr",
+    "lm_eval.api.metrics:stderr_for_metric(metric, bootstrap_iters)",
+    "lm_eval.api.model:CachingLM",
+    "lm_eval.api.model:LM.apply_chat_template(chat_history, add_generation_prompt)",
+    "lm_eval.api.model:LM.chat_template(chat_template)",
+    "lm_eval.api.model:hash_args(attr, args)",
+    "lm_eval.api.registry:model_registry.register",
+    "lm_eval.api.task:Task.build_all_requests(system_instruction)",
+    "lm_eval.api.task:Task.construct_requests(doc, ctx)",
+    "lm_eval.config.task:TaskConfig",
+    "lm_eval.filters:build_filter_ensemble(filter_name, components)",
+    "lm_eval.models.api_models:JsonChatStr",
+    "lm_eval.models.api_models:TemplateAPI.amodel_call(session, sem, messages, generate, cache_keys, gen_kwargs)",
+    "lm_eval.models.openai_completions:LocalChatCompletion.parse_generations(outputs)",
+    "lm_eval.models.openai_completions:LocalCompletionsAPI.parse_generations(outputs)",
+    "lm_eval.tasks.manager:TaskManager.__init__(include_path, include_defaults, metadata)",
+    "lm_eval.utils:hash_string",
+)
+
+
+def check_lm_eval() -> list[str]:
+    """What does not hold in the lm-eval that is installed; nothing where it fits."""
+    problems = unmet(RELIED_ON)
+    if not problems:
+        from lm_eval.api.metrics import mean_stderr, stderr_for_metric
+
+        figure = WithStandardError(lambda items: (0.0, items))
+        if stderr_for_metric(metric=figure, bootstrap_iters=1) is not mean_stderr:
+            problems.append("lm_eval.api.metrics:stderr_for_metric no longer looks an aggregation up by equality")
+    return problems
+
+
+def require_lm_eval() -> None:
+    """Refuse an lm-eval that does not fit.
+
+    Raises:
+        UserError: it names what does not hold, and the version that works; a process that does not catch it ends
+            without a traceback.
+    """
+    problems = check_lm_eval()
+    if problems:
+        show_without_traceback()
+    require("lm-eval", problems)
+
+
+def serve(request_type: str, method: Callable[..., Any]) -> None:
+    """Have every model of lm-eval answer requests of a type: on ``LM``, and on ``CachingLM``, which is no subclass.
+
+    An unknown name on ``CachingLM`` would be handed to the inner model, past the cache.
+    """
+    from lm_eval.api.model import LM, CachingLM
+
+    for kind in (LM, CachingLM):
+        setattr(kind, request_type, method)
+
+
+@contextmanager
+def bars_named(lm: Any, prefix: str) -> Iterator[None]:
+    """Progress bars that a model starts meanwhile say what they are about.
+
+    Models offer no way to name their bars. The class that their own modules call ``tqdm`` is exchanged, no other.
+    """
+
+    class Named(tqdm):
+        def __init__(self, iterable: Any = None, desc: str | None = None, *args: Any, **kwargs: Any) -> None:
+            super().__init__(iterable, f"{prefix}: {desc}" if desc else prefix, *args, **kwargs)
+
+    kinds = [kind for model in (lm, getattr(lm, "lm", None)) for kind in type(model).__mro__]
+    modules = {sys.modules[kind.__module__] for kind in kinds}
+    drawing = [module for module in modules if getattr(module, "tqdm", None) is tqdm]
+    for module in drawing:
+        module.tqdm = Named  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        for module in drawing:
+            module.tqdm = tqdm  # type: ignore[attr-defined]
+
+
+class WithStandardError:
+    """An aggregation that lm-eval computes a standard error for.
+
+    lm-eval knows one for its own ``mean``: it looks the aggregation up in a dictionary, and computes the error from the
+    very list that it has just aggregated. So this object equals ``mean``, and leaves in the list, in place of each
+    item, the item's contribution to the figure, as ``function`` gives them; their mean's error is the figure's.
+
+    Args:
+        function: from the items to the figure and each item's contribution, whose mean it is.
+    """
+
+    def __init__(self, function: Callable[[Sequence[Any]], tuple[float, Sequence[float]]]) -> None:
+        self.function = function
+
+    def __call__(self, items: list[Any]) -> float:
+        """The figure; replaces the items by their contributions."""
+        figure, items[:] = self.function(items)
+        return figure
+
+    def __eq__(self, other: object) -> bool:
+        from lm_eval.api.metrics import mean
+
+        return other is mean or (isinstance(other, WithStandardError) and other.function == self.function)
+
+    def __hash__(self) -> int:
+        from lm_eval.api.metrics import mean
+
+        return hash(mean)

@@ -1,0 +1,59 @@
+"""A host that no longer fits is found at start and named, with the version that works; never a traceback."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from turnswap.hosts.mergekit_contract import check_mergekit
+from turnswap.tasks import tasks_path
+from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
+
+from ..conftest import Command, Turnswap
+
+FITS = "pip install 'lm-eval<0.5,>=0.4.13'"
+# A later lm-eval, in which a name that we need is gone, and one in which it takes other arguments.
+CHANGED = {
+    "gone": "import lm_eval.api.model as m; del m.hash_args",
+    "other arguments": "import lm_eval.models.api_models as m; m.TemplateAPI.amodel_call = lambda self, session: None",
+    "no lookup by equality": "import lm_eval.api.metrics as m; m.stderr_for_metric = lambda metric, bootstrap_iters: None",
+}
+
+
+def test_the_installed_hosts_fit() -> None:
+    assert check_lm_eval() == []
+    assert check_mergekit() == []
+
+
+def test_status_shows_the_check(turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = turnswap("status").output
+    assert shown.count(", fits") == 2
+    monkeypatch.delattr("mergekit.merge.run_merge")
+    monkeypatch.delattr("lm_eval.api.model.hash_args")
+    shown = turnswap("status").output
+    assert f"does not fit: lm_eval.api.model:hash_args is missing; {FITS}" in shown
+    assert "does not fit: mergekit.merge:run_merge is missing; pip install 'mergekit<0.2,>=0.1.5'" in shown
+
+
+@pytest.mark.parametrize("change", CHANGED.values(), ids=CHANGED)
+def test_lm_eval_ends_with_the_version_that_works_and_no_traceback(
+    change: str, run_command: Command, tmp_path: Path
+) -> None:
+    arguments = ["lm_eval", "run", "--model", "dummy", "--tasks", "multiif_en", "--include_path", str(tasks_path())]
+    program = f"import sys; sys.argv = {arguments!r}\n{change}\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()"
+    done = run_command("python", "-c", program, TURNSWAP_MULTIIF="sample")
+    assert done.returncode == 1
+    assert "turnswap: lm-eval 0.4" in done.stderr
+    assert FITS in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+
+
+def test_the_commands_of_swaps_refuse_a_mergekit_that_does_not_fit(
+    turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("mergekit.merge.run_merge")
+    refused = turnswap("plan", "layerswap.yml")
+    assert refused.exit_code == 1
+    assert "mergekit 0.1" in refused.output
+    assert "run_merge is missing" in refused.output

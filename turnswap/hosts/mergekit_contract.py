@@ -1,0 +1,60 @@
+"""What we rely on in mergekit beyond its public names, all in one place.
+
+``turnswap status`` shows the check, and a version of mergekit that does not fit is refused by name. What is used:
+
+- Every command calls ``mergekit.merge.run_merge``, which asks ``get_architecture_info`` of the same module and reads
+  configurations with ``MergeConfiguration.model_validate``: ``merge_run.py``.
+- A kernel that takes a ``TensorGroup`` sees the tensor's name, and ``validate_inputs`` is called before anything is
+  read: ``layer_swap.py``.
+- A ``ModelArchitecture`` made of ``WeightInfo`` decides what is written: ``layout.py``.
+- ``convert_checkpoint_tensors`` makes fused experts of single ones: ``weights.py``, ``layout.py``.
+- ``ModelReference.merged`` names the cache entry of a merged adapter: ``lora.py``.
+- ``resolve_parameter`` gives filters their meaning: ``recipe.py``.
+"""
+
+from __future__ import annotations
+
+from turnswap.core.contract import require, unmet
+
+RELIED_ON = (
+    "mergekit.architecture:ModelArchitecture(modules, architectures)",
+    "mergekit.architecture:WeightInfo(name, aliases, tied_names, force_dtype)",
+    "mergekit.architecture:get_architecture_info(config, options)",
+    "mergekit.architecture.conversion:convert_checkpoint_tensors",
+    "mergekit.common:ModelPath",
+    "mergekit.common:ModelReference.local_path",
+    "mergekit.common:ModelReference.merged",
+    "mergekit.common:dtype_from_name",
+    "mergekit.config:ConditionalParameter",
+    "mergekit.config:InputModelDefinition",
+    "mergekit.config:MergeConfiguration.model_validate",
+    "mergekit.io.lazy_tensor_loader:ShardedTensorIndex",
+    "mergekit.io.tasks:LoaderCache",
+    "mergekit.merge:get_architecture_info",
+    "mergekit.merge:run_merge(merge_config, out_path, options, config_source)",
+    "mergekit.merge_methods.base:GroupMergeMethod.merge_group",
+    "mergekit.merge_methods.base:InputContract",
+    "mergekit.merge_methods.base:MergeMethod.validate_inputs",
+    "mergekit.merge_methods.base:OptionalTensorPolicy",
+    "mergekit.merge_methods.base:PerNonBase",
+    "mergekit.merge_methods.base:TensorGroup",
+    "mergekit.merge_methods.easy_define:merge_method",
+    "mergekit.merge_methods.linear:linear_merge",
+    "mergekit.merge_methods.registry:register(method)",
+    "mergekit.options:MergeOptions",
+    "mergekit.parameter_resolver:resolve_parameter",
+)
+
+
+def check_mergekit() -> list[str]:
+    """What does not hold in the mergekit that is installed; nothing where it fits."""
+    return unmet(RELIED_ON)
+
+
+def require_mergekit() -> None:
+    """Refuse a mergekit that does not fit.
+
+    Raises:
+        UserError: it names what does not hold, and the version that works.
+    """
+    require("mergekit", check_mergekit())
