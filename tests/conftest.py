@@ -17,6 +17,9 @@ from click.testing import CliRunner, Result
 
 from turnswap.commands.main import main
 
+from .by_file import ByFile
+from .started_host import StartedHost, read_yamls_once
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -24,9 +27,26 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("TURNSWAP_MULTIIF", "TURNSWAP_DISABLE"):
     os.environ.pop(variable, None)
 
+read_yamls_once()
+
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
+
+# Where one of these is asked for, the test runs a command of a host, or a model: it is slow.
+SLOW = {"run_command", "started_host", "tiny_model", "server", "environment", "wheel"}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ByFile(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if SLOW & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
 
 COLUMNS = ["turns", "responses"] + [
     f"turn_{t}_{column}" for t in (1, 2, 3) for column in ("prompt", "instruction_id_list", "kwargs")
@@ -95,25 +115,34 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+@pytest.fixture(scope="session")
+def started_host() -> Iterator[StartedHost]:
+    """The process in whose forks commands run; started when it is first needed."""
+    host = StartedHost()
+    yield host
+    host.close()
+
+
 @pytest.fixture
-def run_command(tmp_path: Path) -> Iterator[Command]:
-    """Run a command of this environment in an empty folder; variables are added to the environment."""
+def run_command(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
+    """Run a command of this environment in an empty folder; variables are added to the environment.
+
+    In a fork of a process that has imported the hosts, unless a variable asks for a Python of its own.
+    """
 
     def run(*arguments: object, timeout: float = 300, **variables: object) -> subprocess.CompletedProcess[str]:
         program, *rest = map(str, arguments)
-        path = Path(program) if Path(program).is_absolute() else BIN / program
         environment = os.environ | {name: str(value) for name, value in variables.items()}
+        if StartedHost.runs(program) and not any(name.startswith("PYTHON") for name in variables):
+            host: StartedHost = request.getfixturevalue("started_host")
+            return host.run([program, *rest], tmp_path, environment, timeout)
+        path = Path(program) if Path(program).is_absolute() else BIN / program
         return subprocess.run(
-            [str(path), *rest],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
+            [str(path), *rest], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=timeout,
             check=False,
-        )
+        )  # fmt: skip
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 Turnswap = Callable[..., Result]

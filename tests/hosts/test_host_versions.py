@@ -16,8 +16,8 @@ FITS = "pip install 'lm-eval<0.5,>=0.4.13'"
 # A later lm-eval, in which a name that we need is gone, and one in which it takes other arguments.
 CHANGED = {
     "gone": "import lm_eval.api.model as m; del m.hash_args",
-    "other arguments": "import lm_eval.models.api_models as m; m.TemplateAPI.amodel_call = lambda self, session: None",
-    "no lookup by equality": "import lm_eval.api.metrics as m; m.stderr_for_metric = lambda metric, bootstrap_iters: None",
+    "other arguments": "from lm_eval.models.api_models import TemplateAPI as m; m.amodel_call = lambda session: None",
+    "no lookup": "import lm_eval.api.metrics as m; m.stderr_for_metric = lambda metric, bootstrap_iters: None",
 }
 
 
@@ -41,8 +41,12 @@ def test_lm_eval_ends_with_the_version_that_works_and_no_traceback(
     change: str, run_command: Command, tmp_path: Path
 ) -> None:
     arguments = ["lm_eval", "run", "--model", "dummy", "--tasks", "multiif_en", "--include_path", str(tasks_path())]
-    program = f"import sys; sys.argv = {arguments!r}\n{change}\nfrom lm_eval.__main__ import cli_evaluate\ncli_evaluate()"
-    done = run_command("python", "-c", program, TURNSWAP_MULTIIF="sample")
+    lines = [
+        f"import sys; sys.argv = {arguments!r}",
+        change,
+        "from lm_eval.__main__ import cli_evaluate; cli_evaluate()",
+    ]
+    done = run_command("python", "-c", "\n".join(lines), TURNSWAP_MULTIIF="sample")
     assert done.returncode == 1
     assert "turnswap: lm-eval 0.4" in done.stderr
     assert FITS in " ".join(done.stderr.split())

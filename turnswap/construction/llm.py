@@ -102,7 +102,6 @@ class LLM:
     def _lm(self) -> LM | CachingLM:
         from . import recorded  # noqa: F401 - registers itself; it needs this module
 
-        runner.register()
         try:
             made = get_model(self.settings.model).create_from_arg_obj(
                 dict(self.settings.model_args),

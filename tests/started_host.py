@@ -1,0 +1,154 @@
+"""A process in which both hosts are imported once; every command runs in a fork of it.
+
+A command of lm-eval's spends ten seconds on imports and on reading thousands of YAMLs that never change. Here the
+hosts are imported, and lm-eval's own YAMLs read, before the fork; nothing of ours is, so that in the fork all that is
+tested happens as in a fresh process: our import, registration, the run, and the end of the process. What depends on
+the start of Python itself (the start-up hook, the order of imports, installations) is tested in ``tests/hosts``, in
+processes of its own.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+IMPORTED = ("torch", "pandas", "transformers.models.auto.modeling_auto", "lm_eval.__main__", "lm_eval.evaluator")
+IMPORTED += ("lm_eval.models.huggingface", "lm_eval.models.openai_completions", "lm_eval.loggers", "datasets")
+IMPORTED += ("mergekit.scripts.run_yaml", "mergekit.scripts.multimerge")
+ENTRY_POINTS = {
+    "lm_eval": "lm_eval.__main__:cli_evaluate",
+    "mergekit-yaml": "mergekit.scripts.run_yaml:main",
+    "turnswap": "turnswap.commands.main:main",
+}
+
+
+class StartedHost:
+    """The process, from the side of the tests."""
+
+    def __init__(self) -> None:
+        self._ours, theirs = socket.socketpair()
+        self._process = subprocess.Popen([sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+        theirs.close()
+
+    @staticmethod
+    def runs(program: str) -> bool:
+        """Whether it can run this command."""
+        return program in (*ENTRY_POINTS, "python", sys.executable)
+
+    def run(
+        self, command: Sequence[str], cwd: Path, env: Mapping[str, str], timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """As ``subprocess.run`` with captured text."""
+        request = json.dumps({"command": list(command), "cwd": str(cwd), "env": dict(env)}).encode()
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            self._ours.settimeout(600)
+            socket.send_fds(self._ours, [len(request).to_bytes(4, "big") + request], [out.fileno(), err.fileno()])
+            pid = int(self._line())
+            self._ours.settimeout(timeout)
+            try:
+                code = int(self._line())
+            except TimeoutError:
+                os.killpg(pid, signal.SIGKILL)
+                self._ours.settimeout(600)
+                self._line()
+                raise subprocess.TimeoutExpired(list(command), timeout) from None
+            texts = []
+            for file in (out, err):
+                file.seek(0)
+                texts.append(file.read().decode())
+        return subprocess.CompletedProcess(list(command), code, *texts)
+
+    def _line(self) -> bytes:
+        line = b""
+        while not line.endswith(b"\n"):
+            received = self._ours.recv(1)
+            assert received, "the started host has ended"
+            line += received
+        return line
+
+    def close(self) -> None:
+        """End the process."""
+        self._ours.close()
+        self._process.wait(60)
+
+
+def read_yamls_once() -> None:
+    """Have lm-eval read the YAMLs in its own folder once per process: they never change."""
+    import lm_eval.tasks
+    from lm_eval.tasks import _index
+
+    own = Path(lm_eval.tasks.__file__).parent
+    read, listed = _index.load_yaml, _index.TaskIndex._iter_yaml_files
+    if getattr(read, "reads_once", False):
+        return
+    known = functools.cache(read)
+    known_files = functools.cache(lambda root: tuple(listed(root)))
+
+    def load_yaml(path: Any, **how: Any) -> Any:
+        return known(path, **how) if own in Path(path).parents else read(path, **how)
+
+    load_yaml.reads_once = True  # type: ignore[attr-defined]
+    _index.load_yaml = load_yaml
+    _index.TaskIndex._iter_yaml_files = staticmethod(lambda root: known_files(root) if root == own else listed(root))
+
+
+def _serve(theirs: socket.socket) -> Callable[[], object]:
+    """Fork for every request; returns, in the fork, what it is to do."""
+    while True:
+        begin, files, *_ = socket.recv_fds(theirs, 4, 2)
+        if not begin:
+            return lambda: None
+        request = b""
+        while len(request) < int.from_bytes(begin, "big"):
+            request += theirs.recv(1 << 16)
+        pid = os.fork()
+        if pid == 0:
+            theirs.close()
+            return _prepared(json.loads(request), files)
+        for file in files:
+            os.close(file)
+        theirs.sendall(f"{pid}\n".encode())
+        theirs.sendall(f"{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}\n".encode())
+
+
+def _prepared(request: dict[str, Any], files: Sequence[int]) -> Callable[[], object]:
+    """Make this process the one that was asked for."""
+    os.setsid()
+    for number, file in enumerate((os.open(os.devnull, os.O_RDONLY), *files)):
+        os.dup2(file, number)
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["env"])
+    program, *arguments = request["command"]
+    if program not in ENTRY_POINTS:
+        assert arguments[0] == "-c"
+        sys.argv, sys.path[0] = ["-c", *arguments[2:]], ""
+        sys.modules["__main__"] = module = ModuleType("__main__")
+        return lambda: exec(compile(arguments[1], "<string>", "exec"), module.__dict__)
+    sys.argv = [program, *arguments]
+    module_name, _, function = ENTRY_POINTS[program].partition(":")
+    return lambda: sys.exit(getattr(__import__(module_name, fromlist=[function]), function)())
+
+
+if __name__ == "__main__":
+    sys.path.pop(0)  # the folder of the tests
+    sys.path.insert(0, str(Path(sys.executable).parent))  # what a console script has there
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    for name in IMPORTED:
+        __import__(name)
+    read_yamls_once()
+    from lm_eval.tasks import TaskManager
+
+    TaskManager()
+    assert not any(name.partition(".")[0] == "turnswap" for name in sys.modules)
+    _serve(connection)()
