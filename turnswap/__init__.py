@@ -13,6 +13,7 @@ _PUBLIC = {
     "core.errors": ("UserError",),
     "tasks": ("tasks_path",),
     "tasks.multiturn": ("MultiTurnTask", "Reply"),
+    "tasks.multiif.task": ("MultiIF",),
     "tasks.multiif.dataset": ("load_conversations",),
     "tasks.multiif.grading": ("Verdict", "grade_reply"),
     "merge_methods.swap_plan": ("SwapParameters", "layer_sources"),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -67,9 +69,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=REPOSITORY, capture_output=True, text=True, check=True,
     ).stdout.splitlines()  # fmt: skip
     for name in listed:
-        if (REPOSITORY / name).is_file():
+        if (REPOSITORY / name).is_file() or (REPOSITORY / name).is_symlink():
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, copy / name)
+            shutil.copy2(REPOSITORY / name, copy / name, follow_symlinks=False)
     return copy
 
 
@@ -82,12 +84,16 @@ def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(directory.glob("*.whl"))
 
 
+@pytest.fixture(scope="module")
+def editable(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    return Environment(tmp_path_factory.mktemp("editable") / "venv", "-e", str(checkout))
+
+
 @pytest.fixture(scope="module", params=["wheel", "editable"])
-def environment(
-    request: pytest.FixtureRequest, checkout: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Environment:
-    install = [str(wheel)] if request.param == "wheel" else ["-e", str(checkout)]
-    return Environment(tmp_path_factory.mktemp(request.param) / "venv", *install)
+def environment(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    if request.param == "editable":
+        return request.getfixturevalue("editable")  # type: ignore[no-any-return]
+    return Environment(tmp_path_factory.mktemp("wheel") / "venv", str(request.getfixturevalue("wheel")))
 
 
 @pytest.fixture
@@ -108,12 +114,62 @@ def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
         "reports/published_scores.json",
         "reports/html/report.html.j2",
         "reports/html/report.js",
-        "reports/html/style.css",
+        "core/html/style.css",
     ):
         assert f"turnswap/{name}" in names
     assert "turnswap/tasks/multiif/sample/sample.csv" in names
     assert any(name.endswith("licenses/NOTICE") for name in names)
-    assert not any(name.startswith("tests") for name in names)
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"turnswap"}
+
+
+def test_wheel_and_sdist_hold_files_where_a_checkout_has_links(wheel: Path, checkout: Path, tmp_path: Path) -> None:
+    build = "from setuptools import build_meta as b; b.build_sdist('.')"
+    subprocess.run([sys.executable, "-c", build], cwd=checkout, check=True, capture_output=True)
+    packed = next(checkout.glob("*.tar.gz"))
+    shutil.move(packed, tmp_path)
+    with tarfile.open(tmp_path / packed.name) as archive:
+        files = {member.name.partition("/")[2]: member for member in archive if not member.isdir()}
+    with zipfile.ZipFile(wheel) as archive:
+        packages = {name for name in archive.namelist() if name.startswith("turnswap/")}
+        links = [info.filename for info in archive.infolist() if stat.S_ISLNK(info.external_attr >> 16)]
+    assert links == [name for name, member in files.items() if not member.isreg()] == []
+    assert {name for name in files if name.startswith("turnswap/")} == packages
+    assert "turnswap/merge_methods/layer_swap.py" in packages
+
+
+def test_an_editable_install_makes_turnswap_importable_and_nothing_else(editable: Environment, tmp_path: Path) -> None:
+    program = (
+        "import importlib.util as u, turnswap.tasks, turnswap.merge_methods\n"
+        "print([n for n in ('tasks', 'merge_methods', 'tests', 'benchmarks', 'configs') if u.find_spec(n)])"
+    )
+    assert editable.check("python", "-c", program, cwd=tmp_path) == "[]\n"
+
+
+def test_the_class_that_a_yaml_names_is_the_class_that_is_exported(editable: Environment, work: Path) -> None:
+    program = (
+        "import os, sys, turnswap\n"
+        "from lm_eval.tasks import TaskManager\n"
+        "manager = TaskManager(include_path=str(turnswap.tasks_path()), include_defaults=False)\n"
+        "task = manager.load(['multiif_en'])['tasks']['multiif_en']\n"
+        "assert type(task) is turnswap.MultiIF, type(task)\n"
+        "files = [os.path.realpath(m.__file__) for m in sys.modules.values() if getattr(m, '__file__', None)]\n"
+        "print(files.count(os.path.realpath(sys.modules['turnswap.tasks.multiif.task'].__file__)))"
+    )
+    assert editable.check("python", "-c", program, cwd=work, TURNSWAP_MULTIIF=str(work / "data.csv")) == "1\n"
+
+
+def test_a_checkout_without_links_says_what_to_do(checkout: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "unpacked"
+    shutil.copytree(checkout, copy, symlinks=True)
+    for name in ("tasks", "merge_methods"):
+        (copy / "turnswap" / name).unlink()
+        (copy / "turnswap" / name).write_text(f"../{name}")  # what git writes where there are no links
+    imported = subprocess.run([sys.executable, "-c", "import turnswap"], cwd=copy, capture_output=True, text=True)
+    made = subprocess.run(["make", "test"], cwd=copy, capture_output=True, text=True)
+    for done in (imported, made):
+        assert done.returncode != 0
+        assert "made without symbolic links" in done.stderr
+        assert "git clone -c core.symlinks=true" in done.stderr
 
 
 def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, work: Path) -> None:
@@ -219,7 +275,7 @@ def test_start_up_imports_nothing_and_outlives_the_package(wheel: Path, tmp_path
     before = set(json.loads(environment.check(*loaded)))
     environment.check("turnswap", "enable")
     new: set[Any] = set(json.loads(environment.check(*loaded))) - before
-    assert new == {"turnswap", "turnswap.hosts.startup"}
+    assert new == {"turnswap", "turnswap.hosts", "turnswap.hosts.startup"}
     environment.check("pip", "uninstall", "--yes", "turnswap")
     assert list(environment.site.glob("turnswap.*"))
     after = environment.run("python", "-c", "print('fine')")
