@@ -22,6 +22,7 @@ import pytest
 from ..conftest import REPOSITORY, make_row, read_results, write_csv
 
 RUN = ["lm_eval", "run", "--model", "dummy", "--tasks", "multiif_en", "--limit", "2", "--output_path", "out"]
+SEVERAL = Path(__file__).with_name("several.py")
 PLAIN = ["--metadata", '{"prompts": "plain"}']
 
 
@@ -58,6 +59,11 @@ class Environment:
         done = self.run(*command, cwd=cwd, **variables)
         assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
         return done.stdout
+
+    def lm_eval(self, *commands: list[str], cwd: Path | None = None, **variables: str) -> list[tuple[int, str]]:
+        """Status and output of several commands, from one Python: each would spend most of its time on its start."""
+        out = self.check("python", str(SEVERAL), json.dumps(commands), cwd=cwd, **variables)
+        return [(status, text) for status, text in json.loads(out.splitlines()[-1])]
 
 
 @pytest.fixture(scope="module")
@@ -172,17 +178,23 @@ def test_a_checkout_without_links_says_what_to_do(checkout: Path, tmp_path: Path
         assert "git clone -c core.symlinks=true" in done.stderr
 
 
+LS, VALIDATE = ["ls", "tasks"], ["validate", "--tasks", "multiif_en"]
+
+
 def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, work: Path) -> None:
     data = {"TURNSWAP_MULTIIF": str(work / "data.csv")}
-    assert "multiif_en" not in environment.check("lm_eval", "ls", "tasks")
-    assert environment.run("lm_eval", "validate", "--tasks", "multiif_en").returncode == 1
+    (_, listed), (refused, _) = environment.lm_eval(LS, VALIDATE)
+    assert "multiif_en" not in listed
+    assert refused == 1
     environment.check("turnswap", "enable")
     try:
         listed = environment.check("lm_eval", "ls", "tasks")
         assert all(f"|multiif_{code} " in listed for code in ("en", "zh", "fr", "ru", "hi", "es", "it", "pt"))
-        assert "|multiif " in environment.check("lm_eval", "ls", "groups")
-        assert "All tasks found" in environment.check("lm_eval", "validate", "--tasks", "multiif,multiif_en,multiif_pt")
-        assert "turn3_overall_acc" in environment.check(*RUN, *PLAIN, cwd=work, **data)
+        several = ["ls", "groups"], ["validate", "--tasks", "multiif,multiif_en,multiif_pt"], [*RUN[1:], *PLAIN]
+        (_, groups), (_, valid), (_, shown) = environment.lm_eval(*several, cwd=work, **data)
+        assert "|multiif " in groups
+        assert "All tasks found" in valid
+        assert "turn3_overall_acc" in shown
         assert read_results(work / "out")["configs"]["multiif_en"]["metadata"]["data"] == "CSV file data.csv"
         program = (
             "from lm_eval import simple_evaluate\n"
@@ -190,11 +202,12 @@ def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, wor
             "print(sorted(r['results']))"
         )
         assert environment.check("python", "-c", program, cwd=work, **data).endswith("['multiif_en']\n")
-        hidden = environment.run("lm_eval", "validate", "--tasks", "multiif_en", TURNSWAP_DISABLE="1")
-        assert hidden.returncode == 1
+        ((hidden, _),) = environment.lm_eval(VALIDATE, TURNSWAP_DISABLE="1")
+        assert hidden == 1
     finally:
         environment.check("turnswap", "disable")
-    assert environment.run("lm_eval", "validate", "--tasks", "multiif_en").returncode == 1
+    ((undone, _),) = environment.lm_eval(VALIDATE)
+    assert undone == 1
 
 
 def test_a_users_own_folder_still_works_and_wins(environment: Environment, work: Path) -> None:
@@ -205,21 +218,24 @@ def test_a_users_own_folder_still_works_and_wins(environment: Environment, work:
             f"task: {task}\nclass: !function turnswap.tasks.multiif.task.MultiIF\ndataset_name: English\n"
             "metadata: {version: 77}\n"
         )
+    command = [*RUN[1:], *PLAIN, "--include_path", str(own)]
+    command[command.index("multiif_en")] = "multiif_en,mine"
+    listing = ["ls", "subtasks", "--include_path", str(own)]
     environment.check("turnswap", "enable")
     try:
-        command = [*RUN, *PLAIN, "--include_path", str(own)]
-        command[command.index("multiif_en")] = "multiif_en,mine"
-        environment.check(*command, cwd=work, TURNSWAP_MULTIIF=str(work / "data.csv"))
-        assert "multiif_fr" in environment.check("lm_eval", "ls", "subtasks", "--include_path", str(own))
+        (ran, _), (_, listed) = environment.lm_eval(command, listing, cwd=work, TURNSWAP_MULTIIF=str(work / "data.csv"))
     finally:
         environment.check("turnswap", "disable")
+    assert ran == 0
+    assert "multiif_fr" in listed
     assert read_results(work / "out")["versions"] == {"multiif_en": 77, "mine": 77}
 
 
 def test_without_enabling_the_path_and_the_wrapper_do(environment: Environment, work: Path) -> None:
     data = {"TURNSWAP_MULTIIF": str(work / "data.csv")}
     path = environment.check("turnswap", "tasks-path").strip()
-    environment.check(*RUN, *PLAIN, "--include_path", path, cwd=work, **data)
+    ((ran, _),) = environment.lm_eval([*RUN[1:], *PLAIN, "--include_path", path], cwd=work, **data)
+    assert ran == 0
     assert read_results(work / "out")["n-samples"]["multiif_en"] == {"original": 3, "effective": 2}
     shutil.rmtree(work / "out")
     environment.check("turnswap", "lm-eval", *RUN[1:], *PLAIN, cwd=work, **data, TURNSWAP_DISABLE="1")
