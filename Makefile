@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
-.PHONY: demo test check bench study clean
+.PHONY: demo test test-lowest check bench study clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -11,6 +11,9 @@ demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 langua
 test: .venv/.dev ## all tests
 	@bash .ci/browser.sh
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-lowest: ## tests with the lowest versions of what pyproject.toml names, in .venv-lowest
+	@bash .ci/lowest.sh $(TESTS)
 
 check: .venv/.dev ## formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -25,7 +28,7 @@ study: .venv/.dev ## does swapping carry a skill into another language? benchmar
 	$(BIN)/python -m benchmarks.cross_lingual
 
 clean: ## remove the environment and everything built
-	rm -rf .venv build dist *.egg-info demo-output
+	rm -rf .venv .venv-lowest build dist *.egg-info demo-output
 
 # torch first and pinned: a bare torch may bring gigabytes of CUDA libraries.
 .venv/.torch:
