@@ -19,6 +19,9 @@ test: .venv/.dev ## all tests
 test-fast: .venv/.dev ## for the inner loop: no command of a host, no model
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10 -m "not slow"
 
+test-lowest: ## the fast tests with the lowest versions of what pyproject.toml names, in .venv-lowest
+	@bash .ci/lowest.sh -n 2 --dist worksteal -m "not slow"
+
 check: .venv/.dev ## formatting, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

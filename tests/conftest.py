@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -87,6 +88,7 @@ def english_csv(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with a byte-level tokenizer, a ChatML template and room for 512 tokens."""
+    pytest.importorskip("transformers", reason="needs a model, of the extra hf")
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -110,6 +112,23 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = LlamaConfig(vocab_size=len(fast), max_position_embeddings=512, **size, eos_token_id=fast.eos_token_id)
     LlamaForCausalLM(config).save_pretrained(directory)
     return directory
+
+
+NEEDS_MERGEKIT = {"merge_methods", "sweeps"}
+
+
+class NeedsMergekit(pytest.Module):
+    """A module of tests that cannot even be imported without mergekit."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        pytest.skip("needs mergekit, of the extra merge", allow_module_level=True)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
+    """Skip, saying so, what needs an extra that is not installed."""
+    if module_path.parent.name in NEEDS_MERGEKIT and importlib.util.find_spec("mergekit") is None:
+        return NeedsMergekit.from_parent(parent, path=module_path)
+    return None
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -182,6 +201,7 @@ def browser() -> Iterator[Browser]:
 
     Not for the whole session: as long as Playwright runs, asyncio.run fails in every other test of the process.
     """
+    pytest.importorskip("playwright", reason="the pages are tested with Playwright, of the extra dev")
     from playwright.sync_api import sync_playwright
 
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)

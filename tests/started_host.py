@@ -9,6 +9,7 @@ processes of its own.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -145,7 +146,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(sys.executable).parent))  # what a console script has there
     connection = socket.socket(fileno=int(sys.argv[1]))
     for name in IMPORTED:
-        __import__(name)
+        with contextlib.suppress(ImportError):  # of an extra that is not installed
+            __import__(name)
     read_yamls_once()
     from lm_eval.tasks import TaskManager
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from turnswap.commands.demo_model import write_demo_model
 from turnswap.tasks import tasks_path
@@ -53,6 +52,8 @@ def test_hf_runs_real_conversations_and_a_second_run_asks_for_nothing(
 
     samples = read_samples(tmp_path / "out")
     assert [len(sample["resps"]) for sample in samples] == [3, 3, 3, 2, 3]
+    from transformers import AutoTokenizer
+
     template = AutoTokenizer.from_pretrained(tiny_model).apply_chat_template
     for sample in samples:
         messages = [{"role": "system", "content": "Be short."}]

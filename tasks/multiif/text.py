@@ -185,6 +185,8 @@ def count_sentences_thai(text: str) -> int:
         return len(split_sentences(text))
     from pythainlp.tokenize import sent_tokenize
 
+    # Its tagger raises SystemError on half a surrogate pair.
+    text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return sum(len(sent_tokenize(line)) for line in text.splitlines())
 
 

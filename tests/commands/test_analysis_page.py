@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from playwright.sync_api import Browser
+import pytest
+
+pytest.importorskip("mergekit", reason="needs mergekit, of the extra merge")
 
 from turnswap.commands.analysis_view import TITLES, write_pictures
 from turnswap.merge_methods.analysis import Analysis, Cell, Change
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 
 def cell(layer: int | None, component: str) -> Cell:

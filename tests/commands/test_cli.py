@@ -122,4 +122,4 @@ def test_a_host_that_has_changed_goes_on_working_and_we_say_so(tmp_path: Path) -
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "42\n"
-    assert "turnswap could not register with lm_eval.tasks.manager: AttributeError" in done.stderr
+    assert "does not fit this turnswap: lm_eval.tasks.manager:TaskManager.__init__ is missing" in done.stderr

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,7 @@ def test_a_folder_that_is_listed_is_found_by_the_stock_command(tmp_path: Path, m
             asked.append(include_path)
 
     module = ModuleType("manager")
+    monkeypatch.setitem(sys.modules, "manager", module)
     module.TaskManager = Manager  # type: ignore[attr-defined]
     registration.register_tasks(module)
     monkeypatch.setenv("TURNSWAP_TASKS", str(tmp_path))

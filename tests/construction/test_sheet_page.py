@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from turnswap.construction.audit import Audit, AuditSettings
 from turnswap.construction.records import Conversation, Turn
@@ -16,6 +15,9 @@ from turnswap.construction.sheet import COLUMNS, Entry, as_csv, read_csv, row_of
 
 from .auditing import SW, translated
 from .test_audit import PROOF
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}<!--<script>"
 

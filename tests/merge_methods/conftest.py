@@ -10,12 +10,12 @@ import pytest
 
 from turnswap.core.errors import UserError
 
-from .models import merge, save_model
-
 
 @pytest.fixture(scope="session")
 def experts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A recipient and a donor of six layers, read by many tests and changed by none."""
+    from .models import save_model
+
     root = tmp_path_factory.mktemp("experts")
     return save_model(root / "recipient", seed=1, layers=6), save_model(root / "donor", seed=2, layers=6)
 
@@ -28,6 +28,8 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 @pytest.fixture
 def refusal(tmp_path: Path) -> Callable[..., str]:
     """Merge to ``tmp_path/work/out``, expect a refusal, and that it leaves the folder as it was; returns the words."""
+    from .models import merge
+
     work = tmp_path / "work"
     work.mkdir()
 

@@ -15,6 +15,8 @@ import pytest
 
 from tests.conftest import BIN, REPOSITORY, make_row, write_csv
 
+pytest.importorskip("torch", reason="what is killed imports torch, of the extra hf, before its forks")
+
 from .fault_server import FaultServer, Record, server_process
 from .killed_runs import run
 

@@ -6,10 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from turnswap.core.pages import json_for_script
 from turnswap.reports.leaderboard import Board, build_board
@@ -17,6 +16,9 @@ from turnswap.reports.leaderboard_formats import as_page, as_sheets
 from turnswap.reports.table import Summary
 
 from .made import benchmark, made, made_without_samples
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ATTACKS = (
     "<img src=x onerror=alert(1)>",
