@@ -35,7 +35,7 @@ SHARED = REPOSITORY.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
 
 # Where one of these is asked for, the test runs a command of a host, or a model: it is slow.
-SLOW = {"run_command", "started_host", "tiny_model", "server", "environment", "wheel"}
+SLOW = {"run_command", "started_host", "tiny_model", "environment", "editable", "checkout"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -195,6 +195,7 @@ def test_verdicts_do_not_depend_on_order_or_thread() -> None:
     assert [grade(case) for case in reversed(sample)] == forward[::-1]
 
 
+@pytest.mark.slow
 def test_a_fresh_process_gives_the_same_verdicts_whatever_the_hash_seed() -> None:
     sample = [case for case in CASES if case["instruction_id"].split(":")[0] in ("language", "length_constraints")][::9]
     program = (

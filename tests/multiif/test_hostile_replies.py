@@ -131,6 +131,7 @@ def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
     assert len(grade_reply(BOMBS[name], IDS, ALL_KWARGS)) == 25
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("end_of_patience")
 @pytest.mark.parametrize("name", BOMBS)
 def test_nor_do_the_corrected_rules(name: str) -> None:

@@ -55,6 +55,7 @@ def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
     assert differing(set(sorted(texts)[::4])) == []
 
 
+@pytest.mark.slow
 @settings(max_examples=4000, deadline=None)
 @given(
     st.lists(

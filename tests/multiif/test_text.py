@@ -13,6 +13,7 @@ from turnswap.tasks.multiif import text
 from turnswap.tasks.multiif.instructions import content, format, patterns
 
 
+@pytest.mark.slow
 def test_only_text_with_certain_characters_can_be_found_to_be_thai() -> None:
     """What decide_by_method rests on: English is as probable as Thai for every other n-gram of the profiles."""
     identifier = text._language_identifier()
@@ -121,6 +122,7 @@ WORDS = st.lists(
 ).map(" ".join)
 
 
+@pytest.mark.slow
 @settings(max_examples=5000, deadline=None)
 @given(WORDS)
 def test_the_bounds_of_capital_words_and_sentences_hold(string: str) -> None:

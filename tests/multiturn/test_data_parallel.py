@@ -13,6 +13,7 @@ import pytest
 from ..conftest import BIN, REPOSITORY, make_row, write_csv
 from .stub_models import ScriptedLM, evaluate
 
+pytestmark = pytest.mark.slow
 TASKS = ["multiif_en", "multiif_fr"]
 CASES = {
     "an odd number, and turns missing": [3, 3, 2, 3, 3],

@@ -21,6 +21,7 @@ from .fault_server import FaultServer, Record, server_process
 from .killed_runs import run
 
 KILLS = 20
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
