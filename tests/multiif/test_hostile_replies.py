@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from turnswap.tasks.multiif.corrected import grade_reply as grade_by_corrected_rules
+from turnswap.tasks.multiif.corrected import grade_corrected
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
@@ -115,5 +115,5 @@ def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
 @pytest.mark.parametrize("name", BOMBS)
 def test_nor_do_the_corrected_rules(name: str) -> None:
     for language in ("en", "hi", "zh", "th"):
-        verdicts = grade_by_corrected_rules(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
+        verdicts = grade_corrected(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
         assert len(verdicts) == 25
