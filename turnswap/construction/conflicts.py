@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
-from .asking import ask_checked
-from .conflict_rules import Conflict, Severity, find_conflicts
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome
-from .settings import BuildSettings, read_section
+from .instructions import Conflict, Severity, find_conflicts
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome
+from .settings import Positive
 
 VERSION = 1
 
@@ -40,16 +42,7 @@ class ConflictSettings:
 
     llm_check: bool = True
     reject_tensions: bool = False
-    chunk: int = 32
-
-
-def make(build: BuildSettings, llm: LLM) -> Conflicts:
-    """The step of a data set.
-
-    Raises:
-        UserError: the section is not as expected.
-    """
-    return Conflicts(read_section(ConflictSettings, build.conflicts, "conflicts"), llm)
+    chunk: Positive = 32
 
 
 class Conflicts:
@@ -58,8 +51,6 @@ class Conflicts:
     name = "conflicts"
 
     def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
-        if settings.chunk < 1:
-            raise UserError(f"conflicts.chunk cannot be {settings.chunk}.", "Expected at least 1.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
 
     @property
@@ -69,17 +60,17 @@ class Conflicts:
         settings.pop("chunk")
         return [VERSION, settings, self.llm.identity if self.settings.llm_check else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
         left = [place for place, outcome in enumerate(outcomes) if outcome.reason is None and self.settings.llm_check]
         questions = [_question(conversations[place]) for place in left]
-        for place, answer in zip(left, ask_checked(self.llm, questions, [_read] * len(left)), strict=True):
+        for place, answer in zip(left, self.llm.ask_checked(questions, [_read] * len(left)), strict=True):
             reason = str(answer) if isinstance(answer, ValueError) else answer
             outcomes[place] = dataclasses.replace(outcomes[place], reason=reason)
         return [[outcome] for outcome in outcomes]
 
-    def _by_rules(self, conversation: Conversation) -> Outcome:
+    def _by_rules(self, conversation: DraftConversation) -> Outcome:
         # A turn holds all instructions of the turns before, so the last turn has every conflict.
         last = conversation.turns[-1]
         found = find_conflicts(last.instruction_ids, last.kwargs)
@@ -91,7 +82,7 @@ class Conflicts:
         return Outcome(noted)
 
 
-def _question(conversation: Conversation) -> Question:
+def _question(conversation: DraftConversation) -> Question:
     last = conversation.turns[-1]
     payload = {
         "turns": [turn.prompt for turn in conversation.turns],
@@ -191,15 +182,14 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    names = [field.name for field in dataclasses.fields(Finding)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(names)
-            for finding in findings:
-                values = [getattr(finding, name) for name in names]
-                writer.writerow(
-                    [json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value for value in values]
-                )
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Finding)])
+    writer.writeheader()
+    for finding in findings:
+        lists = {name: _json(getattr(finding, name)) for name in ("instruction_ids", "kwargs")}
+        writer.writerow({**vars(finding), **lists})
+    write_whole(path, text.getvalue())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -7,27 +7,25 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from turnswap import __version__
 from turnswap.core.errors import UserError
+from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.languages import name_of
 
 from .llm import LLM
 from .pipeline import Pipeline
-from .records import Conversation, digest, read_jsonl
-from .settings import BuildSettings
-
-if TYPE_CHECKING:
-    from .release import ReleaseSettings
+from .records import DraftConversation, digest
+from .settings import BuildSettings, ReleaseSettings
 
 _REASONS = 6  # shown per step
 
 
 def datasheet(
-    build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Sequence[Conversation]
+    build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Sequence[DraftConversation]
 ) -> str:
     """The datasheet as Markdown.
 
@@ -78,7 +76,7 @@ def datasheet(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _composition(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _composition(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     rows = []
     for code in languages:
         own = [each for each in conversations if each.language == code]
@@ -88,7 +86,7 @@ def _composition(conversations: Sequence[Conversation], languages: Sequence[str]
     return _table(header, rows)
 
 
-def _instructions(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _instructions(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     counts = {
         code: Counter(id_ for each in conversations if each.language == code for id_ in each.turns[-1].instruction_ids)
         for code in languages
@@ -101,7 +99,7 @@ def _instructions(conversations: Sequence[Conversation], languages: Sequence[str
 
 def _steps(pipeline: Pipeline) -> str:
     rows = []
-    for name in (pipeline.source.name, *(step.name for step in pipeline.steps)):
+    for name in (pipeline.first.name, *(step.name for step in pipeline.steps)):
         outcomes = pipeline.outcomes(name)
         rejected = Counter(grouped(outcome.reason) for outcome in outcomes if outcome.reason is not None)
         reasons = "; ".join(f"{reason} ({number})" for reason, number in rejected.most_common(_REASONS))
@@ -131,7 +129,7 @@ def _llm(build: BuildSettings) -> str:
     )
 
 
-def _scores(conversations: Sequence[Conversation], languages: Sequence[str]) -> list[str]:
+def _scores(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> list[str]:
     """The distribution of every number that ``translate`` noted, and the signatures of the metrics."""
     numbers: dict[tuple[str, str], list[float]] = {}
     signatures: dict[str, None] = {}
@@ -180,7 +178,7 @@ def _agreement(path: Path) -> str:
     )
 
 
-def _proofs(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _proofs(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     how = Counter((each.language, each.notes["prove"]["how"]) for each in conversations)
     rows = [[code, *(how[code, kind] for kind in ("rule", "llm", "reviewer"))] for code in languages]
     return (

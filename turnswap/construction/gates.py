@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -19,11 +20,12 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .protected import protected_spans
-from .records import Conversation
+from .records import DraftConversation
 from .scripts import LATIN, UNSPACED, scripts_of, share_in
 
 # langdetect's codes for languages that go by another.
 _DETECTED = {"zh": ("zh-cn", "zh-tw"), "yue": ("zh-cn", "zh-tw"), "nb": ("no",), "nn": ("no",), "fil": ("tl",)}
+Score = Annotated[float, Field(ge=0, le=100)]
 _DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
 
 
@@ -41,24 +43,15 @@ class Thresholds:
             the source's; all prompts together must always.
     """
 
-    chrf: float = 45.0
-    chrf_plus_plus: float = 40.0
-    bleu: float = 10.0
-    turn_chrf: float = 30.0
+    chrf: Score = 45.0
+    chrf_plus_plus: Score = 40.0
+    bleu: Score = 10.0
+    turn_chrf: Score = 30.0
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    script_share: float = 0.5
+    script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     language_letters: int = 40
 
     def __post_init__(self) -> None:
-        for name, most in (
-            ("chrf", 100),
-            ("chrf_plus_plus", 100),
-            ("bleu", 100),
-            ("turn_chrf", 100),
-            ("script_share", 1),
-        ):
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(f"translate.{name} cannot be {getattr(self, name)}.", f"Expected 0 to {most}.")
         for language, (least, largest) in self.length_ratio.items():
             if not 0 <= least < largest:
                 raise UserError(
@@ -212,12 +205,12 @@ def _of_another_language(translation: Translation, figures: Mapping[str, Any], t
     return found
 
 
-def worst_first(conversations: Sequence[Conversation]) -> list[Conversation]:
+def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:
     """By the lowest chrF of a turn, then that of the whole, then BLEU; those without scores come first."""
     return sorted(conversations, key=_badness)
 
 
-def _badness(conversation: Conversation) -> tuple[float, float, float]:
+def _badness(conversation: DraftConversation) -> tuple[float, float, float]:
     note = conversation.notes.get("translate")
     figures = note.get("figures") if isinstance(note, Mapping) else None
     if not isinstance(figures, Mapping):

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 
 from .constructors import Attempt, construct
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome
-from .settings import BuildSettings, read_section
+from .instructions import making_of
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome
+from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -36,7 +37,7 @@ class ProveSettings:
         llm: ask the LLM, at most twice, where no reply could be constructed.
     """
 
-    attempts: int = 150
+    attempts: Positive = 150
     llm: bool = True
 
 
@@ -47,8 +48,6 @@ class Prove:
     chunk = 20
 
     def __init__(self, settings: ProveSettings, llm: LLM) -> None:
-        if settings.attempts < 1:
-            raise UserError(f"prove.attempts cannot be {settings.attempts}.", "Expected at least 1.")
         self.settings, self.llm = settings, llm
 
     @property
@@ -56,7 +55,7 @@ class Prove:
         """Version, settings, and the LLM where it is asked."""
         return [VERSION, asdict(self.settings), self.llm.identity if self.settings.llm else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
         proofs = [self._without_llm(conversation) for conversation in conversations]
         left = [number for number, proof in enumerate(proofs) if proof.attempt.failed]
@@ -67,7 +66,7 @@ class Prove:
             left = [number for number in left if proofs[number].attempt.failed]
         return [[_outcome(*pair)] for pair in zip(conversations, proofs, strict=True)]
 
-    def _without_llm(self, conversation: Conversation) -> _Proof:
+    def _without_llm(self, conversation: DraftConversation) -> _Proof:
         turn = conversation.turns[-1]
         given = _reviewers_reply(conversation)
         if given:
@@ -92,11 +91,6 @@ class _Proof:
     problem: str = ""
 
 
-def make(build: BuildSettings, llm: LLM) -> Prove:
-    """The step from the YAML's section ``prove``."""
-    return Prove(read_section(ProveSettings, build.prove, "prove"), llm)
-
-
 def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """The conversations that the lines of the step's file reject, by key, with the reason: they need another review."""
     return {
@@ -107,13 +101,13 @@ def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _reviewers_reply(conversation: Conversation) -> str:
+def _reviewers_reply(conversation: DraftConversation) -> str:
     audit = conversation.notes.get("audit")
     reply = audit.get("satisfying_reply") if isinstance(audit, Mapping) else None
     return reply if isinstance(reply, str) else ""
 
 
-def _question(conversation: Conversation, problem: str) -> Question:
+def _question(conversation: DraftConversation, problem: str) -> Question:
     turn = conversation.turns[-1]
     payload: dict[str, Any] = {
         "language": conversation.language,
@@ -127,7 +121,7 @@ def _question(conversation: Conversation, problem: str) -> Question:
     return Question("reply", WORDING, payload, f"reply to {conversation.key}")
 
 
-def _read(conversation: Conversation, answer: str, proof: _Proof) -> _Proof:
+def _read(conversation: DraftConversation, answer: str, proof: _Proof) -> _Proof:
     turn = conversation.turns[-1]
     try:
         reply = read_answer(answer, reply=str)["reply"]
@@ -139,17 +133,16 @@ def _read(conversation: Conversation, answer: str, proof: _Proof) -> _Proof:
     return _Proof("llm", attempt, problem) if better else replace(proof, problem=problem)
 
 
-def _outcome(conversation: Conversation, proof: _Proof) -> Outcome:
-    attempt = proof.attempt
+def _outcome(conversation: DraftConversation, proof: _Proof) -> Outcome:
+    attempt, ids = proof.attempt, conversation.turns[-1].instruction_ids
     noted = conversation.with_note(
         "prove", {"how": proof.how, "reply": attempt.reply, "verdicts": list(map(_noted, attempt.verdicts))}
     )
     if attempt.failed:
-        asked = f"; {proof.problem}" if proof.problem else ""
-        return Outcome(
-            noted, f"no reply was found that follows all: the best fails {_named(conversation, attempt)}{asked}"
-        )
-    ids = conversation.turns[-1].instruction_ids
+        ids = [ids[position] for position in attempt.failed]
+        gaps = [f"no reply can be constructed for {id_} yet" for id_ in ids if making_of(id_).shape is None]
+        more = "".join(f"; {each}" for each in (*gaps, proof.problem) if each)
+        return Outcome(noted, f"no reply was found that follows all: the best fails {', '.join(ids)}{more}")
     random = [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]
     if random:
         return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
@@ -161,5 +154,5 @@ def _noted(verdict: Verdict) -> dict[str, bool]:
     return {"strict": verdict.strict, "loose": verdict.loose, "ungradeable": verdict.ungradeable}
 
 
-def _named(conversation: Conversation, attempt: Attempt) -> str:
+def _named(conversation: DraftConversation, attempt: Attempt) -> str:
     return ", ".join(conversation.turns[-1].instruction_ids[position] for position in attempt.failed)

@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
@@ -24,8 +23,8 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Conversation:
-    """A conversation under construction.
+class DraftConversation:
+    """A conversation under construction: what passes from step to step.
 
     Attributes:
         key: its own, such as ``seed-7`` or ``seed-7:sw``; a translation keeps the source's key before the colon.
@@ -39,7 +38,7 @@ class Conversation:
     turns: tuple[Turn, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_note(self, step: str, note: Any) -> Conversation:
+    def with_note(self, step: str, note: Any) -> DraftConversation:
         """The same with what a step found out."""
         return dataclasses.replace(self, notes={**self.notes, step: note})
 
@@ -48,7 +47,7 @@ class Conversation:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Conversation:
+    def from_json(cls, content: Mapping[str, Any]) -> DraftConversation:
         """A conversation from :meth:`as_json`, or from a user's file.
 
         Raises:
@@ -86,7 +85,7 @@ def _turn(content: Mapping[str, Any]) -> Turn:
 class Outcome:
     """What a step made of a conversation: kept where ``reason`` is None, otherwise rejected for that reason."""
 
-    conversation: Conversation
+    conversation: DraftConversation
     reason: str | None = None
 
 
@@ -94,36 +93,3 @@ def digest(*parts: Any) -> str:
     """Identifies JSON values: 16 hexadecimal digits of a SHA-256 over their canonical form."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, one per line; none where there is no file.
-
-    A last line without its newline is what a killed run left of a write, and is left out.
-
-    Raises:
-        UserError: a line in between is no JSON object.
-    """
-    if not path.exists():
-        return []
-    try:
-        *lines, _unfinished = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
-            ) from error
-        if not isinstance(content, dict):
-            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
-        found.append(content)
-    return found
-
-
-def as_line(content: Mapping[str, Any]) -> str:
-    """One line of JSONL."""
-    return json.dumps(content, ensure_ascii=False) + "\n"

@@ -13,8 +13,8 @@ from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
 from .equivalent import equivalent, questions_words
-from .protected import words
-from .records import Conversation, Turn
+from .instructions.making import texts_of
+from .records import DraftConversation, Turn
 from .sheet import DECISIONS, FILLED_IN, TURNS, read_csv, source_of, text_digest
 
 _SHOWN = 20
@@ -56,7 +56,7 @@ class ReviewProblems(UserError):
         self.problems = tuple(problems)
 
 
-def read_reviews(files: Mapping[str, bytes], conversations: Sequence[Conversation]) -> list[Review]:
+def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConversation]) -> list[Review]:
     """The reviews in these files (their contents by name), in order. Rows with nothing filled in are left out.
 
     Raises:
@@ -85,7 +85,7 @@ def read_reviews(files: Mapping[str, bytes], conversations: Sequence[Conversatio
     return reviews
 
 
-def _read(row: Mapping[str, str], known: Mapping[str, Conversation]) -> Review:
+def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
     conversation = known.get(row["key"])
     if conversation is None:
         raise ValueError("no conversation of this key is in the audit")
@@ -110,7 +110,7 @@ def _read(row: Mapping[str, str], known: Mapping[str, Conversation]) -> Review:
     return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
 
 
-def _refuse_changes(row: Mapping[str, str], conversation: Conversation) -> None:
+def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
     prompts = {f"translation_{number}": turn.prompt for number, turn in enumerate(conversation.turns, 1)}
     for column in (f"translation_{number}" for number in TURNS):
@@ -124,7 +124,7 @@ def _refuse_changes(row: Mapping[str, str], conversation: Conversation) -> None:
         raise ValueError("kwargs was changed; write edits into edited_kwargs")
 
 
-def _edited(row: Mapping[str, str], conversation: Conversation) -> tuple[Turn, ...]:
+def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:
     """The turns with the edits, checked as a translation is."""
     last = conversation.turns[-1]
     for number in TURNS[len(conversation.turns) :]:
@@ -135,7 +135,7 @@ def _edited(row: Mapping[str, str], conversation: Conversation) -> tuple[Turn, .
     source = source_of(conversation)
     before = conversation.turns if source is None else [_turn(content) for content in source["turns"]]
     values = [
-        words(id_, each) if asked else []
+        texts_of(id_, each) if asked else []
         for id_, each, asked in zip(last.instruction_ids, kwargs or last.kwargs, questions_words(before), strict=True)
     ]
     turns = equivalent(before, prompts, values)
@@ -190,6 +190,6 @@ def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[
     return found
 
 
-def with_review(conversation: Conversation, review: Review) -> Conversation:
+def with_review(conversation: DraftConversation, review: Review) -> DraftConversation:
     """The conversation as this review leaves it."""
     return dataclasses.replace(conversation, turns=review.turns)

@@ -12,8 +12,8 @@ from typing import Any
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import Conversation, Outcome, Turn, digest
-from .settings import BuildSettings, read_section
+from .records import DraftConversation, Outcome, Turn, digest
+from .settings import Positive
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -37,17 +37,8 @@ class SeedSettings:
     hub: str | None = None
     revision: str | None = None
     language: str = "en"
-    limit: int | None = None
+    limit: Positive | None = None
     seed: int = 0
-
-
-def make(build: BuildSettings) -> Seeds:
-    """The step of a data set.
-
-    Raises:
-        UserError: the section is not as expected.
-    """
-    return Seeds(read_section(SeedSettings, build.seeds, "seeds"))
 
 
 class Seeds:
@@ -63,8 +54,6 @@ class Seeds:
                 "seeds.revision is missing: a data set on the Hub may change under its name.",
                 "Name the commit to read, as the Hub shows it in the data set's history.",
             )
-        if settings.limit is not None and settings.limit < 1:
-            raise UserError(f"seeds.limit cannot be {settings.limit}.", "Expected at least 1, or none for all seeds.")
         self.settings = settings
 
     @property
@@ -104,7 +93,7 @@ class Seeds:
     def _take(self, row: Mapping[str, Any], number: int) -> Outcome:
         try:
             content = _from_ifeval(row, self.settings.language) if "instruction_id_list" in row else row
-            conversation = Conversation.from_json(content)
+            conversation = DraftConversation.from_json(content)
             _require_gradeable(conversation)
         except (ValueError, UserError) as error:
             reason = error.message if isinstance(error, UserError) else str(error)
@@ -154,7 +143,7 @@ def _from_ifeval(row: Mapping[str, Any], language: str) -> dict[str, Any]:
     return {"key": f"ifeval-{row['key']}", "language": language, "turns": [turn]}
 
 
-def _require_gradeable(conversation: Conversation) -> None:
+def _require_gradeable(conversation: DraftConversation) -> None:
     """A ValueError where the turns do not follow from each other, or a kwarg is none that the published grader uses."""
     if ":" in conversation.key:
         raise ValueError("the key has a colon, behind which a translation names its language")
@@ -180,4 +169,4 @@ def _rejected(row: Mapping[str, Any], number: int, language: str, reason: str) -
     prompt = first.get("prompt")
     turn = Turn(prompt if isinstance(prompt, str) and prompt.strip() else "(no prompt)", (), ())
     key = f"line-{number}" if row.get("key") is None else f"{row['key']} (line {number})"
-    return Outcome(Conversation(key, language, (turn,), {Seeds.name: {"given": dict(row)}}), reason)
+    return Outcome(DraftConversation(key, language, (turn,), {Seeds.name: {"given": dict(row)}}), reason)

@@ -14,11 +14,11 @@ from typing import Any
 
 from turnswap.core.errors import UserError
 
-from .asking import ask_checked
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome, digest
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
-from .settings import BuildSettings, read_section
+from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -40,7 +40,7 @@ class FilterSettings:
 
     word_lists: Mapping[str, Path] = field(default_factory=dict)
     llm_check: bool = True
-    chunk: int = 32
+    chunk: Positive = 32
 
 
 class Filter:
@@ -49,8 +49,6 @@ class Filter:
     name = "filter"
 
     def __init__(self, settings: FilterSettings, languages: Sequence[str], llm: LLM) -> None:
-        if settings.chunk < 1:
-            raise UserError(f"filter.chunk cannot be {settings.chunk}.", "Expected at least 1.")
         for language in settings.word_lists:
             if language not in languages:
                 raise UserError(
@@ -65,12 +63,12 @@ class Filter:
         """Version, the words themselves, and the LLM where it is asked."""
         return [VERSION, digest(self.words), self.llm.identity if self.settings.llm_check else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each with its note, or rejected with the word or the LLM's reason."""
         reasons = [self._by_words(conversation) for conversation in conversations]
         left = [number for number, reason in enumerate(reasons) if reason is None and self.settings.llm_check]
         questions = [_question(conversations[number]) for number in left]
-        for number, answer in zip(left, ask_checked(self.llm, questions, [_read] * len(left)), strict=True):
+        for number, answer in zip(left, self.llm.ask_checked(questions, [_read] * len(left)), strict=True):
             reasons[number] = str(answer) if isinstance(answer, ValueError) else answer
         outcomes: list[list[Outcome] | None] = []
         for conversation, reason in zip(conversations, reasons, strict=True):
@@ -79,7 +77,7 @@ class Filter:
             outcomes.append([Outcome(conversation.with_note(self.name, note), reason)])
         return outcomes
 
-    def _by_words(self, conversation: Conversation) -> str | None:
+    def _by_words(self, conversation: DraftConversation) -> str | None:
         for number, text in _texts(conversation):
             for word in self.words.get(conversation.language, ()):
                 if occurs(word, text):
@@ -133,7 +131,7 @@ def _is_hangul(character: str) -> bool:
     return script_of_character(character) == "HANGUL"
 
 
-def _texts(conversation: Conversation) -> Iterator[tuple[str, str]]:
+def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
     for number, turn in enumerate(conversation.turns, 1):
         yield f"turn {number}", turn.prompt
     last = conversation.turns[-1]
@@ -144,7 +142,7 @@ def _texts(conversation: Conversation) -> Iterator[tuple[str, str]]:
                     yield f"the kwargs of {id_}", text
 
 
-def _question(conversation: Conversation) -> Question:
+def _question(conversation: DraftConversation) -> Question:
     payload = {"language": conversation.language, "turns": [turn.prompt for turn in conversation.turns]}
     return Question("find_sensitive", WORDING, payload, conversation.key)
 
@@ -152,12 +150,3 @@ def _question(conversation: Conversation) -> Question:
 def _read(answer: str) -> str | None:
     content = read_answer(answer, sensitive=bool, reason=str)
     return f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
-
-
-def make(build: BuildSettings, llm: LLM) -> Filter:
-    """The step from the YAML.
-
-    Raises:
-        UserError: a key is unknown, or a word list cannot be read.
-    """
-    return Filter(read_section(FilterSettings, build.filter, "filter"), build.languages, llm)
