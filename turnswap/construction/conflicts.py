@@ -16,7 +16,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
-from .instructions import Conflict, Severity, find_conflicts
+from .instructions import Severity, find_conflicts
 from .llm import LLM
 from .questions import Question, read_answer
 from .records import DraftConversation, Outcome
@@ -63,16 +63,13 @@ class Conflicts:
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
-        left = [place for place, outcome in enumerate(outcomes) if outcome.reason is None and self.settings.llm_check]
-        questions = [_question(conversations[place]) for place in left]
-        for place, answer in zip(left, self.llm.ask_checked(questions, [_read] * len(left)), strict=True):
-            reason = str(answer) if isinstance(answer, ValueError) else answer
-            outcomes[place] = dataclasses.replace(outcomes[place], reason=reason)
-        return [[outcome] for outcome in outcomes]
+        return (
+            self.llm.ask_about_kept(outcomes, _question, _read) if self.settings.llm_check else [[o] for o in outcomes]
+        )
 
     def _by_rules(self, conversation: DraftConversation) -> Outcome:
         # A turn holds all instructions of the turns before, so the last turn has every conflict.
-        last = conversation.turns[-1]
+        last = conversation.last
         found = find_conflicts(last.instruction_ids, last.kwargs)
         tensions = [each.describe(last.instruction_ids) for each in found if each.rule.severity == "tension"]
         noted = conversation.with_note(self.name, {"tensions": tensions, "llm": self.settings.llm_check})
@@ -83,13 +80,7 @@ class Conflicts:
 
 
 def _question(conversation: DraftConversation) -> Question:
-    last = conversation.turns[-1]
-    payload = {
-        "turns": [turn.prompt for turn in conversation.turns],
-        "instructions": [
-            {"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
-        ],
-    }
+    payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
     return Question("find_conflict", _WORDING, payload, conversation.key)
 
 
@@ -134,27 +125,25 @@ def audit_csv(path: Path) -> list[Finding]:
 
 
 def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
-    found: list[Finding] = []
-    seen: set[tuple[str, tuple[int, ...]]] = set()
+    found: dict[tuple[str, tuple[int, ...]], Finding] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
-            if (which := (conflict.rule.name, conflict.positions)) not in seen:
-                seen.add(which)
-                found.append(_finding(conversation, number, turn, conflict))
-    return found
-
-
-def _finding(conversation: Mapping[str, Any], number: int, turn: Mapping[str, Any], conflict: Conflict) -> Finding:
-    return Finding(
-        conversation["key"],
-        conversation["language"],
-        number,
-        conflict.rule.name,
-        conflict.rule.severity,
-        tuple(turn["instruction_ids"][position] for position in conflict.positions),
-        tuple(turn["kwargs"][position] for position in conflict.positions),
-        conflict.rule.reason,
-    )
+            rule, positions = conflict.rule, conflict.positions
+            ids, kwargs = (
+                tuple(turn[part][position] for position in positions) for part in ("instruction_ids", "kwargs")
+            )
+            first = Finding(
+                conversation["key"],
+                conversation["language"],
+                number,
+                rule.name,
+                rule.severity,
+                ids,
+                kwargs,
+                rule.reason,
+            )
+            found.setdefault((rule.name, positions), first)
+    return list(found.values())
 
 
 def summary(findings: Sequence[Finding]) -> list[str]:

@@ -30,7 +30,8 @@ def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
         return str(error)
     scripts = scripts_of(language)
     for id_ in turns[-1].instruction_ids:
-        if reason := making_of(id_).unsuitable(language.partition("-")[0], scripts):
+        unsuitable_for = making_of(id_).unsuitable
+        if unsuitable_for and (reason := unsuitable_for(language.partition("-")[0], scripts)):
             return f"an instruction does not suit the language: {id_} in {language}, {reason}"
     return None
 
@@ -41,10 +42,7 @@ def questions_words(turns: Sequence[Turn]) -> list[list[str]]:
     A ``prompt_to_repeat`` that is a whole prompt, or whole lines of one, is taken from the translated prompt.
     """
     last = turns[-1]
-    return [
-        [] if _repeated_lines(id_, kwargs, turns) else texts_of(id_, kwargs)
-        for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
-    ]
+    return [[] if _repeated_lines(id_, kwargs, turns) else texts_of(id_, kwargs) for id_, kwargs in last.instructions]
 
 
 def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
@@ -75,7 +73,7 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         check_spans(turn.prompt, prompt, f"turn {number}")
     last = source[-1]
     made = []
-    for position, (id_, kwargs) in enumerate(zip(last.instruction_ids, last.kwargs, strict=True)):
+    for position, (id_, kwargs) in enumerate(last.instructions):
         place = _repeated_lines(id_, kwargs, source)
         new = [_lines(source, prompts, place)] if place else list(values[position])
         before = texts_of(id_, kwargs)

@@ -94,7 +94,7 @@ class Extend:
         for place, conversation in enumerate(conversations):
             drawn = draw_instruction(self.settings.seed, conversation, self.weights)
             if drawn is None:
-                ids = ", ".join(conversation.turns[-1].instruction_ids)
+                ids = ", ".join(conversation.last.instruction_ids)
                 reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
                 outcomes[place] = Outcome(conversation, reason)
             else:
@@ -114,11 +114,11 @@ def _extended(
 ) -> DraftConversation:
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
-    prompts = [turn.prompt for turn in conversation.turns]
+    prompts = conversation.prompts
     problem = find_problem(wording, id_, kwargs, conversation.language, prompts, longest)
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
-    last = conversation.turns[-1]
+    last = conversation.last
     turn = Turn(wording, (*last.instruction_ids, id_), (*last.kwargs, kwargs))
     return dataclasses.replace(conversation, turns=(*conversation.turns, turn))
 
@@ -126,7 +126,7 @@ def _extended(
 def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any]) -> Question:
     payload = {
         "language": conversation.language,
-        "turns": [turn.prompt for turn in conversation.turns],
+        "turns": conversation.prompts,
         "instruction": id_,
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),

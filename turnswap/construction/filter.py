@@ -63,26 +63,23 @@ class Filter:
         """Version, the words themselves, and the LLM where it is asked."""
         return [VERSION, digest(self.words), self.llm.identity if self.settings.llm_check else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
-        reasons = [self._by_words(conversation) for conversation in conversations]
-        left = [number for number, reason in enumerate(reasons) if reason is None and self.settings.llm_check]
-        questions = [_question(conversations[number]) for number in left]
-        for number, answer in zip(left, self.llm.ask_checked(questions, [_read] * len(left)), strict=True):
-            reasons[number] = str(answer) if isinstance(answer, ValueError) else answer
-        outcomes: list[list[Outcome] | None] = []
-        for conversation, reason in zip(conversations, reasons, strict=True):
-            words = self.words.get(conversation.language)
-            note = {"word_list": None if words is None else len(words), "llm": self.settings.llm_check}
-            outcomes.append([Outcome(conversation.with_note(self.name, note), reason)])
-        return outcomes
+        outcomes = [self._by_words(conversation) for conversation in conversations]
+        return (
+            self.llm.ask_about_kept(outcomes, _question, _read) if self.settings.llm_check else [[o] for o in outcomes]
+        )
 
-    def _by_words(self, conversation: DraftConversation) -> str | None:
-        for number, text in _texts(conversation):
-            for word in self.words.get(conversation.language, ()):
+    def _by_words(self, conversation: DraftConversation) -> Outcome:
+        words = self.words.get(conversation.language)
+        noted = conversation.with_note(
+            self.name, {"word_list": None if words is None else len(words), "llm": self.settings.llm_check}
+        )
+        for place, text in _texts(conversation):
+            for word in words or ():
                 if occurs(word, text):
-                    return f"a word of the list: {word!r} in {number}"
-        return None
+                    return Outcome(noted, f"a word of the list: {word!r} in {place}")
+        return Outcome(noted)
 
 
 def read_words(path: Path) -> list[str]:
@@ -132,18 +129,15 @@ def _is_hangul(character: str) -> bool:
 
 
 def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
-    for number, turn in enumerate(conversation.turns, 1):
-        yield f"turn {number}", turn.prompt
-    last = conversation.turns[-1]
-    for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True):
-        for value in kwargs.values():
-            for text in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(text, str):
-                    yield f"the kwargs of {id_}", text
+    for number, prompt in enumerate(conversation.prompts, 1):
+        yield f"turn {number}", prompt
+    for id_, kwargs in conversation.last.instructions:
+        values = [value if isinstance(value, list | tuple) else [value] for value in kwargs.values()]
+        yield from ((f"the kwargs of {id_}", each) for value in values for each in value if isinstance(each, str))
 
 
 def _question(conversation: DraftConversation) -> Question:
-    payload = {"language": conversation.language, "turns": [turn.prompt for turn in conversation.turns]}
+    payload = {"language": conversation.language, "turns": conversation.prompts}
     return Question("find_sensitive", WORDING, payload, conversation.key)
 
 

@@ -14,6 +14,7 @@ from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 from .instructions import Draw, find_conflicts, making_of
 from .instructions.ids import LANGUAGE
+from .instructions.making import is_of_any_language
 from .records import DraftConversation
 
 _TRIES = 8  # kwargs drawn per instruction before another one is taken
@@ -40,14 +41,14 @@ def draw_instruction(
         weights: how often to draw each id, relative to the others; those without one, and those that nobody said how
             to draw, are not drawn.
     """
-    last, turn = conversation.turns[-1], len(conversation.turns) + 1
+    last, turn = conversation.last, len(conversation.turns) + 1
     for id_, draw in _in_drawn_order(seed, conversation.key, turn, weights):
         drawn_by = making_of(id_).draw
-        if drawn_by is None or id_ in last.instruction_ids or not _same_language(id_, conversation):
+        if drawn_by is None or id_ in last.instruction_ids:
             continue
         for _ in range(_TRIES):
             kwargs = drawn_by(draw, conversation)
-            if kwargs is None:
+            if kwargs is None or not _same_language(id_, kwargs, conversation):
                 break
             position = len(last.instruction_ids)
             conflicts = find_conflicts([*last.instruction_ids, id_], [*last.kwargs, kwargs])
@@ -64,10 +65,10 @@ def _in_drawn_order(seed: int, key: str, turn: int, weights: Mapping[str, float]
         yield id_, draws[id_]
 
 
-def _same_language(id_: str, conversation: DraftConversation) -> bool:
+def _same_language(id_: str, kwargs: Mapping[str, Any], conversation: DraftConversation) -> bool:
     """Whether the instruction's words would be of the language that the reply is asked to be in."""
-    last = conversation.turns[-1]
+    last = conversation.last
     if id_ == LANGUAGE:
-        return all(making_of(each).any_language for each in last.instruction_ids)
+        return all(map(is_of_any_language, last.instruction_ids, last.kwargs))
     asked = [each["language"] for each in last.kwargs if "language" in each]
-    return making_of(id_).any_language or all(code == conversation.language for code in asked)
+    return is_of_any_language(id_, kwargs) or all(code == conversation.language for code in asked)

@@ -23,7 +23,7 @@ from turnswap.tasks.multiturn.conversation import Settings as RunSettings
 
 from . import recorded  # noqa: F401 - names turnswap-recorded to lm-eval
 from .questions import Question
-from .records import digest
+from .records import DraftConversation, Outcome, digest
 
 T = TypeVar("T")
 
@@ -129,6 +129,27 @@ class LLM:
         for number, answer in zip(failed, self.ask(again), strict=True):
             made[number] = _made_of(answer, checks[number])
         return made
+
+    def ask_about_kept(
+        self,
+        outcomes: Sequence[Outcome],
+        question: Callable[[DraftConversation], Question],
+        read: Callable[[str], str | None],
+    ) -> list[list[Outcome]]:
+        """The outcomes as a step gives them, those that no rule rejected after a question each.
+
+        Args:
+            outcomes: of the step's rules, one per conversation.
+            question: about a conversation.
+            read: the reason of rejection that an answer gives, None for none; see :meth:`ask_checked`.
+        """
+        kept = [outcome.conversation for outcome in outcomes if outcome.reason is None]
+        answers = iter(self.ask_checked([question(each) for each in kept], [read] * len(kept)))
+        reasons = [next(answers) if outcome.reason is None else outcome.reason for outcome in outcomes]
+        return [
+            [replace(outcome, reason=None if reason is None else str(reason))]
+            for outcome, reason in zip(outcomes, reasons, strict=True)
+        ]
 
 
 def _made_of(answer: str, check: Callable[[str], T]) -> T | ValueError:

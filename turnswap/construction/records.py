@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+from turnswap.tasks.multiif.instructions import parse_kwargs
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,29 @@ class Turn:
     prompt: str
     instruction_ids: tuple[str, ...]
     kwargs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def instructions(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Ids with their kwargs."""
+        return list(zip(self.instruction_ids, self.kwargs, strict=True))
+
+    def instructions_as_json(self) -> list[dict[str, Any]]:
+        """The same for a question."""
+        return [{"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in self.instructions]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Turn:
+        """A turn from JSON, its kwargs parsed.
+
+        Raises:
+            ValueError: the prompt is empty, an instruction is unknown, or kwargs do not fit it; KeyError likewise.
+        """
+        ids, kwargs = list(content["instruction_ids"]), list(content["kwargs"])
+        if not isinstance(content["prompt"], str) or not content["prompt"].strip():
+            raise ValueError("a turn's prompt is empty")
+        if len(ids) != len(kwargs):
+            raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
+        return cls(content["prompt"], tuple(ids), tuple(map(parse_kwargs, ids, kwargs)))
 
 
 @dataclass(frozen=True)
@@ -38,6 +61,16 @@ class DraftConversation:
     turns: tuple[Turn, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def last(self) -> Turn:
+        """The last turn, which has all instructions."""
+        return self.turns[-1]
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the user says."""
+        return [turn.prompt for turn in self.turns]
+
     def with_note(self, step: str, note: Any) -> DraftConversation:
         """The same with what a step found out."""
         return dataclasses.replace(self, notes={**self.notes, step: note})
@@ -55,7 +88,7 @@ class DraftConversation:
         """
         key = content.get("key") if isinstance(content, Mapping) else None
         try:
-            turns = tuple(_turn(turn) for turn in content["turns"])
+            turns = tuple(map(Turn.from_json, content["turns"]))
             conversation = cls(str(content["key"]), str(content["language"]), turns, dict(content.get("notes") or {}))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
@@ -66,19 +99,6 @@ class DraftConversation:
         if not turns:
             raise UserError(f"The conversation {key} has no turns.")
         return conversation
-
-
-def _turn(content: Mapping[str, Any]) -> Turn:
-    ids, kwargs = list(content["instruction_ids"]), list(content["kwargs"])
-    if not isinstance(content["prompt"], str) or not content["prompt"].strip():
-        raise ValueError("a turn's prompt is empty")
-    if len(ids) != len(kwargs):
-        raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
-    try:
-        parsed = tuple(parse_kwargs(id_, each) for id_, each in zip(ids, kwargs, strict=True))
-    except MalformedInstruction as error:
-        raise ValueError(str(error)) from None
-    return Turn(content["prompt"], tuple(ids), parsed)
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> 
         if row[column] != prompts.get(column, ""):
             raise ValueError(f"{column} was changed; write edits into {column.replace('translation', 'edited')}")
     try:
-        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.turns[-1].kwargs]
+        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.last.kwargs]
     except ValueError:
         same = False
     if not same:
@@ -126,7 +126,7 @@ def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> 
 
 def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:
     """The turns with the edits, checked as a translation is."""
-    last = conversation.turns[-1]
+    last = conversation.last
     for number in TURNS[len(conversation.turns) :]:
         if row[f"edited_{number}"].strip():
             raise ValueError(f"edited_{number} is filled in, and there is no turn {number}")

@@ -92,7 +92,7 @@ def row_of(entry: Entry) -> dict[str, str]:
         row[f"source_{number}"] = content["prompt"]
     for number, prompt in enumerate(note.get("back", ()), 1):
         row[f"back_translation_{number}"] = prompt
-    last = conversation.turns[-1]
+    last = conversation.last
     return row | {
         "key": conversation.key,
         "digest": text_digest(conversation),

@@ -133,7 +133,7 @@ class Translate:
 
 
 def _question(job: _Job, from_: str, to: str, turns: Sequence[Turn], values: list[list[str]]) -> Question:
-    protected = distinct_spans([turn.prompt for turn in job.source.turns])
+    protected = distinct_spans(job.source.prompts)
     prompts = [turn.prompt for turn in turns]
     payload = {"from": from_, "to": to, "turns": prompts, "kwargs": values, "protected": protected}
     return Question("translate", WORDING, payload, job.name)

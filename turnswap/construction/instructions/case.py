@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..scripts import CASED
+from . import ids
 from .forced_text import literal
-from .ids import ANSWER, CAPITALS, LANGUAGE, LOWER, NO_COMMA, POSTSCRIPT, SECTIONS, UPPER
 from .making import making, nothing_to_draw
 from .rules import ANY, Demand, impossible, tension
 
@@ -15,7 +15,7 @@ def _not_english(language: str, scripts: frozenset[str]) -> str | None:
 
 
 making(
-    CAPITALS,
+    ids.CAPITALS,
     draw=lambda draw, conversation: draw.relation(
         "capital_relation", (1, 2, 3, 5, 8), (3, 4, 5, 10), "capital_frequency"
     ),
@@ -25,7 +25,7 @@ making(
 )
 
 making(
-    UPPER,
+    ids.UPPER,
     draw=nothing_to_draw,
     weight=0.5,
     named=lambda kwargs: ["capital", "English"],
@@ -34,7 +34,7 @@ making(
 )
 
 making(
-    LOWER,
+    ids.LOWER,
     draw=nothing_to_draw,
     weight=0.5,
     named=lambda kwargs: ["lowercase", "English"],
@@ -43,9 +43,8 @@ making(
 )
 
 making(
-    NO_COMMA,
+    ids.NO_COMMA,
     draw=nothing_to_draw,
-    any_language=True,
     named=lambda kwargs: ["comma", "avoid"],
     shape=lambda shape, kwargs: shape.set(no_comma=True),
     warning=lambda scripts: (
@@ -56,60 +55,60 @@ making(
 )
 
 
-@impossible("all capitals, all small letters", UPPER, LOWER)
+@impossible("all capitals, all small letters", ids.UPPER, ids.LOWER)
 def _cases(one: Demand, other: Demand) -> bool:
     """a reply cannot be in capitals and in small letters throughout"""
     return True
 
 
-@impossible("small letters, words in capitals", LOWER, CAPITALS)
+@impossible("small letters, words in capitals", ids.LOWER, ids.CAPITALS)
 def _small_letters_words_in_capitals(one: Demand, other: Demand) -> bool:
     """small letters throughout leave no word in capitals"""
     return other.at_least > 0
 
 
-@impossible("capitals, no word in capitals", UPPER, CAPITALS)
+@impossible("capitals, no word in capitals", ids.UPPER, ids.CAPITALS)
 def _capitals_no_word_in_capitals(one: Demand, other: Demand) -> bool:
     """capitals throughout make at least one word in capitals"""
     return other.below <= 1
 
 
-@impossible("a splitter in the other case", (UPPER, LOWER), SECTIONS)
+@impossible("a splitter in the other case", (ids.UPPER, ids.LOWER), ids.SECTIONS)
 def _splitter(one: Demand, other: Demand) -> bool:
     """the grader looks for the splitter in just this case"""
     splitter = literal(other.kwargs["section_spliter"].strip()) or ""
-    wrong = str.islower if one.id == UPPER else str.isupper
+    wrong = str.islower if one.id == ids.UPPER else str.isupper
     return other.kwargs["num_sections"] > 0 and any(wrong(c) or (c.istitle() and not c.isupper()) for c in splitter)
 
 
-@impossible("a fixed answer in the other case", (UPPER, LOWER), ANSWER)
+@impossible("a fixed answer in the other case", (ids.UPPER, ids.LOWER), ids.ANSWER)
 def _answer_case(one: Demand, other: Demand) -> bool:
     """the fixed answers hold capitals and small letters"""
     return True
 
 
-@impossible("English letters, another language", (UPPER, LOWER), LANGUAGE)
+@impossible("English letters, another language", (ids.UPPER, ids.LOWER), ids.LANGUAGE)
 def _english_letters_another_language(one: Demand, other: Demand) -> bool:
     """English in one case and another language are asked for"""
     return other.kwargs["language"] != "en"
 
 
-@impossible("a comma that is asked for", NO_COMMA, ANY)
+@impossible("a comma that is asked for", ids.NO_COMMA, ANY)
 def _a_comma_that_is_asked_for(one: Demand, other: Demand) -> bool:
     """text that the reply must hold has a comma"""
     return any(text.least(lambda each: each.count(",")) for text in other.forced)
 
 
-@tension("text in the other case", (UPPER, LOWER), ANY)
+@tension("text in the other case", (ids.UPPER, ids.LOWER), ANY)
 def _other_case(one: Demand, other: Demand) -> bool:
     """text that the reply must hold is given in another case; it passes since the grader ignores case there"""
-    if other.id == POSTSCRIPT:
-        return one.id == LOWER
-    changed = str.upper if one.id == UPPER else str.lower
+    if other.id == ids.POSTSCRIPT:
+        return one.id == ids.LOWER
+    changed = str.upper if one.id == ids.UPPER else str.lower
     return any(all(changed(each) != each for each in text.texts) for text in other.forced)
 
 
-@tension("few capitals", UPPER, CAPITALS)
+@tension("few capitals", ids.UPPER, ids.CAPITALS)
 def _few_capitals(one: Demand, other: Demand) -> bool:
     """capitals throughout and only a few words in capitals leave no more than these words"""
     return other.below != float("inf")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from . import ids
 from .forced_text import Forced, literals
-from .ids import PLACEHOLDERS, POSTSCRIPT
 from .making import Kwargs, making
 
 # The grader has rules of its own for these markers.
@@ -19,18 +19,15 @@ def _forced_marker(kwargs: Kwargs) -> list[Forced]:
 
 
 making(
-    PLACEHOLDERS,
+    ids.PLACEHOLDERS,
     draw=lambda draw, conversation: {"num_placeholders": draw.one((1, 2, 3, 4))},
-    any_language=True,
     named=lambda kwargs: ["placeholder", str(kwargs["num_placeholders"]), "square brackets"],
     shape=lambda shape, kwargs: shape.set(placeholders=max(shape.placeholders, kwargs["num_placeholders"])),
 )
 
 making(
-    POSTSCRIPT,
+    ids.POSTSCRIPT,
     draw=lambda draw, conversation: {"postscript_marker": draw.one(("P.S.", "P.S.", "P.P.S"))},
-    any_language=True,
-    named=lambda kwargs: [kwargs["postscript_marker"]],
     shape=lambda shape, kwargs: shape.postscripts.append(kwargs["postscript_marker"].strip()),
     forces=_forced_marker,
     fixed_text=lambda marker: re.fullmatch(MARKERS, marker.strip()) is not None,

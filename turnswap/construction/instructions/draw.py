@@ -76,7 +76,7 @@ def content_words(conversation: DraftConversation) -> list[str]:
     word of three letters or more. Names, and words of the kwargs, are left out.
     """
     english = conversation.language == "en"
-    taken = {word for each in conversation.turns[-1].kwargs for text in strings(each) for word in _words(text.lower())}
+    taken = {word for each in conversation.last.kwargs for text in strings(each) for word in _words(text.lower())}
     words: dict[str, None] = {}
     for word in _words(conversation.turns[0].prompt):
         # A word in capitals or with a capital is a name or opens a sentence.

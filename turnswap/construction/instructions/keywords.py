@@ -9,9 +9,9 @@ from turnswap.tasks.multiif.instructions.patterns import compile_word
 
 from ..records import DraftConversation
 from ..scripts import LATIN, UNSPACED
+from . import ids
 from .draw import Draw
 from .forced_text import literal, literals
-from .ids import EXISTENCE, FORBIDDEN, FREQUENCY, LETTER
 from .making import Kwargs, making
 from .rules import ANY, Demand, impossible, tension
 from .shape import Shape
@@ -21,9 +21,6 @@ _FILLERS = (
     "finally furthermore however important incredible indeed literally moreover nevertheless obviously perfect "
     "perhaps probably quite simply suddenly therefore truly ultimately unique utterly wonderful"
 )
-
-
-# ----------------------------------------------------------------------------------------------- existence
 
 
 def _draw_existence(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
@@ -36,16 +33,12 @@ def _shape_existence(shape: Shape, kwargs: Kwargs) -> None:
 
 
 making(
-    EXISTENCE,
+    ids.EXISTENCE,
     draw=_draw_existence,
     weight=3.0,
-    named=lambda kwargs: kwargs["keywords"],
     shape=_shape_existence,
     forces=lambda kwargs: literals(kwargs["keywords"]),
 )
-
-
-# ----------------------------------------------------------------------------------------------- frequency
 
 
 def _draw_frequency(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
@@ -64,7 +57,7 @@ def _shape_frequency(shape: Shape, kwargs: Kwargs) -> None:
 
 
 making(
-    FREQUENCY,
+    ids.FREQUENCY,
     draw=_draw_frequency,
     weight=2.0,
     named=lambda kwargs: [kwargs["keyword"], kwargs["relation"], str(kwargs["frequency"])],
@@ -75,9 +68,6 @@ making(
         else []
     ),
 )
-
-
-# ----------------------------------------------------------------------------------------- forbidden words
 
 
 def _draw_forbidden(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
@@ -100,16 +90,13 @@ def _warn_of_forbidden(scripts: frozenset[str]) -> str | None:
 
 
 making(
-    FORBIDDEN,
+    ids.FORBIDDEN,
     draw=_draw_forbidden,
     weight=2.0,
     named=lambda kwargs: [*kwargs["forbidden_words"], "avoid"],
     shape=_shape_forbidden,
     warning=_warn_of_forbidden,
 )
-
-
-# ------------------------------------------------------------------------------------------------- letters
 
 
 def _draw_letter(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
@@ -128,7 +115,7 @@ def _shape_letter(shape: Shape, kwargs: Kwargs) -> None:
 
 
 making(
-    LETTER,
+    ids.LETTER,
     draw=_draw_letter,
     named=lambda kwargs: ["letter", kwargs["letter"], kwargs["let_relation"], str(kwargs["let_frequency"])],
     shape=_shape_letter,
@@ -142,14 +129,14 @@ making(
 # ------------------------------------------------------------------------------------ what excludes what
 
 
-@impossible("nothing to count", (FREQUENCY, LETTER))
+@impossible("nothing to count", (ids.FREQUENCY, ids.LETTER))
 def _nothing_to_count(one: Demand) -> bool:
     """an empty keyword or letter is never found"""
-    counted = one.kwargs["keyword"].strip() if one.id == FREQUENCY else one.kwargs["letter"]
+    counted = one.kwargs["keyword"].strip() if one.id == ids.FREQUENCY else one.kwargs["letter"]
     return not counted and one.at_least > 0
 
 
-@impossible("a forbidden word that is asked for", FORBIDDEN, ANY)
+@impossible("a forbidden word that is asked for", ids.FORBIDDEN, ANY)
 def _forbidden(one: Demand, other: Demand) -> bool:
     """a forbidden word occurs in text that the reply must hold, whatever stands beside it"""
     patterns = [compile_word(word, r"\b", r"\b", re.IGNORECASE) for word in one.kwargs["forbidden_words"]]
@@ -158,7 +145,7 @@ def _forbidden(one: Demand, other: Demand) -> bool:
     )
 
 
-@impossible("a keyword too often", FREQUENCY, ANY)
+@impossible("a keyword too often", ids.FREQUENCY, ANY)
 def _too_often(one: Demand, other: Demand) -> bool:
     """text that the reply must hold has the keyword as often as is too often"""
     word = literal(one.kwargs["keyword"].strip())
@@ -167,7 +154,7 @@ def _too_often(one: Demand, other: Demand) -> bool:
     return any(text.least(lambda each: each.lower().count(word.lower())) >= one.below for text in other.forced)
 
 
-@impossible("a letter too often", LETTER, ANY)
+@impossible("a letter too often", ids.LETTER, ANY)
 def _letter_too_often(one: Demand, other: Demand) -> bool:
     """text that the reply must hold has the letter as often as is too often"""
     letter = one.kwargs["letter"].lower()
@@ -176,14 +163,14 @@ def _letter_too_often(one: Demand, other: Demand) -> bool:
     )
 
 
-@tension("a word forbidden and asked for", FORBIDDEN, ANY)
+@tension("a word forbidden and asked for", ids.FORBIDDEN, ANY)
 def _only_inside_words(one: Demand, other: Demand) -> bool:
     """a forbidden word is asked for; it passes only as a part of longer words"""
     unwanted = {word.strip().lower() for word in one.kwargs["forbidden_words"]}
     return any(each.strip().lower() in unwanted for text in other.forced for each in text.texts)
 
 
-@tension("keywords of one stem", FREQUENCY, (EXISTENCE, FREQUENCY))
+@tension("keywords of one stem", ids.FREQUENCY, (ids.EXISTENCE, ids.FREQUENCY))
 def _stem(one: Demand, other: Demand) -> bool:
     """a keyword that must stay seldom is part of one that is asked for"""
     word = one.kwargs["keyword"].strip().lower()

@@ -8,8 +8,8 @@ from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.text import known_languages
 
 from ..records import DraftConversation
+from . import ids
 from .draw import Draw
-from .ids import LANGUAGE
 from .making import making
 from .rules import Demand, impossible
 
@@ -21,16 +21,15 @@ def _draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
 
 
 making(
-    LANGUAGE,
+    ids.LANGUAGE,
     draw=_draw,
     weight=0.5,
-    any_language=True,
     named=lambda kwargs: [name_of({"zh-cn": "zh"}.get(kwargs["language"], kwargs["language"]))],
     shape=lambda shape, kwargs: shape.set(language=kwargs["language"]),
 )
 
 
-@impossible("two languages", LANGUAGE, LANGUAGE)
+@impossible("two languages", ids.LANGUAGE, ids.LANGUAGE)
 def _languages(one: Demand, other: Demand) -> bool:
     """the reply is to be in two languages"""
     codes = {one.kwargs["language"], other.kwargs["language"]}

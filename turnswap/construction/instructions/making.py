@@ -25,14 +25,13 @@ class Making:
         draw: kwargs that go with a conversation's next turn, None where none do. Without it the instruction cannot be
             drawn: it comes with seeds alone.
         weight: how often to draw it, relative to the others.
-        any_language: whether it goes with a reply in another language than the conversation's: its kwargs hold no
-            words, and what it asks is of no language.
         named: what a request must name, see :func:`must_contain`.
         own_numbers: numbers that a request may hold beside those of the kwargs: six asterisks.
         exact: whether its number is exact, so that a request must not say "at least".
         shape: adds what it asks to the shape of a reply. Without it no reply is constructed for it.
         forces: the text that it forces into every reply.
-        unsuitable: why it cannot be had in a language, by its code and scripts; None where it can.
+        unsuitable: why it cannot be had in a language, by its code and scripts; None where it can. Without it, it can
+            be had in any.
         warning: what the published rule makes of it in a language of these scripts; None for nothing odd.
         fixed_text: tells a text of the kwargs that stays as it is in a translation.
         wrong_text: why a translation cannot stand in the kwargs; None where it can.
@@ -42,13 +41,12 @@ class Making:
     id: str
     draw: Callable[[Draw, DraftConversation], dict[str, Any] | None] | None = None
     weight: float = 1.0
-    any_language: bool = False
     named: Callable[[Kwargs], Sequence[str]] | None = None
     own_numbers: frozenset[int] = frozenset()
     exact: bool = False
     shape: Callable[[Shape, Kwargs], None] | None = None
     forces: Callable[[Kwargs], list[Forced]] = lambda kwargs: []
-    unsuitable: Callable[[str, frozenset[str]], str | None] = lambda language, scripts: None
+    unsuitable: Callable[[str, frozenset[str]], str | None] | None = None
     warning: Callable[[frozenset[str]], str | None] = lambda scripts: None
     fixed_text: Callable[[str], bool] = lambda text: False
     wrong_text: Callable[[str], str | None] = lambda text: None
@@ -91,8 +89,12 @@ def must_contain(id: str, kwargs: Kwargs) -> list[str]:
     """
     if named := making_of(id).named:
         return list(named(kwargs))
-    values = [value if isinstance(value, list) else [value] for value in kwargs.values()]
-    return [str(each) for value in values for each in value]
+    return [str(each) for name in get_instruction(id).kwargs for each in _listed(kwargs[name])]
+
+
+def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
+    """Whether it goes with a reply in another language than the conversation's: it asks for no words of a language."""
+    return making_of(id).unsuitable is None and not texts_of(id, kwargs)
 
 
 def texts_of(id: str, kwargs: Kwargs) -> list[str]:
