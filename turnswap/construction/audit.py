@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from turnswap.core.files import write_whole
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
 from .records import DraftConversation, Outcome, digest
-from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews, with_review
+from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews
 from .sheet import Entry, as_csv, write_sheets
 
 VERSION = 1
@@ -124,7 +124,7 @@ class Audit:
             note["scores"] = "of the translation before the edit"
         if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
             note["satisfying_reply"] = reply
-        made = with_review(conversation, review).with_note(self.name, note)
+        made = replace(conversation, turns=review.turns).with_note(self.name, note)
         if review.decision != "reject":
             return Outcome(made)
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())

@@ -19,7 +19,7 @@ from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.languages import name_of
 
 from .llm import LLM
-from .pipeline import Pipeline
+from .pipeline import Pipeline, counted
 from .records import DraftConversation, digest
 from .settings import BuildSettings, ReleaseSettings
 
@@ -86,18 +86,13 @@ def _steps(pipeline: Pipeline) -> str:
     rows = []
     for name in pipeline.names:
         outcomes = pipeline.outcomes(name)
-        rejected = Counter(grouped(outcome.reason) for outcome in outcomes if outcome.reason is not None)
+        rejected = counted(outcome.reason for outcome in outcomes if outcome.reason is not None)
         reasons = "; ".join(f"{reason} ({number})" for reason, number in rejected.most_common(_REASONS))
         more = len(rejected) - _REASONS
         lost = sum(rejected.values())
         came = len(read_jsonl(pipeline.file(name)))
         rows.append([name, came, len(outcomes) - lost, lost, reasons + (f"; {more} more reasons" if more > 0 else "")])
     return _table(["step", "came", "kept", "lost", "reasons"], rows)
-
-
-def grouped(reason: str) -> str:
-    """A reason up to its first colon or bracket: what follows is about one conversation."""
-    return reason.split(":")[0].split("(")[0].strip()
 
 
 def _scores(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> tuple[str, list[str]]:

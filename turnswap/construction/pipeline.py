@@ -7,7 +7,8 @@ hold is kept when the pipeline runs again; any other is made anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -102,6 +103,14 @@ class Pipeline:
             conversations, count = self._run(step, conversations)
             yield count
 
+    def behind(self) -> Iterator[tuple[str, list[DraftConversation], list[DraftConversation]]]:
+        """Per step what came to it, and what of that it has not done as its settings are now."""
+        came = [outcome.conversation for outcome in self.outcomes(self.first.name) if outcome.reason is None]
+        for step in self.steps:
+            done = _holding(read_jsonl(self.file(step.name)), digest(step.identity), came)
+            yield step.name, came, [each for each in came if each.key not in done]
+            came = [outcome.conversation for outcome in self.outcomes(step.name) if outcome.reason is None]
+
     def outcomes(self, name: str) -> list[Outcome]:
         """What is in a step's file, whether still up to date or not."""
         return [outcome for line in read_jsonl(self.file(name)) for outcome in _outcomes(line)]
@@ -117,12 +126,7 @@ class Pipeline:
 
     def _run(self, step: Step, conversations: Sequence[DraftConversation]) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
-        wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
-        done = {
-            line["of"]: line
-            for line in journal.lines
-            if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
-        }
+        done = _holding(journal.lines, made_by, conversations)
         left = [conversation for conversation in conversations if conversation.key not in done]
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
@@ -148,6 +152,18 @@ class Pipeline:
         return kept, Count(
             step.name, len(conversations), len(kept), len(found) - len(kept), waiting, len(left) - waiting
         )
+
+
+def _holding(
+    lines: Sequence[dict[str, Any]], made_by: str, conversations: Sequence[DraftConversation]
+) -> dict[str, dict[str, Any]]:
+    """The lines that were made of these conversations by this step with these settings, by key."""
+    wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
+    return {
+        line["of"]: line
+        for line in lines
+        if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
+    }
 
 
 def _line(conversation: DraftConversation, made_by: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -176,3 +192,8 @@ def _refuse_twice(conversations: Sequence[DraftConversation]) -> None:
         if conversation.key in seen:
             raise UserError(f"The key {conversation.key} occurs twice.", "Give every conversation a key of its own.")
         seen.add(conversation.key)
+
+
+def counted(reasons: Iterable[str]) -> Counter[str]:
+    """How often each kind of reason comes: the text up to its first colon or bracket, behind which are particulars."""
+    return Counter(reason.split(":")[0].split("(")[0].strip() for reason in reasons)

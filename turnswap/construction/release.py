@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,13 @@ import yaml
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
-from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
 from .datasheet import datasheet
 from .pipeline import Pipeline
-from .records import DraftConversation, digest
+from .records import DraftConversation
 from .settings import BuildSettings, ReleaseSettings, read_release
 
 COLUMNS = [
@@ -109,22 +108,13 @@ def _json(value: Any) -> str:
 
 def _require_done(pipeline: Pipeline) -> None:
     """Refuse a pipeline in which anything waits, has not run, or was made of what has changed since."""
-    name = pipeline.first.name
-    for step in pipeline.steps:
-        done = {line.get("of"): line for line in read_jsonl(pipeline.file(step.name))}
-        kept = [outcome.conversation for outcome in pipeline.outcomes(name) if outcome.reason is None]
-        left = [each for each in kept if not _holds(done.get(each.key), each, digest(step.identity))]
+    for name, came, left in pipeline.behind():
         if left:
             raise UserError(
-                f"{len(left)} of {len(kept)} conversations have not been through {step.name} as the settings are now, "
+                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
                 f"such as {left[0].key}: nothing is released.",
                 "Run all steps first: turnswap build run CONFIG.",
             )
-        name = step.name
-
-
-def _holds(line: Mapping[str, Any] | None, conversation: DraftConversation, made_by: str) -> bool:
-    return line is not None and (line.get("came"), line.get("made_by")) == (digest(conversation.as_json()), made_by)
 
 
 def _shared_yaml(build: BuildSettings, settings: ReleaseSettings) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -133,7 +132,7 @@ def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Tu
     prompts = [row[f"edited_{number}"].strip() or turn.prompt for number, turn in enumerate(conversation.turns, 1)]
     kwargs = _edited_kwargs(row["edited_kwargs"], last) if row["edited_kwargs"].strip() else None
     source = source_of(conversation)
-    before = conversation.turns if source is None else [_turn(content) for content in source["turns"]]
+    before = conversation.turns if source is None else [Turn.from_json(content) for content in source["turns"]]
     values = [
         texts_of(id_, each) if asked else []
         for id_, each, asked in zip(last.instruction_ids, kwargs or last.kwargs, questions_words(before), strict=True)
@@ -162,10 +161,6 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
 
 
-def _turn(content: Mapping[str, Any]) -> Turn:
-    return Turn(content["prompt"], tuple(content["instruction_ids"]), tuple(content["kwargs"]))
-
-
 def _check_reply(reply: str, last: Turn) -> None:
     verdicts = grade_reply(reply, last.instruction_ids, last.kwargs)
     failed = [id_ for id_, verdict in zip(last.instruction_ids, verdicts, strict=True) if not verdict.strict]
@@ -188,8 +183,3 @@ def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[
         if review.reviewer != adjudicator:
             found.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
     return found
-
-
-def with_review(conversation: DraftConversation, review: Review) -> DraftConversation:
-    """The conversation as this review leaves it."""
-    return dataclasses.replace(conversation, turns=review.turns)

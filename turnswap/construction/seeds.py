@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
 from .records import DraftConversation, Outcome, Turn, digest
@@ -119,16 +120,7 @@ def _read_file(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The seeds {path} cannot be read: {error}.") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}, is broken JSON: {error}.", "Repair or delete the line.") from error
-        if not isinstance(content, dict):
-            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
-        yield number, content
+    return parse_lines(lines, path)
 
 
 def _from_ifeval(row: Mapping[str, Any], language: str) -> dict[str, Any]:
@@ -169,4 +161,5 @@ def _rejected(row: Mapping[str, Any], number: int, language: str, reason: str) -
     prompt = first.get("prompt")
     turn = Turn(prompt if isinstance(prompt, str) and prompt.strip() else "(no prompt)", (), ())
     key = f"line-{number}" if row.get("key") is None else f"{row['key']} (line {number})"
-    return Outcome(DraftConversation(key, language, (turn,), {Seeds.name: {"given": dict(row)}}), reason)
+    given = json.loads(json.dumps(dict(row)), parse_constant=lambda _: None)  # a step's file is JSON, which has no NaN
+    return Outcome(DraftConversation(key, language, (turn,), {Seeds.name: {"given": given}}), reason)

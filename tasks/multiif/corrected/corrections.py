@@ -71,9 +71,10 @@ def corrections() -> tuple[Correction, ...]:
 def _correction(content: dict[str, Any]) -> Correction:
     return Correction(
         content["name"],
-        tuple(content["instructions"]),
-        tuple(content["languages"]),
-        *(" ".join(content[text].split()) for text in ("rule", "reason")),
-        tuple(Example(**each) for each in content["example"]),
-        content.get("needs_segmenter", False),
+        instructions=tuple(content["instructions"]),
+        languages=tuple(content["languages"]),
+        rule=" ".join(content["rule"].split()),
+        reason=" ".join(content["reason"].split()),
+        examples=tuple(Example(**each) for each in content["example"]),
+        needs_segmenter=content.get("needs_segmenter", False),
     )

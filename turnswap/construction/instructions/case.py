@@ -90,7 +90,7 @@ def _answer_case(one: Demand, other: Demand) -> bool:
 @impossible("English letters, another language", (ids.UPPER, ids.LOWER), ids.LANGUAGE)
 def _english_letters_another_language(one: Demand, other: Demand) -> bool:
     """English in one case and another language are asked for"""
-    return other.kwargs["language"] != "en"
+    return bool(other.kwargs["language"] != "en")
 
 
 @impossible("a comma that is asked for", ids.NO_COMMA, ANY)

@@ -100,10 +100,10 @@ def _shaped_json(one: Demand, other: Demand) -> bool:
 @tension("two kinds of section", ids.SECTIONS, ids.SECTIONS)
 def _two_kinds_of_section(one: Demand, other: Demand) -> bool:
     """sections are opened by two different words"""
-    return one.kwargs["section_spliter"].strip() != other.kwargs["section_spliter"].strip()
+    return bool(one.kwargs["section_spliter"].strip() != other.kwargs["section_spliter"].strip())
 
 
 @tension("splitters are words in capitals", ids.SECTIONS, ids.CAPITALS)
 def _splitters_are_words_in_capitals(one: Demand, other: Demand) -> bool:
     """each splitter in capitals is a word in capitals, unless it is written as the end of another word"""
-    return one.kwargs["section_spliter"].strip().isupper() and one.kwargs["num_sections"] >= other.below
+    return bool(one.kwargs["section_spliter"].strip().isupper() and one.kwargs["num_sections"] >= other.below)

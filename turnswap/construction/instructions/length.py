@@ -90,7 +90,7 @@ def _a_number_below_zero(one: Demand) -> bool:
 @impossible("a paragraph beyond the last", ids.NTH)
 def _a_paragraph_beyond_the_last(one: Demand) -> bool:
     """the paragraph whose first word is given is not among those that there must be"""
-    return one.kwargs["num_paragraphs"] < max(one.kwargs["nth_paragraph"], 1)
+    return bool(one.kwargs["num_paragraphs"] < max(one.kwargs["nth_paragraph"], 1))
 
 
 @impossible("a first word that is no word", ids.NTH)

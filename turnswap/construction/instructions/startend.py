@@ -42,7 +42,7 @@ making(
 @impossible("an end in quotation marks", ids.END)
 def _an_end_in_quotation_marks(one: Demand) -> bool:
     """the grader removes every " at the end of the reply before it looks for the phrase"""
-    return one.kwargs["end_phrase"].strip().endswith('"')
+    return bool(one.kwargs["end_phrase"].strip().endswith('"'))
 
 
 @impossible("two ends", ids.END, ids.END)
