@@ -98,11 +98,13 @@ def test_the_proof_says_that_no_reply_can_be_constructed_for_it(tmp_path: Path) 
 def test_a_record_of_its_own_closes_the_gaps(tmp_path: Path) -> None:
     making(
         ID,
+        named=lambda kwargs: [kwargs["refrain"], "line"],
         draw=lambda draw, conversation: {"refrain": "la la", **draw.relation("relation", (2, 3), (2,), "num_times")},
         shape=lambda shape, kwargs: shape.at_least("repeated", kwargs["refrain"], kwargs["num_times"]),
     )
     drawn = draw_instruction(0, DraftConversation("k", "en", (Turn("Sing.", (), ()),)), {ID: 1.0})
     assert drawn is not None
     assert drawn[0] == ID
+    assert find_problem('Sing "la la" in two lines.', ID, KWARGS, "en", [], 300) is None
     ((outcome,),) = Prove(ProveSettings(llm=False), llm(tmp_path)).run([conversation()])  # type: ignore[misc]
     assert outcome.reason is None
