@@ -77,36 +77,25 @@ class Extend:
         outcomes = [Outcome(conversation) for conversation in conversations]
         for number in range(2, _TURNS + 1):
             # A turn's wording is part of the next turn's question, so turns are asked one after the other.
-            open_ = [
-                place
-                for place, outcome in enumerate(outcomes)
-                if outcome.reason is None and len(outcome.conversation.turns) < number
-            ]
-            for place, outcome in zip(open_, self._add([outcomes[p].conversation for p in open_]), strict=True):
-                outcomes[place] = outcome
+            questions: dict[int, Question] = {}
+            checks: list[Callable[[str], DraftConversation]] = []
+            for place, outcome in enumerate(outcomes):
+                conversation = outcome.conversation
+                if outcome.reason is not None or len(conversation.turns) >= number:
+                    continue
+                if drawn := draw_instruction(self.settings.seed, conversation, self.weights):
+                    questions[place] = _question(conversation, *drawn)
+                    checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
+                else:
+                    ids = ", ".join(conversation.last.instruction_ids)
+                    reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
+                    outcomes[place] = Outcome(conversation, reason)
+            for place, made in zip(questions, self.llm.ask_checked(list(questions.values()), checks), strict=True):
+                if isinstance(made, ValueError):
+                    outcomes[place] = Outcome(outcomes[place].conversation, f"no request for turn {number}: {made}")
+                else:
+                    outcomes[place] = Outcome(made)
         return [[outcome] for outcome in outcomes]
-
-    def _add(self, conversations: Sequence[DraftConversation]) -> list[Outcome]:
-        """One more turn for each."""
-        outcomes = [Outcome(conversation) for conversation in conversations]
-        questions: dict[int, Question] = {}
-        checks: list[Callable[[str], DraftConversation]] = []
-        for place, conversation in enumerate(conversations):
-            drawn = draw_instruction(self.settings.seed, conversation, self.weights)
-            if drawn is None:
-                ids = ", ".join(conversation.last.instruction_ids)
-                reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
-                outcomes[place] = Outcome(conversation, reason)
-            else:
-                questions[place] = _question(conversation, *drawn)
-                checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
-        for place, made in zip(questions, self.llm.ask_checked(list(questions.values()), checks), strict=True):
-            if isinstance(made, ValueError):
-                reason = f"no request for turn {len(conversations[place].turns) + 1}: {made}"
-                outcomes[place] = Outcome(conversations[place], reason)
-            else:
-                outcomes[place] = Outcome(made)
-        return outcomes
 
 
 def _extended(
