@@ -253,7 +253,7 @@ def test_turns_that_do_not_extend_each_other_are_rejected_before_anything_is_ask
         source(), turns=(dataclasses.replace(first, kwargs=({"keywords": ["x"]},)), *others)
     )
     (outcome,) = run(recorded(tmp_path, []), conversation=conversation)
-    assert "turn 1 has other instructions" in str(outcome.reason)
+    assert "the instructions of turn 2 do not start with those of the turn before" in str(outcome.reason)
 
 
 def test_what_published_rules_make_of_an_instruction_is_told() -> None:

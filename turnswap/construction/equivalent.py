@@ -16,7 +16,7 @@ from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
 from .instructions import making_of
 from .instructions.making import texts_of, with_texts
 from .protected import check_characters, check_spans
-from .records import Turn
+from .records import Turn, check_extension
 from .scripts import scripts_of
 
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
@@ -25,7 +25,7 @@ _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
     """Why a conversation cannot be had in a language, by its instructions; None where it can."""
     try:
-        _check_extension(turns)
+        check_extension(turns)
     except ValueError as error:
         return str(error)
     scripts = scripts_of(language)
@@ -58,7 +58,7 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
             protected span was changed; a word is not in the prompt in which the source's was; two words became one;
             a word would be another pattern to the grader.
     """
-    _check_extension(source)
+    check_extension(source)
     asked = questions_words(source)
     prompts = [_clean(prompt, f"turn {number}") for number, prompt in enumerate(prompts, 1)]
     values = [[_clean(value, "a kwarg") for value in each] for each in values]
@@ -86,14 +86,6 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         Turn(prompt, turn.instruction_ids, tuple(made[: len(turn.kwargs)]))
         for turn, prompt in zip(source, prompts, strict=True)
     )
-
-
-def _check_extension(turns: Sequence[Turn]) -> None:
-    last = turns[-1]
-    for number, turn in enumerate(turns, 1):
-        count = len(turn.instruction_ids)
-        if turn.instruction_ids != last.instruction_ids[:count] or list(turn.kwargs) != list(last.kwargs[:count]):
-            raise ValueError(f"turns do not extend each other: turn {number} has other instructions than the last one")
 
 
 def _clean(text: object, where: str) -> str:

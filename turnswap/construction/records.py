@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,17 @@ class Turn:
         if len(ids) != len(kwargs):
             raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
         return cls(content["prompt"], tuple(ids), tuple(map(parse_kwargs, ids, kwargs)))
+
+
+def check_extension(turns: Sequence[Turn]) -> None:
+    """Refuse turns that drop or change instructions of earlier ones.
+
+    Raises:
+        ValueError: in words fit for a reason of rejection.
+    """
+    for number, (before, turn) in enumerate(itertools.pairwise(turns), 2):
+        if turn.instructions[: len(before.instructions)] != before.instructions:
+            raise ValueError(f"the instructions of turn {number} do not start with those of the turn before")
 
 
 @dataclass(frozen=True)

@@ -151,10 +151,8 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         content = json.loads(text)
     except ValueError as error:
         raise ValueError(f"edited_kwargs are no JSON ({error})") from None
-    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
-        raise ValueError("edited_kwargs are no list of objects")
-    if len(content) != len(last.kwargs):
-        raise ValueError(f"edited_kwargs have {len(content)} entries; expected {len(last.kwargs)}")
+    if not isinstance(content, list) or [type(each) for each in content] != [dict] * len(last.kwargs):
+        raise ValueError(f"edited_kwargs are no list of {len(last.kwargs)} objects")
     try:
         return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
     except MalformedInstruction as error:

@@ -13,7 +13,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import DraftConversation, Outcome, Turn, digest
+from .records import DraftConversation, Outcome, Turn, check_extension, digest
 from .settings import Positive
 
 VERSION = 1
@@ -141,15 +141,10 @@ def _require_gradeable(conversation: DraftConversation) -> None:
         raise ValueError("the key has a colon, behind which a translation names its language")
     if len(conversation.turns) > _MOST_TURNS:
         raise ValueError(f"there are {len(conversation.turns)} turns; expected at most {_MOST_TURNS}")
-    sofar: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
-    for number, turn in enumerate(conversation.turns, 1):
-        held = len(sofar[0])
-        if (turn.instruction_ids[:held], turn.kwargs[:held]) != sofar:
-            raise ValueError(f"the instructions of turn {number} do not start with those of the turn before")
-        sofar = turn.instruction_ids, turn.kwargs
-        if not turn.instruction_ids:
-            raise ValueError(f"turn {number} has no instruction")
-    for id_, kwargs in zip(*sofar, strict=True):
+    check_extension(conversation.turns)
+    if not conversation.turns[0].instruction_ids:
+        raise ValueError("turn 1 has no instruction")
+    for id_, kwargs in conversation.last.instructions:
         if not get_instruction(id_).as_published(dict(kwargs)):
             raise ValueError(f"the published grader cannot use the kwargs of {id_} as they are: {dict(kwargs)}")
 
