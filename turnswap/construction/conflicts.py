@@ -63,9 +63,8 @@ class Conflicts:
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
-        return (
-            self.llm.ask_about_kept(outcomes, _question, _read) if self.settings.llm_check else [[o] for o in outcomes]
-        )
+        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
+        return [[outcome] for outcome in asked]
 
     def _by_rules(self, conversation: DraftConversation) -> Outcome:
         # A turn holds all instructions of the turns before, so the last turn has every conflict.
@@ -79,14 +78,16 @@ class Conflicts:
         return Outcome(noted)
 
 
-def _question(conversation: DraftConversation) -> Question:
+def _question(outcome: Outcome) -> Question:
+    conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
     return Question("find_conflict", _WORDING, payload, conversation.key)
 
 
-def _read(answer: str) -> str | None:
+def _read(outcome: Outcome, answer: str) -> Outcome:
     content = read_answer(answer, conflict=bool, reason=str)
-    return f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
+    reason = f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
+    return dataclasses.replace(outcome, reason=reason)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +66,8 @@ class Filter:
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
         outcomes = [self._by_words(conversation) for conversation in conversations]
-        return (
-            self.llm.ask_about_kept(outcomes, _question, _read) if self.settings.llm_check else [[o] for o in outcomes]
-        )
+        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
+        return [[outcome] for outcome in asked]
 
     def _by_words(self, conversation: DraftConversation) -> Outcome:
         words = self.words.get(conversation.language)
@@ -136,11 +135,13 @@ def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
         yield from ((f"the kwargs of {id_}", each) for value in values for each in value if isinstance(each, str))
 
 
-def _question(conversation: DraftConversation) -> Question:
+def _question(outcome: Outcome) -> Question:
+    conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
     return Question("find_sensitive", WORDING, payload, conversation.key)
 
 
-def _read(answer: str) -> str | None:
+def _read(outcome: Outcome, answer: str) -> Outcome:
     content = read_answer(answer, sensitive=bool, reason=str)
-    return f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
+    reason = f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
+    return replace(outcome, reason=reason)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,9 +23,10 @@ from turnswap.tasks.multiturn.conversation import Settings as RunSettings
 
 from . import recorded  # noqa: F401 - names turnswap-recorded to lm-eval
 from .questions import Question
-from .records import DraftConversation, Outcome, digest
+from .records import digest
 
 T = TypeVar("T")
+Item = TypeVar("Item", bound=Any)  # a dataclass with a ``reason``
 
 
 @dataclass(frozen=True)
@@ -130,26 +131,23 @@ class LLM:
             made[number] = _made_of(answer, checks[number])
         return made
 
-    def ask_about_kept(
-        self,
-        outcomes: Sequence[Outcome],
-        question: Callable[[DraftConversation], Question],
-        read: Callable[[str], str | None],
-    ) -> list[list[Outcome]]:
-        """The outcomes as a step gives them, those that no rule rejected after a question each.
+    def ask_open(
+        self, items: Sequence[Item], question: Callable[[Item], Question], read: Callable[[Item, str], Item]
+    ) -> list[Item]:
+        """The items in order, those without a reason of rejection after a question each; see :meth:`ask_checked`.
 
         Args:
-            outcomes: of the step's rules, one per conversation.
-            question: about a conversation.
-            read: the reason of rejection that an answer gives, None for none; see :meth:`ask_checked`.
+            items: dataclasses with a ``reason``, such as outcomes.
+            question: about an item.
+            read: what an answer makes of an item; a ValueError becomes its reason.
         """
-        kept = [outcome.conversation for outcome in outcomes if outcome.reason is None]
-        answers = iter(self.ask_checked([question(each) for each in kept], [read] * len(kept)))
-        reasons = [next(answers) if outcome.reason is None else outcome.reason for outcome in outcomes]
-        return [
-            [replace(outcome, reason=None if reason is None else str(reason))]
-            for outcome, reason in zip(outcomes, reasons, strict=True)
-        ]
+        open_ = [number for number, item in enumerate(items) if item.reason is None]
+        checks = [partial(read, items[number]) for number in open_]
+        answers = self.ask_checked([question(items[number]) for number in open_], checks)
+        done = list(items)
+        for number, answer in zip(open_, answers, strict=True):
+            done[number] = replace(items[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
+        return done
 
 
 def _made_of(answer: str, check: Callable[[str], T]) -> T | ValueError:

@@ -7,7 +7,7 @@ is checked by rule (:mod:`.equivalent`), translated back in a second question, a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,8 +87,8 @@ class Translate:
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
         jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
-        jobs = self._asked(jobs, _forth, _read_forth)
-        jobs = self._asked(jobs, _back, _read_back)
+        jobs = self.llm.ask_open(jobs, _forth, _read_forth)
+        jobs = self.llm.ask_open(jobs, _back, _read_back)
         outcomes = [self._judged(job) for job in jobs]
         size = len(self.languages)
         return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
@@ -100,20 +100,6 @@ class Translate:
                 "Name only languages to translate into.",
             )
         return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
-
-    def _asked(
-        self, jobs: Sequence[_Job], question: Callable[[_Job], Question], read: Callable[[_Job, str], _Job]
-    ) -> list[_Job]:
-        """The jobs that are not rejected yet, one question further."""
-        open_ = [number for number, job in enumerate(jobs) if job.reason is None]
-        checks = [lambda answer, job=jobs[number]: read(job, answer) for number in open_]
-        answers = self.llm.ask_checked([question(jobs[number]) for number in open_], checks)
-        done = list(jobs)
-        for number, answer in zip(open_, answers, strict=True):
-            done[number] = (
-                dataclasses.replace(jobs[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
-            )
-        return done
 
     def _judged(self, job: _Job) -> Outcome:
         source = job.source
