@@ -170,4 +170,4 @@ def _is_str(value: Any) -> bool:
 COUNT = Kwarg("a whole number", _is_int, published=lambda value: value >= 0)
 RELATION = Kwarg("'at least' or 'less than'", lambda value: value in ("at least", "less than"))
 TEXT = Kwarg("a string", _is_str, is_text=True)
-PHRASE = replace(TEXT, may_be_blank=False)
+PHRASE = replace(TEXT, may_be_blank=False)  # a text that is looked for
