@@ -15,9 +15,10 @@ from typing import Any
 import yaml
 
 from turnswap.construction.equivalent import equivalent, questions_words
+from turnswap.construction.instructions import must_contain
 from turnswap.construction.protected import distinct_spans
-from turnswap.construction.records import Conversation, Turn, as_line
-from turnswap.construction.wording import must_contain
+from turnswap.construction.records import DraftConversation, Turn
+from turnswap.core.journal import as_line
 
 HERE = Path(__file__).parent
 LANGUAGES = ("sw", "ko")
@@ -29,17 +30,17 @@ def read_texts() -> list[dict[str, Any]]:
     return entries
 
 
-def seed(entry: Mapping[str, Any]) -> Conversation:
+def seed(entry: Mapping[str, Any]) -> DraftConversation:
     """The English conversation: the instructions of each turn are those of the turn before and its own."""
     turns, sofar = [], []
     for prompt, added in zip(entry["en"]["prompts"], entry["en"]["instructions"], strict=True):
         sofar += added
         kwargs = [{name: value for name, value in each.items() if name != "id"} for each in sofar]
         turns.append({"prompt": prompt, "instruction_ids": [each["id"] for each in sofar], "kwargs": kwargs})
-    return Conversation.from_json({"key": entry["key"], "language": "en", "turns": turns})
+    return DraftConversation.from_json({"key": entry["key"], "language": "en", "turns": turns})
 
 
-def given(entry: Mapping[str, Any]) -> Conversation:
+def given(entry: Mapping[str, Any]) -> DraftConversation:
     """What stands in seeds.jsonl: without the third turn where it is said to be drawn."""
     whole = seed(entry)
     return replace(whole, turns=whole.turns[:2]) if entry["en"].get("third_turn") == "drawn" else whole

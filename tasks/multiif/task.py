@@ -61,7 +61,7 @@ class MultiIF(MultiTurnTask):
         prompts = self.doc_to_turns(doc)
         for number, (reply, turn) in enumerate(zip(replies, doc["turns"], strict=False), 1):
             ids, kwargs = turn["instruction_ids"], turn["kwargs"]
-            yield reply, corrected.grade_reply(reply, ids, kwargs, language, prompts[:number])
+            yield reply, corrected.grade_corrected(reply, ids, kwargs, language, prompts[:number])
 
     def combine_repeats(self, values: Sequence[Any]) -> Any:
         """Repeats are pooled."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.construction.llm import LLM, LLMSettings
-from turnswap.construction.records import Conversation, Turn, as_line
+from turnswap.construction.records import DraftConversation, Turn
 from turnswap.construction.translate import Translate, TranslateSettings
+from turnswap.core.journal import as_line
 
 IDS = ("keywords:existence", "detectable_format:number_highlighted_sections", "startend:end_checker")
 EN = (
@@ -45,8 +46,8 @@ def turns(prompts: Sequence[str], words: Sequence[Sequence[str]]) -> tuple[Turn,
     return tuple(Turn(prompt, IDS[:n], kwargs[:n]) for n, prompt in enumerate(prompts, 1))
 
 
-def source(key: str = "seed-1") -> Conversation:
-    return Conversation(key, "en", turns(EN, WORDS["en"]))
+def source(key: str = "seed-1") -> DraftConversation:
+    return DraftConversation(key, "en", turns(EN, WORDS["en"]))
 
 
 def forth(to: str = "sw", prompts: Sequence[str] = EN, words: Any = None, **more: Any) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def recorded(folder: Path, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> 
     return LLM(LLMSettings("turnswap-recorded", {"path": str(recording)}), folder / "cache")
 
 
-def translated(folder: Path, *keys: str) -> list[Conversation]:
+def translated(folder: Path, *keys: str) -> list[DraftConversation]:
     """Swahili conversations as the step ``translate`` leaves them, all of the same text."""
     step = Translate(TranslateSettings(), ["sw"], recorded(folder, GOOD))
     found = []

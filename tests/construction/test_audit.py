@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.audit import Audit, AuditSettings, make
+from turnswap.construction.audit import Audit, AuditSettings
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.records import Conversation, Outcome
+from turnswap.construction.records import DraftConversation, Outcome
 from turnswap.construction.settings import BuildSettings
 from turnswap.construction.sheet import COLUMNS, FILLED_IN, as_csv, neutral, original, read_csv
+from turnswap.construction.steps import make_step
 from turnswap.core.errors import UserError
 
 from .auditing import SW, source, translated
@@ -24,7 +25,7 @@ PROOF = "Jirani mpendwa, *mvua* imenyesha *sana*.\nTutaonana kesho"
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[Conversation]:
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
     return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
 
 
@@ -36,7 +37,7 @@ def sheet(folder: Path) -> list[dict[str, str]]:
     return read_csv((folder / "audit" / "audit.csv").read_bytes(), "audit.csv")
 
 
-def written(folder: Path, conversations: Sequence[Conversation], **more: Any) -> list[dict[str, str]]:
+def written(folder: Path, conversations: Sequence[DraftConversation], **more: Any) -> list[dict[str, str]]:
     """The sheet of these conversations, none of them reviewed."""
     assert audit(folder, **more).run(conversations) == [None] * len(conversations)
     return sheet(folder)
@@ -63,7 +64,7 @@ def reasons(outcomes: Sequence[Sequence[Outcome] | None]) -> list[Any]:
 
 
 def test_the_sheet_has_source_translation_back_translation_scores_and_empty_columns_to_fill_in(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three)
     assert (tmp_path / "audit" / "audit.csv").read_bytes().startswith(b"\xef\xbb\xbf")  # Excel asks for it
@@ -77,7 +78,7 @@ def test_the_sheet_has_source_translation_back_translation_scores_and_empty_colu
 
 
 def test_the_worst_come_first_and_what_came_back_from_the_proof_before_them(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     note = three[1].notes["translate"]
     worse = {**note, "figures": {**note["figures"], "turn_chrf": [31.0, 90, 90]}}
@@ -117,7 +118,7 @@ def test_no_cell_is_a_formula_and_every_cell_reads_back_as_it_was(cell: str) -> 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_a_spreadsheets_delimiter_and_line_breaks_are_understood(
-    tmp_path: Path, three: list[Conversation], delimiter: str
+    tmp_path: Path, three: list[DraftConversation], delimiter: str
 ) -> None:
     rows = written(tmp_path, three)
     path = tmp_path / "A.csv"
@@ -133,7 +134,7 @@ def test_a_spreadsheets_delimiter_and_line_breaks_are_understood(
 
 
 def test_a_sheet_is_written_anew_for_other_texts_but_never_over_what_was_filled_in(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three[:1])
     assert [row["key"] for row in written(tmp_path, three)] == ["a:sw", "b:sw", "c:sw"]
@@ -150,7 +151,7 @@ def test_a_sheet_is_written_anew_for_other_texts_but_never_over_what_was_filled_
 
 
 def test_accept_keeps_reject_rejects_with_the_comment_and_the_rest_waits(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three)
     reviews = fill(
@@ -164,7 +165,7 @@ def test_accept_keeps_reject_rejects_with_the_comment_and_the_rest_waits(
     assert kept.notes["audit"] == {"decision": "accept", "reviewers": ["A"], "adjudicated": False, "comments": {}}
 
 
-def test_an_edit_is_applied_to_prompts_and_kwargs(tmp_path: Path, three: list[Conversation]) -> None:
+def test_an_edit_is_applied_to_prompts_and_kwargs(tmp_path: Path, three: list[DraftConversation]) -> None:
     rows = written(tmp_path, three)
     kwargs = [{"keywords": ["manyunyu"]}, {"num_highlights": 2}, {"end_phrase": "Tutaonana kesho"}]
     edits = {
@@ -181,7 +182,7 @@ def test_an_edit_is_applied_to_prompts_and_kwargs(tmp_path: Path, three: list[Co
     assert made.notes["audit"]["scores"] == "of the translation before the edit"
 
 
-def test_two_reviewers_must_agree_and_an_adjudicator_decides(tmp_path: Path, three: list[Conversation]) -> None:
+def test_two_reviewers_must_agree_and_an_adjudicator_decides(tmp_path: Path, three: list[DraftConversation]) -> None:
     rows = written(tmp_path, three)
     edited = {"decision": "edit", "edited_1": SW[0].replace("fupi", "ndefu kidogo")}
     first = fill(tmp_path, "A", rows, {"a:sw": {"decision": "accept"}, "b:sw": {"decision": "accept"}, "c:sw": edited})
@@ -212,7 +213,9 @@ def test_two_reviewers_must_agree_and_an_adjudicator_decides(tmp_path: Path, thr
     assert not (tmp_path / "audit" / "conflicts.csv").exists()
 
 
-def test_agreement_is_of_first_decisions_without_the_adjudicator(tmp_path: Path, three: list[Conversation]) -> None:
+def test_agreement_is_of_first_decisions_without_the_adjudicator(
+    tmp_path: Path, three: list[DraftConversation]
+) -> None:
     rows = written(tmp_path, three)
     first = decide(tmp_path, "A", rows, a="accept", b="accept", c="reject")
     second = decide(tmp_path, "B", rows, a="accept", b="reject", c="reject")
@@ -229,7 +232,7 @@ def test_agreement_is_of_first_decisions_without_the_adjudicator(tmp_path: Path,
 
 
 def test_what_came_back_from_the_proof_needs_a_new_decision_and_a_reply_to_be_accepted(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three)
     old = decide(tmp_path, "A", rows, a="accept", b="accept", c="accept")
@@ -256,7 +259,7 @@ def test_what_came_back_from_the_proof_needs_a_new_decision_and_a_reply_to_be_ac
 
 
 def test_switched_off_everything_passes_and_the_note_says_that_nobody_read_it(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     outcomes = audit(tmp_path, enabled=False).run(three)
     assert reasons(outcomes) == [None] * 3
@@ -292,8 +295,8 @@ FAULTS: list[tuple[Mapping[str, str], str]] = [
     ),
     ({"decision": "edit", "edited_2": SW[1].replace("2", "mbili")}, "a protected span is lost: '2'"),
     ({"decision": "edit", "edited_kwargs": "{"}, "edited_kwargs are no JSON"),
-    ({"decision": "edit", "edited_kwargs": "{}"}, "edited_kwargs are no list of objects"),
-    ({"decision": "edit", "edited_kwargs": "[{}]"}, "edited_kwargs have 1 entries; expected 3"),
+    ({"decision": "edit", "edited_kwargs": "{}"}, "edited_kwargs are no list of 3 objects"),
+    ({"decision": "edit", "edited_kwargs": "[{}]"}, "edited_kwargs are no list of 3 objects"),
     (kwargs(0, keywords=["manyunyu"]), "'manyunyu', for 'rain', does not occur in turn 1"),
     (kwargs(0, keywords="mvua"), "edited_kwargs do not fit: keywords:existence"),
     (kwargs(0, keywords=["mvua", "kijiji"]), "kwargs do not match"),
@@ -305,7 +308,7 @@ FAULTS: list[tuple[Mapping[str, str], str]] = [
 
 @pytest.mark.parametrize(("change", "words"), FAULTS, ids=[words[:40] for _, words in FAULTS])
 def test_a_row_that_cannot_be_used_is_refused_and_no_other_row_is_applied(
-    tmp_path: Path, three: list[Conversation], change: Mapping[str, str], words: str
+    tmp_path: Path, three: list[DraftConversation], change: Mapping[str, str], words: str
 ) -> None:
     rows = written(tmp_path, three)
     good = {"decision": "accept", "reviewer": "A"}
@@ -320,7 +323,7 @@ def test_a_row_that_cannot_be_used_is_refused_and_no_other_row_is_applied(
 
 
 def test_every_problem_is_listed_and_the_list_goes_when_they_are_mended(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three)
     bad = fill(tmp_path, "A", rows, {"a:sw": {"decision": "x"}, "b:sw": {"decision": "y"}})
@@ -336,7 +339,7 @@ def test_every_problem_is_listed_and_the_list_goes_when_they_are_mended(
 
 
 def test_a_conversation_decided_twice_by_one_reviewer_in_one_file_is_refused(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     rows = written(tmp_path, three)
     twice = decide(tmp_path, "A", [*rows, rows[0]], a="accept")
@@ -357,7 +360,7 @@ def test_a_conversation_decided_twice_by_one_reviewer_in_one_file_is_refused(
     ],
 )
 def test_a_file_that_is_no_sheet_is_refused(
-    tmp_path: Path, three: list[Conversation], content: bytes, words: str
+    tmp_path: Path, three: list[DraftConversation], content: bytes, words: str
 ) -> None:
     path = tmp_path / "A.csv"
     path.write_bytes(content)
@@ -371,19 +374,19 @@ def test_a_file_that_is_no_sheet_is_refused(
     ("section", "words"),
     [
         ({"reviews": ["nowhere.csv"]}, "nowhere.csv cannot be read"),
-        ({"required": 3}, "audit.required cannot be 3"),
-        ({"reviewers": []}, "audit.reviewers is no key"),
+        ({"required": 3}, "audit: required cannot be 3"),
+        ({"reviewers": []}, "reviewers is no setting of audit"),
     ],
 )
 def test_a_mistake_in_the_yaml_is_refused(tmp_path: Path, section: dict[str, Any], words: str) -> None:
     build = BuildSettings("n", tmp_path, None, ("sw",), audit=section)  # type: ignore[arg-type]
     with pytest.raises(UserError) as raised:
-        make(build, None, {})  # type: ignore[arg-type]
+        make_step("audit", build, None)  # type: ignore[arg-type]
     assert words in str(raised.value)
 
 
 def test_in_a_pipeline_new_reviews_are_taken_up_and_old_ones_stay_known(
-    tmp_path: Path, three: list[Conversation]
+    tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     def run(*reviews: Path) -> tuple[int, int]:
         *_, count = Pipeline(tmp_path, Seeds(three), [audit(tmp_path, *reviews)]).run()

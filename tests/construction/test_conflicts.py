@@ -11,23 +11,27 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.conflict_rules import Demand, all_rules, find_conflicts
 from turnswap.construction.conflicts import Conflicts, ConflictSettings, audit_csv, summary, write_findings
 from turnswap.construction.constructors import construct
+from turnswap.construction.instructions import RULES, Demand, find_conflicts
+from turnswap.construction.instructions.ids import LANGUAGE
 from turnswap.construction.llm import LLM, LLMSettings
-from turnswap.construction.records import Conversation, Turn, as_line
-from turnswap.construction.rule_terms import LANGUAGE, end, exists, forbids, keyword, nth
+from turnswap.construction.records import DraftConversation, Turn
 from turnswap.core.errors import UserError
+from turnswap.core.journal import as_line
 from turnswap.tasks.multiif.dataset import SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.text import detect_language
 
 from ..conftest import SHARED
+from .conflict_examples import EXAMPLES, end, exists, forbids, keyword, nth
 
 ENGLISH = SHARED / "multiif_english.csv"
 needs_data = pytest.mark.skipif(not ENGLISH.is_file(), reason="the benchmark's data are not here")
 
-RULES = all_rules()
+CONFLICTING, NEAR = (
+    {name: tuple(Demand(*each) for each in examples[side]) for name, examples in EXAMPLES.items()} for side in (0, 1)
+)
 IMPOSSIBLE = [rule for rule in RULES.values() if rule.severity == "impossible"]
 
 # For every rule a reply that follows the example next to its conflict.
@@ -88,30 +92,35 @@ def replies() -> list[str]:
     return list(composed)
 
 
+def test_every_rule_has_an_example_and_a_reason() -> None:
+    assert RULES.keys() == EXAMPLES.keys()
+    assert all(rule.reason != rule.name for rule in RULES.values())
+
+
 @pytest.mark.parametrize("rule", IMPOSSIBLE, ids=lambda rule: rule.name)
 def test_what_is_called_impossible_is_passed_by_no_reply(rule: Any, replies: list[str]) -> None:
-    assert rule.name in found(rule.conflicting)
-    assert rule.name in found(rule.conflicting[::-1])
-    ids, kwargs = [each.id for each in rule.conflicting], [each.kwargs for each in rule.conflicting]
+    assert rule.name in found(CONFLICTING[rule.name])
+    assert rule.name in found(CONFLICTING[rule.name][::-1])
+    ids, kwargs = [each.id for each in CONFLICTING[rule.name]], [each.kwargs for each in CONFLICTING[rule.name]]
     assert construct(ids, kwargs, ["Name a river and tell me where the rain goes."], "en").failed
     for reply in replies:
-        # Text of no detectable language is in every language to the grader, and left aside: see conflict_rules.
+        # Text of no detectable language is in every language to the grader, and left aside: see rules.py.
         if LANGUAGE in ids and detect_language(reply) is None:
             continue
         # One after the other: detecting languages takes time, and most replies fail the first.
-        assert not all(verdicts(reply, (each,)) == [True] for each in rule.conflicting), reply
+        assert not all(verdicts(reply, (each,)) == [True] for each in CONFLICTING[rule.name]), reply
 
 
 @pytest.mark.parametrize("rule", IMPOSSIBLE, ids=lambda rule: rule.name)
 def test_what_is_near_to_it_can_be_followed(rule: Any) -> None:
-    assert rule.name not in found(rule.near)
-    assert all(verdicts(PASSES_NEAR[rule.name], rule.near))
+    assert rule.name not in found(NEAR[rule.name])
+    assert all(verdicts(PASSES_NEAR[rule.name], NEAR[rule.name]))
 
 
 @pytest.mark.parametrize("rule", [r for r in RULES.values() if r.severity == "tension"], ids=lambda rule: rule.name)
 def test_a_tension_is_not_called_impossible(rule: Any) -> None:
-    assert found(rule.conflicting) == {rule.name}
-    assert rule.name not in found(rule.near)
+    assert found(CONFLICTING[rule.name]) == {rule.name}
+    assert rule.name not in found(NEAR[rule.name])
 
 
 JSON = ("detectable_format:json_format", {})
@@ -143,10 +152,10 @@ def test_keywords_that_are_patterns_lead_to_no_conclusion() -> None:
 # ------------------------------------------------------------------------------------------------ the step
 
 
-def conversation(key: str, *instructions: tuple[str, dict[str, Any]]) -> Conversation:
+def conversation(key: str, *instructions: tuple[str, dict[str, Any]]) -> DraftConversation:
     ids, kwargs = tuple(id_ for id_, _ in instructions), tuple(kwargs for _, kwargs in instructions)
     turns = [Turn(f"{key}, turn {n}", ids[:n], kwargs[:n]) for n in range(1, len(ids) + 1)]
-    return Conversation(key, "en", tuple(turns))
+    return DraftConversation(key, "en", tuple(turns))
 
 
 FINE = conversation("fine", ("detectable_format:title", {}), ("punctuation:no_comma", {}))
@@ -154,7 +163,7 @@ IMPOSSIBLE_PAIR = conversation("cases", ("change_case:english_capital", {}), ("c
 ODD = conversation("odd", ("detectable_format:json_format", {}), ("combination:two_responses", {}))
 
 
-def question(asked: Conversation) -> dict[str, Any]:
+def question(asked: DraftConversation) -> dict[str, Any]:
     last = asked.turns[-1]
     return {
         "task": "find_conflict",

@@ -8,20 +8,24 @@ from typing import Any
 import pytest
 
 from turnswap.construction.extend import Extend, ExtendSettings
-from turnswap.construction.generators import WEIGHTS, draw_instruction
-from turnswap.construction.llm import LLM, LLMSettings, Question
+from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.instructions import must_contain
+from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.records import Conversation, Outcome, Turn, as_line
-from turnswap.construction.wording import find_problem, must_contain
+from turnswap.construction.questions import Question
+from turnswap.construction.records import DraftConversation, Outcome, Turn
+from turnswap.construction.wording import find_problem
 from turnswap.core.errors import UserError
+from turnswap.core.journal import as_line
 
 TWO = ("detectable_format:title", "punctuation:no_comma")
+WEIGHTS = weights()
 ONLY = {id_: (1.0 if id_ in TWO else 0.0) for id_ in WEIGHTS}
 REQUESTS = {
     "detectable_format:title": "Please add a title in double angular brackets, such as <<title>>.",
     "punctuation:no_comma": "And please avoid commas.",
 }
-SEED = Conversation(
+SEED = DraftConversation(
     "k",
     "en",
     (Turn("Describe the garden in spring.", ("detectable_content:number_placeholders",), ({"num_placeholders": 1},)),),
@@ -46,7 +50,7 @@ class Answering(LLM):
         return as_line({"request": REQUESTS[id_]}) if answer == id_.split(":")[1] else answer
 
 
-def extend(llm: LLM, *conversations: Conversation, **settings: Any) -> list[Outcome]:
+def extend(llm: LLM, *conversations: DraftConversation, **settings: Any) -> list[Outcome]:
     step = Extend(ExtendSettings(**{"weights": ONLY, **settings}), llm)
     return [outcome for outcomes in step.run(conversations) for outcome in outcomes]
 
@@ -93,7 +97,7 @@ def test_a_wording_without_what_it_must_contain_is_asked_for_once_more_with_the_
 
 def test_a_wording_that_is_poor_twice_rejects_the_conversation_alone() -> None:
     llm = Answering(title=[as_line({"request": "Add a title."})])
-    done = Conversation("done", "en", (SEED.turns[0],) * 3)
+    done = DraftConversation("done", "en", (SEED.turns[0],) * 3)
     outcomes = extend(llm, SEED, done)
     assert "the wording lacks '<<'" in str(outcomes[0].reason)
     assert outcomes[1] == Outcome(done)
@@ -102,7 +106,7 @@ def test_a_wording_that_is_poor_twice_rejects_the_conversation_alone() -> None:
 def test_turns_that_a_seed_brings_are_kept_and_only_those_that_lack_are_added() -> None:
     turn = Turn("Use a title: <<x>>.", (*SEED.turns[0].instruction_ids, TWO[0]), (*SEED.turns[0].kwargs, {}))
     llm = Answering()
-    [outcome] = extend(llm, Conversation("k", "en", (SEED.turns[0], turn)))
+    [outcome] = extend(llm, DraftConversation("k", "en", (SEED.turns[0], turn)))
     assert outcome.conversation.turns[:2] == (SEED.turns[0], turn)
     assert outcome.conversation.turns[2].prompt == REQUESTS[TWO[1]]
     assert len(llm.asked) == 1
@@ -120,7 +124,7 @@ def test_a_killed_run_asks_again_only_for_what_was_not_done(tmp_path: Path) -> N
         name, identity = "seeds", 1
 
         def load(self) -> list[Outcome]:
-            return [Outcome(Conversation(key, "en", SEED.turns)) for key in "ab"]
+            return [Outcome(DraftConversation(key, "en", SEED.turns)) for key in "ab"]
 
     class Killed(Answering):
         def ask(self, questions: Any) -> list[str]:

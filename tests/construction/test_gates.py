@@ -11,7 +11,7 @@ from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
 from turnswap.construction.gates import Thresholds, Translation, length_range, measure, problems, worst_first
-from turnswap.construction.records import Conversation
+from turnswap.construction.records import DraftConversation
 from turnswap.construction.scripts import scripts_of, share_in
 
 from .auditing import BACK, EN, KO, SW, source, translated
@@ -101,7 +101,9 @@ def test_protected_spans_are_of_no_language_and_no_script() -> None:
 def test_the_worst_come_first(tmp_path: Path) -> None:
     (good,) = translated(tmp_path, "good")
     figures = good.notes["translate"]["figures"]
-    worse = Conversation("worse", "sw", good.turns, {"translate": {"figures": {**figures, "turn_chrf": [90, 31, 80]}}})
+    worse = DraftConversation(
+        "worse", "sw", good.turns, {"translate": {"figures": {**figures, "turn_chrf": [90, 31, 80]}}}
+    )
     assert [each.key for each in worst_first([good, worse, source("unjudged")])] == ["unjudged", "worse", "good:sw"]
 
 

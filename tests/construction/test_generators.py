@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from turnswap.construction.conflict_rules import find_conflicts
-from turnswap.construction.generators import GENERATORS, WEIGHTS, Draw, content_words, draw_instruction
-from turnswap.construction.records import Conversation, Turn
+from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.instructions import Draw, find_conflicts, making_of
+from turnswap.construction.instructions.draw import content_words
+from turnswap.construction.records import DraftConversation, Turn
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
 
+WEIGHTS = weights()
 PROMPT = "Write a short letter to our new neighbours in Oslo about the garden fence, the well-known dog and the noise."
 
 
-def conversation(key: str = "k", *instructions: tuple[str, dict[str, Any]], language: str = "en") -> Conversation:
+def conversation(key: str = "k", *instructions: tuple[str, dict[str, Any]], language: str = "en") -> DraftConversation:
     chosen = instructions or (("punctuation:no_comma", {}),)
     ids, kwargs = tuple(id_ for id_, _ in chosen), tuple(kwargs for _, kwargs in chosen)
-    return Conversation(key, language, (Turn(PROMPT, ids, kwargs),))
+    return DraftConversation(key, language, (Turn(PROMPT, ids, kwargs),))
+
+
+def drawn_by(id_: str) -> Callable[[Draw, DraftConversation], dict[str, Any] | None]:
+    found = making_of(id_).draw
+    assert found is not None
+    return found
 
 
 def test_every_instruction_of_the_benchmark_can_be_drawn() -> None:
-    assert set(GENERATORS) == set(INSTRUCTIONS) - {"detectable_format:constrained_response"}
-    assert set(WEIGHTS) == set(GENERATORS)
+    assert len(WEIGHTS) >= 24
+    assert "detectable_format:constrained_response" not in WEIGHTS
 
 
-@pytest.mark.parametrize("id_", sorted(GENERATORS))
+@pytest.mark.parametrize("id_", sorted(WEIGHTS))
 def test_kwargs_are_such_as_the_published_grader_takes_as_they_are(id_: str) -> None:
-    drawn = [GENERATORS[id_](Draw(number), conversation()) for number in range(40)]
+    drawn = [drawn_by(id_)(Draw(number), conversation()) for number in range(40)]
     for kwargs in drawn:
         assert kwargs is not None
         instruction = get_instruction(id_)
@@ -79,7 +88,7 @@ def test_nothing_is_drawn_where_nothing_goes_with_what_there_is() -> None:
 
 def test_another_instructions_weight_leaves_kwargs_as_they_are() -> None:
     few = {"keywords:existence": 1.0}
-    many = {**dict.fromkeys(GENERATORS, 1e-9), "keywords:existence": 1e9}
+    many = {**dict.fromkeys(WEIGHTS, 1e-9), "keywords:existence": 1e9}
     for number in range(20):
         assert draw_instruction(0, conversation(f"k{number}"), few) == draw_instruction(
             0, conversation(f"k{number}"), many
@@ -98,8 +107,8 @@ def test_in_other_languages_no_english_words_are_drawn() -> None:
         turns=(Turn("Andika barua fupi kuhusu bustani ya jirani.", ("punctuation:no_comma",), ({},)),),
     )
     for id_ in ("startend:end_checker", "keywords:forbidden_words", "detectable_format:multiple_sections"):
-        assert GENERATORS[id_](Draw(0), swahili) is None
-    drawn = GENERATORS["keywords:frequency"](Draw(0), swahili)
+        assert drawn_by(id_)(Draw(0), swahili) is None
+    drawn = drawn_by("keywords:frequency")(Draw(0), swahili)
     assert drawn is not None
     assert drawn["keyword"] in ("barua", "fupi", "kuhusu", "bustani", "jirani")
 

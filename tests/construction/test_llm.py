@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from lm_eval.api.registry import get_model
 
-from turnswap.construction.llm import LLM, LLMSettings, Question, read_answer, read_prompt
+from turnswap.construction.llm import LLM, LLMSettings
+from turnswap.construction.questions import Question, read_answer, read_prompt
 from turnswap.construction.recorded import RecordedLM
-from turnswap.construction.records import as_line
-from turnswap.construction.settings import read_settings
+from turnswap.construction.settings import read_build
 from turnswap.core.errors import UserError
+from turnswap.core.journal import as_line
 
 
 def recorded(folder: Path, *answers: tuple[dict[str, Any], Any]) -> LLM:
@@ -109,9 +110,9 @@ WHOLE = "name: a\nfolder: b\nllm: {model: hf, model_args: {pretrained: m}}\nlang
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (WHOLE + "seedz: {}", "seedz is no key"),
-        (WHOLE.replace("model:", "modle:"), "llm.modle is no key"),
-        (WHOLE.replace("name: a\n", ""), "name is missing"),
+        (WHOLE + "seedz: {}", "seedz is no setting of build.yaml"),
+        (WHOLE.replace("model:", "modle:"), "llm.modle is no setting"),
+        (WHOLE.replace("name: a\n", ""), "needs name"),
         (WHOLE.replace("languages: [sw, ko]", "languages: sw"), "languages cannot be 'sw'"),
         ("- a", "holds no settings"),
         ("a: [", "cannot be read"),
@@ -121,14 +122,14 @@ def test_a_yaml_with_a_mistake_is_refused_with_the_key(tmp_path: Path, text: str
     path = tmp_path / "build.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as raised:
-        read_settings(path)
+        read_build(path)
     assert words in str(raised.value)
 
 
 def test_a_yaml_is_read_with_its_sections_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "build.yaml"
     path.write_text(WHOLE + "translate: {chrf: 40}\n")
-    settings = read_settings(path)
+    settings = read_build(path)
     assert settings.languages == ("sw", "ko")
     assert settings.llm.model_args == {"pretrained": "m"}
     assert settings.translate == {"chrf": 40}

@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from turnswap.construction.pipeline import Count, Pipeline
-from turnswap.construction.records import Conversation, Outcome, Turn
+from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.core.errors import UserError
 
 
-def conversation(key: str, prompt: str = "Write about rain without commas.") -> Conversation:
-    return Conversation(key, "en", (Turn(prompt, ("punctuation:no_comma",), ({},)),))
+def conversation(key: str, prompt: str = "Write about rain without commas.") -> DraftConversation:
+    return DraftConversation(key, "en", (Turn(prompt, ("punctuation:no_comma",), ({},)),))
 
 
 @dataclass
 class Seeds:
-    conversations: Sequence[Conversation]
+    conversations: Sequence[DraftConversation]
     name: str = "seeds"
     identity: Any = 1
 
@@ -41,7 +41,7 @@ class Marking:
     identity: Any = 1
     asked: list[str] = field(default_factory=list)
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         results: list[list[Outcome] | None] = []
         for each in conversations:
             self.asked.append(each.key)
@@ -165,7 +165,7 @@ def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
 
 def test_a_conversation_survives_its_file(tmp_path: Path) -> None:
     original = conversation("क:1", 'Line one\nline "two" \u2028 three').with_note("translate", {"chrf": 41.5})
-    assert Conversation.from_json(json.loads(json.dumps(original.as_json()))) == original
+    assert DraftConversation.from_json(json.loads(json.dumps(original.as_json()))) == original
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_conversation_survives_its_file(tmp_path: Path) -> None:
 )
 def test_a_malformed_conversation_is_refused_with_its_key(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match="seed-7") as raised:
-        Conversation.from_json({**conversation("seed-7").as_json(), **change})
+        DraftConversation.from_json({**conversation("seed-7").as_json(), **change})
     assert words in str(raised.value)
 
 

@@ -10,12 +10,14 @@ import pytest
 from turnswap.construction.constructors import construct
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.prove import Prove, ProveSettings, make, returned
+from turnswap.construction.prove import Prove, ProveSettings, returned
 from turnswap.construction.recorded import RecordedLM  # noqa: F401 - names turnswap-recorded to lm-eval
-from turnswap.construction.records import Conversation, Outcome, Turn, as_line, read_jsonl
+from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.settings import BuildSettings
+from turnswap.construction.steps import make_step
 from turnswap.construction.vocabulary import clearest, common_words, words_of
 from turnswap.core.errors import UserError
+from turnswap.core.journal import as_line, read_jsonl
 from turnswap.tasks.multiif.dataset import LANGUAGES, SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.text import detect_language, known_languages
@@ -87,9 +89,9 @@ SATISFIABLE: list[Instructions] = [
 ]
 
 
-def conversation(instructions: Instructions, key: str = "k:en", **notes: Any) -> Conversation:
+def conversation(instructions: Instructions, key: str = "k:en", **notes: Any) -> DraftConversation:
     ids, kwargs = zip(*instructions, strict=True)
-    return Conversation(key, "en", (Turn(PROMPTS[0], ids, kwargs),), notes)
+    return DraftConversation(key, "en", (Turn(PROMPTS[0], ids, kwargs),), notes)
 
 
 @pytest.mark.parametrize("instructions", SATISFIABLE)
@@ -240,8 +242,10 @@ def test_those_without_a_proof_go_back_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_settings_are_read_strictly(tmp_path: Path) -> None:
-    settings = BuildSettings("a", tmp_path, LLMSettings("hf"), ("en",), prove={"attemps": 3})
-    with pytest.raises(UserError, match=r"prove.attemps is no key"):
-        make(settings, LLM(settings.llm, tmp_path))
-    with pytest.raises(UserError, match=r"prove.attempts cannot be 0"):
-        Prove(ProveSettings(attempts=0), LLM(settings.llm, tmp_path))
+    for section, words in (
+        ({"attemps": 3}, "attemps is no setting of prove"),
+        ({"attempts": 0}, "attempts cannot be 0"),
+    ):
+        settings = BuildSettings("a", tmp_path, LLMSettings("hf"), ("en",), prove=section)
+        with pytest.raises(UserError, match=words):
+            make_step("prove", settings, LLM(settings.llm, tmp_path))

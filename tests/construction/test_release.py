@@ -17,10 +17,10 @@ from lm_eval.tasks import TaskManager
 
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.prove import make
-from turnswap.construction.records import Conversation, Turn
-from turnswap.construction.release import csv_text, read_release, release
-from turnswap.construction.settings import BuildSettings
+from turnswap.construction.records import DraftConversation, Turn
+from turnswap.construction.release import csv_text, release
+from turnswap.construction.settings import BuildSettings, read_release
+from turnswap.construction.steps import make_step
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
@@ -36,14 +36,14 @@ ADDED: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-def conversation(key: str, language: str = "sw", turns: int = 3, **notes: Any) -> Conversation:
+def conversation(key: str, language: str = "sw", turns: int = 3, **notes: Any) -> DraftConversation:
     prompts = ["Andika kuhusu “mvua”, na shamba.\nTafadhali!", "Usitumie koma.", "Taja neno mvua mara 2."]
     ids, kwargs = zip(*ADDED, strict=True)
     made = tuple(Turn(prompts[t], ids[: t + 1], kwargs[: t + 1]) for t in range(turns))
-    return Conversation(key, language, made, notes)
+    return DraftConversation(key, language, made, notes)
 
 
-def build(folder: Path, conversations: Sequence[Conversation], **settings: Any) -> tuple[BuildSettings, Pipeline]:
+def build(folder: Path, conversations: Sequence[DraftConversation], **settings: Any) -> tuple[BuildSettings, Pipeline]:
     """A build whose steps are the proof alone."""
     made = BuildSettings(
         name="rain",
@@ -53,10 +53,10 @@ def build(folder: Path, conversations: Sequence[Conversation], **settings: Any) 
         prove={"llm": False},
         release={**LICENCES, **settings},
     )
-    return made, Pipeline(made.folder, Seeds(conversations), [make(made, LLM(made.llm, folder / "llm"))])
+    return made, Pipeline(made.folder, Seeds(conversations), [make_step("prove", made, LLM(made.llm, folder / "llm"))])
 
 
-def released(folder: Path, conversations: Sequence[Conversation], **settings: Any) -> Path:
+def released(folder: Path, conversations: Sequence[DraftConversation], **settings: Any) -> Path:
     made, pipeline = build(folder, conversations, **settings)
     list(pipeline.run())
     return release(made, pipeline)[0].parent
@@ -180,7 +180,8 @@ def test_nothing_is_released_while_something_is_not_done(tmp_path: Path, when: s
         list(pipeline.run())
     if when == "other settings":
         made, pipeline = build(tmp_path, TWO)
-        pipeline.steps = [make(dataclasses.replace(made, prove={"llm": False, "attempts": 7}), LLM(made.llm, tmp_path))]
+        changed = dataclasses.replace(made, prove={"llm": False, "attempts": 7})
+        pipeline.steps = [make_step("prove", changed, LLM(made.llm, tmp_path))]
     if when == "changed seeds":
         (tmp_path / "work" / "2-prove.jsonl").write_text("")
     if when == "not run":
@@ -194,9 +195,9 @@ def test_nothing_is_released_while_something_is_not_done(tmp_path: Path, when: s
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"release": {"licence": "MIT"}}, "release.seeds_licence is missing"),
+        ({"release": {"licence": "MIT"}}, "release needs seeds_licence"),
         ({"release": {**LICENCES, "licence": " "}}, "release.licence is empty"),
-        ({"release": {**LICENCES, "folde": "x"}}, "release.folde is no key"),
+        ({"release": {**LICENCES, "folde": "x"}}, "folde is no setting of release"),
         ({"name": "multiif"}, "name cannot be 'multiif'"),
         ({"name": "../x"}, "name cannot be"),
         ({"languages": ("swahili",)}, "'swahili' is no code of a language. sw is Swahili"),

@@ -90,6 +90,16 @@ def test_rejected_seeds_stay_in_the_steps_file_with_all_that_was_given(tmp_path:
     assert outcome.conversation.notes["seeds"]["given"] == row
 
 
+def test_nan_in_a_seed_is_nothing_given(tmp_path: Path) -> None:
+    file = tmp_path / "seeds.jsonl"
+    row = ifeval(1, "detectable_format:title", num_words=float("nan"))  # as pandas writes what is missing
+    bad = {**own("bad"), "turns": float("nan")}
+    file.write_text("".join(json.dumps(each) + "\n" for each in (row, bad)))
+    pipeline = Pipeline(tmp_path / "out", Seeds(SeedSettings(file=file)), [])
+    [count] = pipeline.run()
+    assert (count.kept, count.rejected) == (1, 1)
+
+
 def test_a_limit_takes_the_same_seeds_whatever_their_order(tmp_path: Path) -> None:
     rows = [own(f"k{number}") for number in range(20)]
     forwards, backwards = load(tmp_path, *rows, limit=5), load(tmp_path, *rows[::-1], limit=5)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from turnswap.construction.audit import Audit, AuditSettings
-from turnswap.construction.records import Conversation, Turn
+from turnswap.construction.records import DraftConversation, Turn
 from turnswap.construction.sheet import COLUMNS, Entry, as_csv, read_csv, row_of, write_sheets
 
 from .auditing import SW, translated
@@ -23,7 +23,7 @@ ATTACK = "</script><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[Conversation]:
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
     return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
 
 
@@ -35,7 +35,7 @@ def open_sheet(browser: Browser, tmp_path: Path) -> Iterator[Any]:
     address = (tmp_path / "audit" / "audit.html").as_uri()
     context = browser.new_context(accept_downloads=True)
 
-    def open_(conversations: list[Conversation], returned: dict[str, str] | None = None) -> Page:
+    def open_(conversations: list[DraftConversation], returned: dict[str, str] | None = None) -> Page:
         entries = [Entry(each, (returned or {}).get(each.key, "")) for each in conversations]
         write_sheets(tmp_path / "audit", entries)
         page = context.new_page()
@@ -64,7 +64,7 @@ def choose(page: Page, number: int, decision: str) -> None:
 
 
 def test_what_is_filled_in_is_exported_as_the_command_reads_it(
-    open_sheet: Any, tmp_path: Path, three: list[Conversation]
+    open_sheet: Any, tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     returned = {"c:sw": "no reply follows startend:end_checker"}
     page = open_sheet(three, returned)
@@ -95,7 +95,7 @@ def test_what_is_filled_in_is_exported_as_the_command_reads_it(
 
 
 def test_an_export_with_nothing_filled_in_is_the_sheet_itself(
-    open_sheet: Any, tmp_path: Path, three: list[Conversation]
+    open_sheet: Any, tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     page = open_sheet(three)
     page.fill("#reviewer", "A")
@@ -104,7 +104,7 @@ def test_an_export_with_nothing_filled_in_is_the_sheet_itself(
 
 
 def test_what_is_filled_in_survives_a_reload_and_belongs_to_this_sheet(
-    open_sheet: Any, three: list[Conversation]
+    open_sheet: Any, three: list[DraftConversation]
 ) -> None:
     page = open_sheet(three)
     choose(page, 1, "edit")
@@ -121,7 +121,7 @@ def test_what_is_filled_in_survives_a_reload_and_belongs_to_this_sheet(
     assert other.input_value("#reviewer") == ""
 
 
-def test_the_keyboard_alone_is_enough(open_sheet: Any, three: list[Conversation]) -> None:
+def test_the_keyboard_alone_is_enough(open_sheet: Any, three: list[DraftConversation]) -> None:
     page = open_sheet(three)
     for key in ("j", "a", "j", "e", "j", "r", "k", "k", "r"):
         page.keyboard.press(key)
@@ -133,13 +133,13 @@ def test_the_keyboard_alone_is_enough(open_sheet: Any, three: list[Conversation]
     assert page.locator("article").nth(0).locator("[name=comment]").input_value() == "are je"
 
 
-def attacked(conversation: Conversation) -> Conversation:
+def attacked(conversation: DraftConversation) -> DraftConversation:
     turns = tuple(dataclasses.replace(turn, prompt=ATTACK + turn.prompt) for turn in conversation.turns)
     note = {**conversation.notes["translate"], "back": [ATTACK] * 3, "warnings": [ATTACK]}
     return dataclasses.replace(conversation, key=f"{ATTACK}:sw", turns=turns, notes={"translate": note})
 
 
-def test_texts_are_text(open_sheet: Any, tmp_path: Path, three: list[Conversation]) -> None:
+def test_texts_are_text(open_sheet: Any, tmp_path: Path, three: list[DraftConversation]) -> None:
     conversation = attacked(three[0])
     page = open_sheet([conversation], {conversation.key: ATTACK})
     assert page.inner_text("article h2 bdi") == conversation.key
@@ -152,7 +152,7 @@ def test_texts_are_text(open_sheet: Any, tmp_path: Path, three: list[Conversatio
     assert row["reviewer"] == ATTACK
 
 
-def test_scripts_from_right_to_left_are_shown_as_such(open_sheet: Any, three: list[Conversation]) -> None:
+def test_scripts_from_right_to_left_are_shown_as_such(open_sheet: Any, three: list[DraftConversation]) -> None:
     arabic = dataclasses.replace(
         three[0], language="ar", turns=(Turn("اكتب رسالة قصيرة عن المطر.", ("punctuation:no_comma",), ({},)),)
     )
@@ -165,7 +165,7 @@ def test_scripts_from_right_to_left_are_shown_as_such(open_sheet: Any, three: li
 
 
 def test_on_a_phone_the_columns_stack_and_without_javascript_the_texts_are_there(
-    open_sheet: Any, browser: Browser, tmp_path: Path, three: list[Conversation]
+    open_sheet: Any, browser: Browser, tmp_path: Path, three: list[DraftConversation]
 ) -> None:
     page = open_sheet(three)
     page.set_viewport_size({"width": 360, "height": 640})
@@ -178,7 +178,7 @@ def test_on_a_phone_the_columns_stack_and_without_javascript_the_texts_are_there
     context.close()
 
 
-def test_the_pages_columns_are_the_csvs(three: list[Conversation]) -> None:
+def test_the_pages_columns_are_the_csvs(three: list[DraftConversation]) -> None:
     row = row_of(Entry(three[0]))
     assert tuple(row) == COLUMNS
     assert read_csv(as_csv([row]).encode(), "x") == [row]

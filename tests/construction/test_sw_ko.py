@@ -17,12 +17,12 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from turnswap.commands.demo_model import write_demo_model
+from turnswap.construction.filter import occurs, read_words
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
+from turnswap.construction.instructions.making import texts_of
 from turnswap.construction.pipeline import Count
-from turnswap.construction.protected import words
-from turnswap.construction.records import Conversation
+from turnswap.construction.records import DraftConversation
 from turnswap.construction.release import release
-from turnswap.construction.sensitive import occurs, read_words
 from turnswap.construction.sheet import as_csv, read_csv
 from turnswap.construction.steps import Build, assemble
 from turnswap.core.errors import UserError
@@ -66,7 +66,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Build, lis
 
 
 @pytest.fixture(scope="module")
-def proved(built: tuple[Build, list[Count]]) -> list[Conversation]:
+def proved(built: tuple[Build, list[Count]]) -> list[DraftConversation]:
     return [outcome.conversation for outcome in built[0].pipeline.outcomes("prove") if outcome.reason is None]
 
 
@@ -116,7 +116,7 @@ def test_a_second_run_does_nothing(built: tuple[Build, list[Count]]) -> None:
     assert [count.done_now for count in again.pipeline.run()][1:] == [0] * 6
 
 
-def test_twenty_conversations_and_more_in_each_language_over_three_turns(proved: list[Conversation]) -> None:
+def test_twenty_conversations_and_more_in_each_language_over_three_turns(proved: list[DraftConversation]) -> None:
     by_language = {code: [each for each in proved if each.language == code] for code in ("sw", "ko")}
     assert {code: len(found) for code, found in by_language.items()} == {"sw": 21, "ko": 20}
     for found in by_language.values():
@@ -127,18 +127,18 @@ def test_twenty_conversations_and_more_in_each_language_over_three_turns(proved:
             assert lengths == [lengths[0], lengths[0] + 1, lengths[0] + 2]
 
 
-def test_keywords_of_kwargs_stand_in_the_prompts(proved: list[Conversation]) -> None:
+def test_keywords_of_kwargs_stand_in_the_prompts(proved: list[DraftConversation]) -> None:
     checked = 0
     for each in proved:
         last, text = each.turns[-1], "\n".join(turn.prompt for turn in each.turns)
         for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True):
-            for word in words(id_, kwargs):
+            for word in texts_of(id_, kwargs):
                 assert re.search(rf"(?<!\w){re.escape(word)}", text), (each.key, word)
                 checked += 1
     assert checked > 60
 
 
-def test_every_proof_is_graded_as_passing(proved: list[Conversation]) -> None:
+def test_every_proof_is_graded_as_passing(proved: list[DraftConversation]) -> None:
     for each in proved:
         last, proof = each.turns[-1], each.notes["prove"]
         verdicts = grade_reply(proof["reply"], last.instruction_ids, last.kwargs)
@@ -152,7 +152,7 @@ def test_the_thresholds_are_no_lower_than_the_defaults(built: tuple[Build, list[
         assert named[name] >= getattr(Thresholds(), name)
 
 
-def test_the_back_translation_of_another_conversation_fails_the_gates(proved: list[Conversation]) -> None:
+def test_the_back_translation_of_another_conversation_fails_the_gates(proved: list[DraftConversation]) -> None:
     for language in ("sw", "ko"):
         found = [each for each in proved if each.language == language]
         for each, other in zip(found, [*found[1:], found[0]], strict=True):
@@ -174,7 +174,7 @@ def test_the_word_lists_find_what_they_name(language: str, text: str) -> None:
 
 
 def test_the_release_runs_in_lm_eval_and_the_proofs_score_one_hundred(
-    built: tuple[Build, list[Count]], proved: list[Conversation]
+    built: tuple[Build, list[Count]], proved: list[DraftConversation]
 ) -> None:
     folder = built[0].settings.folder / "release"
     for name, number in (("Swahili", 21), ("Korean", 20)):

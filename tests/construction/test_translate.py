@@ -15,9 +15,10 @@ from turnswap.construction.equivalent import equivalent, questions_words, unsuit
 from turnswap.construction.llm import LLM
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.protected import check_spans, protected_spans
-from turnswap.construction.records import Conversation, Outcome, Turn
+from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.settings import BuildSettings
-from turnswap.construction.translate import Translate, TranslateSettings, make, warnings
+from turnswap.construction.steps import make_step
+from turnswap.construction.translate import Translate, TranslateSettings, warnings
 from turnswap.core.errors import UserError
 
 from .auditing import BACK, EN, GOOD, KO, SW, WORDS, answer, back, forth, recorded, source, turns
@@ -25,7 +26,7 @@ from .conftest import GoneAt
 from .test_pipeline import Seeds
 
 
-def run(llm: LLM, *languages: str, conversation: Conversation | None = None) -> list[Outcome]:
+def run(llm: LLM, *languages: str, conversation: DraftConversation | None = None) -> list[Outcome]:
     (outcomes,) = Translate(TranslateSettings(), languages or ("sw",), llm).run([conversation or source()])
     assert outcomes is not None
     return list(outcomes)
@@ -39,7 +40,7 @@ def test_a_conversation_becomes_one_in_every_language_with_its_words_in_prompts_
     assert swahili.turns == turns(SW, WORDS["sw"])
     assert korean.turns == turns(KO, WORDS["ko"])
     assert [len(turn.kwargs) for turn in korean.turns] == [1, 2, 3]
-    assert Conversation.from_json(swahili.as_json()) == swahili
+    assert DraftConversation.from_json(swahili.as_json()) == swahili
 
 
 def test_the_note_has_source_back_translation_scores_and_signatures(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def one(id_: str, prompt: str = "Write about tea.", **kwargs: Any) -> tuple[Turn
         (
             one("length_constraints:nth_paragraph_first_word", num_paragraphs=2, nth_paragraph=1, first_word="Once"),
             ["hapo zamani"],
-            "a first word is none",
+            "a word does not fit",
         ),
     ],
 )
@@ -239,7 +240,7 @@ def test_a_word_may_be_inflected_where_its_instruction_is_not_given() -> None:
 def test_an_instruction_that_does_not_suit_the_language_is_rejected_before_anything_is_asked(
     tmp_path: Path, id_: str, kwargs: dict[str, Any], language: str, words: str
 ) -> None:
-    conversation = Conversation("k", "en", one(id_, **kwargs))
+    conversation = DraftConversation("k", "en", one(id_, **kwargs))
     (outcome,) = run(recorded(tmp_path, []), language, conversation=conversation)
     assert words in str(outcome.reason)
     if "english" not in id_ and "constrained" not in id_:
@@ -252,7 +253,7 @@ def test_turns_that_do_not_extend_each_other_are_rejected_before_anything_is_ask
         source(), turns=(dataclasses.replace(first, kwargs=({"keywords": ["x"]},)), *others)
     )
     (outcome,) = run(recorded(tmp_path, []), conversation=conversation)
-    assert "turn 1 has other instructions" in str(outcome.reason)
+    assert "the instructions of turn 2 do not start with those of the turn before" in str(outcome.reason)
 
 
 def test_what_published_rules_make_of_an_instruction_is_told() -> None:
@@ -269,10 +270,10 @@ def build(languages: Sequence[str] = ("sw",), **section: Any) -> BuildSettings:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (build(chrff=40), "translate.chrff is no key"),
-        (build(chrf="high"), "translate.chrf cannot be 'high'"),
-        (build(chrf=140), "translate.chrf cannot be 140"),
-        (build(chunk=0), "translate.chunk cannot be 0"),
+        (build(chrff=40), "chrff is no setting of translate"),
+        (build(chrf="high"), "translate: chrf cannot be 'high'"),
+        (build(chrf=140), "translate: chrf cannot be 140"),
+        (build(chunk=0), "translate: chunk cannot be 0"),
         (build(length_ratio={"sw": [2, 1]}), "translate.length_ratio.sw cannot be"),
         (build(length_ratio={"ko": [1, 2]}), "ko is not among languages"),
         (build(["swahili"]), "'swahili' is no code"),
@@ -282,7 +283,7 @@ def build(languages: Sequence[str] = ("sw",), **section: Any) -> BuildSettings:
 )
 def test_a_mistake_in_the_yaml_is_refused(tmp_path: Path, settings: BuildSettings, words: str) -> None:
     with pytest.raises(UserError) as raised:
-        make(settings, recorded(tmp_path, []))
+        make_step("translate", settings, recorded(tmp_path, []))
     assert words in str(raised.value)
 
 

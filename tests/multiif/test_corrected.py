@@ -12,10 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif import grading
-from turnswap.tasks.multiif.corrected import CORRECTIONS, Correction, Example, grade_reply, rules_in_use, segmentation
+from turnswap.tasks.multiif import grading, segmentation
+from turnswap.tasks.multiif.corrected import Correction, Example, corrections, grade_corrected, rules_in_use
 from turnswap.tasks.multiif.corrected.__main__ import page
-from turnswap.tasks.multiif.corrected.checks import CHECKS
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.metrics import aggregations, conversation_values, corrected_values, higher_is_better, ratios
 from turnswap.tasks.multiif.task import MultiIF
@@ -23,6 +22,8 @@ from turnswap.tasks.multiturn import Reply
 
 from .test_hostile_replies import ALL_KWARGS, IDS, REPLIES
 
+CORRECTIONS = corrections()
+CHECKED = {id_ for id_, instruction in INSTRUCTIONS.items() if instruction.corrected}
 EXAMPLES = [(correction, example) for correction in CORRECTIONS for example in correction.examples]
 
 
@@ -32,7 +33,7 @@ def published(example: Example) -> bool:
 
 def corrected(example: Example) -> bool | None:
     prompts = [example.prompt] if example.prompt else []
-    verdict = grade_reply(example.reply, [example.instruction_id], [example.kwargs], example.language, prompts)[0]
+    verdict = grade_corrected(example.reply, [example.instruction_id], [example.kwargs], example.language, prompts)[0]
     return None if verdict.unsatisfiable else verdict.strict
 
 
@@ -58,9 +59,9 @@ def test_every_example_gets_both_its_verdicts(correction: Correction, example: E
 
 def test_corrections_have_names_of_their_own_and_cover_every_corrected_check() -> None:
     assert len({correction.name for correction in CORRECTIONS}) == len(CORRECTIONS)
-    assert set(CHECKS) == {id_ for correction in CORRECTIONS for id_ in correction.instructions} - {
+    assert {id_ for correction in CORRECTIONS for id_ in correction.instructions} - {
         "keywords:letter_frequency"  # its check is the published one; only impossible numbers are told
-    }
+    } == CHECKED
 
 
 def test_the_page_of_the_corrections_is_what_the_code_says() -> None:
@@ -229,7 +230,7 @@ READ: list[tuple[str, str, dict[str, Any], str, bool]] = [
 def test_verdicts_are_a_readers(
     language: str, instruction_id: str, kwargs: dict[str, Any], reply: str, expected: bool
 ) -> None:
-    verdict = grade_reply(reply, [instruction_id], [kwargs], language)[0]
+    verdict = grade_corrected(reply, [instruction_id], [kwargs], language)[0]
     assert (verdict.strict, verdict.unsatisfiable) == (expected, False)
 
 
@@ -250,26 +251,26 @@ def test_a_prompt_tells_words_from_characters(language: str, prompt: str, words:
         language
     ]  # 13 characters each, 7 words
     kwargs = {"num_words": 12, "relation": "at least"}
-    assert grade_reply(reply, [WORDS], [kwargs], language, ["你好", prompt])[0].strict is not words
+    assert grade_corrected(reply, [WORDS], [kwargs], language, ["你好", prompt])[0].strict is not words
 
 
 def test_the_language_that_the_turn_asks_for_decides() -> None:
     reply = "今天天气很好，我们去公园散步。"
     kwargs: list[dict[str, Any]] = [{"num_words": 13, "relation": "at least"}, {"language": "zh-cn"}]
-    verdicts = grade_reply(reply, [WORDS, LANGUAGE], kwargs, "en")
+    verdicts = grade_corrected(reply, [WORDS, LANGUAGE], kwargs, "en")
     assert [verdict.strict for verdict in verdicts] == [True, True]
 
 
 def test_loose_variants_are_corrected_too() -> None:
-    verdict = grade_reply("Sure! Here it is:\n«Bonjour»", [QUOTATION], [{}], "fr")[0]
+    verdict = grade_corrected("Sure! Here it is:\n«Bonjour»", [QUOTATION], [{}], "fr")[0]
     assert (verdict.strict, verdict.loose) == (False, True)
 
 
 def test_instructions_without_a_correction_are_graded_as_published() -> None:
     reply = '<<Title>>\n\n* a\n* b\n*** [x] My answer is yes. {"a": 1} ******\nkk'
     for id_, kwargs in zip(IDS, ALL_KWARGS, strict=True):
-        if id_ not in CHECKS:
-            ours, theirs = grade_reply(reply, [id_], [kwargs], "en"), grading.grade_reply(reply, [id_], [kwargs])
+        if id_ not in CHECKED:
+            ours, theirs = grade_corrected(reply, [id_], [kwargs], "en"), grading.grade_reply(reply, [id_], [kwargs])
             assert [(v.strict, v.loose) for v in ours] == [(v.strict, v.loose) for v in theirs]
 
 
@@ -277,7 +278,7 @@ def test_instructions_without_a_correction_are_graded_as_published() -> None:
 @given(REPLIES, st.integers(0, len(IDS) - 1), st.sampled_from(["en", "zh", "hi", "th", "ja", "ar", "ko", "km", "quc"]))
 def test_no_reply_raises(reply: str, start: int, language: str) -> None:
     chosen = [start, (start + 7) % len(IDS), (start + 13) % len(IDS)]
-    verdicts = grade_reply(reply, [IDS[i] for i in chosen], [ALL_KWARGS[i] for i in chosen], language, [reply])
+    verdicts = grade_corrected(reply, [IDS[i] for i in chosen], [ALL_KWARGS[i] for i in chosen], language, [reply])
     assert len(verdicts) == 3
     assert all(verdict.loose or not verdict.strict for verdict in verdicts)
     assert reply.strip() or not any(verdict.loose for verdict in verdicts)
@@ -289,9 +290,9 @@ def test_no_reply_raises(reply: str, start: int, language: str) -> None:
 def test_what_no_reply_can_follow_is_in_no_corrected_figure_and_counted() -> None:
     ids = [COMMA, WORDS]
     kwargs: list[dict[str, Any]] = [{}, {"num_words": 0, "relation": "less than"}]
-    graded = [(Reply("one, two"), grade_reply("one, two", ids, kwargs, "en"))]
-    graded.append((Reply("one two"), grade_reply("one two", ids, kwargs, "en")))
-    graded.append((Reply("one"), grade_reply("one", ids[1:], kwargs[1:], "en")))
+    graded = [(Reply("one, two"), grade_corrected("one, two", ids, kwargs, "en"))]
+    graded.append((Reply("one two"), grade_corrected("one two", ids, kwargs, "en")))
+    graded.append((Reply("one"), grade_corrected("one", ids[1:], kwargs[1:], "en")))
     values = corrected_values(graded)
     assert values["turn1_inst_strict_acc_corrected"] == (0, 1)
     assert values["turn2_inst_strict_acc_corrected"] == (1, 1)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from turnswap.tasks.multiif.corrected import grade_reply as grade_by_corrected_rules
+from turnswap.tasks.multiif.corrected import grade_corrected
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
@@ -36,7 +38,9 @@ KWARGS: dict[str, dict[str, Any]] = {
     "startend:end_checker": {"end_phrase": "The end."},
 }
 IDS = list(INSTRUCTIONS)
-ALL_KWARGS = [KWARGS.get(id_, {}) for id_ in IDS]
+CASES = map(json.loads, (Path(__file__).parent / "cases.jsonl").read_text("utf-8").splitlines())
+OF_A_CASE = {case["instruction_id"]: case["kwargs"] for case in CASES}
+ALL_KWARGS = [KWARGS.get(id_) or OF_A_CASE.get(id_, {}) for id_ in IDS]
 
 FIXED = ["***", "******", "\n\n", "<<", ">>", "[", "]", "```json", "{", '"', "「", "。", "।", "P.S.", "\0", "The end."]
 FIXED += ["สวัสดีครับ วันนี้", "今天很好", "नमस्ते दुनिया", "👩‍👩‍👧‍👦", "SECTION 1", "- a\n* b\n", "http://a.b@c"]
@@ -128,7 +132,7 @@ def end_of_patience() -> Iterator[None]:
 @pytest.mark.usefixtures("end_of_patience")
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
-    assert len(grade_reply(BOMBS[name], IDS, ALL_KWARGS)) == 25
+    assert len(grade_reply(BOMBS[name], IDS, ALL_KWARGS)) == len(IDS)
 
 
 @pytest.mark.slow
@@ -136,5 +140,5 @@ def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
 @pytest.mark.parametrize("name", BOMBS)
 def test_nor_do_the_corrected_rules(name: str) -> None:
     for language in ("en", "hi", "zh", "th"):
-        verdicts = grade_by_corrected_rules(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
+        verdicts = grade_corrected(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
         assert len(verdicts) == 25

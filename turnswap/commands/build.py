@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +16,6 @@ from turnswap.core.errors import UserError, visible
 
 if TYPE_CHECKING:
     from turnswap.construction.pipeline import Count
-    from turnswap.construction.records import Outcome
     from turnswap.construction.steps import Build
 
 
@@ -67,16 +64,19 @@ def run(config: Path, last: str | None, redo: str | None) -> None:
 def status(config: Path) -> None:
     """Show what each step kept and rejected, and for what reasons, as its file says."""
     made = _assemble(config)
+    from turnswap.construction.pipeline import counted
+
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("step", "kept", "rejected", "reasons"):
         table.add_column(column, justify="right" if column in ("kept", "rejected") else "left")
-    for name in (made.pipeline.source.name, *(step.name for step in made.pipeline.steps)):
+    for name in made.pipeline.names:
         if not made.pipeline.file(name).exists():
             table.add_row(name, "", "", "not run yet")
             continue
         outcomes = made.pipeline.outcomes(name)
-        rejected = [outcome for outcome in outcomes if outcome.reason is not None]
-        table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(_reasons(rejected)))
+        rejected = [outcome.reason for outcome in outcomes if outcome.reason is not None]
+        told = "; ".join(f"{visible(reason)} ({number})" for reason, number in counted(rejected).most_common(5))
+        table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(told))
     Console().print(table)
 
 
@@ -108,12 +108,6 @@ def _told(count: Count) -> str:
     anew = f", {count.done_now} of them now" if count.done_now < count.came - count.waiting else ""
     waits = f", {count.waiting} wait" if count.waiting else ""
     return f"{count.step:10} {count.came:5} came{anew}: {count.kept} kept, {count.rejected} rejected{waits}"
-
-
-def _reasons(rejected: Iterable[Outcome]) -> str:
-    """The five most frequent reasons, each up to its first colon or bracket: what follows is about one conversation."""
-    counted = Counter(visible((outcome.reason or "").split(":")[0].split("(")[0].strip()) for outcome in rejected)
-    return "; ".join(f"{reason} ({number})" for reason, number in counted.most_common(5))
 
 
 COMMANDS = (build,)

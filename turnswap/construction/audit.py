@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +19,8 @@ from turnswap.core.files import write_whole
 
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
-from .llm import LLM
-from .records import Conversation, Outcome, digest
-from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews, with_review
-from .settings import BuildSettings, read_section
+from .records import DraftConversation, Outcome, digest
+from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews
 from .sheet import Entry, as_csv, write_sheets
 
 VERSION = 1
@@ -68,7 +66,7 @@ class Audit:
         files = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
         return [VERSION, self.settings.required, self.settings.adjudicator, files, self.returned]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """What the reviewers decided; None for what waits for them. Writes the files of ``FOLDER/audit``.
 
         Raises:
@@ -87,7 +85,7 @@ class Audit:
             write_sheets(self.folder, self._entries(conversations, conflicts))
         return outcomes
 
-    def _read(self, conversations: Sequence[Conversation]) -> list[Review]:
+    def _read(self, conversations: Sequence[DraftConversation]) -> list[Review]:
         report = self.folder / "problems.txt"
         try:
             reviews = read_reviews(self.files, conversations)
@@ -98,7 +96,7 @@ class Audit:
         return reviews
 
     def _decided(
-        self, conversation: Conversation, reviews: Mapping[str, Review]
+        self, conversation: DraftConversation, reviews: Mapping[str, Review]
     ) -> tuple[list[Outcome] | None, list[Review]]:
         """The outcome, and the reviews that keep it from being one."""
         # What was decided before the conversation came back from the proof did not help. That it came back shows in a
@@ -113,7 +111,7 @@ class Audit:
             return None, given
         return [self._outcome(conversation, [last_word] if last_word else given, last_word is not None)], []
 
-    def _outcome(self, conversation: Conversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
+    def _outcome(self, conversation: DraftConversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
         review = reviews[0]
         comments = {each.reviewer: each.comment for each in reviews if each.comment}
         note: dict[str, Any] = {
@@ -126,13 +124,15 @@ class Audit:
             note["scores"] = "of the translation before the edit"
         if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
             note["satisfying_reply"] = reply
-        made = with_review(conversation, review).with_note(self.name, note)
+        made = replace(conversation, turns=review.turns).with_note(self.name, note)
         if review.decision != "reject":
             return Outcome(made)
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
         return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
 
-    def _entries(self, conversations: Sequence[Conversation], conflicts: Mapping[str, Sequence[Review]]) -> list[Entry]:
+    def _entries(
+        self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
+    ) -> list[Entry]:
         """What came back first, then what reviewers disagree about, then by scores."""
         entries = [
             Entry(each, self.returned.get(each.key, ""), [_told(conflicts[each.key])] if each.key in conflicts else [])
@@ -151,7 +151,7 @@ class Audit:
         write_whole(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
     def _write_conflicts(
-        self, conversations: Sequence[Conversation], conflicts: Mapping[str, Sequence[Review]]
+        self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
     ) -> None:
         path = self.folder / "conflicts.csv"
         rows = [
@@ -184,12 +184,3 @@ def _content(path: Path) -> bytes:
         raise UserError(
             f"audit.reviews: {path} cannot be read: {error}.", "Name only sheets that reviewers have filled in."
         ) from error
-
-
-def make(build: BuildSettings, llm: LLM, returned: Mapping[str, str]) -> Audit:
-    """The step from the YAML; ``returned`` has what the proof sent back, by key, with the reason.
-
-    Raises:
-        UserError: a key is unknown, or a file of reviews cannot be read.
-    """
-    return Audit(read_section(AuditSettings, build.audit, "audit"), build.folder / "audit", returned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
-from .asking import ask_checked
-from .conflict_rules import Conflict, Severity, find_conflicts
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome
-from .settings import BuildSettings, read_section
+from .instructions import Severity, find_conflicts
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome
+from .settings import Positive
 
 VERSION = 1
 
@@ -40,16 +42,7 @@ class ConflictSettings:
 
     llm_check: bool = True
     reject_tensions: bool = False
-    chunk: int = 32
-
-
-def make(build: BuildSettings, llm: LLM) -> Conflicts:
-    """The step of a data set.
-
-    Raises:
-        UserError: the section is not as expected.
-    """
-    return Conflicts(read_section(ConflictSettings, build.conflicts, "conflicts"), llm)
+    chunk: Positive = 32
 
 
 class Conflicts:
@@ -58,8 +51,6 @@ class Conflicts:
     name = "conflicts"
 
     def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
-        if settings.chunk < 1:
-            raise UserError(f"conflicts.chunk cannot be {settings.chunk}.", "Expected at least 1.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
 
     @property
@@ -69,19 +60,15 @@ class Conflicts:
         settings.pop("chunk")
         return [VERSION, settings, self.llm.identity if self.settings.llm_check else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
-        left = [place for place, outcome in enumerate(outcomes) if outcome.reason is None and self.settings.llm_check]
-        questions = [_question(conversations[place]) for place in left]
-        for place, answer in zip(left, ask_checked(self.llm, questions, [_read] * len(left)), strict=True):
-            reason = str(answer) if isinstance(answer, ValueError) else answer
-            outcomes[place] = dataclasses.replace(outcomes[place], reason=reason)
-        return [[outcome] for outcome in outcomes]
+        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
+        return [[outcome] for outcome in asked]
 
-    def _by_rules(self, conversation: Conversation) -> Outcome:
+    def _by_rules(self, conversation: DraftConversation) -> Outcome:
         # A turn holds all instructions of the turns before, so the last turn has every conflict.
-        last = conversation.turns[-1]
+        last = conversation.last
         found = find_conflicts(last.instruction_ids, last.kwargs)
         tensions = [each.describe(last.instruction_ids) for each in found if each.rule.severity == "tension"]
         noted = conversation.with_note(self.name, {"tensions": tensions, "llm": self.settings.llm_check})
@@ -91,20 +78,16 @@ class Conflicts:
         return Outcome(noted)
 
 
-def _question(conversation: Conversation) -> Question:
-    last = conversation.turns[-1]
-    payload = {
-        "turns": [turn.prompt for turn in conversation.turns],
-        "instructions": [
-            {"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
-        ],
-    }
+def _question(outcome: Outcome) -> Question:
+    conversation = outcome.conversation
+    payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
     return Question("find_conflict", _WORDING, payload, conversation.key)
 
 
-def _read(answer: str) -> str | None:
+def _read(outcome: Outcome, answer: str) -> Outcome:
     content = read_answer(answer, conflict=bool, reason=str)
-    return f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
+    reason = f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
+    return dataclasses.replace(outcome, reason=reason)
 
 
 @dataclass(frozen=True)
@@ -143,27 +126,25 @@ def audit_csv(path: Path) -> list[Finding]:
 
 
 def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
-    found: list[Finding] = []
-    seen: set[tuple[str, tuple[int, ...]]] = set()
+    found: dict[tuple[str, tuple[int, ...]], Finding] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
-            if (which := (conflict.rule.name, conflict.positions)) not in seen:
-                seen.add(which)
-                found.append(_finding(conversation, number, turn, conflict))
-    return found
-
-
-def _finding(conversation: Mapping[str, Any], number: int, turn: Mapping[str, Any], conflict: Conflict) -> Finding:
-    return Finding(
-        conversation["key"],
-        conversation["language"],
-        number,
-        conflict.rule.name,
-        conflict.rule.severity,
-        tuple(turn["instruction_ids"][position] for position in conflict.positions),
-        tuple(turn["kwargs"][position] for position in conflict.positions),
-        conflict.rule.reason,
-    )
+            rule, positions = conflict.rule, conflict.positions
+            ids, kwargs = (
+                tuple(turn[part][position] for position in positions) for part in ("instruction_ids", "kwargs")
+            )
+            first = Finding(
+                conversation["key"],
+                conversation["language"],
+                number,
+                rule.name,
+                rule.severity,
+                ids,
+                kwargs,
+                rule.reason,
+            )
+            found.setdefault((rule.name, positions), first)
+    return list(found.values())
 
 
 def summary(findings: Sequence[Finding]) -> list[str]:
@@ -191,15 +172,14 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    names = [field.name for field in dataclasses.fields(Finding)]
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(names)
-            for finding in findings:
-                values = [getattr(finding, name) for name in names]
-                writer.writerow(
-                    [json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value for value in values]
-                )
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Finding)])
+    writer.writeheader()
+    for finding in findings:
+        lists = {name: _json(getattr(finding, name)) for name in ("instruction_ids", "kwargs")}
+        writer.writerow({**vars(finding), **lists})
+    write_whole(path, text.getvalue())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

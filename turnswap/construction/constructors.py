@@ -16,8 +16,10 @@ from typing import Any
 
 from turnswap.tasks.multiif import text as counting
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
+from turnswap.tasks.multiif.instructions import parse_kwargs
 
-from .demands import Demands, gather
+from .instructions import making_of
+from .instructions.shape import Shape
 from .vocabulary import clearest, common_words, words_of
 
 _SIZES = (24, 60, 10, 150, 0, 400)  # words of filling to start with
@@ -72,10 +74,10 @@ def construct(
     Raises:
         MalformedInstruction: an unknown id, or kwargs that do not fit it.
     """
-    demands = gather(instruction_ids, kwargs)
+    shape = gather(instruction_ids, kwargs)
     best: Attempt | None = None
     seen: set[str] = set()
-    for reply in _replies(demands, _vocabularies(demands, texts, language), demands.language or language):
+    for reply in _replies(shape, _vocabularies(shape, texts, language), shape.language or language):
         if reply in seen:
             continue
         seen.add(reply)
@@ -88,33 +90,47 @@ def construct(
     return best
 
 
-def _vocabularies(demands: Demands, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
-    wanted = demands.language or language
-    own = [word for word in words_of(texts) if not any(test(word) for test in demands.unwanted)]
-    common = [word for word in common_words(wanted) if not any(test(word) for test in demands.unwanted)]
-    clear = clearest(own, wanted, capitals=demands.upper)
+def gather(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Shape:
+    """What a turn's instructions ask, as far as their records tell.
+
+    Raises:
+        MalformedInstruction: an unknown id, or kwargs that do not fit it.
+    """
+    shape = Shape()
+    for id_, raw in zip(instruction_ids, kwargs, strict=True):
+        parsed = parse_kwargs(id_, raw)
+        if shaped_by := making_of(id_).shape:
+            shaped_by(shape, parsed)
+    return shape
+
+
+def _vocabularies(shape: Shape, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
+    wanted = shape.language or language
+    own = [word for word in words_of(texts) if not any(test(word) for test in shape.unwanted)]
+    common = [word for word in common_words(wanted) if not any(test(word) for test in shape.unwanted)]
+    clear = clearest(own, wanted, capitals=shape.upper)
     found = [own, clear[:40], [*clear[:15], *common[:15]], common]
-    if demands.upper:
+    if shape.upper:
         found = [clear[:15], clear[:40], clearest({*own, *common}, wanted, capitals=True)[:10]]
     elif wanted != language:
         found = [common, *found[1:3]]
     letters = [letter * 2 for letter in "abcdefghijklmnopqrstuvwxyz"]
-    rest = [word for word in letters if not any(test(word) for test in demands.unwanted)] or [_DASH]
+    rest = [word for word in letters if not any(test(word) for test in shape.unwanted)] or [_DASH]
     return list(dict.fromkeys(tuple(words) for words in found if len(words) > 1)) or [tuple(rest)]
 
 
-def _replies(demands: Demands, vocabularies: Sequence[tuple[str, ...]], language: str) -> Iterator[str]:
-    tight = demands.words.high is not None or demands.sentences.high is not None
-    stops = [_STOPS.get(language.partition("-")[0], "."), "!"] if demands.sentences.low > 1 else [""]
+def _replies(shape: Shape, vocabularies: Sequence[tuple[str, ...]], language: str) -> Iterator[str]:
+    tight = shape.words.high is not None or shape.sentences.high is not None
+    stops = [_STOPS.get(language.partition("-")[0], "."), "!"] if shape.sentences.low > 1 else [""]
     for spare, newline, size, vocabulary, stop in itertools.product(
         (False, True) if tight else (False,), ("\n", " ") if tight else ("\n",), _SIZES, vocabularies, stops
     ):
-        layout = _Layout(vocabulary, size, stop, newline, spare, demands.sentences.low if stop else 0)
+        layout = _Layout(vocabulary, size, stop, newline, spare, shape.sentences.low if stop else 0)
         for _ in range(_CORRECTIONS):
-            reply = _compose(demands, layout)
-            words, sentences = _counts(demands, reply)
-            more_words = demands.words.step_towards(words)
-            more_sentences = demands.sentences.step_towards(sentences) if stop else 0
+            reply = _compose(shape, layout)
+            words, sentences = _counts(shape, reply)
+            more_words = shape.words.step_towards(words)
+            more_sentences = shape.sentences.step_towards(sentences) if stop else 0
             if not more_words and not more_sentences:
                 break
             layout = replace(
@@ -125,9 +141,9 @@ def _replies(demands: Demands, vocabularies: Sequence[tuple[str, ...]], language
         yield reply
 
 
-def _counts(demands: Demands, reply: str) -> tuple[int, int]:
+def _counts(shape: Shape, reply: str) -> tuple[int, int]:
     """Words and sentences as the grader counts them, where there are bounds."""
-    if demands.words.low == demands.sentences.low == 0 and demands.words.high is demands.sentences.high is None:
+    if shape.words.low == shape.sentences.low == 0 and shape.words.high is shape.sentences.high is None:
         return 0, 0
     language = counting.detect_language(reply) or "en"
     if language in _CJK:
@@ -138,17 +154,17 @@ def _counts(demands: Demands, reply: str) -> tuple[int, int]:
     return counting.count_words(reply), sentences
 
 
-def _compose(demands: Demands, layout: _Layout) -> str:
-    pieces = _Pieces(demands, layout)
-    reply = pieces.as_json() if demands.json else pieces.as_text()
-    if demands.no_comma and not demands.json:
+def _compose(shape: Shape, layout: _Layout) -> str:
+    pieces = _Pieces(shape, layout)
+    reply = pieces.as_json() if shape.json else pieces.as_text()
+    if shape.no_comma and not shape.json:
         reply = reply.replace(",", "")
-    if demands.upper:
+    if shape.upper:
         return reply.upper()
-    few_capitals = demands.capitals.high is not None and not demands.capitals.low and not demands.fixed_answer
-    if demands.lower or few_capitals:
+    few_capitals = shape.capitals.high is not None and not shape.capitals.low and not shape.fixed_answer
+    if shape.lower or few_capitals:
         reply = reply.lower()
-        for splitter in () if demands.lower else demands.sections:  # the one thing whose case the grader minds
+        for splitter in () if shape.lower else shape.sections:  # the one thing whose case the grader minds
             reply = reply.replace(f"{splitter.lower()} ", f"{splitter} ")
     return reply
 
@@ -156,8 +172,8 @@ def _compose(demands: Demands, layout: _Layout) -> str:
 class _Pieces:
     """What a reply is put together from."""
 
-    def __init__(self, demands: Demands, layout: _Layout) -> None:
-        self.demands, self.layout = demands, layout
+    def __init__(self, shape: Shape, layout: _Layout) -> None:
+        self.shape, self.layout = shape, layout
         self._next = itertools.cycle(layout.vocabulary)
         self._filling = self._sentences([next(self._next) for _ in range(max(layout.size, layout.sentences))])
 
@@ -176,25 +192,25 @@ class _Pieces:
 
     def _middle(self) -> list[str]:
         """All that may stand anywhere, one piece a line; no line starts with a star or a dash."""
-        demands = self.demands
-        lines = [f"<<{self._word()}>>"] if demands.title else []
+        shape = self.shape
+        lines = [f"<<{self._word()}>>"] if shape.title else []
         # What is to be repeated comes often enough.
-        lines += [string for string in demands.strings if not demands.repeated.get(string.strip())]
-        lines += [" ".join([keyword] * number) for keyword, number in demands.repeated.items()]
-        lines += [letter * number for letter, number in demands.letters.items()]
-        lines.append(" ".join(_capital(next(self._next)) for _ in range(demands.capitals.low)))
-        lines.append(" ".join(f"[{self._word()}]" for _ in range(demands.placeholders)))
-        if demands.highlights:
-            lines.append(" ".join([self._word(), *(f"*{self._word()}*" for _ in range(demands.highlights))]))
-        for splitter, number in demands.sections.items():
+        lines += [string for string in shape.strings if not shape.repeated.get(string.strip())]
+        lines += [" ".join([keyword] * number) for keyword, number in shape.repeated.items()]
+        lines += [letter * number for letter, number in shape.letters.items()]
+        lines.append(" ".join(_capital(next(self._next)) for _ in range(shape.capitals.low)))
+        lines.append(" ".join(f"[{self._word()}]" for _ in range(shape.placeholders)))
+        if shape.highlights:
+            lines.append(" ".join([self._word(), *(f"*{self._word()}*" for _ in range(shape.highlights))]))
+        for splitter, number in shape.sections.items():
             lines += [f"{splitter} {n} {self._word()}" for n in range(1, number + 1)]
-        if demands.fixed_answer:
+        if shape.fixed_answer:
             lines.append("My answer is yes.")
         return [line for line in lines if line]
 
     def _close(self) -> list[str]:
-        marked = [f"{marker} {self._word()}" for marker in self.demands.postscripts]
-        return [*marked, self.demands.ending] if self.demands.ending else marked
+        marked = [f"{marker} {self._word()}" for marker in self.shape.postscripts]
+        return [*marked, self.shape.ending] if self.shape.ending else marked
 
     def _slots(self, number: int) -> list[str]:
         """The filling in so many parts, none of them blank."""
@@ -204,9 +220,9 @@ class _Pieces:
         return [" ".join(part) or (self._word() if number > 1 else "") for part in parts]
 
     def _body(self, paragraphs: int, first_words: Mapping[int, str], bullets: int, chunks: int) -> str:
-        demands, newline = self.demands, self.layout.newline
-        slots = self._slots(paragraphs + chunks + demands.answers - 2)
-        rule = f"{newline}{'******' if demands.answers > 1 else '***'}{newline}"
+        shape, newline = self.shape, self.layout.newline
+        slots = self._slots(paragraphs + chunks + shape.answers - 2)
+        rule = f"{newline}{'******' if shape.answers > 1 else '***'}{newline}"
         early, last = slots[: paragraphs - 1], slots[paragraphs - 1 :]
         last[-1] = newline.join(filter(None, [last[-1], *self._middle()]))
         last[-1] += "".join(f"\n* {self._word()}" for _ in range(bullets))
@@ -220,36 +236,36 @@ class _Pieces:
         return "\n\n".join(parts)
 
     def as_text(self) -> str:
-        demands = self.demands
-        opening = demands.opening
-        before = sum(1 for part in opening.split("\n\n") if part.strip()) if demands.blank_lines else 0
+        shape = self.shape
+        opening = shape.opening
+        before = sum(1 for part in opening.split("\n\n") if part.strip()) if shape.blank_lines else 0
         shift = max(before - 1, 0)  # the first paragraph here goes on with the opening's last
-        paragraphs = max(demands.paragraphs - shift, 1)
-        first_words = {n - shift: word for n, word in demands.first_words.items() if n > before}
-        bullets = max((demands.bullets or 0) - len(re.findall(r"^\s*[-*][^*]", opening, re.MULTILINE)), 0)
-        chunks = max(demands.chunks - opening.count("***"), 1)
+        paragraphs = max(shape.paragraphs - shift, 1)
+        first_words = {n - shift: word for n, word in shape.first_words.items() if n > before}
+        bullets = max((shape.bullets or 0) - len(re.findall(r"^\s*[-*][^*]", opening, re.MULTILINE)), 0)
+        chunks = max(shape.chunks - opening.count("***"), 1)
         body = self._body(paragraphs, first_words, bullets, chunks)
         if opening and body:
-            opening += "\n\n" if demands.blank_lines and before < demands.paragraphs and 1 in first_words else "\n"
-        return f'"{opening}{body}"' if demands.quoted else opening + body
+            opening += "\n\n" if shape.blank_lines and before < shape.paragraphs and 1 in first_words else "\n"
+        return f'"{opening}{body}"' if shape.quoted else opening + body
 
     def as_json(self) -> str:
         """One string on one line; around it brackets where paragraphs, and numbers where bullets are asked for."""
-        demands = self.demands
+        shape = self.shape
         self.layout = replace(self.layout, newline=" ")
-        place = min(demands.first_words, default=1) if demands.blank_lines else 1
-        first = {1: demands.first_words[place]} if place in demands.first_words else {}
-        bullets, opening = demands.bullets or 0, demands.opening
-        body = self._body(1, first, 0, demands.chunks)
+        place = min(shape.first_words, default=1) if shape.blank_lines else 1
+        first = {1: shape.first_words[place]} if place in shape.first_words else {}
+        bullets, opening = shape.bullets or 0, shape.opening
+        body = self._body(1, first, 0, shape.chunks)
         string = json.dumps(f"{opening} {body}" if opening else body, ensure_ascii=False)
         if bullets == 1:
             return f"{{{string}:\n-1}}"  # a line that starts with a dash, and no comma
         if bullets:
             return f"[{string}" + ",\n-1" * bullets + "]"
-        if place < 2 and demands.paragraphs < 2:
+        if place < 2 and shape.paragraphs < 2:
             return string
         # Brackets make paragraphs without a comma: as many before as needed, and as many behind.
-        after = max(demands.paragraphs - place, 0)
+        after = max(shape.paragraphs - place, 0)
         deep = max(place - 1, after, 1)
         before = ["[" * (deep - place + 2), *["["] * (place - 2)] if place > 1 else []
         behind = ["]" * (deep - after + 1), *["]"] * (after - 1)] if after and place > 1 else []

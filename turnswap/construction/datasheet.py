@@ -6,28 +6,28 @@ import json
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import jinja2
 import yaml
 
 from turnswap import __version__
 from turnswap.core.errors import UserError
+from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.languages import name_of
 
 from .llm import LLM
-from .pipeline import Pipeline
-from .records import Conversation, digest, read_jsonl
-from .settings import BuildSettings
-
-if TYPE_CHECKING:
-    from .release import ReleaseSettings
+from .pipeline import Pipeline, counted
+from .records import DraftConversation, digest
+from .settings import BuildSettings, ReleaseSettings
 
 _REASONS = 6  # shown per step
 
 
 def datasheet(
-    build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Sequence[Conversation]
+    build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Sequence[DraftConversation]
 ) -> str:
     """The datasheet as Markdown.
 
@@ -37,48 +37,31 @@ def datasheet(
         pipeline: whose files hold what each step kept and rejected.
         conversations: what is released.
     """
-    languages = dict.fromkeys(each.language for each in conversations)
-    names = ", ".join(f"{name_of(code)} ({code})" for code in languages)
-    purpose = settings.purpose or f"To measure how well language models follow instructions over turns in {names}."
-    parts = [
-        f"# Datasheet of {build.name} {settings.version}",
-        "After Gebru et al. 2021. Written by turnswap from what its steps recorded.",
-        f"## Motivation\n\n{_text(purpose)}",
-        "## Composition\n\n"
-        "Conversations of two or three user turns in the format of Multi-IF (He et al. 2024, arXiv 2410.15553), with "
-        "instructions that code checks. No replies, no labels, no people's data beyond what the seeds hold.",
-        _composition(conversations, list(languages)),
-        _instructions(conversations, list(languages)),
-        "## Collection process\n\nConversations went through these steps, in this order, each of which rejects "
-        "for a reason. Some steps make several conversations of one.",
-        _steps(pipeline),
-        _llm(build),
-        "## Preprocessing and quality",
-        *_scores(conversations, list(languages)),
-        _agreement(build.folder / "audit" / "agreement.json"),
-        _proofs(conversations, list(languages)),
-        "Settings, thresholds among them:\n\n```yaml\n"
-        + yaml.safe_dump(_sections(build), allow_unicode=True, sort_keys=False)
-        + "```",
-        "## Uses\n\nWith lm-eval and turnswap: "
-        f"`lm_eval run --include_path FOLDER --tasks {build.name}`. Not meant for training.",
-        f"## Distribution\n\n- Licence of the seeds: {_text(settings.seeds_licence)}\n"
-        f"- Licence of this data set: {_text(settings.licence)}",
-        f"## Maintenance\n\nVersion {settings.version}, made with turnswap {__version__}. Whoever changes a "
-        "conversation raises the version: results of different versions are not comparable.",
-        "## Known limits\n\n"
-        + _list(
-            [
-                "A proof shows that the grader can be satisfied, not that a natural reply would be.",
-                "A good back-translation shows that the meaning survived, not that the translation reads well.",
-                *map(_text, settings.limits),
-            ]
-        ),
-    ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    languages = list(dict.fromkeys(each.language for each in conversations))
+    scores, signatures = _scores(conversations, languages)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    environment.filters["markdown"] = _text
+    template = environment.from_string((files(__package__) / "html" / "datasheet.md.j2").read_text("utf-8"))
+    return template.render(
+        build=build,
+        settings=settings,
+        names=", ".join(f"{name_of(code)} ({code})" for code in languages),
+        composition=_composition(conversations, languages),
+        instructions=_instructions(conversations, languages),
+        steps=_steps(pipeline),
+        model=_file_name(str(build.llm.model_args.get("pretrained") or build.llm.model_args.get("model") or "")),
+        answers=digest(LLM(build.llm, build.folder).identity),
+        generation=", ".join(f"{key}={value}" for key, value in build.llm.gen_kwargs.items()),
+        scores=scores,
+        signatures=signatures,
+        agreement=_agreement(build.folder / "audit" / "agreement.json"),
+        proofs=_proofs(conversations, languages),
+        sections=yaml.safe_dump(_sections(build), allow_unicode=True, sort_keys=False),
+        turnswap=__version__,
+    )
 
 
-def _composition(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _composition(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     rows = []
     for code in languages:
         own = [each for each in conversations if each.language == code]
@@ -88,7 +71,7 @@ def _composition(conversations: Sequence[Conversation], languages: Sequence[str]
     return _table(header, rows)
 
 
-def _instructions(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _instructions(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     counts = {
         code: Counter(id_ for each in conversations if each.language == code for id_ in each.turns[-1].instruction_ids)
         for code in languages
@@ -101,9 +84,9 @@ def _instructions(conversations: Sequence[Conversation], languages: Sequence[str
 
 def _steps(pipeline: Pipeline) -> str:
     rows = []
-    for name in (pipeline.source.name, *(step.name for step in pipeline.steps)):
+    for name in pipeline.names:
         outcomes = pipeline.outcomes(name)
-        rejected = Counter(grouped(outcome.reason) for outcome in outcomes if outcome.reason is not None)
+        rejected = counted(outcome.reason for outcome in outcomes if outcome.reason is not None)
         reasons = "; ".join(f"{reason} ({number})" for reason, number in rejected.most_common(_REASONS))
         more = len(rejected) - _REASONS
         lost = sum(rejected.values())
@@ -112,27 +95,8 @@ def _steps(pipeline: Pipeline) -> str:
     return _table(["step", "came", "kept", "lost", "reasons"], rows)
 
 
-def grouped(reason: str) -> str:
-    """A reason up to its first colon or bracket: what follows is about one conversation."""
-    return reason.split(":")[0].split("(")[0].strip()
-
-
-def _llm(build: BuildSettings) -> str:
-    model = build.llm.model_args.get("pretrained") or build.llm.model_args.get("model") or ""
-    named = f" `{_file_name(str(model))}`" if model else ""
-    identity = digest(LLM(build.llm, build.folder).identity)
-    settings = ", ".join(f"{key}={value}" for key, value in build.llm.gen_kwargs.items()) or "lm-eval's, greedy"
-    return _list(
-        [
-            f"LLM: lm-eval's model `{build.llm.model}`{named}; identity of its answers `{identity}`",
-            f"Generation: {_text(settings)}",
-            f"turnswap {__version__}",
-        ]
-    )
-
-
-def _scores(conversations: Sequence[Conversation], languages: Sequence[str]) -> list[str]:
-    """The distribution of every number that ``translate`` noted, and the signatures of the metrics."""
+def _scores(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> tuple[str, list[str]]:
+    """A table of every number that ``translate`` noted, and the signatures of the metrics."""
     numbers: dict[tuple[str, str], list[float]] = {}
     signatures: dict[str, None] = {}
     for each in conversations:
@@ -150,8 +114,8 @@ def _scores(conversations: Sequence[Conversation], languages: Sequence[str]) -> 
         ]
         for (code, name), values in sorted(numbers.items(), key=lambda item: (languages.index(item[0][0]), item[0][1]))
     ]
-    table = _table(["language", "score of the translation", "n", "lowest", "median", "highest"], rows) if rows else ""
-    return [table, "Signatures of sacrebleu:\n\n" + _list(f"`{each}`" for each in signatures) if signatures else ""]
+    header = ["language", "score of the translation", "n", "lowest", "median", "highest"]
+    return _table(header, rows) if rows else "", list(signatures)
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -166,27 +130,21 @@ def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
-def _agreement(path: Path) -> str:
+def _agreement(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
-        return "Agreement of reviewers: not measured."
+        return []
     try:
-        content = json.loads(path.read_text("utf-8"))
+        return [(name, str(value)) for name, value in _leaves(json.loads(path.read_text("utf-8")))]
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read: {error}.", "Run the audit again: turnswap build run CONFIG."
         ) from error
-    return "Agreement of reviewers:\n\n" + _list(
-        f"{_text(name)}: {_text(str(value))}" for name, value in _leaves(content)
-    )
 
 
-def _proofs(conversations: Sequence[Conversation], languages: Sequence[str]) -> str:
+def _proofs(conversations: Sequence[DraftConversation], languages: Sequence[str]) -> str:
     how = Counter((each.language, each.notes["prove"]["how"]) for each in conversations)
     rows = [[code, *(how[code, kind] for kind in ("rule", "llm", "reviewer"))] for code in languages]
-    return (
-        "Every conversation has a reply on record that follows all instructions of its last turn as they are "
-        "graded:\n\n" + _table(["language", "constructed by rule", "found by the LLM", "given by a reviewer"], rows)
-    )
+    return _table(["language", "constructed by rule", "found by the LLM", "given by a reviewer"], rows)
 
 
 def _sections(build: BuildSettings) -> dict[str, Any]:
@@ -218,7 +176,3 @@ def _table(header: Iterable[Any], rows: Iterable[Iterable[Any]]) -> str:
     return "\n".join(
         "| " + " | ".join(cell if cell == "---" else _text(str(cell)) for cell in line) + " |" for line in lines
     )
-
-
-def _list(items: Iterable[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)

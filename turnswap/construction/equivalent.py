@@ -11,53 +11,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instruction, parse_kwargs
+from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
 
-from .protected import check_characters, check_spans, with_words, words
-from .records import Turn
-from .scripts import CASED, LATIN, scripts_of
+from .instructions import making_of
+from .instructions.making import texts_of, with_texts
+from .protected import check_characters, check_spans
+from .records import Turn, check_extension
+from .scripts import scripts_of
 
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
-_FIRST_WORD_ENDS = frozenset(".,?!'\"")
-_ENGLISH_ONLY = {
-    "change_case:english_capital": "replies that are not English fail it",
-    "change_case:english_lowercase": "replies that are not English fail it",
-    "detectable_format:constrained_response": "its answers are English",
-}
 
 
 def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
-    """Why a conversation cannot be had in a language, by its instructions; None where it can.
-
-    The published rules demand English of ``change_case:english_*`` (langdetect must say so) and have three English
-    answers for ``constrained_response``. Capital letters mean nothing in scripts without them; and the letter of
-    ``letter_frequency`` must be a Latin one, as the published grader replaces any other at random.
-    """
+    """Why a conversation cannot be had in a language, by its instructions; None where it can."""
     try:
-        _check_extension(turns)
+        check_extension(turns)
     except ValueError as error:
         return str(error)
     scripts = scripts_of(language)
     for id_ in turns[-1].instruction_ids:
-        reason = _ENGLISH_ONLY.get(id_) if language.partition("-")[0] != "en" else None
-        if id_ == "change_case:capital_word_frequency" and not scripts & CASED:
-            reason = "the script has no capital letters"
-        if id_ == "keywords:letter_frequency" and LATIN not in scripts:
-            reason = "it counts Latin letters, and the script has others"
-        if reason:
+        unsuitable_for = making_of(id_).unsuitable
+        if unsuitable_for and (reason := unsuitable_for(language.partition("-")[0], scripts)):
             return f"an instruction does not suit the language: {id_} in {language}, {reason}"
     return None
 
 
 def questions_words(turns: Sequence[Turn]) -> list[list[str]]:
-    """What to translate of each instruction of the last turn: :func:`.words`, less what follows from the prompts.
+    """What to translate of each instruction of the last turn: :func:`.texts_of`, less what follows from the prompts.
 
     A ``prompt_to_repeat`` that is a whole prompt, or whole lines of one, is taken from the translated prompt.
     """
     last = turns[-1]
-    return [
-        [] if _repeated_lines(id_, kwargs, turns) else words(id_, kwargs)
-        for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True)
-    ]
+    return [[] if _repeated_lines(id_, kwargs, turns) else texts_of(id_, kwargs) for id_, kwargs in last.instructions]
 
 
 def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[Sequence[str]]) -> tuple[Turn, ...]:
@@ -73,7 +58,7 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
             protected span was changed; a word is not in the prompt in which the source's was; two words became one;
             a word would be another pattern to the grader.
     """
-    _check_extension(source)
+    check_extension(source)
     asked = questions_words(source)
     prompts = [_clean(prompt, f"turn {number}") for number, prompt in enumerate(prompts, 1)]
     values = [[_clean(value, "a kwarg") for value in each] for each in values]
@@ -88,10 +73,10 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         check_spans(turn.prompt, prompt, f"turn {number}")
     last = source[-1]
     made = []
-    for position, (id_, kwargs) in enumerate(zip(last.instruction_ids, last.kwargs, strict=True)):
+    for position, (id_, kwargs) in enumerate(last.instructions):
         place = _repeated_lines(id_, kwargs, source)
         new = [_lines(source, prompts, place)] if place else list(values[position])
-        before = words(id_, kwargs)
+        before = texts_of(id_, kwargs)
         _check_words(id_, before, new)
         for one, other in zip(before, new, strict=True):
             check_spans(one, other, f"the kwarg {one!r}")
@@ -101,14 +86,6 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         Turn(prompt, turn.instruction_ids, tuple(made[: len(turn.kwargs)]))
         for turn, prompt in zip(source, prompts, strict=True)
     )
-
-
-def _check_extension(turns: Sequence[Turn]) -> None:
-    last = turns[-1]
-    for number, turn in enumerate(turns, 1):
-        count = len(turn.instruction_ids)
-        if turn.instruction_ids != last.instruction_ids[:count] or list(turn.kwargs) != list(last.kwargs[:count]):
-            raise ValueError(f"turns do not extend each other: turn {number} has other instructions than the last one")
 
 
 def _clean(text: object, where: str) -> str:
@@ -122,9 +99,9 @@ def _clean(text: object, where: str) -> str:
 
 def _repeated_lines(id_: str, kwargs: Any, turns: Sequence[Turn]) -> tuple[int, int, int] | None:
     """Where the prompt to repeat is whole lines of a prompt: the turn, its first line, and the one behind its last."""
-    if id_ != "combination:repeat_prompt":
+    if not making_of(id_).from_prompts:
         return None
-    wanted = str(kwargs["prompt_to_repeat"]).strip()
+    wanted = "\n".join(texts_of(id_, kwargs)).strip()
     for number, turn in enumerate(turns):
         lines = turn.prompt.strip().split("\n")
         for start in range(len(lines)):
@@ -150,14 +127,13 @@ def _lines(source: Sequence[Turn], prompts: Sequence[str], place: tuple[int, int
 def _check_words(id_: str, before: Sequence[str], after: Sequence[str]) -> None:
     if len({word.casefold() for word in after}) < len({word.casefold() for word in before}):
         raise ValueError(f"words became one: {', '.join(before)} of {id_} are {', '.join(after)}")
+    patterns = any(kwarg in (PATTERN, PATTERNS) for kwarg in get_instruction(id_).kwargs.values())
     for one, other in zip(before, after, strict=True):
         special = sorted((set(other) - set(one)) & _PATTERN_CHARACTERS)
-        if special and id_ not in ("startend:end_checker", "combination:repeat_prompt"):
+        if special and patterns:
             raise ValueError(f"a pattern arose: {other!r} of {id_} has {special[0]!r}, which the grader does not match")
-        if id_ == "length_constraints:nth_paragraph_first_word" and (
-            len(other.split()) > 1 or _FIRST_WORD_ENDS.intersection(other)
-        ):
-            raise ValueError(f"a first word is none: {other!r} of {id_} is more than a word to the grader")
+        if wrong := making_of(id_).wrong_text(other):
+            raise ValueError(f"a word does not fit: {other!r} of {id_} {wrong}")
 
 
 def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int, one: str, other: str) -> None:
@@ -185,7 +161,7 @@ def _occurs_as_word(word: str, text: str) -> bool:
 
 
 def _checked_kwargs(id_: str, kwargs: Any, new: Sequence[str]) -> dict[str, Any]:
-    made = with_words(id_, kwargs, new)
+    made = with_texts(id_, kwargs, new)
     try:
         parsed = parse_kwargs(id_, made)
     except MalformedInstruction as error:

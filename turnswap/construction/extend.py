@@ -9,13 +9,15 @@ from functools import partial
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
-from .asking import ask_checked
-from .generators import GENERATORS, WEIGHTS, draw_instruction
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome, Turn
-from .settings import BuildSettings, read_section
-from .wording import find_problem, must_contain
+from .generators import draw_instruction, weights
+from .instructions import must_contain
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome, Turn
+from .settings import Positive
+from .wording import find_problem
 
 VERSION = 1
 _TURNS = 3
@@ -35,24 +37,15 @@ class ExtendSettings:
     Attributes:
         seed: of the draws.
         weights: how often to draw an instruction, by id, relative to the others; 0 never. Those that are not named
-            keep the weight in :data:`.generators.WEIGHTS`.
+            keep the weight that their record has.
         longest: characters that a request may have beside what it must contain.
         chunk: conversations per batch of questions.
     """
 
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
-    longest: int = 500
-    chunk: int = 32
-
-
-def make(build: BuildSettings, llm: LLM) -> Extend:
-    """The step of a data set.
-
-    Raises:
-        UserError: the section is not as expected.
-    """
-    return Extend(read_section(ExtendSettings, build.extend, "extend"), llm)
+    longest: Positive = 500
+    chunk: Positive = 32
 
 
 class Extend:
@@ -61,15 +54,15 @@ class Extend:
     name = "extend"
 
     def __init__(self, settings: ExtendSettings, llm: LLM) -> None:
-        if unknown := sorted(set(settings.weights) - set(GENERATORS)):
+        drawn = weights()
+        if unknown := sorted(set(settings.weights) - set(drawn)):
+            known = "nothing says how" if unknown[0] in INSTRUCTIONS else "there is no such instruction"
             raise UserError(
-                f"extend.weights: {unknown[0]!r} cannot be drawn.", f"There are: {', '.join(sorted(GENERATORS))}."
+                f"extend.weights: {unknown[0]!r} cannot be drawn: {known}.", f"There are: {', '.join(sorted(drawn))}."
             )
-        self.weights = {**WEIGHTS, **settings.weights}
+        self.weights = {**drawn, **settings.weights}
         if any(weight < 0 for weight in self.weights.values()) or not any(self.weights.values()):
             raise UserError("extend.weights must not be negative, nor all of them 0.")
-        if settings.chunk < 1 or settings.longest < 1:
-            raise UserError("extend: chunk and longest must be at least 1.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
 
     @property
@@ -79,61 +72,50 @@ class Extend:
         settings.pop("chunk")
         return [VERSION, settings, self.llm.identity]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
         outcomes = [Outcome(conversation) for conversation in conversations]
         for number in range(2, _TURNS + 1):
             # A turn's wording is part of the next turn's question, so turns are asked one after the other.
-            open_ = [
-                place
-                for place, outcome in enumerate(outcomes)
-                if outcome.reason is None and len(outcome.conversation.turns) < number
-            ]
-            for place, outcome in zip(open_, self._add([outcomes[p].conversation for p in open_]), strict=True):
-                outcomes[place] = outcome
+            questions: dict[int, Question] = {}
+            checks: list[Callable[[str], DraftConversation]] = []
+            for place, outcome in enumerate(outcomes):
+                conversation = outcome.conversation
+                if outcome.reason is not None or len(conversation.turns) >= number:
+                    continue
+                if drawn := draw_instruction(self.settings.seed, conversation, self.weights):
+                    questions[place] = _question(conversation, *drawn)
+                    checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
+                else:
+                    ids = ", ".join(conversation.last.instruction_ids)
+                    reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
+                    outcomes[place] = Outcome(conversation, reason)
+            for place, made in zip(questions, self.llm.ask_checked(list(questions.values()), checks), strict=True):
+                if isinstance(made, ValueError):
+                    outcomes[place] = Outcome(outcomes[place].conversation, f"no request for turn {number}: {made}")
+                else:
+                    outcomes[place] = Outcome(made)
         return [[outcome] for outcome in outcomes]
-
-    def _add(self, conversations: Sequence[Conversation]) -> list[Outcome]:
-        """One more turn for each."""
-        outcomes = [Outcome(conversation) for conversation in conversations]
-        questions: dict[int, Question] = {}
-        checks: list[Callable[[str], Conversation]] = []
-        for place, conversation in enumerate(conversations):
-            drawn = draw_instruction(self.settings.seed, conversation, self.weights)
-            if drawn is None:
-                ids = ", ".join(conversation.turns[-1].instruction_ids)
-                reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
-                outcomes[place] = Outcome(conversation, reason)
-            else:
-                questions[place] = _question(conversation, *drawn)
-                checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
-        for place, made in zip(questions, ask_checked(self.llm, list(questions.values()), checks), strict=True):
-            if isinstance(made, ValueError):
-                reason = f"no request for turn {len(conversations[place].turns) + 1}: {made}"
-                outcomes[place] = Outcome(conversations[place], reason)
-            else:
-                outcomes[place] = Outcome(made)
-        return outcomes
 
 
 def _extended(
-    conversation: Conversation, id_: str, kwargs: Mapping[str, Any], longest: int, answer: str
-) -> Conversation:
+    conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any], longest: int, answer: str
+) -> DraftConversation:
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
-    prompts = [turn.prompt for turn in conversation.turns]
+    prompts = conversation.prompts
     problem = find_problem(wording, id_, kwargs, conversation.language, prompts, longest)
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
-    last = conversation.turns[-1]
+    last = conversation.last
     turn = Turn(wording, (*last.instruction_ids, id_), (*last.kwargs, kwargs))
     return dataclasses.replace(conversation, turns=(*conversation.turns, turn))
 
 
-def _question(conversation: Conversation, id_: str, kwargs: Mapping[str, Any]) -> Question:
+def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any]) -> Question:
     payload = {
         "language": conversation.language,
-        "turns": [turn.prompt for turn in conversation.turns],
+        "turns": conversation.prompts,
         "instruction": id_,
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),

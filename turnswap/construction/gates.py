@@ -8,10 +8,11 @@ They find translations that went wrong; a good score is no proof of a good trans
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
@@ -19,11 +20,12 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .protected import protected_spans
-from .records import Conversation
+from .records import DraftConversation
 from .scripts import LATIN, UNSPACED, scripts_of, share_in
 
 # langdetect's codes for languages that go by another.
 _DETECTED = {"zh": ("zh-cn", "zh-tw"), "yue": ("zh-cn", "zh-tw"), "nb": ("no",), "nn": ("no",), "fil": ("tl",)}
+Score = Annotated[float, Field(ge=0, le=100)]
 _DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
 
 
@@ -41,24 +43,15 @@ class Thresholds:
             the source's; all prompts together must always.
     """
 
-    chrf: float = 45.0
-    chrf_plus_plus: float = 40.0
-    bleu: float = 10.0
-    turn_chrf: float = 30.0
+    chrf: Score = 45.0
+    chrf_plus_plus: Score = 40.0
+    bleu: Score = 10.0
+    turn_chrf: Score = 30.0
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    script_share: float = 0.5
+    script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     language_letters: int = 40
 
     def __post_init__(self) -> None:
-        for name, most in (
-            ("chrf", 100),
-            ("chrf_plus_plus", 100),
-            ("bleu", 100),
-            ("turn_chrf", 100),
-            ("script_share", 1),
-        ):
-            if not 0 <= getattr(self, name) <= most:
-                raise UserError(f"translate.{name} cannot be {getattr(self, name)}.", f"Expected 0 to {most}.")
         for language, (least, largest) in self.length_ratio.items():
             if not 0 <= least < largest:
                 raise UserError(
@@ -160,64 +153,57 @@ def _own_words(prompt: str) -> str:
 
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     """What keeps a translation from passing, with the figures; empty where it passes."""
-    found = _untranslated(translation)
-    for name in ("chrf", "chrf_plus_plus", "bleu"):
-        if figures[name] < getattr(thresholds, name):
-            found.append(
-                f"the back-translation is far from the source: {name} {figures[name]} < {getattr(thresholds, name)}"
-            )
-    for number, score in enumerate(figures["turn_chrf"], 1):
-        if score < thresholds.turn_chrf:
-            found.append(
-                f"the back-translation is far from the source: chrf {score} < {thresholds.turn_chrf} in turn {number}"
-            )
-    least, most = length_range(translation.language, thresholds)
-    for number, ratio in enumerate(figures["length_ratio"], 1):
-        if not least <= ratio <= most:
-            found.append(f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}")
-    for number, share in enumerate(figures["script_share"], 1):
-        if share < thresholds.script_share:
-            found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
-    return found + _of_another_language(translation, figures, thresholds)
+    return [
+        *_untranslated(translation),
+        *_out_of_range(translation, figures, thresholds),
+        *_of_another_language(translation, figures, thresholds),
+    ]
 
 
-def _untranslated(translation: Translation) -> list[str]:
-    found = []
+def _untranslated(translation: Translation) -> Iterator[str]:
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
         if any(map(str.isalpha, _own_words(after))):
             if after == source:
-                found.append(f"the text is not translated: turn {number} is the source's")
+                yield f"the text is not translated: turn {number} is the source's"
             elif back == after:
-                found.append(f"the text is not translated back: turn {number} is the translation's")
-    return found
+                yield f"the text is not translated back: turn {number} is the translation's"
 
 
-def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
-    if figures["found"] is None:
-        return []
+def _out_of_range(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
+    far = "the back-translation is far from the source"
+    for name in ("chrf", "chrf_plus_plus", "bleu"):
+        if figures[name] < getattr(thresholds, name):
+            yield f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}"
+    for number, score in enumerate(figures["turn_chrf"], 1):
+        if score < thresholds.turn_chrf:
+            yield f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}"
+    least, most = length_range(translation.language, thresholds)
+    for number, ratio in enumerate(figures["length_ratio"], 1):
+        if not least <= ratio <= most:
+            yield f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}"
+    for number, share in enumerate(figures["script_share"], 1):
+        if share < thresholds.script_share:
+            yield f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}"
+
+
+def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
     expected, source = _detected(translation.language), _detected(translation.source_language)
-    found = []
-    for number, (code, letters) in enumerate(zip(figures["found"], figures["letters"], strict=True), 1):
-        wrong = (
-            code not in expected if letters >= thresholds.language_letters else code in source and code not in expected
-        )
-        if code is not None and wrong:
-            found.append(
-                f"the language is another: langdetect finds {code} in turn {number}, not {' or '.join(expected)}"
-            )
-    code = figures["found_in_all"]
-    if code is not None and code not in expected:
-        found.append(f"the language is another: langdetect finds {code} in all turns, not {' or '.join(expected)}")
-    return found
+    wanted = f"not {' or '.join(expected)}"
+    for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1):
+        told = letters >= thresholds.language_letters or code in source
+        if code is not None and told and code not in expected:
+            yield f"the language is another: langdetect finds {code} in turn {number}, {wanted}"
+    if figures["found_in_all"] not in (None, *expected):
+        yield f"the language is another: langdetect finds {figures['found_in_all']} in all turns, {wanted}"
 
 
-def worst_first(conversations: Sequence[Conversation]) -> list[Conversation]:
+def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:
     """By the lowest chrF of a turn, then that of the whole, then BLEU; those without scores come first."""
     return sorted(conversations, key=_badness)
 
 
-def _badness(conversation: Conversation) -> tuple[float, float, float]:
+def _badness(conversation: DraftConversation) -> tuple[float, float, float]:
     note = conversation.notes.get("translate")
     figures = note.get("figures") if isinstance(note, Mapping) else None
     if not isinstance(figures, Mapping):

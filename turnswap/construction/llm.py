@@ -7,13 +7,11 @@ answered once is never asked again: answers are in lm-eval's own cache, each wri
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model
@@ -23,37 +21,12 @@ from turnswap.tasks.multiturn import runner
 from turnswap.tasks.multiturn.conversation import Script
 from turnswap.tasks.multiturn.conversation import Settings as RunSettings
 
+from . import recorded  # noqa: F401 - names turnswap-recorded to lm-eval
+from .questions import Question
 from .records import digest
 
-MARK = "INPUT:"
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something to ask.
-
-    Attributes:
-        task: a short name of what is asked, such as ``translate``; part of the input.
-        wording: what to do and what JSON object to answer with, in words.
-        payload: the input, JSON values only.
-        name: what messages to the user call it.
-    """
-
-    task: str
-    wording: str
-    payload: Mapping[str, Any]
-    name: str = ""
-
-    def prompt(self) -> str:
-        """The user message: wording, then the input as JSON."""
-        content = json.dumps({"task": self.task, **self.payload}, ensure_ascii=False, indent=1)
-        return f"{self.wording}\nAnswer with one JSON object and nothing else.\n\n{MARK}\n{content}"
-
-
-def read_prompt(prompt: str) -> dict[str, Any]:
-    """The input of a question from its prompt: for models that answer from a recording."""
-    content: dict[str, Any] = json.loads(prompt.rpartition(f"{MARK}\n")[2])
-    return content
+T = TypeVar("T")
+Item = TypeVar("Item", bound=Any)  # a dataclass with a ``reason``
 
 
 @dataclass(frozen=True)
@@ -100,8 +73,6 @@ class LLM:
 
     @cached_property
     def _lm(self) -> LM | CachingLM:
-        from . import recorded  # noqa: F401 - registers itself; it needs this module
-
         try:
             made = get_model(self.settings.model).create_from_arg_obj(
                 dict(self.settings.model_args),
@@ -141,28 +112,45 @@ class LLM:
         runner.generate_until_multi_turn(self._lm, instances)
         return [str(instance.replies[0]) for instance in instances]
 
+    def ask_checked(self, questions: Sequence[Question], checks: Sequence[Callable[[str], T]]) -> list[T | ValueError]:
+        """What the checks make of the answers, in order; the last ValueError where two answers were no good.
 
-def read_answer(answer: str, **kinds: type) -> dict[str, Any]:
-    """The JSON object of an answer, which must hold each name with a value of its kind.
+        A question whose answer fails its check is repeated once, with the reason as ``problem`` in its payload.
 
-    A code fence or words around the object are put up with.
+        Raises:
+            UserError: see :meth:`ask`.
+        """
+        made = [_made_of(*pair) for pair in zip(self.ask(questions), checks, strict=True)]
+        failed = [number for number, each in enumerate(made) if isinstance(each, ValueError)]
+        again = [
+            replace(questions[number], payload={**questions[number].payload, "problem": str(made[number])})
+            for number in failed
+        ]
+        for number, answer in zip(failed, self.ask(again), strict=True):
+            made[number] = _made_of(answer, checks[number])
+        return made
 
-    Raises:
-        ValueError: in words fit for a reason of rejection.
-    """
-    decoder = json.JSONDecoder()
-    for match in re.finditer(r"\{", answer):
-        try:
-            content, _ = decoder.raw_decode(answer, match.start())
-        except ValueError:
-            continue
-        for name, kind in kinds.items():
-            if not isinstance(content.get(name), kind):
-                raise ValueError(f"the LLM's answer has no {name} ({kind.__name__}): {_short(answer)}")
-        return content  # type: ignore[no-any-return]
-    raise ValueError(f"the LLM's answer is no JSON object: {_short(answer)}")
+    def ask_open(
+        self, items: Sequence[Item], question: Callable[[Item], Question], read: Callable[[Item, str], Item]
+    ) -> list[Item]:
+        """The items in order, those without a reason of rejection after a question each; see :meth:`ask_checked`.
+
+        Args:
+            items: dataclasses with a ``reason``, such as outcomes.
+            question: about an item.
+            read: what an answer makes of an item; a ValueError becomes its reason.
+        """
+        open_ = [number for number, item in enumerate(items) if item.reason is None]
+        checks = [partial(read, items[number]) for number in open_]
+        answers = self.ask_checked([question(items[number]) for number in open_], checks)
+        done = list(items)
+        for number, answer in zip(open_, answers, strict=True):
+            done[number] = replace(items[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
+        return done
 
 
-def _short(text: str) -> str:
-    words = " ".join(text.split())
-    return repr(words if len(words) <= 80 else words[:77] + "...")
+def _made_of(answer: str, check: Callable[[str], T]) -> T | ValueError:
+    try:
+        return check(answer)
+    except ValueError as error:
+        return error

@@ -7,7 +7,7 @@ hold is kept when the pipeline runs again; any other is made anew.
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
+from turnswap.core.journal import Journal, as_line, read_jsonl
 
-from .records import Conversation, Outcome, as_line, digest, read_jsonl
+from .records import DraftConversation, Outcome, digest
 
 
 class Step(Protocol):
@@ -36,12 +37,12 @@ class Step(Protocol):
     def identity(self) -> Any:
         """See above."""
 
-    def run(self, conversations: Sequence[Conversation]) -> Sequence[Sequence[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> Sequence[Sequence[Outcome] | None]:
         """What comes of each conversation, in order; None where that cannot be decided yet (a review is missing)."""
 
 
-class Source(Protocol):
-    """The first step: where conversations come from."""
+class FirstStep(Protocol):
+    """Where conversations come from."""
 
     name: str
 
@@ -68,13 +69,17 @@ class Count:
 class Pipeline:
     """The steps of one data set, and the folder of their files."""
 
-    def __init__(self, folder: Path, source: Source, steps: Sequence[Step]) -> None:
-        self.folder, self.source, self.steps = folder, source, list(steps)
+    def __init__(self, folder: Path, first: FirstStep, steps: Sequence[Step]) -> None:
+        self.folder, self.first, self.steps = folder, first, list(steps)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the steps, in order."""
+        return [self.first.name, *(step.name for step in self.steps)]
 
     def file(self, name: str) -> Path:
         """The file of a step."""
-        names = [self.source.name, *(step.name for step in self.steps)]
-        return self.folder / f"{names.index(name) + 1}-{name}.jsonl"
+        return self.folder / f"{self.names.index(name) + 1}-{name}.jsonl"
 
     def run(self, last: str | None = None, redo: str | None = None) -> Iterator[Count]:
         """Run the steps in order, up to ``last``; a count after each. Stops after a step that waits for something.
@@ -98,40 +103,43 @@ class Pipeline:
             conversations, count = self._run(step, conversations)
             yield count
 
+    def behind(self) -> Iterator[tuple[str, list[DraftConversation], list[DraftConversation]]]:
+        """Per step what came to it, and what of that it has not done as its settings are now."""
+        came = [outcome.conversation for outcome in self.outcomes(self.first.name) if outcome.reason is None]
+        for step in self.steps:
+            done = _holding(read_jsonl(self.file(step.name)), digest(step.identity), came)
+            yield step.name, came, [each for each in came if each.key not in done]
+            came = [outcome.conversation for outcome in self.outcomes(step.name) if outcome.reason is None]
+
     def outcomes(self, name: str) -> list[Outcome]:
         """What is in a step's file, whether still up to date or not."""
         return [outcome for line in read_jsonl(self.file(name)) for outcome in _outcomes(line)]
 
-    def _load(self) -> tuple[list[Conversation], Count]:
-        outcomes = list(self.source.load())
-        made_by = digest(self.source.identity)
+    def _load(self) -> tuple[list[DraftConversation], Count]:
+        outcomes = list(self.first.load())
+        made_by = digest(self.first.identity)
         kept = [outcome.conversation for outcome in outcomes if outcome.reason is None]
         _refuse_twice(kept)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
-        write_whole(self.file(self.source.name), _as_lines(lines))
-        return kept, Count(self.source.name, len(outcomes), len(kept), len(outcomes) - len(kept), 0, len(outcomes))
+        write_whole(self.file(self.first.name), "".join(map(as_line, lines)))
+        return kept, Count(self.first.name, len(outcomes), len(kept), len(outcomes) - len(kept), 0, len(outcomes))
 
-    def _run(self, step: Step, conversations: Sequence[Conversation]) -> tuple[list[Conversation], Count]:
-        path, made_by = self.file(step.name), digest(step.identity)
-        wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
-        done = {
-            line["of"]: line
-            for line in read_jsonl(path)
-            if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
-        }
+    def _run(self, step: Step, conversations: Sequence[DraftConversation]) -> tuple[list[DraftConversation], Count]:
+        journal, made_by = Journal(self.file(step.name)), digest(step.identity)
+        done = _holding(journal.lines, made_by, conversations)
         left = [conversation for conversation in conversations if conversation.key not in done]
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
-        write_whole(path, _as_lines(done.values()))
-        with _opened(path) as file:
-            for start in range(0, len(left), step.chunk):
-                chunk = left[start : start + step.chunk]
-                for conversation, outcomes in zip(chunk, step.run(chunk), strict=True):
-                    if outcomes is not None:
-                        done[conversation.key] = _line(conversation, made_by, outcomes)
-                        file.write(as_line(done[conversation.key]))
-                file.flush()
-                os.fsync(file.fileno())
+        journal.start(done.values())
+        for start in range(0, len(left), step.chunk):
+            chunk = left[start : start + step.chunk]
+            made = {
+                conversation.key: _line(conversation, made_by, outcomes)
+                for conversation, outcomes in zip(chunk, step.run(chunk), strict=True)
+                if outcomes is not None
+            }
+            journal.append(*made.values())
+            done |= made
         found = [
             outcome
             for conversation in conversations
@@ -146,7 +154,19 @@ class Pipeline:
         )
 
 
-def _line(conversation: Conversation, made_by: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def _holding(
+    lines: Sequence[dict[str, Any]], made_by: str, conversations: Sequence[DraftConversation]
+) -> dict[str, dict[str, Any]]:
+    """The lines that were made of these conversations by this step with these settings, by key."""
+    wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
+    return {
+        line["of"]: line
+        for line in lines
+        if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
+    }
+
+
+def _line(conversation: DraftConversation, made_by: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
         "of": conversation.key,
         "came": digest(conversation.as_json()),
@@ -159,14 +179,14 @@ def _line(conversation: Conversation, made_by: str, outcomes: Sequence[Outcome])
 
 def _outcomes(line: dict[str, Any]) -> list[Outcome]:
     try:
-        return [Outcome(Conversation.from_json(each["conversation"]), each["reason"]) for each in line["outcomes"]]
+        return [Outcome(DraftConversation.from_json(each["conversation"]), each["reason"]) for each in line["outcomes"]]
     except (KeyError, TypeError) as error:
         raise UserError(
             f"A line for {line.get('of')} is no line of a step ({error!r}).", "Delete it: the step makes it anew."
         ) from error
 
 
-def _refuse_twice(conversations: Sequence[Conversation]) -> None:
+def _refuse_twice(conversations: Sequence[DraftConversation]) -> None:
     seen: set[str] = set()
     for conversation in conversations:
         if conversation.key in seen:
@@ -174,12 +194,6 @@ def _refuse_twice(conversations: Sequence[Conversation]) -> None:
         seen.add(conversation.key)
 
 
-def _as_lines(lines: Iterable[dict[str, Any]]) -> str:
-    return "".join(map(as_line, lines))
-
-
-def _opened(path: Path) -> Any:
-    try:
-        return path.open("a", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}.") from error
+def counted(reasons: Iterable[str]) -> Counter[str]:
+    """How often each kind of reason comes: the text up to its first colon or bracket, behind which are particulars."""
+    return Counter(reason.split(":")[0].split("(")[0].strip() for reason in reasons)

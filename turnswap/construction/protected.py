@@ -1,4 +1,4 @@
-"""What a translation must not touch: spans of the prompts, and the kwargs that are no words.
+"""What a translation must not touch: spans of the prompts.
 
 A reader of the translated prompt and the grader must see the same markers, numbers and names. So they are found in
 the source, named to the LLM, and counted in what comes back.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-_POSTSCRIPT = r"P\.\s?P\.\s?S\.?|P\.\s?S\."
+from .instructions.content import MARKERS
+
 _SPANS = re.compile(
     r"```.*?```"
     r"|`[^`\n]+`"
@@ -25,24 +25,12 @@ _SPANS = re.compile(
     r"|\*+"  # sections, paragraphs, answers, bullets: each number of stars has its own meaning
     r"|#{2,}|-{3,}|={3,}|_{3,}|~{3,}"
     r"|(?<=[\"'“‘「])[^\w\s\"'“”‘’「」]{1,20}(?=[\"'”’」])"  # a quoted marker, such as "->"
-    rf"|{_POSTSCRIPT}"
+    rf"|{MARKERS}"
     r"|My answer is (?:yes|no|maybe)\."
     r"|(?<![A-Za-z0-9])(?i:JSON|XML|HTML|YAML|CSV|Markdown|LaTeX)(?![A-Za-z0-9])"
     r"|\d+(?:[.,:/]\d+)*",
     re.DOTALL,
 )
-_FIXED_MARKERS = re.compile(_POSTSCRIPT)
-# The kwargs that are words of the language. ``prompt_to_repeat`` is one too, but usually follows from the prompts.
-_WORDS = {
-    "keywords:existence": "keywords",
-    "keywords:frequency": "keyword",
-    "keywords:forbidden_words": "forbidden_words",
-    "startend:end_checker": "end_phrase",
-    "length_constraints:nth_paragraph_first_word": "first_word",
-    "detectable_format:multiple_sections": "section_spliter",
-    "detectable_content:postscript": "postscript_marker",
-    "combination:repeat_prompt": "prompt_to_repeat",
-}
 
 
 def protected_spans(text: str) -> list[str]:
@@ -91,32 +79,3 @@ def check_characters(text: str, where: str) -> None:
     for character in text:
         if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
             raise ValueError(f"a character that no text has: U+{ord(character):04X} in {where}")
-
-
-def word_kwarg(instruction_id: str, kwargs: Mapping[str, Any]) -> str | None:
-    """The name of the kwarg that holds words to translate; None where there is none.
-
-    ``P.S.`` and ``P.P.S`` stay as they are: the grader has rules of their own for them. Letters, numbers, relations
-    and codes of languages stay too.
-    """
-    name = _WORDS.get(instruction_id)
-    if name == "postscript_marker" and _FIXED_MARKERS.fullmatch(str(kwargs[name]).strip()):
-        return None
-    return name
-
-
-def words(instruction_id: str, kwargs: Mapping[str, Any]) -> list[str]:
-    """The values to translate, in their order."""
-    name = word_kwarg(instruction_id, kwargs)
-    if name is None:
-        return []
-    value = kwargs[name]
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def with_words(instruction_id: str, kwargs: Mapping[str, Any], values: Sequence[str]) -> dict[str, Any]:
-    """The kwargs with these in place of :func:`words`."""
-    name = word_kwarg(instruction_id, kwargs)
-    if name is None:
-        return dict(kwargs)
-    return {**kwargs, name: list(values) if isinstance(kwargs[name], list | tuple) else values[0]}

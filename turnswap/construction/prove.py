@@ -7,16 +7,17 @@ last turn's instructions can be followed together as they are graded, not that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.grading import Verdict, grade_reply
+from turnswap.tasks.multiif.grading import grade_reply
 
 from .constructors import Attempt, construct
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome
-from .settings import BuildSettings, read_section
+from .instructions import making_of
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome
+from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -36,7 +37,7 @@ class ProveSettings:
         llm: ask the LLM, at most twice, where no reply could be constructed.
     """
 
-    attempts: int = 150
+    attempts: Positive = 150
     llm: bool = True
 
 
@@ -47,8 +48,6 @@ class Prove:
     chunk = 20
 
     def __init__(self, settings: ProveSettings, llm: LLM) -> None:
-        if settings.attempts < 1:
-            raise UserError(f"prove.attempts cannot be {settings.attempts}.", "Expected at least 1.")
         self.settings, self.llm = settings, llm
 
     @property
@@ -56,45 +55,94 @@ class Prove:
         """Version, settings, and the LLM where it is asked."""
         return [VERSION, asdict(self.settings), self.llm.identity if self.settings.llm else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
-        proofs = [self._without_llm(conversation) for conversation in conversations]
-        left = [number for number, proof in enumerate(proofs) if proof.attempt.failed]
-        for _ in range(2 if self.settings.llm else 0):
-            questions = [_question(conversations[number], proofs[number].problem) for number in left]
-            for number, answer in zip(left, self.llm.ask(questions), strict=True):
-                proofs[number] = _read(conversations[number], answer, proofs[number])
-            left = [number for number in left if proofs[number].attempt.failed]
-        return [[_outcome(*pair)] for pair in zip(conversations, proofs, strict=True)]
-
-    def _without_llm(self, conversation: Conversation) -> _Proof:
-        turn = conversation.turns[-1]
-        given = _reviewers_reply(conversation)
-        if given:
-            attempt = Attempt(given, grade_reply(given, turn.instruction_ids, turn.kwargs))
-            if not attempt.failed:
-                return _Proof("reviewer", attempt)
-        prompts = [each.prompt for each in conversation.turns]
-        return _Proof(
-            "rule",
-            construct(
-                turn.instruction_ids, turn.kwargs, prompts, conversation.language, attempts=self.settings.attempts
-            ),
-        )
+        proofs = [_Proof(conversation, self.settings.attempts) for conversation in conversations]
+        if self.settings.llm:
+            left = [proof for proof in proofs if proof.attempt.failed]
+            self.llm.ask_checked([proof.question for proof in left], [proof.take for proof in left])
+        return [[proof.outcome] for proof in proofs]
 
 
-@dataclass(frozen=True)
 class _Proof:
-    """The best reply so far, who it is from, and what was wrong with the LLM's last answer."""
+    """The best reply so far: a reviewer's if it passes, else one that is constructed, until the LLM finds a better one.
 
-    how: str
-    attempt: Attempt
-    problem: str = ""
+    Attributes:
+        how: who it is from.
+        attempt: the reply and its verdicts.
+        problem: what was wrong with the LLM's last answer.
+    """
 
+    def __init__(self, conversation: DraftConversation, attempts: int) -> None:
+        self.conversation, self.turn = conversation, conversation.last
+        self.how, self.problem = "reviewer", ""
+        audit = conversation.notes.get("audit")
+        given = audit.get("satisfying_reply") if isinstance(audit, Mapping) else None
+        self.attempt = self._graded(given if isinstance(given, str) else "")
+        if not self.attempt.reply or self.attempt.failed:
+            self.how = "rule"
+            self.attempt = construct(
+                self.turn.instruction_ids,
+                self.turn.kwargs,
+                conversation.prompts,
+                conversation.language,
+                attempts=attempts,
+            )
 
-def make(build: BuildSettings, llm: LLM) -> Prove:
-    """The step from the YAML's section ``prove``."""
-    return Prove(read_section(ProveSettings, build.prove, "prove"), llm)
+    def _graded(self, reply: str) -> Attempt:
+        return Attempt(reply, grade_reply(reply, self.turn.instruction_ids, self.turn.kwargs))
+
+    @property
+    def question(self) -> Question:
+        """For a better reply."""
+        payload = {
+            "language": self.conversation.language,
+            "turns": self.conversation.prompts,
+            "instructions": self.turn.instructions_as_json(),
+        }
+        return Question("reply", WORDING, payload, f"reply to {self.conversation.key}")
+
+    def take(self, answer: str) -> None:
+        """Take the LLM's reply if it is better.
+
+        Raises:
+            ValueError: the answer holds no reply, or one that does not follow all; in words for the LLM.
+        """
+        try:
+            attempt = self._graded(read_answer(answer, reply=str)["reply"])
+            if len(attempt.failed) < len(self.attempt.failed):
+                self.how, self.attempt = "llm", attempt
+            self.problem = ""
+            if attempt.failed:
+                raise ValueError(f"the reply does not follow {', '.join(self._failed(attempt))}")
+        except ValueError as error:
+            self.problem = str(error)
+            raise
+
+    def _failed(self, attempt: Attempt) -> list[str]:
+        return [self.turn.instruction_ids[position] for position in attempt.failed]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What comes of the conversation."""
+        # The published verdicts; what the corrected rules alone tell is no part of them.
+        kinds = ("strict", "loose", "ungradeable")
+        verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in self.attempt.verdicts]
+        noted = self.conversation.with_note(
+            "prove", {"how": self.how, "reply": self.attempt.reply, "verdicts": verdicts}
+        )
+        if failed := self._failed(self.attempt):
+            gaps = [f"no reply can be constructed for {id_} yet" for id_ in failed if making_of(id_).shape is None]
+            more = "".join(f"; {each}" for each in (*gaps, self.problem) if each)
+            return Outcome(noted, f"no reply was found that follows all: the best fails {', '.join(failed)}{more}")
+        random = [
+            id_
+            for id_, verdict in zip(self.turn.instruction_ids, self.attempt.verdicts, strict=True)
+            if verdict.ungradeable
+        ]
+        if random:
+            return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
+        return Outcome(noted)
 
 
 def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -105,61 +153,3 @@ def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         for outcome in line.get("outcomes", ())
         if outcome["reason"] is not None
     }
-
-
-def _reviewers_reply(conversation: Conversation) -> str:
-    audit = conversation.notes.get("audit")
-    reply = audit.get("satisfying_reply") if isinstance(audit, Mapping) else None
-    return reply if isinstance(reply, str) else ""
-
-
-def _question(conversation: Conversation, problem: str) -> Question:
-    turn = conversation.turns[-1]
-    payload: dict[str, Any] = {
-        "language": conversation.language,
-        "turns": [each.prompt for each in conversation.turns],
-        "instructions": [
-            {"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True)
-        ],
-    }
-    if problem:
-        payload["problem"] = problem
-    return Question("reply", WORDING, payload, f"reply to {conversation.key}")
-
-
-def _read(conversation: Conversation, answer: str, proof: _Proof) -> _Proof:
-    turn = conversation.turns[-1]
-    try:
-        reply = read_answer(answer, reply=str)["reply"]
-    except ValueError as error:
-        return replace(proof, problem=str(error))
-    attempt = Attempt(reply, grade_reply(reply, turn.instruction_ids, turn.kwargs))
-    problem = f"the reply does not follow {_named(conversation, attempt)}" if attempt.failed else ""
-    better = len(attempt.failed) < len(proof.attempt.failed)
-    return _Proof("llm", attempt, problem) if better else replace(proof, problem=problem)
-
-
-def _outcome(conversation: Conversation, proof: _Proof) -> Outcome:
-    attempt = proof.attempt
-    noted = conversation.with_note(
-        "prove", {"how": proof.how, "reply": attempt.reply, "verdicts": list(map(_noted, attempt.verdicts))}
-    )
-    if attempt.failed:
-        asked = f"; {proof.problem}" if proof.problem else ""
-        return Outcome(
-            noted, f"no reply was found that follows all: the best fails {_named(conversation, attempt)}{asked}"
-        )
-    ids = conversation.turns[-1].instruction_ids
-    random = [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]
-    if random:
-        return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
-    return Outcome(noted)
-
-
-def _noted(verdict: Verdict) -> dict[str, bool]:
-    """The published verdict; what the corrected rules alone tell is no part of it."""
-    return {"strict": verdict.strict, "loose": verdict.loose, "ungradeable": verdict.ungradeable}
-
-
-def _named(conversation: Conversation, attempt: Attempt) -> str:
-    return ", ".join(conversation.turns[-1].instruction_ids[position] for position in attempt.failed)

@@ -16,9 +16,10 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import read_jsonl
 
-from .llm import read_prompt
-from .records import digest, read_jsonl
+from .questions import read_prompt
+from .records import digest
 
 
 @register_model("turnswap-recorded")

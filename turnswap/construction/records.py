@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+from turnswap.tasks.multiif.instructions import parse_kwargs
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,44 @@ class Turn:
     instruction_ids: tuple[str, ...]
     kwargs: tuple[Mapping[str, Any], ...]
 
+    @property
+    def instructions(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Ids with their kwargs."""
+        return list(zip(self.instruction_ids, self.kwargs, strict=True))
+
+    def instructions_as_json(self) -> list[dict[str, Any]]:
+        """The same for a question."""
+        return [{"id": id_, "kwargs": dict(kwargs)} for id_, kwargs in self.instructions]
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Turn:
+        """A turn from JSON, its kwargs parsed.
+
+        Raises:
+            ValueError: the prompt is empty, an instruction is unknown, or kwargs do not fit it; KeyError likewise.
+        """
+        ids, kwargs = list(content["instruction_ids"]), list(content["kwargs"])
+        if not isinstance(content["prompt"], str) or not content["prompt"].strip():
+            raise ValueError("a turn's prompt is empty")
+        if len(ids) != len(kwargs):
+            raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
+        return cls(content["prompt"], tuple(ids), tuple(map(parse_kwargs, ids, kwargs)))
+
+
+def check_extension(turns: Sequence[Turn]) -> None:
+    """Refuse turns that drop or change instructions of earlier ones.
+
+    Raises:
+        ValueError: in words fit for a reason of rejection.
+    """
+    for number, (before, turn) in enumerate(itertools.pairwise(turns), 2):
+        if turn.instructions[: len(before.instructions)] != before.instructions:
+            raise ValueError(f"the instructions of turn {number} do not start with those of the turn before")
+
 
 @dataclass(frozen=True)
-class Conversation:
-    """A conversation under construction.
+class DraftConversation:
+    """A conversation under construction: what passes from step to step.
 
     Attributes:
         key: its own, such as ``seed-7`` or ``seed-7:sw``; a translation keeps the source's key before the colon.
@@ -39,7 +73,17 @@ class Conversation:
     turns: tuple[Turn, ...]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_note(self, step: str, note: Any) -> Conversation:
+    @property
+    def last(self) -> Turn:
+        """The last turn, which has all instructions."""
+        return self.turns[-1]
+
+    @property
+    def prompts(self) -> list[str]:
+        """What the user says."""
+        return [turn.prompt for turn in self.turns]
+
+    def with_note(self, step: str, note: Any) -> DraftConversation:
         """The same with what a step found out."""
         return dataclasses.replace(self, notes={**self.notes, step: note})
 
@@ -48,7 +92,7 @@ class Conversation:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Conversation:
+    def from_json(cls, content: Mapping[str, Any]) -> DraftConversation:
         """A conversation from :meth:`as_json`, or from a user's file.
 
         Raises:
@@ -56,7 +100,7 @@ class Conversation:
         """
         key = content.get("key") if isinstance(content, Mapping) else None
         try:
-            turns = tuple(_turn(turn) for turn in content["turns"])
+            turns = tuple(map(Turn.from_json, content["turns"]))
             conversation = cls(str(content["key"]), str(content["language"]), turns, dict(content.get("notes") or {}))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
@@ -69,24 +113,11 @@ class Conversation:
         return conversation
 
 
-def _turn(content: Mapping[str, Any]) -> Turn:
-    ids, kwargs = list(content["instruction_ids"]), list(content["kwargs"])
-    if not isinstance(content["prompt"], str) or not content["prompt"].strip():
-        raise ValueError("a turn's prompt is empty")
-    if len(ids) != len(kwargs):
-        raise ValueError(f"a turn has {len(ids)} instruction ids and {len(kwargs)} kwargs")
-    try:
-        parsed = tuple(parse_kwargs(id_, each) for id_, each in zip(ids, kwargs, strict=True))
-    except MalformedInstruction as error:
-        raise ValueError(str(error)) from None
-    return Turn(content["prompt"], tuple(ids), parsed)
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What a step made of a conversation: kept where ``reason`` is None, otherwise rejected for that reason."""
 
-    conversation: Conversation
+    conversation: DraftConversation
     reason: str | None = None
 
 
@@ -94,36 +125,3 @@ def digest(*parts: Any) -> str:
     """Identifies JSON values: 16 hexadecimal digits of a SHA-256 over their canonical form."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The objects of a JSONL file, one per line; none where there is no file.
-
-    A last line without its newline is what a killed run left of a write, and is left out.
-
-    Raises:
-        UserError: a line in between is no JSON object.
-    """
-    if not path.exists():
-        return []
-    try:
-        *lines, _unfinished = path.read_text("utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
-    found = []
-    for number, line in enumerate(lines, 1):
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            raise UserError(
-                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
-            ) from error
-        if not isinstance(content, dict):
-            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
-        found.append(content)
-    return found
-
-
-def as_line(content: Mapping[str, Any]) -> str:
-    """One line of JSONL."""
-    return json.dumps(content, ensure_ascii=False) + "\n"

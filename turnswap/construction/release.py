@@ -8,9 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,8 @@ from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
 from .datasheet import datasheet
 from .pipeline import Pipeline
-from .records import Conversation, digest, read_jsonl
-from .settings import BuildSettings, read_section
+from .records import DraftConversation
+from .settings import BuildSettings, ReleaseSettings, read_release
 
 COLUMNS = [
     "turns",
@@ -35,48 +33,6 @@ COLUMNS = [
     "turn_index",
     "language",
 ]
-_TAKEN = ("multiif", "leaderboard_multiif")
-
-
-@dataclass(frozen=True)
-class ReleaseSettings:
-    """The section ``release``.
-
-    Attributes:
-        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts.
-        licence: of the data set, which its makers decide.
-        folder: where to write; ``release`` in the folder of the steps, where not given.
-        version: of the tasks; to be raised whenever released conversations change.
-        purpose: one sentence on what it was made for, for the datasheet.
-        limits: what a user must know, for the datasheet.
-    """
-
-    seeds_licence: str
-    licence: str
-    folder: Path | None = None
-    version: float = 1.0
-    purpose: str = ""
-    limits: tuple[str, ...] = ()
-
-
-def read_release(build: BuildSettings) -> ReleaseSettings:
-    """The section ``release``, checked; to be called before anything is built.
-
-    Raises:
-        UserError: a licence is missing, the name cannot be one of tasks, or a language is unknown.
-    """
-    settings = read_section(ReleaseSettings, build.release, "release")
-    for key in ("seeds_licence", "licence"):
-        if not getattr(settings, key).strip():
-            raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
-        raise UserError(
-            f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",
-            f"Expected letters, digits, '_', '-' and '.', and none of {', '.join(_TAKEN)}.",
-        )
-    for code in build.languages:
-        name_of(code)
-    return settings
 
 
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
@@ -103,16 +59,10 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     files |= {f"{build.name}_{code}.yaml": _task_yaml(build, code) for code in languages}
     files[f"{build.name}.yaml"] = _group_yaml(build, settings, languages)
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"The folder {folder} cannot be made: {error}.") from error
-    for name, content in files.items():
-        write_whole(folder / name, content)
-    return [folder / name for name in files]
+    return [write_whole(folder / name, content) for name, content in files.items()]
 
 
-def csv_text(conversations: Sequence[Conversation]) -> str:
+def csv_text(conversations: Sequence[DraftConversation]) -> str:
     """The conversations in the published format, as the grader's loader reads it.
 
     Raises:
@@ -140,7 +90,7 @@ def csv_text(conversations: Sequence[Conversation]) -> str:
     return file.getvalue()
 
 
-def as_row(conversation: Conversation) -> dict[str, str]:
+def as_row(conversation: DraftConversation) -> dict[str, str]:
     """A row of the published format. The key ``seed-7:sw`` becomes ``seed-7:0:sw``: seed, variant, language."""
     seed = conversation.key.removesuffix(f":{conversation.language}")
     row = dict.fromkeys(COLUMNS, "")
@@ -158,22 +108,13 @@ def _json(value: Any) -> str:
 
 def _require_done(pipeline: Pipeline) -> None:
     """Refuse a pipeline in which anything waits, has not run, or was made of what has changed since."""
-    name = pipeline.source.name
-    for step in pipeline.steps:
-        done = {line.get("of"): line for line in read_jsonl(pipeline.file(step.name))}
-        kept = [outcome.conversation for outcome in pipeline.outcomes(name) if outcome.reason is None]
-        left = [each for each in kept if not _holds(done.get(each.key), each, digest(step.identity))]
+    for name, came, left in pipeline.behind():
         if left:
             raise UserError(
-                f"{len(left)} of {len(kept)} conversations have not been through {step.name} as the settings are now, "
+                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
                 f"such as {left[0].key}: nothing is released.",
                 "Run all steps first: turnswap build run CONFIG.",
             )
-        name = step.name
-
-
-def _holds(line: Mapping[str, Any] | None, conversation: Conversation, made_by: str) -> bool:
-    return line is not None and (line.get("came"), line.get("made_by")) == (digest(conversation.as_json()), made_by)
 
 
 def _shared_yaml(build: BuildSettings, settings: ReleaseSettings) -> str:
@@ -211,9 +152,5 @@ def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequ
         "aggregate_metric_list": [{"metric": name, "aggregation": "mean", "weight_by_size": False} for name in figures],
         "metadata": {"version": settings.version},
     }
-    return (
-        "# lm_eval run --include_path THIS_FOLDER --tasks "
-        + build.name
-        + "\n"
-        + yaml.safe_dump(content, sort_keys=False)
-    )
+    command = f"# lm_eval run --include_path THIS_FOLDER --tasks {build.name}\n"
+    return command + yaml.safe_dump(content, sort_keys=False)

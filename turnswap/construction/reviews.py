@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
 from .equivalent import equivalent, questions_words
-from .protected import words
-from .records import Conversation, Turn
+from .instructions.making import texts_of
+from .records import DraftConversation, Turn
 from .sheet import DECISIONS, FILLED_IN, TURNS, read_csv, source_of, text_digest
 
 _SHOWN = 20
@@ -56,7 +55,7 @@ class ReviewProblems(UserError):
         self.problems = tuple(problems)
 
 
-def read_reviews(files: Mapping[str, bytes], conversations: Sequence[Conversation]) -> list[Review]:
+def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConversation]) -> list[Review]:
     """The reviews in these files (their contents by name), in order. Rows with nothing filled in are left out.
 
     Raises:
@@ -85,7 +84,7 @@ def read_reviews(files: Mapping[str, bytes], conversations: Sequence[Conversatio
     return reviews
 
 
-def _read(row: Mapping[str, str], known: Mapping[str, Conversation]) -> Review:
+def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
     conversation = known.get(row["key"])
     if conversation is None:
         raise ValueError("no conversation of this key is in the audit")
@@ -110,32 +109,32 @@ def _read(row: Mapping[str, str], known: Mapping[str, Conversation]) -> Review:
     return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
 
 
-def _refuse_changes(row: Mapping[str, str], conversation: Conversation) -> None:
+def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
     prompts = {f"translation_{number}": turn.prompt for number, turn in enumerate(conversation.turns, 1)}
     for column in (f"translation_{number}" for number in TURNS):
         if row[column] != prompts.get(column, ""):
             raise ValueError(f"{column} was changed; write edits into {column.replace('translation', 'edited')}")
     try:
-        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.turns[-1].kwargs]
+        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.last.kwargs]
     except ValueError:
         same = False
     if not same:
         raise ValueError("kwargs was changed; write edits into edited_kwargs")
 
 
-def _edited(row: Mapping[str, str], conversation: Conversation) -> tuple[Turn, ...]:
+def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:
     """The turns with the edits, checked as a translation is."""
-    last = conversation.turns[-1]
+    last = conversation.last
     for number in TURNS[len(conversation.turns) :]:
         if row[f"edited_{number}"].strip():
             raise ValueError(f"edited_{number} is filled in, and there is no turn {number}")
     prompts = [row[f"edited_{number}"].strip() or turn.prompt for number, turn in enumerate(conversation.turns, 1)]
     kwargs = _edited_kwargs(row["edited_kwargs"], last) if row["edited_kwargs"].strip() else None
     source = source_of(conversation)
-    before = conversation.turns if source is None else [_turn(content) for content in source["turns"]]
+    before = conversation.turns if source is None else [Turn.from_json(content) for content in source["turns"]]
     values = [
-        words(id_, each) if asked else []
+        texts_of(id_, each) if asked else []
         for id_, each, asked in zip(last.instruction_ids, kwargs or last.kwargs, questions_words(before), strict=True)
     ]
     turns = equivalent(before, prompts, values)
@@ -152,18 +151,12 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         content = json.loads(text)
     except ValueError as error:
         raise ValueError(f"edited_kwargs are no JSON ({error})") from None
-    if not isinstance(content, list) or not all(isinstance(each, dict) for each in content):
-        raise ValueError("edited_kwargs are no list of objects")
-    if len(content) != len(last.kwargs):
-        raise ValueError(f"edited_kwargs have {len(content)} entries; expected {len(last.kwargs)}")
+    if not isinstance(content, list) or [type(each) for each in content] != [dict] * len(last.kwargs):
+        raise ValueError(f"edited_kwargs are no list of {len(last.kwargs)} objects")
     try:
         return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
     except MalformedInstruction as error:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
-
-
-def _turn(content: Mapping[str, Any]) -> Turn:
-    return Turn(content["prompt"], tuple(content["instruction_ids"]), tuple(content["kwargs"]))
 
 
 def _check_reply(reply: str, last: Turn) -> None:
@@ -188,8 +181,3 @@ def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[
         if review.reviewer != adjudicator:
             found.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
     return found
-
-
-def with_review(conversation: Conversation, review: Review) -> Conversation:
-    """The conversation as this review leaves it."""
-    return dataclasses.replace(conversation, turns=review.turns)

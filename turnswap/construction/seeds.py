@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import Conversation, Outcome, Turn, digest
-from .settings import BuildSettings, read_section
+from .records import DraftConversation, Outcome, Turn, check_extension, digest
+from .settings import Positive
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -37,17 +38,8 @@ class SeedSettings:
     hub: str | None = None
     revision: str | None = None
     language: str = "en"
-    limit: int | None = None
+    limit: Positive | None = None
     seed: int = 0
-
-
-def make(build: BuildSettings) -> Seeds:
-    """The step of a data set.
-
-    Raises:
-        UserError: the section is not as expected.
-    """
-    return Seeds(read_section(SeedSettings, build.seeds, "seeds"))
 
 
 class Seeds:
@@ -63,8 +55,6 @@ class Seeds:
                 "seeds.revision is missing: a data set on the Hub may change under its name.",
                 "Name the commit to read, as the Hub shows it in the data set's history.",
             )
-        if settings.limit is not None and settings.limit < 1:
-            raise UserError(f"seeds.limit cannot be {settings.limit}.", "Expected at least 1, or none for all seeds.")
         self.settings = settings
 
     @property
@@ -104,7 +94,7 @@ class Seeds:
     def _take(self, row: Mapping[str, Any], number: int) -> Outcome:
         try:
             content = _from_ifeval(row, self.settings.language) if "instruction_id_list" in row else row
-            conversation = Conversation.from_json(content)
+            conversation = DraftConversation.from_json(content)
             _require_gradeable(conversation)
         except (ValueError, UserError) as error:
             reason = error.message if isinstance(error, UserError) else str(error)
@@ -130,16 +120,7 @@ def _read_file(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The seeds {path} cannot be read: {error}.") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            content = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}, is broken JSON: {error}.", "Repair or delete the line.") from error
-        if not isinstance(content, dict):
-            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
-        yield number, content
+    return parse_lines(lines, path)
 
 
 def _from_ifeval(row: Mapping[str, Any], language: str) -> dict[str, Any]:
@@ -154,21 +135,16 @@ def _from_ifeval(row: Mapping[str, Any], language: str) -> dict[str, Any]:
     return {"key": f"ifeval-{row['key']}", "language": language, "turns": [turn]}
 
 
-def _require_gradeable(conversation: Conversation) -> None:
+def _require_gradeable(conversation: DraftConversation) -> None:
     """A ValueError where the turns do not follow from each other, or a kwarg is none that the published grader uses."""
     if ":" in conversation.key:
         raise ValueError("the key has a colon, behind which a translation names its language")
     if len(conversation.turns) > _MOST_TURNS:
         raise ValueError(f"there are {len(conversation.turns)} turns; expected at most {_MOST_TURNS}")
-    sofar: tuple[tuple[Any, ...], tuple[Any, ...]] = ((), ())
-    for number, turn in enumerate(conversation.turns, 1):
-        held = len(sofar[0])
-        if (turn.instruction_ids[:held], turn.kwargs[:held]) != sofar:
-            raise ValueError(f"the instructions of turn {number} do not start with those of the turn before")
-        sofar = turn.instruction_ids, turn.kwargs
-        if not turn.instruction_ids:
-            raise ValueError(f"turn {number} has no instruction")
-    for id_, kwargs in zip(*sofar, strict=True):
+    check_extension(conversation.turns)
+    if not conversation.turns[0].instruction_ids:
+        raise ValueError("turn 1 has no instruction")
+    for id_, kwargs in conversation.last.instructions:
         if not get_instruction(id_).as_published(dict(kwargs)):
             raise ValueError(f"the published grader cannot use the kwargs of {id_} as they are: {dict(kwargs)}")
 
@@ -180,4 +156,5 @@ def _rejected(row: Mapping[str, Any], number: int, language: str, reason: str) -
     prompt = first.get("prompt")
     turn = Turn(prompt if isinstance(prompt, str) and prompt.strip() else "(no prompt)", (), ())
     key = f"line-{number}" if row.get("key") is None else f"{row['key']} (line {number})"
-    return Outcome(Conversation(key, language, (turn,), {Seeds.name: {"given": dict(row)}}), reason)
+    given = json.loads(json.dumps(dict(row)), parse_constant=lambda _: None)  # a step's file is JSON, which has no NaN
+    return Outcome(DraftConversation(key, language, (turn,), {Seeds.name: {"given": given}}), reason)

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
-import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic import Field
 
 from turnswap.core.errors import UserError
+from turnswap.core.settings import read_settings, read_yaml
+from turnswap.tasks.multiif.languages import name_of
 
 from .llm import LLMSettings
 
-T = TypeVar("T")
-
-
-def read_section(kind: type[T], content: object, where: str) -> T:
-    """A section of the YAML as a dataclass; keys that it does not have are refused.
-
-    Raises:
-        UserError: it names the key, what it holds, and what was expected.
-    """
-    strict = with_config(ConfigDict(extra="forbid", strict=False))(kind)
-    try:
-        return TypeAdapter(strict).validate_python({} if content is None else content)
-    except ValidationError as error:
-        # A misspelt key is also a missing one: the misspelling says more.
-        first = min(error.errors(), key=lambda each: each["type"] != "unexpected_keyword_argument")
-        key = ".".join([where, *map(str, first["loc"])])
-        if first["type"] == "unexpected_keyword_argument":
-            known = ", ".join(getattr(kind, "__dataclass_fields__", {}))
-            raise UserError(f"{key} is no key of the section {where}.", f"There are: {known}.") from None
-        if first["type"] in ("missing", "missing_argument"):
-            raise UserError(f"{key} is missing.", "See configs/build_sw_ko.yaml for a whole one.") from None
-        raise UserError(f"{key} cannot be {first['input']!r}: {first['msg']}.") from None
+EXAMPLE = "See configs/build_sw_ko.yaml for a whole one."
+Positive = Annotated[int, Field(ge=1)]
+_TAKEN = ("multiif", "leaderboard_multiif")
 
 
 @dataclass(frozen=True)
@@ -64,16 +47,51 @@ class BuildSettings:
     release: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_settings(path: Path) -> BuildSettings:
+def read_build(path: Path) -> BuildSettings:
     """The YAML of a data set.
 
     Raises:
-        UserError: it cannot be read, or a key is unknown, missing or of another kind.
+        UserError: it cannot be read, or a name is unknown, missing or of another kind.
     """
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} holds no settings.", "See configs/build_sw_ko.yaml for a whole one.")
-    return read_section(BuildSettings, content, path.name)
+    return read_settings(BuildSettings, read_yaml(path, EXAMPLE), path.name, EXAMPLE)
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """The section ``release``.
+
+    Attributes:
+        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts.
+        licence: of the data set, which its makers decide.
+        folder: where to write; ``release`` in the folder of the steps, where not given.
+        version: of the tasks; to be raised whenever released conversations change.
+        purpose: one sentence on what it was made for, for the datasheet.
+        limits: what a user must know, for the datasheet.
+    """
+
+    seeds_licence: str
+    licence: str
+    folder: Path | None = None
+    version: float = 1.0
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
+
+
+def read_release(build: BuildSettings) -> ReleaseSettings:
+    """The section ``release``, checked; to be called before anything is built.
+
+    Raises:
+        UserError: a licence is missing, the name cannot be one of tasks, or a language is unknown.
+    """
+    settings = read_settings(ReleaseSettings, build.release, "release", EXAMPLE)
+    for key in ("seeds_licence", "licence"):
+        if not getattr(settings, key).strip():
+            raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
+        raise UserError(
+            f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",
+            f"Expected letters, digits, '_', '-' and '.', and none of {', '.join(_TAKEN)}.",
+        )
+    for code in build.languages:
+        name_of(code)
+    return settings

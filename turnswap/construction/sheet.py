@@ -19,7 +19,7 @@ from turnswap.core.files import write_whole
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 
-from .records import Conversation, digest
+from .records import DraftConversation, digest
 
 TURNS = (1, 2, 3)
 FILLED_IN = (
@@ -63,18 +63,18 @@ def original(cell: str) -> str:
 class Entry:
     """A conversation to review, with why it came back (empty where it did not) and what else to know."""
 
-    conversation: Conversation
+    conversation: DraftConversation
     returned: str = ""
     problems: Sequence[str] = ()
 
 
-def text_digest(conversation: Conversation) -> str:
+def text_digest(conversation: DraftConversation) -> str:
     """Of what a reviewer judges: language, turns, and the source's."""
     content = conversation.as_json()
     return digest(content["key"], content["language"], content["turns"], source_of(conversation))
 
 
-def source_of(conversation: Conversation) -> Mapping[str, Any] | None:
+def source_of(conversation: DraftConversation) -> Mapping[str, Any] | None:
     """Language and turns of the source, as JSON; None for what is no translation."""
     note = conversation.notes.get("translate")
     source = note.get("source") if isinstance(note, Mapping) else None
@@ -92,7 +92,7 @@ def row_of(entry: Entry) -> dict[str, str]:
         row[f"source_{number}"] = content["prompt"]
     for number, prompt in enumerate(note.get("back", ()), 1):
         row[f"back_translation_{number}"] = prompt
-    last = conversation.turns[-1]
+    last = conversation.last
     return row | {
         "key": conversation.key,
         "digest": text_digest(conversation),

@@ -7,21 +7,22 @@ is checked by rule (:mod:`.equivalent`), translated back in a second question, a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
-from .asking import ask_checked
 from .equivalent import equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
-from .llm import LLM, Question, read_answer
+from .instructions import making_of
+from .llm import LLM
 from .protected import distinct_spans
-from .records import Conversation, Outcome, Turn
-from .scripts import UNSPACED, scripts_of
-from .settings import BuildSettings, read_section
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome, Turn
+from .scripts import scripts_of
+from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -38,14 +39,14 @@ WORDING = (
 class TranslateSettings(Thresholds):
     """The section ``translate``: the thresholds, and ``chunk``, how many conversations are asked about at once."""
 
-    chunk: int = 16
+    chunk: Positive = 16
 
 
 @dataclass(frozen=True)
 class _Job:
     """One conversation on its way into one language; ``reason`` once it is rejected."""
 
-    source: Conversation
+    source: DraftConversation
     language: str
     turns: tuple[Turn, ...] = ()
     back: tuple[str, ...] = ()
@@ -66,8 +67,6 @@ class Translate:
     name = "translate"
 
     def __init__(self, settings: TranslateSettings, languages: Sequence[str], llm: LLM) -> None:
-        if settings.chunk < 1:
-            raise UserError(f"translate.chunk cannot be {settings.chunk}.", "Expected at least 1.")
         if not languages:
             raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
         for language in (*languages, *settings.length_ratio):
@@ -85,16 +84,16 @@ class Translate:
         settings = {name: value for name, value in asdict(self.settings).items() if name != "chunk"}
         return [VERSION, settings, list(self.languages), self.llm.identity]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
         jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
-        jobs = self._asked(jobs, _forth, _read_forth)
-        jobs = self._asked(jobs, _back, _read_back)
+        jobs = self.llm.ask_open(jobs, _forth, _read_forth)
+        jobs = self.llm.ask_open(jobs, _back, _read_back)
         outcomes = [self._judged(job) for job in jobs]
         size = len(self.languages)
         return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
 
-    def _begun(self, conversation: Conversation, language: str) -> _Job:
+    def _begun(self, conversation: DraftConversation, language: str) -> _Job:
         if conversation.language == language:
             raise UserError(
                 f"languages names {language}, and {conversation.key} is in it already.",
@@ -102,23 +101,9 @@ class Translate:
             )
         return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
 
-    def _asked(
-        self, jobs: Sequence[_Job], question: Callable[[_Job], Question], read: Callable[[_Job, str], _Job]
-    ) -> list[_Job]:
-        """The jobs that are not rejected yet, one question further."""
-        open_ = [number for number, job in enumerate(jobs) if job.reason is None]
-        checks = [lambda answer, job=jobs[number]: read(job, answer) for number in open_]
-        answers = ask_checked(self.llm, [question(jobs[number]) for number in open_], checks)
-        done = list(jobs)
-        for number, answer in zip(open_, answers, strict=True):
-            done[number] = (
-                dataclasses.replace(jobs[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
-            )
-        return done
-
     def _judged(self, job: _Job) -> Outcome:
         source = job.source
-        made = Conversation(job.name, job.language, job.turns or source.turns, source.notes)
+        made = DraftConversation(job.name, job.language, job.turns or source.turns, source.notes)
         note: dict[str, Any] = {
             "source": {"language": source.language, "turns": [asdict(turn) for turn in source.turns]},
             "translated": bool(job.turns),
@@ -134,7 +119,7 @@ class Translate:
 
 
 def _question(job: _Job, from_: str, to: str, turns: Sequence[Turn], values: list[list[str]]) -> Question:
-    protected = distinct_spans([turn.prompt for turn in job.source.turns])
+    protected = distinct_spans(job.source.prompts)
     prompts = [turn.prompt for turn in turns]
     payload = {"from": from_, "to": to, "turns": prompts, "kwargs": values, "protected": protected}
     return Question("translate", WORDING, payload, job.name)
@@ -166,25 +151,5 @@ def _read_back(job: _Job, answer: str) -> _Job:
 
 def warnings(turns: Sequence[Turn], language: str) -> list[str]:
     """What the published rules make of an instruction in this language, where that is not what a reader expects."""
-    scripts, ids = scripts_of(language), set(turns[-1].instruction_ids)
-    found = []
-    if "punctuation:no_comma" in ids and scripts & {"CJK", "HIRAGANA", "KATAKANA", "ARABIC", "THAANA"}:
-        found.append("punctuation:no_comma: the published rule knows the ASCII comma alone")
-    if "keywords:forbidden_words" in ids:
-        if scripts & UNSPACED:
-            found.append(
-                "keywords:forbidden_words: the published rule finds words between spaces, which there are none of"
-            )
-        if "HANGUL" in scripts:
-            found.append("keywords:forbidden_words: the published rule does not find a word with a particle behind it")
-    return found
-
-
-def make(build: BuildSettings, llm: LLM) -> Translate:
-    """The step from the YAML.
-
-    Raises:
-        UserError: a key is unknown, a threshold out of range, or a language none.
-    """
-    settings = read_section(TranslateSettings, build.translate, "translate")
-    return Translate(settings, build.languages, llm)
+    warned = ((id_, making_of(id_).warning(scripts_of(language))) for id_ in dict.fromkeys(turns[-1].instruction_ids))
+    return [f"{id_}: {warning}" for id_, warning in warned if warning]

@@ -6,13 +6,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from turnswap.tasks.multiif.languages import name_of
+from .instructions import making_of, must_contain
+from .instructions.draw import strings
 
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty"
 )
 _NUMBER_WORDS = _NUMBERS.split()
+_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 
 # What tells the same to a reader of English, as patterns.
@@ -45,73 +47,10 @@ _ACCEPTED = {
 _RELATIONS = (
     r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"
 )
-_EXACT = ("length_constraints:number_paragraphs", "detectable_format:number_bullet_lists")
-# Numbers that a wording may hold beside those of the kwargs: six asterisks, two new lines.
-_OWN_NUMBERS = {
-    "combination:two_responses": {2, 6},
-    "length_constraints:number_paragraphs": {3},
-    "length_constraints:nth_paragraph_first_word": {1, 2},
-}
 _SECOND_CONVERSATION = re.compile(
     r"^\W*(?:user|assistant|system|human|ai|bot|model|turn \d|(?:my |the )?(?:reply|response|answer))\s*:|<\|",
     re.IGNORECASE | re.MULTILINE,
 )
-
-
-def must_contain(id_: str, kwargs: Mapping[str, Any]) -> list[str]:
-    """What a reader must find in the wording: numbers in digits, words of the kwargs, markers, and what is meant.
-
-    Ordinals are given as ``2nd``. All but the strings of kwargs and markers stand for a notion: see
-    :func:`find_problem`.
-    """
-    match id_:
-        case "keywords:existence":
-            return [*kwargs["keywords"]]
-        case "keywords:frequency":
-            return [kwargs["keyword"], kwargs["relation"], str(kwargs["frequency"])]
-        case "keywords:forbidden_words":
-            return [*kwargs["forbidden_words"], "avoid"]
-        case "keywords:letter_frequency":
-            return ["letter", kwargs["letter"], kwargs["let_relation"], str(kwargs["let_frequency"])]
-        case "language:response_language":
-            return [name_of({"zh-cn": "zh"}.get(kwargs["language"], kwargs["language"]))]
-        case "length_constraints:number_words":
-            return ["word", kwargs["relation"], str(kwargs["num_words"])]
-        case "length_constraints:number_sentences":
-            return ["sentence", kwargs["relation"], str(kwargs["num_sentences"])]
-        case "length_constraints:number_paragraphs":
-            return ["paragraph", str(kwargs["num_paragraphs"]), "***"]
-        case "length_constraints:nth_paragraph_first_word":
-            place = _ordinal(kwargs["nth_paragraph"])
-            return ["paragraph", str(kwargs["num_paragraphs"]), place, "start", kwargs["first_word"], "blank line"]
-        case "detectable_content:number_placeholders":
-            return ["placeholder", str(kwargs["num_placeholders"]), "square brackets"]
-        case "detectable_content:postscript":
-            return [kwargs["postscript_marker"]]
-        case "detectable_format:number_bullet_lists":
-            return ["bullet", str(kwargs["num_bullets"])]
-        case "detectable_format:number_highlighted_sections":
-            return ["highlight", str(kwargs["num_highlights"]), "*"]
-        case "detectable_format:multiple_sections":
-            return [kwargs["section_spliter"], str(kwargs["num_sections"])]
-        case "startend:end_checker":
-            return ["end", kwargs["end_phrase"]]
-        case "change_case:capital_word_frequency":
-            return ["capital", "word", kwargs["capital_relation"], str(kwargs["capital_frequency"])]
-    return list(_PLAIN[id_])
-
-
-_PLAIN: Mapping[str, Sequence[str]] = {
-    "detectable_format:json_format": ["json"],
-    "detectable_format:title": ["title", "<<", ">>"],
-    "detectable_format:constrained_response": ["My answer is yes.", "My answer is no.", "My answer is maybe."],
-    "combination:two_responses": ["response", "******"],
-    "combination:repeat_prompt": ["repeat"],
-    "startend:quotation": ["quotation marks"],
-    "change_case:english_capital": ["capital", "English"],
-    "change_case:english_lowercase": ["lowercase", "English"],
-    "punctuation:no_comma": ["comma", "avoid"],
-}
 
 
 def find_problem(
@@ -136,23 +75,13 @@ def find_problem(
         return "the wording holds a conversation of its own"
     if wording.strip() in (prompt.strip() for prompt in earlier):
         return "the wording repeats an earlier prompt"
-    verbatim = set(strings(kwargs)) | {"<<", ">>", "***", "******", "*", *_PLAIN[_ANSWER]}
     for each in needed:
-        tells = language == "en" or each in verbatim or each.isdigit()
-        if tells and not _finder(each, each in verbatim, language)(wording):
+        # What ends in a letter or digit may be told in other words; texts, markers and sentences stand as they are.
+        verbatim = each in strings(kwargs) or not each[-1:].isalnum()
+        tells = language == "en" or verbatim or each.isdigit()
+        if tells and not _finder(each, verbatim, language)(wording):
             return f"the wording lacks {each!r}"
     return _wrong_number(wording, id_, kwargs, earlier) or _wrong_relation(wording, id_, kwargs, language)
-
-
-_ANSWER = "detectable_format:constrained_response"
-
-
-def strings(kwargs: Mapping[str, Any]) -> list[str]:
-    """The words of kwargs that a reader must see as they are."""
-    values = [value for name, value in kwargs.items() if not name.endswith("relation") and name != "language"]
-    return [
-        word for value in values for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)
-    ]
 
 
 def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], object]:
@@ -164,7 +93,7 @@ def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], objec
         return re.compile(whole[0] + re.escape(needed) + whole[1]).search
     if needed.isdigit():
         return re.compile(_number(int(needed), language), re.IGNORECASE).search
-    if re.fullmatch(r"\d+(?:st|nd|rd|th)", needed):
+    if _ORDINAL.fullmatch(needed):
         number = int(re.sub(r"\D", "", needed))
         words = [rf"\b{number}-?(?:st|nd|rd|th)\b", rf"\bparagraph (?:number )?{number}\b"]
         if number < len(_ORDINALS):
@@ -183,16 +112,11 @@ def _number(number: int, language: str) -> str:
     return "|".join(ways)
 
 
-def _ordinal(number: int) -> str:
-    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
-
-
 def _wrong_number(wording: str, id_: str, kwargs: Mapping[str, Any], earlier: Sequence[str]) -> str | None:
     """A number that neither the kwargs nor the conversation hold: the LLM has made up a demand."""
     for text in sorted(strings(kwargs), key=len, reverse=True):
         wording = wording.replace(text, " ")
-    known = {value for value in kwargs.values() if isinstance(value, int)} | _OWN_NUMBERS.get(id_, set())
+    known = {value for value in kwargs.values() if isinstance(value, int)} | making_of(id_).own_numbers
     known |= set(map(int, _digits(" ".join(earlier))))
     made_up = [number for number in _digits(wording) if int(number) not in known]
     return f"the wording holds the number {made_up[0]}, which the kwargs do not" if made_up else None
@@ -208,7 +132,7 @@ def _wrong_relation(wording: str, id_: str, kwargs: Mapping[str, Any], language:
     for text in strings(kwargs):
         wording = wording.replace(text, " ")
     found = re.search(rf"\b(?:{_RELATIONS})\b", wording, re.IGNORECASE)
-    if id_ in _EXACT and found:
+    if making_of(id_).exact and found:
         return f"the wording says {found[0]!r}, but the number is exact"
     relation = next((value for name, value in kwargs.items() if name.endswith("relation")), None)
     opposite = {"at least": "less than", "less than": "at least"}.get(str(relation))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +27,27 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         *lines, _unfinished = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
-    found = []
+    return [content for _, content in parse_lines(lines, path)]
+
+
+def parse_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of lines of JSON, with their numbers from 1; blank lines hold none. NaN, which JSON lacks, is None.
+
+    Raises:
+        UserError: a line is no JSON object; it names ``path``, the file they are from.
+    """
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            content = json.loads(line)
+            content = json.loads(line, parse_constant=lambda _: None)
         except ValueError as error:
             raise UserError(
                 f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
             ) from error
         if not isinstance(content, dict):
             raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
-        found.append(content)
-    return found
+        yield number, content
 
 
 def as_line(content: Mapping[str, Any]) -> str:

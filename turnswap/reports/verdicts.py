@@ -121,7 +121,7 @@ def _by_published_rules(slots: list[_Slot]) -> list[list[Verdict]]:
 
 
 def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
-    return [corrected.grade_reply(*slot) for slot in slots]
+    return [corrected.grade_corrected(*slot) for slot in slots]
 
 
 def _require_gradeable(conversation: Conversation) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from .corrections import ALL, CORRECTIONS, Correction, Example
+from .corrections import ALL, Correction, Example, corrections
 from .grading import VERSION
 
 _HEAD = """\
@@ -31,8 +31,8 @@ examples against both graders, and this page against the code.
 
 def page() -> str:
     """The page in Markdown."""
-    head = _HEAD.format(n=len(CORRECTIONS), version=VERSION)
-    return "\n".join([head, *map(_section, CORRECTIONS)])
+    head = _HEAD.format(n=len(corrections()), version=VERSION)
+    return "\n".join([head, *map(_section, corrections())])
 
 
 def _section(correction: Correction) -> str:

@@ -7,9 +7,8 @@ from functools import partial
 
 from ..grading import Verdict, holds, loose_variants, require_same_length
 from ..instructions import get_instruction
-from .checks import CHECKS, Asked
-from .segmentation import segmenter
-from .unsatisfiable import why_unsatisfiable
+from ..instructions.spec import Asked
+from ..segmentation import segmenter
 
 # To be raised by whoever changes a verdict.
 VERSION = 1
@@ -30,7 +29,7 @@ def _reply_language(language: str, instruction_ids: Sequence[str], kwargs: Seque
     return asked[-1] if asked else language
 
 
-def grade_reply(
+def grade_corrected(
     reply: str,
     instruction_ids: Sequence[str],
     kwargs: Sequence[Mapping[str, object]],
@@ -61,8 +60,8 @@ def grade_reply(
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)
         parsed = instruction.parse(raw)
-        check = partial(CHECKS[instruction_id], asked=asked) if instruction_id in CHECKS else instruction.check
+        check = partial(instruction.corrected, asked=asked) if instruction.corrected else instruction.check
         strict, loose = holds(variants, partial(check, **parsed))
-        hopeless = why_unsatisfiable(instruction_id, parsed) is not None
+        hopeless = instruction.why_unsatisfiable(parsed) is not None
         verdicts.append(Verdict(strict, loose, unsatisfiable=hopeless))
     return verdicts

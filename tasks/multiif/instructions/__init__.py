@@ -1,6 +1,8 @@
 """The 25 verifiable instructions of Multi-IF, with the semantics of the published grader, quirks included.
 
-To add one, write a check and register it with :func:`instruction` in the module of its family. Source of the
+To add one, write a check and register it with :func:`instruction` in the module of its family; a check that native
+readers would agree with more often goes below it, registered with :func:`corrects`. What the construction of data sets
+knows of an instruction is in the module of the same name in :mod:`turnswap.construction.instructions`. Source of the
 rules: the IFEval checkers (arXiv 2311.07911) with the language-aware counts of Multi-IF (arXiv 2410.15553).
 """
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
+from ..matching import folded
 from .patterns import PATTERN, compile_word
-from .spec import COUNT, instruction
+from .spec import COUNT, Asked, corrects, instruction
 
 # Stands for ``\[.*?\]`` in linear time: an opening bracket that no other closes on its line takes the rest
 # of the line with it, as no later one on that line can be closed either.
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 
-POSTSCRIPTS = {
+_POSTSCRIPTS = {
     "P.P.S": re.compile(r"p\.\s?p\.\s?s"),
     "P.S.": re.compile(r"p\.\s?s\."),
 }
@@ -29,5 +30,12 @@ def postscript(reply: str, postscript_marker: str) -> bool:
 
     The published pattern allows white space before it and anything behind it on its line, which always match.
     """
-    pattern = POSTSCRIPTS.get(postscript_marker) or compile_word(postscript_marker.lower(), flags=re.MULTILINE)
+    pattern = _POSTSCRIPTS.get(postscript_marker) or compile_word(postscript_marker.lower(), flags=re.MULTILINE)
     return pattern.search(reply.lower()) is not None
+
+
+@corrects("detectable_content:postscript")
+def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
+    if pattern := _POSTSCRIPTS.get(postscript_marker):
+        return pattern.search(reply.lower()) is not None
+    return folded(postscript_marker).strip().lower() in folded(reply).lower()

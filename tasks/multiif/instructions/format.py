@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 
+from ..matching import folded
 from .patterns import PATTERN, compile_word
-from .spec import COUNT, instruction
+from .spec import COUNT, Asked, corrects, instruction
 
 # Published: ``^\s*\*[^\*].*$`` and ``^\s*-.*$``. Blank lines before a bullet change neither where a match ends
 # nor how many there are, so the indentation on its own line is enough.
@@ -19,7 +20,11 @@ _DOUBLE_HIGHLIGHT = re.compile(r"\*\*([^\n*]*)\*\*")
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
-@instruction("detectable_format:number_bullet_lists", num_bullets=COUNT)
+@instruction(
+    "detectable_format:number_bullet_lists",
+    hopeless=lambda num_bullets: None if num_bullets >= 0 else "it asks for fewer than no bullet points",
+    num_bullets=COUNT,
+)
 def number_bullet_lists(reply: str, num_bullets: int) -> bool:
     """Exactly n lines that start with a star or a dash."""
     return len(_STAR_BULLET.findall(reply)) + len(_DASH_BULLET.findall(reply)) == num_bullets
@@ -42,6 +47,12 @@ def number_highlighted_sections(reply: str, num_highlights: int) -> bool:
 def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bool:
     """At least n sections, each opened by the splitter and a number."""
     return len(compile_word(section_spliter.strip(), r"\s?", r"\s?\d+\s?").split(reply)) - 1 >= num_sections
+
+
+@corrects("detectable_format:multiple_sections")
+def _multiple_sections(reply: str, asked: Asked, section_spliter: str, num_sections: int) -> bool:
+    splitter = re.escape(folded(section_spliter).strip())
+    return len(re.findall(rf"{splitter}\s?\d+", folded(reply))) >= num_sections
 
 
 @instruction("detectable_format:json_format")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from .. import matching
 from .patterns import PATTERN, PATTERNS, compile_word
-from .spec import COUNT, RELATION, Kwarg, Relation, compares, instruction
+from .spec import COUNT, RELATION, Asked, Kwarg, Relation, compares, corrects, instruction
 
 
 def _is_letter(value: Any) -> bool:
@@ -14,13 +15,18 @@ def _is_letter(value: Any) -> bool:
 
 
 # Anything but a single Latin letter is replaced at random by the published grader (``#`` in 1122:18:en).
-LETTER = Kwarg("a letter", lambda value: isinstance(value, str), published=_is_letter)
+LETTER = Kwarg("a letter", lambda value: isinstance(value, str), published=_is_letter, may_be_blank=False)
 
 
 @instruction("keywords:existence", keywords=PATTERNS)
 def existence(reply: str, keywords: list[str]) -> bool:
     """Each keyword is found, case ignored."""
     return all(compile_word(word, flags=re.IGNORECASE).search(reply) for word in keywords)
+
+
+@corrects("keywords:existence")
+def _existence(reply: str, asked: Asked, keywords: list[str]) -> bool:
+    return all(matching.count(reply, word, asked.language) for word in keywords)
 
 
 @instruction("keywords:frequency", keyword=PATTERN, frequency=COUNT, relation=RELATION)
@@ -31,10 +37,20 @@ def frequency(reply: str, keyword: str, frequency: int, relation: Relation) -> b
     return compares(found, relation, frequency)
 
 
+@corrects("keywords:frequency")
+def _frequency(reply: str, asked: Asked, keyword: str, frequency: int, relation: Relation) -> bool:
+    return compares(matching.count(reply, keyword, asked.language), relation, frequency)
+
+
 @instruction("keywords:forbidden_words", forbidden_words=PATTERNS)
 def forbidden_words(reply: str, forbidden_words: list[str]) -> bool:
     """None of the words stands between word boundaries, case ignored."""
     return not any(compile_word(word, r"\b", r"\b", re.IGNORECASE).search(reply) for word in forbidden_words)
+
+
+@corrects("keywords:forbidden_words")
+def _forbidden_words(reply: str, asked: Asked, forbidden_words: list[str]) -> bool:
+    return not any(matching.contains_word(reply, word, asked.language) for word in forbidden_words)
 
 
 @instruction("keywords:letter_frequency", letter=LETTER, let_frequency=COUNT, let_relation=RELATION)

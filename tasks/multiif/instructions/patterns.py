@@ -76,6 +76,16 @@ def _is_word_list(value: Any) -> bool:
 
 # The published grader draws a random keyword for an empty one, and raises where a pattern does not compile.
 PATTERN = Kwarg(
-    "a string", lambda value: isinstance(value, str), published=lambda value: bool(value.strip()) and is_regex(value)
+    "a string",
+    lambda value: isinstance(value, str),
+    published=lambda value: bool(value.strip()) and is_regex(value),
+    is_text=True,
+    may_be_blank=False,
 )
-PATTERNS = Kwarg("a list of one or more strings", _is_word_list, published=lambda value: all(map(is_regex, value)))
+PATTERNS = Kwarg(
+    "a list of one or more strings",
+    _is_word_list,
+    published=lambda value: all(map(is_regex, value)),
+    is_text=True,
+    may_be_blank=False,
+)

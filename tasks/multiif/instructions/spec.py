@@ -2,14 +2,15 @@
 
 A check is a plain function ``check(reply, **kwargs) -> bool``, registered by the :func:`instruction`
 decorator. Its kwargs are described once by a :class:`Kwarg` each, so that a data set is refused when it is
-loaded instead of when its replies are graded.
+loaded instead of when its replies are graded. What a native reader would say instead, where the published rule errs,
+is a second check, registered by :func:`corrects`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 Relation = Literal["at least", "less than"]
 
@@ -22,24 +23,43 @@ class MalformedInstruction(ValueError):
 class Kwarg:
     """One keyword argument of an instruction.
 
-    ``expected`` completes the sentence "expected …". ``published`` tells whether the published grader uses
-    the value as it stands: it replaces some by random ones and raises on others, so their verdicts cannot be
-    reproduced and are counted as ungradeable.
+    Attributes:
+        expected: completes the sentence "expected …".
+        accepts: whether a check can use the value.
+        published: whether the published grader uses the value as it stands: it replaces some by random ones and
+            raises on others, so their verdicts cannot be reproduced and are counted as ungradeable.
+        is_text: whether it holds words of the conversation's language: a translation translates them.
+        may_be_blank: whether an instruction with a blank word can be followed, and asks for something.
     """
 
     expected: str
     accepts: Callable[[Any], bool]
     published: Callable[[Any], bool] = lambda value: True
+    is_text: bool = False
+    may_be_blank: bool = True
 
 
 @dataclass(frozen=True)
 class Instruction:
-    """A verifiable instruction: ``check(reply, **kwargs)`` tells whether the reply follows it."""
+    """A verifiable instruction.
+
+    Attributes:
+        id: such as ``keywords:existence``.
+        check: ``check(reply, **kwargs)`` tells whether the reply follows it.
+        kwargs: what the check takes.
+        unreproducible: tells of a reply whether this machine cannot grade it as published.
+        least: how many of what a relation bounds are in every reply: one sentence, say.
+        hopeless: tells of parsed kwargs why no reply can follow them, beside blank words and too low a number.
+        corrected: ``corrected(reply, asked, **kwargs)``, what a native reader would say; None where that is the same.
+    """
 
     id: str
     check: Callable[..., bool]
     kwargs: Mapping[str, Kwarg]
     unreproducible: Callable[[str], bool] | None = None
+    least: int = 0
+    hopeless: Callable[..., str | None] | None = None
+    corrected: Callable[..., bool] | None = None
 
     def parse(self, raw: Mapping[str, object]) -> dict[str, Any]:
         """The kwargs for :attr:`check`: whole floats become ints, nulls that no check asks for are dropped.
@@ -68,20 +88,66 @@ class Instruction:
         """Whether the published grader grades these (parsed) kwargs as they stand."""
         return all(kwarg.published(kwargs[name]) for name, kwarg in self.kwargs.items())
 
+    @property
+    def bound(self) -> tuple[str, str] | None:
+        """The names of the kwargs that bound a count, number and relation; None where none do."""
+        relations = [name for name, kwarg in self.kwargs.items() if kwarg is RELATION]
+        numbers = [name for name, kwarg in self.kwargs.items() if kwarg is COUNT]
+        return (numbers[0], relations[0]) if relations and numbers else None
+
+    def why_unsatisfiable(self, kwargs: Mapping[str, Any]) -> str | None:
+        """Why no reply can follow these (parsed) kwargs, or what makes them ask for nothing; None where one can.
+
+        By the corrected rules, which leave such an instruction out.
+        """
+        for name, kwarg in self.kwargs.items():
+            words = kwargs[name] if isinstance(kwargs[name], list) else [kwargs[name]]
+            if not kwarg.may_be_blank and not all(word.strip() for word in words):
+                return "it names an empty word (the published grader draws one at random)"
+        if self.bound:
+            number, relation = (kwargs[name] for name in self.bound)
+            if relation == "less than" and number <= self.least:
+                return f"it asks for fewer than {number}"
+        return self.hopeless(**kwargs) if self.hopeless else None
+
 
 INSTRUCTIONS: dict[str, Instruction] = {}
 
+Check = Callable[..., bool]
+
 
 def instruction(
-    id: str, *, unreproducible: Callable[[str], bool] | None = None, **kwargs: Kwarg
-) -> Callable[[Callable[..., bool]], Callable[..., bool]]:
-    """Register a check under an instruction id.
+    id: str,
+    *,
+    unreproducible: Callable[[str], bool] | None = None,
+    least: int = 0,
+    hopeless: Callable[..., str | None] | None = None,
+    **kwargs: Kwarg,
+) -> Callable[[Check], Check]:
+    """Register a check under an instruction id; the arguments are the attributes of :class:`Instruction`."""
 
-    ``unreproducible`` tells of a reply whether this machine cannot grade it as published.
+    def register(check: Check) -> Check:
+        INSTRUCTIONS[id] = Instruction(id, check, kwargs, unreproducible, least, hopeless)
+        return check
+
+    return register
+
+
+class Asked(NamedTuple):
+    """What a reply must be read with: the code of the language it is to be in, and the user's turns up to it."""
+
+    language: str
+    prompts: Sequence[str] = ()
+
+
+def corrects(id: str) -> Callable[[Check], Check]:
+    """Register ``check(reply, asked, **kwargs)`` as the corrected check of an instruction, see :class:`Asked`.
+
+    Its reason and a reply on which the two checks differ are in ``corrected/corrections.toml``.
     """
 
-    def register(check: Callable[..., bool]) -> Callable[..., bool]:
-        INSTRUCTIONS[id] = Instruction(id, check, kwargs, unreproducible)
+    def register(check: Check) -> Check:
+        INSTRUCTIONS[id] = replace(INSTRUCTIONS[id], corrected=check)
         return check
 
     return register
@@ -103,4 +169,5 @@ def _is_str(value: Any) -> bool:
 # A negative number is replaced at random by the published grader, where it checks the number at all.
 COUNT = Kwarg("a whole number", _is_int, published=lambda value: value >= 0)
 RELATION = Kwarg("'at least' or 'less than'", lambda value: value in ("at least", "less than"))
-TEXT = Kwarg("a string", _is_str)
+TEXT = Kwarg("a string", _is_str, is_text=True)
+PHRASE = replace(TEXT, may_be_blank=False)  # a text that is looked for

@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 
 import regex
 
-from .. import text as published
-from ..languages import NAMES
+from . import text as published
+from .languages import NAMES
 
 # Written without spaces between words.
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}ー々〆"

@@ -7,18 +7,19 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.records import Conversation, Outcome
-from turnswap.construction.sensitive import Filter, FilterSettings, make, occurs, read_words
+from turnswap.construction.filter import Filter, FilterSettings, occurs, read_words
+from turnswap.construction.records import DraftConversation, Outcome
 from turnswap.construction.settings import BuildSettings
+from turnswap.construction.steps import make_step
 from turnswap.core.errors import UserError
 
 from .auditing import KO, SW, WORDS, recorded, turns
 
-SWAHILI = Conversation("seed-1:sw", "sw", turns(SW, WORDS["sw"]))
-KOREAN = Conversation("seed-1:ko", "ko", turns(KO, WORDS["ko"]))
+SWAHILI = DraftConversation("seed-1:sw", "sw", turns(SW, WORDS["sw"]))
+KOREAN = DraftConversation("seed-1:ko", "ko", turns(KO, WORDS["ko"]))
 
 
-def asked(conversation: Conversation, **more: Any) -> dict[str, Any]:
+def asked(conversation: DraftConversation, **more: Any) -> dict[str, Any]:
     prompts = [turn.prompt for turn in conversation.turns]
     return {"task": "find_sensitive", "language": conversation.language, "turns": prompts, **more}
 
@@ -66,7 +67,7 @@ def test_a_word_of_the_list_rejects_without_asking_the_llm(tmp_path: Path) -> No
 def test_words_in_kwargs_are_looked_at_too(tmp_path: Path) -> None:
     kwargs = ({"keywords": ["siri"]}, *SWAHILI.turns[-1].kwargs[1:])
     last = SWAHILI.turns[-1]
-    hidden = Conversation("k", "sw", (type(last)(last.prompt, last.instruction_ids, kwargs),))
+    hidden = DraftConversation("k", "sw", (type(last)(last.prompt, last.instruction_ids, kwargs),))
     (tmp_path / "sw.txt").write_text("siri\n")
     step = Filter(FilterSettings({"sw": tmp_path / "sw.txt"}, False), ["sw"], recorded(tmp_path, []))
     ((outcome,),) = step.run([hidden])  # type: ignore[misc]
@@ -110,14 +111,14 @@ def test_another_list_is_another_identity(tmp_path: Path) -> None:
     [
         ({"word_lists": {"sw": "nowhere.txt"}}, "nowhere.txt cannot be read"),
         ({"word_lists": {"fr": "x.txt"}}, "fr is not among languages"),
-        ({"wordlists": {}}, "filter.wordlists is no key"),
-        ({"chunk": 0}, "filter.chunk cannot be 0"),
+        ({"wordlists": {}}, "wordlists is no setting of filter"),
+        ({"chunk": 0}, "filter: chunk cannot be 0"),
     ],
 )
 def test_a_mistake_in_the_yaml_is_refused(tmp_path: Path, section: dict[str, Any], words: str) -> None:
     build = BuildSettings("n", tmp_path, None, ("sw", "ko"), filter=section)  # type: ignore[arg-type]
     with pytest.raises(UserError) as raised:
-        make(build, recorded(tmp_path, []))
+        make_step("filter", build, recorded(tmp_path, []))
     assert words in str(raised.value)
 
 

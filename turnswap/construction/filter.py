@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
 
-from .asking import ask_checked
-from .llm import LLM, Question, read_answer
-from .records import Conversation, Outcome, digest
+from .llm import LLM
+from .questions import Question, read_answer
+from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
-from .settings import BuildSettings, read_section
+from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -40,7 +40,7 @@ class FilterSettings:
 
     word_lists: Mapping[str, Path] = field(default_factory=dict)
     llm_check: bool = True
-    chunk: int = 32
+    chunk: Positive = 32
 
 
 class Filter:
@@ -49,8 +49,6 @@ class Filter:
     name = "filter"
 
     def __init__(self, settings: FilterSettings, languages: Sequence[str], llm: LLM) -> None:
-        if settings.chunk < 1:
-            raise UserError(f"filter.chunk cannot be {settings.chunk}.", "Expected at least 1.")
         for language in settings.word_lists:
             if language not in languages:
                 raise UserError(
@@ -65,26 +63,22 @@ class Filter:
         """Version, the words themselves, and the LLM where it is asked."""
         return [VERSION, digest(self.words), self.llm.identity if self.settings.llm_check else None]
 
-    def run(self, conversations: Sequence[Conversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
-        reasons = [self._by_words(conversation) for conversation in conversations]
-        left = [number for number, reason in enumerate(reasons) if reason is None and self.settings.llm_check]
-        questions = [_question(conversations[number]) for number in left]
-        for number, answer in zip(left, ask_checked(self.llm, questions, [_read] * len(left)), strict=True):
-            reasons[number] = str(answer) if isinstance(answer, ValueError) else answer
-        outcomes: list[list[Outcome] | None] = []
-        for conversation, reason in zip(conversations, reasons, strict=True):
-            words = self.words.get(conversation.language)
-            note = {"word_list": None if words is None else len(words), "llm": self.settings.llm_check}
-            outcomes.append([Outcome(conversation.with_note(self.name, note), reason)])
-        return outcomes
+        outcomes = [self._by_words(conversation) for conversation in conversations]
+        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
+        return [[outcome] for outcome in asked]
 
-    def _by_words(self, conversation: Conversation) -> str | None:
-        for number, text in _texts(conversation):
-            for word in self.words.get(conversation.language, ()):
+    def _by_words(self, conversation: DraftConversation) -> Outcome:
+        words = self.words.get(conversation.language)
+        noted = conversation.with_note(
+            self.name, {"word_list": None if words is None else len(words), "llm": self.settings.llm_check}
+        )
+        for place, text in _texts(conversation):
+            for word in words or ():
                 if occurs(word, text):
-                    return f"a word of the list: {word!r} in {number}"
-        return None
+                    return Outcome(noted, f"a word of the list: {word!r} in {place}")
+        return Outcome(noted)
 
 
 def read_words(path: Path) -> list[str]:
@@ -133,31 +127,21 @@ def _is_hangul(character: str) -> bool:
     return script_of_character(character) == "HANGUL"
 
 
-def _texts(conversation: Conversation) -> Iterator[tuple[str, str]]:
-    for number, turn in enumerate(conversation.turns, 1):
-        yield f"turn {number}", turn.prompt
-    last = conversation.turns[-1]
-    for id_, kwargs in zip(last.instruction_ids, last.kwargs, strict=True):
-        for value in kwargs.values():
-            for text in value if isinstance(value, list | tuple) else [value]:
-                if isinstance(text, str):
-                    yield f"the kwargs of {id_}", text
+def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
+    for number, prompt in enumerate(conversation.prompts, 1):
+        yield f"turn {number}", prompt
+    for id_, kwargs in conversation.last.instructions:
+        values = [value if isinstance(value, list | tuple) else [value] for value in kwargs.values()]
+        yield from ((f"the kwargs of {id_}", each) for value in values for each in value if isinstance(each, str))
 
 
-def _question(conversation: Conversation) -> Question:
-    payload = {"language": conversation.language, "turns": [turn.prompt for turn in conversation.turns]}
+def _question(outcome: Outcome) -> Question:
+    conversation = outcome.conversation
+    payload = {"language": conversation.language, "turns": conversation.prompts}
     return Question("find_sensitive", WORDING, payload, conversation.key)
 
 
-def _read(answer: str) -> str | None:
+def _read(outcome: Outcome, answer: str) -> Outcome:
     content = read_answer(answer, sensitive=bool, reason=str)
-    return f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
-
-
-def make(build: BuildSettings, llm: LLM) -> Filter:
-    """The step from the YAML.
-
-    Raises:
-        UserError: a key is unknown, or a word list cannot be read.
-    """
-    return Filter(read_section(FilterSettings, build.filter, "filter"), build.languages, llm)
+    reason = f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
+    return replace(outcome, reason=reason)

@@ -1,0 +1,36 @@
+"""The language of the reply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from turnswap.tasks.multiif.languages import name_of
+from turnswap.tasks.multiif.text import known_languages
+
+from ..records import DraftConversation
+from . import ids
+from .draw import Draw
+from .making import making
+from .rules import Demand, impossible
+
+_DRAWN = ("ar", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "tr", "vi")
+
+
+def _draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
+    return {"language": draw.one([code for code in _DRAWN if code in known_languages() - {conversation.language}])}
+
+
+making(
+    ids.LANGUAGE,
+    draw=_draw,
+    weight=0.5,
+    named=lambda kwargs: [name_of({"zh-cn": "zh"}.get(kwargs["language"], kwargs["language"]))],
+    shape=lambda shape, kwargs: shape.set(language=kwargs["language"]),
+)
+
+
+@impossible("two languages", ids.LANGUAGE, ids.LANGUAGE)
+def _languages(one: Demand, other: Demand) -> bool:
+    """the reply is to be in two languages"""
+    codes = {one.kwargs["language"], other.kwargs["language"]}
+    return len(codes) == 2 and not ("zh" in codes and codes & {"zh-cn", "zh-tw"})

@@ -1,0 +1,126 @@
+"""The record of an instruction: all that the construction knows beside its check, every part of it optional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from turnswap.tasks.multiif.instructions import get_instruction
+
+from ..records import DraftConversation
+from .draw import Draw
+from .forced_text import Forced
+from .shape import Shape
+
+Kwargs = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Making:
+    """What data sets are made with. A part that is missing is a gap that the user is told of, never an error.
+
+    Attributes:
+        id: the instruction's.
+        draw: kwargs that go with a conversation's next turn, None where none do. Without it the instruction cannot be
+            drawn: it comes with seeds alone.
+        weight: how often to draw it, relative to the others.
+        named: what a request must name, see :func:`must_contain`.
+        own_numbers: numbers that a request may hold beside those of the kwargs: six asterisks.
+        exact: whether its number is exact, so that a request must not say "at least".
+        shape: adds what it asks to the shape of a reply. Without it no reply is constructed for it.
+        forces: the text that it forces into every reply.
+        unsuitable: why it cannot be had in a language, by its code and scripts; None where it can. Without it, it can
+            be had in any.
+        warning: what the published rule makes of it in a language of these scripts; None for nothing odd.
+        fixed_text: tells a text of the kwargs that stays as it is in a translation.
+        wrong_text: why a translation cannot stand in the kwargs; None where it can.
+        from_prompts: whether its text is usually one of the prompts, and is translated with it.
+    """
+
+    id: str
+    draw: Callable[[Draw, DraftConversation], dict[str, Any] | None] | None = None
+    weight: float = 1.0
+    named: Callable[[Kwargs], Sequence[str]] | None = None
+    own_numbers: frozenset[int] = frozenset()
+    exact: bool = False
+    shape: Callable[[Shape, Kwargs], None] | None = None
+    forces: Callable[[Kwargs], list[Forced]] = lambda kwargs: []
+    unsuitable: Callable[[str, frozenset[str]], str | None] | None = None
+    warning: Callable[[frozenset[str]], str | None] = lambda scripts: None
+    fixed_text: Callable[[str], bool] = lambda text: False
+    wrong_text: Callable[[str], str | None] = lambda text: None
+    from_prompts: bool = False
+
+
+MAKINGS: dict[str, Making] = {}
+
+
+def making(id: str, **parts: Any) -> None:
+    """Register what is known of an instruction; the arguments are the attributes of :class:`Making`.
+
+    Raises:
+        MalformedInstruction: there is no such instruction.
+    """
+    MAKINGS[get_instruction(id).id] = Making(id, **parts)
+
+
+def making_of(id: str) -> Making:
+    """What is known of an instruction; of one that nobody described, nothing.
+
+    Raises:
+        MalformedInstruction: there is no such instruction.
+    """
+    return MAKINGS.get(id) or Making(get_instruction(id).id)
+
+
+def nothing_to_draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any]:
+    """For :attr:`Making.draw` of an instruction without kwargs."""
+    return {}
+
+
+def must_contain(id: str, kwargs: Kwargs) -> list[str]:
+    """What a reader must find in a request: numbers in digits, texts of the kwargs, markers, and what is meant.
+
+    Ordinals are given as ``2nd``. Where nobody described the instruction: every text, relation and number.
+
+    Raises:
+        MalformedInstruction: there is no such instruction.
+    """
+    if named := making_of(id).named:
+        return list(named(kwargs))
+    return [str(each) for name in get_instruction(id).kwargs for each in _listed(kwargs[name])]
+
+
+def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
+    """Whether it goes with a reply in another language than the conversation's: it asks for no words of a language."""
+    return making_of(id).unsuitable is None and not texts_of(id, kwargs)
+
+
+def texts_of(id: str, kwargs: Kwargs) -> list[str]:
+    """The texts of kwargs that are of the conversation's language: those that a translation translates."""
+    return [text for name in text_kwargs(id, kwargs) for text in _listed(kwargs[name])]
+
+
+def text_kwargs(id: str, kwargs: Kwargs) -> list[str]:
+    """The names of the kwargs that hold such texts. Letters, numbers, relations and codes of languages are none.
+
+    Raises:
+        MalformedInstruction: there is no such instruction.
+    """
+    fixed = making_of(id).fixed_text
+    texts = [name for name, kwarg in get_instruction(id).kwargs.items() if kwarg.is_text]
+    return [name for name in texts if not any(map(fixed, _listed(kwargs[name])))]
+
+
+def with_texts(id: str, kwargs: Kwargs, texts: Sequence[str]) -> dict[str, Any]:
+    """The kwargs with these in place of :func:`texts_of`."""
+    left, made = list(texts), dict(kwargs)
+    for name in text_kwargs(id, kwargs):
+        new = [left.pop(0) for _ in _listed(kwargs[name])]
+        made[name] = new if isinstance(kwargs[name], list | tuple) else new[0]
+    return made
+
+
+def _listed(value: Any) -> list[str]:
+    return list(value) if isinstance(value, list | tuple) else [value]

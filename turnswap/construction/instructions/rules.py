@@ -1,0 +1,165 @@
+"""Which instructions exclude each other: rules over pairs of ids and their kwargs, argued from the grader's code.
+
+A rule of severity ``impossible`` holds only where no reply passes both instructions strictly under the published
+rules; replies without any detectable language, which pass every demand for a language, are left aside. A ``tension``
+can be satisfied, but only in a way that few readers would think of: a JSON string that holds six stars.
+The rules stand below the records of the instructions that they are about.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS, parse_kwargs
+
+from . import ids
+from .forced_text import Forced
+from .making import making_of
+
+Severity = Literal["impossible", "tension"]
+Holds = Callable[..., bool]
+ANY: tuple[str, ...] = ()  # in place of ids: whatever instruction it is
+
+
+@dataclass(frozen=True)
+class Demand:
+    """One instruction of a turn: its id and its parsed kwargs."""
+
+    id: str
+    kwargs: Mapping[str, Any]
+
+    @property
+    def forced(self) -> list[Forced]:
+        """What it forces into a reply."""
+        return making_of(self.id).forces(self.kwargs)
+
+    @property
+    def at_least(self) -> int:
+        """The least count that its relation allows; 0 where it has none."""
+        number, relation = self._bound
+        return max(number, 0) if relation == "at least" else 0
+
+    @property
+    def below(self) -> float:
+        """The count that its relation no longer allows; infinite where it allows any."""
+        number, relation = self._bound
+        return float(number) if relation == "less than" else float("inf")
+
+    @property
+    def _bound(self) -> tuple[int, str]:
+        names = INSTRUCTIONS[self.id].bound
+        return (self.kwargs[names[0]], self.kwargs[names[1]]) if names else (0, "")
+
+    def bounds_the_same_as(self, other: Demand) -> bool:
+        """Whether both bound the same count: of the same word, say."""
+        return self.id == other.id and self._counted == other._counted
+
+    @property
+    def _counted(self) -> dict[str, Any]:
+        bound = INSTRUCTIONS[self.id].bound or ()
+        return {
+            name: value.strip().lower() or value if isinstance(value, str) else value
+            for name, value in self.kwargs.items()
+            if name not in bound
+        }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When two instructions exclude each other, or one of them excludes itself.
+
+    Attributes:
+        name: short, in words.
+        reason: why no reply passes both; for people.
+        first, second: the ids it concerns, either way round, :data:`ANY` for all; no ``second`` where it is about one
+            instruction alone.
+        holds: whether these kwargs conflict.
+    """
+
+    name: str
+    severity: Severity
+    reason: str
+    first: tuple[str, ...]
+    second: tuple[str, ...] | None
+    holds: Holds
+
+    def concerns(self, *demands: Demand) -> bool:
+        """Whether it holds for these, in this order."""
+        sides = (self.first,) if self.second is None else (self.first, self.second)
+        if len(demands) != len(sides):
+            return False
+        return all(not ids or each.id in ids for each, ids in zip(demands, sides, strict=True)) and self.holds(*demands)
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A rule that holds for a turn's instructions at these positions (from 0), in ascending order."""
+
+    rule: Rule
+    positions: tuple[int, ...]
+
+    def describe(self, instruction_ids: Sequence[str]) -> str:
+        """One line for a reason of rejection."""
+        pair = " × ".join(instruction_ids[position] for position in self.positions)
+        return f"{pair}: {self.rule.reason} (rule: {self.rule.name})"
+
+
+def find_conflicts(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> list[Conflict]:
+    """All conflicts among the instructions of one turn, the impossible ones first.
+
+    A pair that is impossible by one rule is not reported as a tension by another.
+
+    Raises:
+        MalformedInstruction: an unknown id, or kwargs that do not fit it.
+    """
+    demands = [Demand(id_, parse_kwargs(id_, raw)) for id_, raw in zip(instruction_ids, kwargs, strict=True)]
+    groups = [(n,) for n in range(len(demands))] + list(itertools.combinations(range(len(demands)), 2))
+    found: list[Conflict] = []
+    for positions in groups:
+        here = [
+            Conflict(each, positions)
+            for each in RULES.values()
+            if any(each.concerns(*(demands[n] for n in order)) for order in itertools.permutations(positions))
+        ]
+        worst = [each for each in here if each.rule.severity == "impossible"]
+        found += worst or here
+    return sorted(found, key=lambda each: each.rule.severity)
+
+
+RULES: dict[str, Rule] = {}
+
+Ids = str | tuple[str, ...]
+
+
+def impossible(name: str, first: Ids, second: Ids | None = None) -> Callable[[Holds], Holds]:
+    """Register a predicate over one or two demands: where it holds, no reply passes. Its docstring is the reason."""
+    return partial(_register, "impossible", name, first, second)
+
+
+def tension(name: str, first: Ids, second: Ids | None = None) -> Callable[[Holds], Holds]:
+    """Register a predicate likewise: where it holds, only an odd reply passes."""
+    return partial(_register, "tension", name, first, second)
+
+
+def _register(severity: Severity, name: str, first: Ids, second: Ids | None, holds: Holds) -> Holds:
+    assert name not in RULES, name
+    one, other = ((side,) if isinstance(side, str) else side for side in (first, second))
+    assert one is not None
+    RULES[name] = Rule(name, severity, holds.__doc__ or name, one, other, holds)
+    return holds
+
+
+@impossible("fewer than none", ANY)
+def _fewer_than_none(one: Demand) -> bool:
+    """no count is below zero, and a reply has at least one sentence"""
+    return one.below <= (1 if one.id == ids.SENTENCES else 0)
+
+
+@impossible("bounds that exclude each other", ANY, ANY)
+def _bounds_that_exclude_each_other(one: Demand, other: Demand) -> bool:
+    """one asks for at least as many as the other forbids"""
+    return one.bounds_the_same_as(other) and one.at_least >= other.below

@@ -1,0 +1,65 @@
+"""How the reply starts and ends."""
+
+from __future__ import annotations
+
+from . import ids
+from .forced_text import phrase
+from .making import making, nothing_to_draw
+from .rules import Demand, impossible, tension
+
+_CLOSINGS = (
+    "And that is all there is to it.",
+    "Tell me what you would change.",
+    "That is everything you need for today.",
+    "What would you do next?",
+    "Thank you for reading to the end.",
+    "Take it one step at a time.",
+    "The rest is up to you.",
+    "I hope this gives you a good start.",
+    "Now it is your turn.",
+    "Keep this note somewhere safe.",
+    "Everything else can wait until tomorrow.",
+    "Nobody could ask for more than that.",
+)
+
+making(
+    ids.END,
+    draw=lambda draw, conversation: {"end_phrase": draw.one(_CLOSINGS)} if conversation.language == "en" else None,
+    weight=3.0,
+    named=lambda kwargs: ["end", kwargs["end_phrase"]],
+    shape=lambda shape, kwargs: shape.set(ending=max(shape.ending, kwargs["end_phrase"].strip(), key=len)),
+    forces=lambda kwargs: phrase(kwargs["end_phrase"].strip(), right=("", '"')),
+)
+
+making(
+    ids.QUOTATION,
+    draw=nothing_to_draw,
+    named=lambda kwargs: ["quotation marks"],
+    shape=lambda shape, kwargs: shape.set(quoted=True),
+)
+
+
+@impossible("an end in quotation marks", ids.END)
+def _an_end_in_quotation_marks(one: Demand) -> bool:
+    """the grader removes every " at the end of the reply before it looks for the phrase"""
+    return bool(one.kwargs["end_phrase"].strip().endswith('"'))
+
+
+@impossible("two ends", ids.END, ids.END)
+def _ends(one: Demand, other: Demand) -> bool:
+    """the reply is to end with two phrases, neither of which ends with the other"""
+    first, second = (each.kwargs["end_phrase"].strip().lower() for each in (one, other))
+    return not first.endswith(second) and not second.endswith(first)
+
+
+@impossible("a quotation that starts with the prompt", ids.QUOTATION, ids.REPEAT)
+def _quoted_prompt(one: Demand, other: Demand) -> bool:
+    """the reply is to start with a quotation mark and with the prompt, which starts with none"""
+    prompt = other.kwargs["prompt_to_repeat"].strip()
+    return bool(prompt) and prompt[0] not in '"“「'
+
+
+@tension("a phrase before the closing mark", ids.QUOTATION, ids.END)
+def _before_the_mark(one: Demand, other: Demand) -> bool:
+    """the phrase is not the very end of a reply in quotation marks, and passes before a straight " alone"""
+    return True
