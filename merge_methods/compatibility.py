@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from mergekit.common import ModelReference
+from mergekit.options import MergeOptions
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, Description, describe
+from .checkpoint import Checkpoint, Description, check_adapter, describe, merged_folder
 from .layout import Layout, is_tied, n_layers_of, read_layout
-from .lora import check_adapter, merged_folder
 
 # Facts of the text decoder's configuration that must agree, by the name used in messages.
 STRUCTURE = {
@@ -65,26 +64,20 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [path for name in TOKENIZER_FILES if (path := folder / name).is_file()]
 
 
-@functools.lru_cache(maxsize=32)
-def open_model(
-    reference: ModelReference,
-    trust_remote_code: bool = False,
-    cache_dir: str | None = None,
-    lora_cache: str | None = None,
-) -> Model:
+def open_model(reference: ModelReference, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
 
     Raises:
         UserError: it is not there, incomplete, damaged, or no decoder.
     """
-    description = describe(reference.model, cache_dir)
+    description = describe(reference.model, options.transformers_cache)
     if reference.lora is not None:
         check_adapter(reference.lora)
-        merged = merged_folder(reference, lora_cache)
+        merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
     try:
-        config = reference.config(trust_remote_code=trust_remote_code)
+        config = reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         first_line = (str(error).splitlines() or [""])[0]
         raise UserError(
@@ -127,7 +120,7 @@ def check_structure(recipient: Model, other: Model) -> None:
     _refuse(recipient, other, list(_structure(recipient, other)), "Both must be fine-tuned from one pretrained model.")
 
 
-def check(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
+def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
     Raises:

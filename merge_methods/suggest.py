@@ -10,14 +10,26 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from turnswap.core.errors import UserError
 
-from .analysis import EXPERTS, Analysis
-from .layer_figures import ROUNDING, best_middle, change, cosine, deviation, matrices, mean, normalised, summed
+from .analysis_file import EXPERTS, Analysis
+from .layer_figures import (
+    ATTENTION,
+    MLP,
+    ROUNDING,
+    best_middle,
+    change,
+    cosine,
+    deviation,
+    matrices,
+    module_filters,
+    normalised,
+    summed,
+)
 from .layout import Layout
-from .modules import ATTENTION, MLP, module_filters
 from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
 Granularity: TypeAlias = Literal["layer", "module"]
@@ -201,7 +213,7 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     first, end = best_middle(values)
     middle, outer = values[first:end], values[:first] + values[end:]
     listed = ", ".join(f"{value:.3f}" for value in values)
-    if not middle or mean(middle) - mean(outer) <= ROUNDING:
+    if not middle or fmean(middle) - fmean(outer) <= ROUNDING:
         raise UserError(
             "alignment: these task vectors have no middle that is more aligned than what lies outside it. The cosines, "
             f"layer by layer: {listed}.",
@@ -211,8 +223,8 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     ends, more = _ends("donor", "donor", layout)
     explained = 1 - (deviation(middle) + deviation(outer)) / deviation(values)
     reasons = (
-        f"The middle, layers {first}-{end - 1}, has a mean cosine of {mean(middle):.4f}, what lies outside "
-        f"{mean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
+        f"The middle, layers {first}-{end - 1}, has a mean cosine of {fmean(middle):.4f}, what lies outside "
+        f"{fmean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
         "Where the updates align, the recipient keeps its own; where they diverge, the donor's are taken.",
         "Some cut is always the best: without a clear difference between the two means it says little.",
     )

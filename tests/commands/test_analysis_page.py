@@ -8,7 +8,7 @@ from pathlib import Path
 from playwright.sync_api import Browser
 
 from turnswap.commands.analysis_view import TITLES, write_pictures
-from turnswap.merge_methods.analysis import Analysis, Cell, Change
+from turnswap.merge_methods.analysis_file import Analysis, Cell, Change
 
 
 def cell(layer: int | None, component: str) -> Cell:

@@ -15,10 +15,10 @@ import yaml
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods import suggest
-from turnswap.merge_methods.analysis import Analysis, Cell, Change, analyze_references
-from turnswap.merge_methods.analysis_file import as_json, from_json
+from turnswap.merge_methods.analysis import analyze_references
+from turnswap.merge_methods.analysis_file import Analysis, Cell, Change, as_json, from_json
+from turnswap.merge_methods.layer_figures import module_filters
 from turnswap.merge_methods.layout import Layout
-from turnswap.merge_methods.modules import module_filters
 from turnswap.merge_methods.proposal import Proposal, Request, open_experts, propose
 from turnswap.merge_methods.verify import verify
 from turnswap.merge_methods.weights import WeightReader
