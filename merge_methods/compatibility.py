@@ -11,6 +11,7 @@ from typing import Any
 
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
+from tokenizers import Tokenizer
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
@@ -225,39 +226,22 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
     if name != "tokenizer.json":
         return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
     try:
-        left, right = (json.loads(content) for content in contents)
-        vocabularies = [_vocabulary(tokenizer) for tokenizer in (left, right)]
-    except (ValueError, KeyError, TypeError):
+        tokenizers = [Tokenizer.from_buffer(content) for content in contents]
+    except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
+    vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
     for token in sorted(vocabularies[0].keys() | vocabularies[1].keys()):
         ids = [vocabulary.get(token) for vocabulary in vocabularies]
         if ids[0] != ids[1]:
             return Difference("tokenizer", *(f"{token!r} is {'absent' if id_ is None else id_}" for id_ in ids))
-    for part in ("normalizer", "pre_tokenizer", "post_processor"):
+    # Written by one version of the library, which fills in the defaults that older files leave out.
+    left, right = (json.loads(tokenizer.to_str()) for tokenizer in tokenizers)
+    for written in (left, right):
+        written |= {f"{key} of the model": value for key, value in written.pop("model").items() if key != "vocab"}
+    for part in sorted((left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}):
         if left.get(part) != right.get(part):
             return Difference("tokenizer", f"one {part}", "another")
-    if _settings(left) != _settings(right):
-        return Difference("tokenizer", str(_settings(left)), str(_settings(right)))
-    if _merges(left) != _merges(right):
-        return Difference("tokenizer", "one list of merges", "another")
     return None
-
-
-def _vocabulary(tokenizer: dict[str, Any]) -> dict[str, int]:
-    listed = tokenizer["model"]["vocab"]
-    # Unigram lists pieces with their scores, in the order of the ids.
-    vocabulary = {item[0]: n for n, item in enumerate(listed)} if isinstance(listed, list) else dict(listed)
-    return vocabulary | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-
-
-def _settings(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """How the tokenizer's model works; newer files write out what older ones leave to defaults."""
-    return {key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges") and value}
-
-
-def _merges(tokenizer: dict[str, Any]) -> list[str]:
-    """BPE merges in the older form: newer files write pairs."""
-    return [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["model"].get("merges") or ()]
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:

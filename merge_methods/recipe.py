@@ -24,16 +24,7 @@ from .checkpoint import same_model, with_plain_paths
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
 from .layer_swap import Plan, layer_swap
 from .layout import Weight
-from .swap_plan import (
-    LETTERS,
-    NAME,
-    PARAMETER_NAMES,
-    Place,
-    SwapParameters,
-    TensorSource,
-    resolve_depths,
-    source_of,
-)
+from .swap_plan import LETTERS, NAME, PARAMETER_NAMES, Place, SwapParameters, TensorSource, resolve_depths, source_of
 
 SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
 SHARED = (*PARAMETER_NAMES, "accept")
