@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
-from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, Change
+from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
 from .compatibility import Model, check_structure, open_model
 from .layout import ORDER, Weight, component_of
 from .recipe import Recipe
@@ -160,9 +160,9 @@ def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
         for kind in ("rows", "heads")
     }
 
-    def change(cell: _Cell, role: str) -> Change:
+    def change(cell: _Cell, role: str) -> ExpertChange:
         sums = cell.of[role]
-        return Change(
+        return ExpertChange(
             mean_absolute=sums.absolute / cell.parameters,
             relative=(sums.squares / cell.base) ** 0.5 if cell.base else float("nan"),
             changed=sums.changed / cell.parameters,
@@ -256,7 +256,7 @@ def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Drift:
     """What changes say against an expert: it is far from its ancestor, or no step away.
 
     Attributes:
@@ -285,23 +285,23 @@ class Finding:
         )
 
 
-def findings(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Finding]:
+def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
     """What the changes say against the swap's experts."""
     found = []
     for role in EXPERTS if changes else ():
         worst = max(changes, key=operator.attrgetter(role))
         change = getattr(worst, role)
         if change > LARGE or change == 0:
-            found.append(Finding(str(recipe.models[role]), str(recipe.models["pretrained"]), change, worst.name))
+            found.append(Drift(str(recipe.models[role]), str(recipe.models["pretrained"]), change, worst.name))
     return found
 
 
 def with_warnings(recipe: Recipe, changes: Sequence[TensorChange]) -> Recipe:
     """The recipe with what the changes say against it among its warnings."""
-    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, findings(recipe, changes))))
+    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, drifts(recipe, changes))))
 
 
-def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Finding]:
+def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
     """The same from one matrix of the first, the middle and the last layer; nothing where no ancestor is given."""
     if "pretrained" not in recipe.models:
         return []
@@ -311,4 +311,4 @@ def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Finding]:
         place = tensor.weight.place
         if place.layer in layers and len(tensor.weight.header.shape) == 2:
             first_of.setdefault(place.layer, name)
-    return findings(recipe, list(tensor_changes(recipe, options, first_of.values())))
+    return drifts(recipe, list(tensor_changes(recipe, options, first_of.values())))

@@ -30,7 +30,7 @@ _Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
-class Change:
+class ExpertChange:
     """How one expert changed in one layer and component.
 
     Attributes:
@@ -59,8 +59,8 @@ class Cell:
     component: str
     parameters: int
     ancestor_norm: float
-    recipient: Change
-    donor: Change
+    recipient: ExpertChange
+    donor: ExpertChange
     cosine: float
 
 
@@ -264,7 +264,7 @@ def _cells(rows: Sequence[_Row]) -> list[Cell]:
             raise _contradiction(f"the cosine of {where} does not fit its changes")
         seen.add(place)
         changes = [
-            Change(row.mean_absolute, _or_nan(row.relative), row.changed, row.rows, row.heads)
+            ExpertChange(row.mean_absolute, _or_nan(row.relative), row.changed, row.rows, row.heads)
             for row in (recipient, donor)
         ]
         cosine = _or_nan(recipient.cosine)

@@ -23,7 +23,7 @@ from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError, show_without_traceback
 
-from .analysis import sampled_findings
+from .analysis import sampled_drifts
 from .checkpoint import MARK, Checkpoint, cache_entry, ingredients, merged_folder
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
@@ -55,7 +55,7 @@ def run_layer_swap(
         recipe = read_recipe(config, options)  # now with the adapters' own shapes and types
     if not recipe.recipient.tokenizer_files:
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
-    for warning in (*recipe.warnings, *sampled_findings(recipe, options)):
+    for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
     check_space(recipe, out)
     following = layer_swap.following(recipe.recipient.reference, recipe.plan)

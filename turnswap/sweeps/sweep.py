@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.analysis import sampled_findings
+from turnswap.merge_methods.analysis import sampled_drifts
 
 from . import halving
 from .configurations import Configuration, Planner, join_equal
@@ -225,7 +225,7 @@ def _kinship(planner: Planner, settings: Settings) -> list[str]:
         return ["not checked whether both experts come from one model: no --base was given"]
     if any(model.reference.lora is not None for model in planner.recipe.models.values()):
         return ["not checked whether both experts come from the base: their adapters are merged on loading"]
-    far = [found for found in sampled_findings(planner.recipe, planner.options) if found.is_far]
+    far = [found for found in sampled_drifts(planner.recipe, planner.options) if found.is_far]
     if far and settings.unrelated_because is None:
         raise UserError(
             f"The experts do not seem to come from one model: {'; '.join(map(str, far))}.",
