@@ -16,7 +16,7 @@ from .layer_swap import run
 
 ROUNDS = 3
 LARGEST = 32000 * 2048 * 2 / 1e6  # MB: the embeddings
-IMPORTS = "import turnswap.merge_methods.analysis, turnswap.merge_methods.ancestry"
+IMPORTS = "import turnswap.merge_methods.analysis"
 
 
 def main() -> None:

@@ -1,16 +1,18 @@
-"""Where fine-tuning changed each expert: per layer and component, one tensor at a time.
+"""Where fine-tuning changed each expert: per layer and component, one tensor at a time; and how far in all.
 
 Layer Swapping chose its layers by the magnitude of parameter change (Bandarkar et al. 2024, arXiv 2410.01335): where
 the donor changed more than the recipient, its layers carry the language. Later work looks at the relative change per
-module (Shin and Hwang 2026, arXiv 2601.22620) and at the cosine between the two task vectors (arXiv 2605.26735).
+module (Shin and Hwang 2026, arXiv 2601.22620) and at the cosine between the two task vectors (arXiv 2605.26735): what
+fine-tuning added, expert minus ancestor (Ilharco et al. 2023, arXiv 2212.04089). Merging fails where backbones drifted
+apart (DRIFT, arXiv 2510.15050); ||task vector|| / ||ancestor|| shows it beforehand.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 from mergekit.common import ModelReference
@@ -19,52 +21,16 @@ from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
-from .adapter import AdapterReader
+from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
 from .compatibility import Model, check_structure, open_model
-from .layout import Weight
-from .lora import merged_folder
-from .weights import WeightReader, plain_folder
+from .layout import ORDER, Weight, component_of
+from .recipe import Recipe
+from .weights import WeightReader, expert_reader
 
-EXPERTS = ("recipient", "donor")
 # A matrix is looked at in pieces of so many elements: three in float32 stay in the processor's cache.
 PIECE = 1 << 18
-# A row or a head is among the most changed if it is in the top 5 % of the model's.
-MOST_CHANGED = 0.05
-
-# Components by the last parts of a tensor's name, in the order in which they are drawn.
-COMPONENTS: tuple[tuple[str, str], ...] = (
-    ("norms", r"norm|\bln_\w|layernorm"),
-    ("qkv", r"qkv|query_key_value|attn\.c_attn"),
-    ("q", r"\bq_proj|\bwq\b|\bquery\b"),
-    ("k", r"\bk_proj|\bwk\b|\bkey\b"),
-    ("v", r"\bv_proj|\bwv\b|\bvalue\b"),
-    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|(attn|attention)\.dense|attn\.c_proj"),
-    ("router", r"\brouter\b|mlp\.gate\.|block_sparse_moe\.gate\.|\bgate\.weight"),
-    ("gate+up", r"gate_up_proj"),
-    ("gate", r"gate_proj|\bw1\b"),
-    ("up", r"up_proj|\bw3\b|dense_h_to_4h|c_fc|\bfc1\b"),
-    ("down", r"down_proj|\bw2\b|dense_4h_to_h|mlp\.c_proj|\bfc2\b"),
-)
-ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down", "norms", "other", "head")
-
-
-def component_of(weight: Weight) -> str:
-    """What a tensor is: one of :data:`ORDER`. A mixture's experts share their components."""
-    if weight.place.part in ("embeddings", "tied"):
-        return "embeddings"
-    if weight.place.part == "head":
-        return "head"
-    for name, pattern in COMPONENTS:
-        if re.search(pattern, weight.info.name):
-            return name
-    return "other"
-
-
-class Reader(Protocol):
-    """Whatever gives a model's weight: a checkpoint, or one with an adapter on top."""
-
-    def read(self, weight: Weight) -> torch.Tensor:
-        """The weight in the type in which it is stored."""
+# A rule of thumb, no published bound: fine-tuning moves weights by a few percent, unrelated weights differ by 140.
+LARGE = 0.2
 
 
 @dataclass
@@ -88,60 +54,6 @@ class _Cell:
     of: dict[str, _Sums] = field(default_factory=lambda: {role: _Sums() for role in EXPERTS})
 
 
-@dataclass(frozen=True)
-class Change:
-    """How one expert changed in one layer and component.
-
-    Attributes:
-        mean_absolute: mean of |change| over the parameters.
-        relative: ||change|| / ||ancestor||, Frobenius.
-        changed: share of the parameters that differ at all.
-        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row.
-        heads: the same for attention heads; None where there are none.
-    """
-
-    mean_absolute: float
-    relative: float
-    changed: float
-    rows: float
-    heads: float | None
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One layer (None outside the layers) and component: both experts' changes, and the cosine of their task vectors.
-
-    ``ancestor_norm`` is ||ancestor||, Frobenius; ``cosine`` is NaN where one of them did not change.
-    """
-
-    layer: int | None
-    component: str
-    parameters: int
-    ancestor_norm: float
-    recipient: Change
-    donor: Change
-    cosine: float
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """Of three models; cells in the order of layers and :data:`ORDER`."""
-
-    models: Mapping[str, str]
-    n_layers: int
-    cells: Sequence[Cell]
-
-    def relative(self, role: str) -> float:
-        """||change|| / ||ancestor|| of an expert: the median over the layers' matrices."""
-        return float(torch.tensor(self.relatives(role)).nanmedian())
-
-    def relatives(self, role: str) -> list[float]:
-        """||change|| / ||ancestor|| of an expert in each layer and component, without norms."""
-        return [
-            getattr(cell, role).relative for cell in self.cells if cell.layer is not None and cell.component != "norms"
-        ]
-
-
 def analyze(
     base: Model, recipient: Model, donor: Model, options: MergeOptions, progress: Callable[[int], object] = int
 ) -> Analysis:
@@ -159,7 +71,8 @@ def analyze(
     """
     check_structure(base, recipient)
     check_structure(base, donor)
-    readers = {role: _reader(model, options) for role, model in _roles(base, recipient, donor)}
+    models = {"base": base, "recipient": recipient, "donor": donor}
+    readers = {role: expert_reader(model, options) for role, model in models.items()}
     head_size = _head_size(base)
     cells: dict[tuple[int | None, str], _Cell] = {}
     for weight in _floating(base):
@@ -168,8 +81,7 @@ def analyze(
         tensors = {role: reader.read(weight) for role, reader in readers.items()}
         _add(cell, tensors, component, head_size)
         progress(sum(tensor.nbytes for tensor in tensors.values()))
-    names = {role: str(model) for role, model in _roles(base, recipient, donor)}
-    return Analysis(names, base.layout.n_layers, _finish(cells))
+    return Analysis({role: str(model) for role, model in models.items()}, base.layout.n_layers, _finish(cells))
 
 
 def analyze_references(base: str, recipient: str, donor: str, options: MergeOptions) -> Analysis:
@@ -186,23 +98,10 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
             raise UserError(
                 f"{name!r} names no model ({error}).", "Expected a folder, a Hub id, or MODEL+ADAPTER."
             ) from None
-        models.append(
-            open_model(reference, options.trust_remote_code, options.transformers_cache, options.lora_merge_cache)
-        )
+        models.append(open_model(reference, options))
     total = 3 * sum(weight.header.n_bytes for weight in _floating(models[0]))
     with tqdm(total=total, unit="B", unit_scale=True, desc="Comparing", leave=False) as bar:
         return analyze(models[0], models[1], models[2], options, bar.update)
-
-
-def _reader(model: Model, options: MergeOptions) -> Reader:
-    """Of the model; with an adapter that is not merged yet, of the model under it with the adapter's change added."""
-    if model.reference.lora is None or merged_folder(model.reference, options.lora_merge_cache):
-        return WeightReader(model, options)
-    return AdapterReader(WeightReader(model, options, plain_folder(model, options)), model.reference, options)
-
-
-def _roles(base: Model, recipient: Model, donor: Model) -> tuple[tuple[str, Model], ...]:
-    return ("base", base), ("recipient", recipient), ("donor", donor)
 
 
 def _floating(model: Model) -> Iterator[Weight]:
@@ -261,9 +160,9 @@ def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
         for kind in ("rows", "heads")
     }
 
-    def change(cell: _Cell, role: str) -> Change:
+    def change(cell: _Cell, role: str) -> ExpertChange:
         sums = cell.of[role]
-        return Change(
+        return ExpertChange(
             mean_absolute=sums.absolute / cell.parameters,
             relative=(sums.squares / cell.base) ** 0.5 if cell.base else float("nan"),
             changed=sums.changed / cell.parameters,
@@ -305,25 +204,111 @@ def _share(parts: Sequence[torch.Tensor], mark: float) -> float | None:
 
 
 @dataclass(frozen=True)
-class Kinship:
-    """Whether an expert comes from the ancestor: ``yes``, ``likely``, ``unclear`` or ``no``, and why."""
+class TensorChange:
+    """How one tensor changed from the ancestor to each expert.
 
-    verdict: str
-    reason: str
-
-
-def kinship(analysis: Analysis, role: str) -> Kinship:
-    """Judge an expert by how far its matrices are from the ancestor's.
-
-    Independent weights of equal size are sqrt(2) = 1.41 of their norm apart; fine-tuning moves them by a few
-    hundredths. The bounds between are rules of thumb, not published ones. An ancestor and a sibling look alike: which
-    of three related models is the ancestor is not judged.
+    ``recipient`` and ``donor`` are ||expert - ancestor|| / ||ancestor|| (Frobenius); ``cosine`` is between the two task
+    vectors, NaN where one of them is zero.
     """
-    middle, worst = analysis.relative(role), max(analysis.relatives(role))
-    told = f"||change|| / ||ancestor|| is {middle:.3f} in the median layer and {worst:.3f} at most"
-    if worst == 0:
-        return Kinship("yes", "its layers are the ancestor's, bit by bit: it was not fine-tuned there")
-    for verdict, holds in (("yes", worst < 0.2), ("likely", middle < 0.2), ("no", middle > 0.8)):
-        if holds:
-            return Kinship(verdict, told)
-    return Kinship("unclear", told)
+
+    name: str
+    recipient: float
+    donor: float
+    cosine: float
+
+
+def tensor_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str]) -> Iterator[TensorChange]:
+    """The change of each named tensor, one at a time in float32. The recipe must have a pretrained model."""
+    readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    for name in names:
+        weight = recipe.tensors[name].weight
+        base, recipient, donor = (
+            readers[role].read(weight).float().flatten() for role in ("pretrained", "recipient", "donor")
+        )
+        recipient, donor = recipient - base, donor - base
+        sizes = [float(torch.linalg.vector_norm(vector)) for vector in (base, recipient, donor)]
+        product = sizes[1] * sizes[2]
+        yield TensorChange(
+            name,
+            sizes[1] / sizes[0] if sizes[0] else float("nan"),
+            sizes[2] / sizes[0] if sizes[0] else float("nan"),
+            float(recipient @ donor) / product if product else float("nan"),
+        )
+
+
+def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
+    """The change of every tensor of the text decoder's layers.
+
+    Raises:
+        UserError: no model has the role pretrained.
+    """
+    if "pretrained" not in recipe.models:
+        raise UserError(
+            "There is no ancestor to compare with.",
+            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
+        )
+    names = [
+        name
+        for name, tensor in recipe.tensors.items()
+        if tensor.weight.place.layer is not None and tensor.weight.header.dtype.is_floating_point
+    ]
+    return list(tensor_changes(recipe, options, names))
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What changes say against an expert: it is far from its ancestor, or no step away.
+
+    Attributes:
+        expert: the model.
+        ancestor: the pretrained model.
+        change: ||change|| / ||ancestor|| of the tensor that changed most.
+        tensor: its name.
+    """
+
+    expert: str
+    ancestor: str
+    change: float
+    tensor: str
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the expert may have another ancestor."""
+        return self.change > LARGE
+
+    def __str__(self) -> str:
+        if not self.is_far:
+            return f"{self.expert} does not differ from {self.ancestor} in what was looked at"
+        return (
+            f"{self.expert} is far from {self.ancestor}: ||change|| / ||ancestor|| is {self.change:.2f} in "
+            f"{self.tensor} (fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another ancestor"
+        )
+
+
+def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
+    """What the changes say against the swap's experts."""
+    found = []
+    for role in EXPERTS if changes else ():
+        worst = max(changes, key=operator.attrgetter(role))
+        change = getattr(worst, role)
+        if change > LARGE or change == 0:
+            found.append(Drift(str(recipe.models[role]), str(recipe.models["pretrained"]), change, worst.name))
+    return found
+
+
+def with_warnings(recipe: Recipe, changes: Sequence[TensorChange]) -> Recipe:
+    """The recipe with what the changes say against it among its warnings."""
+    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, drifts(recipe, changes))))
+
+
+def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
+    """The same from one matrix of the first, the middle and the last layer; nothing where no ancestor is given."""
+    if "pretrained" not in recipe.models:
+        return []
+    layers = {0, recipe.n_layers // 2, recipe.n_layers - 1}
+    first_of: dict[int, str] = {}
+    for name, tensor in recipe.tensors.items():
+        place = tensor.weight.place
+        if place.layer in layers and len(tensor.weight.header.shape) == 2:
+            first_of.setdefault(place.layer, name)
+    return drifts(recipe, list(tensor_changes(recipe, options, first_of.values())))

@@ -1,26 +1,111 @@
-"""An analysis as ``turnswap analyze`` writes it, and read back: the very figures, or words for why not."""
+"""An analysis: its figures, what they say of the experts' descent, and its file, read back as the very figures."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import torch
+from pydantic import BaseModel, ConfigDict, Field
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
+from turnswap.core.settings import read_settings
 
-from .analysis import EXPERTS, MOST_CHANGED, ORDER, Analysis, Cell, Change, kinship
+from .layout import ORDER
 
+EXPERTS = ("recipient", "donor")
+# A row or a head is among the most changed if it is in the top 5 % of the model's.
+MOST_CHANGED = 0.05
 FILE = "analysis.json"
 AGAIN = "Run turnswap analyze again, with -o."
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class ExpertChange:
+    """How one expert changed in one layer and component.
+
+    Attributes:
+        mean_absolute: mean of |change| over the parameters.
+        relative: ||change|| / ||ancestor||, Frobenius.
+        changed: share of the parameters that differ at all.
+        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row.
+        heads: the same for attention heads; None where there are none.
+    """
+
+    mean_absolute: float
+    relative: float
+    changed: float
+    rows: float
+    heads: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One layer (None outside the layers) and component: both experts' changes, and the cosine of their task vectors.
+
+    ``ancestor_norm`` is ||ancestor||, Frobenius; ``cosine`` is NaN where one of them did not change.
+    """
+
+    layer: int | None
+    component: str
+    parameters: int
+    ancestor_norm: float
+    recipient: ExpertChange
+    donor: ExpertChange
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Of three models; cells in the order of layers and :data:`ORDER`."""
+
+    models: Mapping[str, str]
+    n_layers: int
+    cells: Sequence[Cell]
+
+    def relative(self, role: str) -> float:
+        """||change|| / ||ancestor|| of an expert: the median over the layers' matrices."""
+        return float(torch.tensor(self.relatives(role)).nanmedian())
+
+    def relatives(self, role: str) -> list[float]:
+        """||change|| / ||ancestor|| of an expert in each layer and component, without norms."""
+        return [
+            getattr(cell, role).relative for cell in self.cells if cell.layer is not None and cell.component != "norms"
+        ]
+
+
+@dataclass(frozen=True)
+class Kinship:
+    """Whether an expert comes from the ancestor: ``yes``, ``likely``, ``unclear`` or ``no``, and why."""
+
+    verdict: str
+    reason: str
+
+
+def kinship(analysis: Analysis, role: str) -> Kinship:
+    """Judge an expert by how far its matrices are from the ancestor's.
+
+    Independent weights of equal size are sqrt(2) = 1.41 of their norm apart; fine-tuning moves them by a few
+    hundredths. The bounds between are rules of thumb, not published ones. An ancestor and a sibling look alike: which
+    of three related models is the ancestor is not judged.
+    """
+    middle, worst = analysis.relative(role), max(analysis.relatives(role))
+    told = f"||change|| / ||ancestor|| is {middle:.3f} in the median layer and {worst:.3f} at most"
+    if worst == 0:
+        return Kinship("yes", "its layers are the ancestor's, bit by bit: it was not fine-tuned there")
+    for verdict, holds in (("yes", worst < 0.2), ("likely", middle < 0.2), ("no", middle > 0.8)):
+        if holds:
+            return Kinship(verdict, told)
+    return Kinship("unclear", told)
 
 
 def as_rows(analysis: Analysis) -> list[dict[str, object]]:
@@ -145,12 +230,7 @@ def from_json(content: Any) -> Analysis:
         raise UserError("This is no analysis.", "Name the folder that turnswap analyze -o wrote.")
     if any(isinstance(row, dict) and "ancestor_norm" not in row for row in content["cells"]):
         raise UserError("This analysis is of an older form, which lacks the ancestor's norms.", AGAIN)
-    try:
-        file = _File.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"This is no analysis that turnswap wrote: {place}: {first['msg']}.", AGAIN) from error
+    file = read_settings(_File, content, "an analysis of turnswap", AGAIN)
     analysis = Analysis(file.models.model_dump(), file.layers, _cells(file.cells))
     layers = {cell.layer for cell in analysis.cells} - {None}
     if layers != set(range(file.layers)):
@@ -184,7 +264,7 @@ def _cells(rows: Sequence[_Row]) -> list[Cell]:
             raise _contradiction(f"the cosine of {where} does not fit its changes")
         seen.add(place)
         changes = [
-            Change(row.mean_absolute, _or_nan(row.relative), row.changed, row.rows, row.heads)
+            ExpertChange(row.mean_absolute, _or_nan(row.relative), row.changed, row.rows, row.heads)
             for row in (recipient, donor)
         ]
         cosine = _or_nan(recipient.cosine)

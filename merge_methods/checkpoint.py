@@ -1,7 +1,12 @@
-"""What a model folder holds: names, shapes and types from the headers, weights one tensor at a time."""
+"""What a model folder holds: names, shapes and types from the headers, weights one tensor at a time.
+
+And which folder a reference names: ``model``, or ``model+adapter`` once mergekit merged the two into its cache.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -10,7 +15,8 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import get_safetensors_metadata, snapshot_download
-from mergekit.common import ModelPath
+from mergekit.common import ModelPath, ModelReference
+from mergekit.config import MergeConfiguration
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 from safetensors import SafetensorError, safe_open
 
@@ -32,6 +38,7 @@ DTYPES = {
     "BOOL": torch.bool,
 }
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+MARK = "merged_adapter.json"  # written last into a model merged with its adapter: what it was made of
 # What a merge and its check need besides the weights.
 DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
 
@@ -204,3 +211,78 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
         for name, info in file.tensors.items()
     }
     return Description(folder, tensors, folder.name, complete=False)
+
+
+def same_model(one: ModelReference | str, other: ModelReference | str) -> bool:
+    """Whether two references name one model: the same folder, however it is written, or id, with the same adapter."""
+    pair = [ModelReference.model_validate(reference) for reference in (one, other)]
+    return _same_place(pair[0].model, pair[1].model) and _same_place(pair[0].lora, pair[1].lora)
+
+
+def _same_place(one: ModelPath | None, other: ModelPath | None) -> bool:
+    if one is None or other is None or one == other:
+        return one == other
+    return os.path.isdir(one.path) and os.path.isdir(other.path) and os.path.samefile(one.path, other.path)
+
+
+def with_plain_paths(config: MergeConfiguration) -> MergeConfiguration:
+    """The configuration with ``./`` before relative folders: mergekit takes ``models/x`` for a Hub id."""
+
+    def plain(reference: ModelReference) -> ModelReference:
+        changes = {
+            part: path.model_copy(update={"path": f"./{path.path}"})
+            for part in ("model", "lora")
+            if (path := getattr(reference, part)) and path.path[:1] not in "./~" and os.path.isdir(path.path)
+        }
+        return reference.model_copy(update=changes)
+
+    models = config.models and [listed.model_copy(update={"model": plain(listed.model)}) for listed in config.models]
+    base = config.base_model and plain(config.base_model)
+    return config.model_copy(update={"models": models, "base_model": base}, deep=True)
+
+
+def check_adapter(adapter: ModelPath) -> None:
+    """Refuse a local folder that is no adapter.
+
+    Raises:
+        UserError: it holds no adapter_config.json.
+    """
+    folder = Path(adapter.path)
+    if folder.is_dir() and not (folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{adapter} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."
+        )
+
+
+def merged_folder(reference: ModelReference, cache: str | None) -> Path | None:
+    """The merged model in the cache; None where there is none that is finished and made of this very adapter."""
+    if cache is None:
+        return None
+    folder = cache_entry(reference, cache)
+    try:
+        mark = json.loads((folder / MARK).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return folder if mark == ingredients(reference) else None
+
+
+def cache_entry(reference: ModelReference, cache: str) -> Path:
+    """Where mergekit looks for a model merged with its adapter. (It has no public function for the name.)"""
+    assert reference.lora is not None
+    return Path(cache) / f"{reference.model._unique_id()}_{reference.lora._unique_id()}"
+
+
+def ingredients(reference: ModelReference) -> dict[str, str]:
+    """What identifies a merged model: both names, and what is in the adapter's files."""
+    assert reference.lora is not None
+    found = {"model": str(reference.model), "adapter": str(reference.lora)}
+    folder = Path(reference.lora.path)
+    for path in sorted(folder.glob("adapter_*")) if folder.is_dir() else ():
+        found[path.name] = sha256(path)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

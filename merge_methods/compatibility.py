@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from mergekit.common import ModelReference
+from mergekit.options import MergeOptions
+from tokenizers import Tokenizer
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, Description, describe
+from .checkpoint import Checkpoint, Description, check_adapter, describe, merged_folder
 from .layout import Layout, is_tied, n_layers_of, read_layout
-from .lora import check_adapter, merged_folder
 
 # Facts of the text decoder's configuration that must agree, by the name used in messages.
 STRUCTURE = {
@@ -65,26 +65,20 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [path for name in TOKENIZER_FILES if (path := folder / name).is_file()]
 
 
-@functools.lru_cache(maxsize=32)
-def open_model(
-    reference: ModelReference,
-    trust_remote_code: bool = False,
-    cache_dir: str | None = None,
-    lora_cache: str | None = None,
-) -> Model:
+def open_model(reference: ModelReference, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
 
     Raises:
         UserError: it is not there, incomplete, damaged, or no decoder.
     """
-    description = describe(reference.model, cache_dir)
+    description = describe(reference.model, options.transformers_cache)
     if reference.lora is not None:
         check_adapter(reference.lora)
-        merged = merged_folder(reference, lora_cache)
+        merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
     try:
-        config = reference.config(trust_remote_code=trust_remote_code)
+        config = reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         first_line = (str(error).splitlines() or [""])[0]
         raise UserError(
@@ -127,7 +121,7 @@ def check_structure(recipient: Model, other: Model) -> None:
     _refuse(recipient, other, list(_structure(recipient, other)), "Both must be fine-tuned from one pretrained model.")
 
 
-def check(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
+def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
     Raises:
@@ -232,39 +226,22 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
     if name != "tokenizer.json":
         return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
     try:
-        left, right = (json.loads(content) for content in contents)
-        vocabularies = [_vocabulary(tokenizer) for tokenizer in (left, right)]
-    except (ValueError, KeyError, TypeError):
+        tokenizers = [Tokenizer.from_buffer(content) for content in contents]
+    except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
+    vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
     for token in sorted(vocabularies[0].keys() | vocabularies[1].keys()):
         ids = [vocabulary.get(token) for vocabulary in vocabularies]
         if ids[0] != ids[1]:
             return Difference("tokenizer", *(f"{token!r} is {'absent' if id_ is None else id_}" for id_ in ids))
-    for part in ("normalizer", "pre_tokenizer", "post_processor"):
+    # Written by one version of the library, which fills in the defaults that older files leave out.
+    left, right = (json.loads(tokenizer.to_str()) for tokenizer in tokenizers)
+    for written in (left, right):
+        written |= {f"{key} of the model": value for key, value in written.pop("model").items() if key != "vocab"}
+    for part in sorted((left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}):
         if left.get(part) != right.get(part):
             return Difference("tokenizer", f"one {part}", "another")
-    if _settings(left) != _settings(right):
-        return Difference("tokenizer", str(_settings(left)), str(_settings(right)))
-    if _merges(left) != _merges(right):
-        return Difference("tokenizer", "one list of merges", "another")
     return None
-
-
-def _vocabulary(tokenizer: dict[str, Any]) -> dict[str, int]:
-    listed = tokenizer["model"]["vocab"]
-    # Unigram lists pieces with their scores, in the order of the ids.
-    vocabulary = {item[0]: n for n, item in enumerate(listed)} if isinstance(listed, list) else dict(listed)
-    return vocabulary | {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
-
-
-def _settings(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """How the tokenizer's model works; newer files write out what older ones leave to defaults."""
-    return {key: value for key, value in tokenizer["model"].items() if key not in ("vocab", "merges") and value}
-
-
-def _merges(tokenizer: dict[str, Any]) -> list[str]:
-    """BPE merges in the older form: newer files write pairs."""
-    return [merge if isinstance(merge, str) else " ".join(merge) for merge in tokenizer["model"].get("merges") or ()]
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:

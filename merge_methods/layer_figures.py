@@ -1,15 +1,19 @@
-"""An analysis added up per layer: how much each expert changed there, and how the two changes align."""
+"""What rules for choosing layers go by: an analysis added up per layer, and the modules that names tell apart."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from turnswap.core.errors import UserError
 
-from .analysis import EXPERTS, Analysis, Cell
+from .analysis_file import EXPERTS, Analysis, Cell
+from .layout import Layout, Weight, component_of
 
+ATTENTION = frozenset({"q", "k", "v", "qkv", "o"})
+MLP = frozenset({"router", "gate", "up", "gate+up", "down"})
 # Sums in float32 are good to about 1e-7 of their value: what differs by less than this does not differ.
 ROUNDING = 1e-6
 
@@ -64,14 +68,9 @@ def normalised(values: Mapping[Any, float], role: str) -> dict[Any, float]:
     return {place: value / total for place, value in values.items()}
 
 
-def mean(values: Sequence[float]) -> float:
-    """The plain mean."""
-    return math.fsum(values) / len(values)
-
-
 def deviation(values: Sequence[float]) -> float:
     """The sum of squared deviations from the mean."""
-    centre = mean(values)
+    centre = statistics.fmean(values)
     return math.fsum((value - centre) ** 2 for value in values)
 
 
@@ -82,4 +81,51 @@ def best_middle(values: Sequence[float]) -> tuple[int, int]:
         cuts,
         key=lambda cut: deviation(values[slice(*cut)]) + deviation([*values[: cut[0]], *values[cut[1] :]]),
         default=(0, 0),
+    )
+
+
+def module_filters(layout: Layout) -> Mapping[str, list[str]]:
+    """What to write as mergekit's ``filter:`` for each module alone: ``.self_attn.`` and ``.mlp.`` in most models.
+
+    The dots belong to them: ``attention`` alone would match GPT-NeoX's ``post_attention_layernorm`` too.
+
+    Raises:
+        UserError: the names do not tell the modules apart.
+    """
+    held: dict[str, set[str]] = {}
+    for weight in layout.weights.values():
+        if weight.place.layer is not None:
+            held.setdefault(_segment(weight), set()).add(component_of(weight))
+    filters: dict[str, list[str]] = {"attention": [], "mlp": []}
+    for segment, components in held.items():
+        matrices = components - {"norms"}
+        if not matrices:
+            continue
+        module = "attention" if matrices <= ATTENTION else "mlp" if matrices <= MLP else None
+        if module is None:
+            raise _cannot(f"{segment} holds {', '.join(sorted(matrices))}")
+        filters[module].append(f".{segment}.")
+    for text in (text for texts in filters.values() for text in texts):
+        for weight in layout.weights.values():
+            # Whatever a filter says, a tensor outside the decoder stays with the recipient.
+            if text in weight.info.name and weight.place.part != "outside" and text != f".{_segment(weight)}.":
+                raise _cannot(f"{text!r} matches {weight.info.name} too")
+    missing = [module for module, texts in filters.items() if not texts]
+    if missing:
+        raise _cannot(f"none is found for its {missing[0]}")
+    return filters
+
+
+def _segment(weight: Weight) -> str:
+    """``self_attn`` of ``model.layers.3.self_attn.q_proj.weight``; empty outside the layers."""
+    if weight.place.layer is None:
+        return ""
+    name: str = weight.info.name
+    return name.partition(f".{weight.place.layer}.")[2].partition(".")[0]
+
+
+def _cannot(why: str) -> UserError:
+    return UserError(
+        f"The names of this model's tensors do not tell attention and MLP apart: {why}.",
+        "Take whole layers: --granularity layer.",
     )

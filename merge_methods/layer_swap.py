@@ -1,17 +1,21 @@
 """The merge method ``layer_swap``: for each tensor, hand on the recipient's or the donor's, or blend the two.
 
-Bandarkar et al. 2024, arXiv 2410.01335. Which tensor comes from where is decided in ``swap_plan``; blends are
-mergekit's own ``linear``, so that a swap equals, bit for bit, the same swap written as slices of linear merges.
+Bandarkar et al. 2024, arXiv 2410.01335. Which tensor comes from where is planned and checked before a merge starts
+(``recipe``); here the plan is followed. Blends are mergekit's own ``linear``, so that a swap equals, bit for bit, the
+same swap written as slices of linear merges.
+
+Importing this module makes mergekit know the method. Of ours it imports nothing that imports a host: where the hook is
+in place, mergekit's import brings this module, and what imported mergekit may be another of ours, half-made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from typing import Annotated, Any, Literal
+import contextlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from mergekit.common import ModelReference
-from mergekit.io.tasks import LoaderCache
 from mergekit.merge_methods.base import (
     BasePolicy,
     GroupMergeMethod,
@@ -22,14 +26,16 @@ from mergekit.merge_methods.base import (
 )
 from mergekit.merge_methods.easy_define import merge_method
 from mergekit.merge_methods.linear import linear_merge
+from mergekit.merge_methods.registry import register
 from pydantic import Field
 
 from turnswap.core.errors import UserError
 
-from .compatibility import Model, check_structure, open_model
-from .swap_plan import Choice, SwapParameters, source_of
+from .swap_plan import NAME, Choice, TensorSource
 
-NAME = "layer_swap"
+if TYPE_CHECKING:
+    from mergekit.architecture import ModelArchitecture
+
 Depth = Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] | None
 Layers = Annotated[str, Field(strict=True)] | Annotated[int, Field(ge=0, strict=True)] | None
 
@@ -43,7 +49,7 @@ Layers = Annotated[str, Field(strict=True)] | Annotated[int, Field(ge=0, strict=
     optional_tensor_policy=OptionalTensorPolicy.PASSTHROUGH_BASE_SINGLETON,
     uses_accelerator=False,
 )
-def _kernel(
+def _declared(
     group: TensorGroup,
     bottom: Depth = None,
     top: Depth = None,
@@ -58,24 +64,84 @@ def _kernel(
     embeddings: Choice | None = None,
     head: Choice | None = None,
     role: PerNonBase[Literal["donor", "pretrained"]] = "donor",
-    accept: str | None = None,  # differences to accept: heeded before the merge starts
+    accept: str | None = None,
 ) -> torch.Tensor:
-    """The tensor of one name: the very tensor of its source, or a new one where two are blended."""
-    swap = SwapParameters(
-        bottom, top, transition, bottom_transition, top_transition, blend,
-        layers, blend_layers, invert, revert, embeddings, head,
-    )  # fmt: skip
-    base = group.base
-    assert base is not None
-    layout = _checked[base.id].layout
-    name = group.metadata.name or ""
-    source = source_of(layout.weights[name].place, swap, layout.n_layers)
-    if source.origin == "recipient":
-        return base.tensor
-    tensors: dict[str, torch.Tensor] = {role[entry.id]: entry.tensor for entry in group.non_base}
-    if source.origin != "blend":
-        return tensors[source.origin]
-    return blended(base.tensor, tensors["donor"], source.donor_share, name)
+    """What mergekit may be given, with types and defaults. The values are heeded once: where the merge is planned."""
+    raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a merge is to do, as it was checked.
+
+    Attributes:
+        sources: where each tensor of the result comes from, by its name.
+        roles: of the models, by their references.
+        architecture: the tensors of the result, for mergekit.
+    """
+
+    sources: Mapping[str, TensorSource]
+    roles: Mapping[Hashable, str]
+    architecture: ModelArchitecture
+
+
+class LayerSwap(GroupMergeMethod):
+    """Follows the plans of the merges that are under way, each found by its recipient."""
+
+    spec = _declared.spec
+
+    def __init__(self) -> None:
+        # Not a context variable: mergekit may run kernels in other threads, which do not see those.
+        self._plans: dict[Hashable, Plan] = {}
+
+    @contextlib.contextmanager
+    def following(self, recipient: Hashable, plan: Plan) -> Iterator[None]:
+        """Have merges into a recipient follow a plan, for as long as the context lasts.
+
+        Raises:
+            UserError: a merge into it is under way.
+        """
+        plan = replace(plan)  # not the very one of another merge, so that of two threads one is refused
+        if self._plans.setdefault(recipient, plan) is not plan:
+            raise UserError(
+                f"A merge into {recipient} is under way in this process.",
+                "Wait until it is done, or run this one in a process of its own.",
+            )
+        try:
+            yield
+        finally:
+            del self._plans[recipient]
+
+    def plan_of(self, recipient: Hashable) -> Plan | None:
+        """The plan of the merge into a recipient; None where none is under way."""
+        return self._plans.get(recipient)
+
+    def validate_inputs(
+        self, input_ids: Sequence[Hashable], base_id: Hashable | None = None, *, group_name: str | None = None
+    ) -> None:
+        """Called by mergekit before it reads anything, and again for every tensor.
+
+        Raises:
+            UserError: there is no plan for these inputs, since mergekit was not started by way of ``run_merge``.
+        """
+        super().validate_inputs(input_ids, base_id, group_name=group_name)
+        plan = self._plans.get(base_id)
+        if plan is None or not plan.roles.keys() >= set(input_ids):
+            raise UserError(
+                "layer_swap merges whole model folders, by a plan that is made and checked before; here there is none.",
+                "Use mergekit-yaml or mergekit-multi, or from Python mergekit.merge.run_merge, with turnswap enabled.",
+            )
+
+    def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
+        """The tensor of one name: the very tensor of its source, or a new one where two are blended."""
+        base, name = group.base, str(group.metadata.name)
+        assert base is not None
+        plan = self._plans[base.id]
+        source = plan.sources[name]
+        tensors: dict[str, torch.Tensor] = {plan.roles[entry.id]: entry.tensor for entry in group.entries}
+        if source.origin != "blend":
+            return tensors[source.origin]
+        return blended(tensors["recipient"], tensors["donor"], source.donor_share, name)
 
 
 def blended(recipient: torch.Tensor, donor: torch.Tensor, donor_share: float, name: str) -> torch.Tensor:
@@ -94,47 +160,5 @@ def blended(recipient: torch.Tensor, donor: torch.Tensor, donor_share: float, na
     return result
 
 
-class LayerSwap(GroupMergeMethod):
-    """The kernel, and the refusal of models that do not fit each other before anything is read."""
-
-    spec = _kernel.spec
-
-    def validate_inputs(
-        self, input_ids: Sequence[Hashable], base_id: Hashable | None = None, *, group_name: str | None = None
-    ) -> None:
-        """Called by mergekit while it plans, and again for every tensor."""
-        super().validate_inputs(input_ids, base_id, group_name=group_name)
-        _check_once(tuple(input_ids), base_id)
-
-    def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
-        """One tensor."""
-        return _kernel.merge_group(group, **parameters)
-
-
-# The models that were checked, by their references: layouts for the kernel, which may run in other threads.
-_checked: dict[Hashable, Model] = {}
-
-
-def _check_once(input_ids: tuple[Hashable, ...], base_id: Hashable) -> None:
-    if all(input_id in _checked for input_id in input_ids):
-        return
-    references = [reference for reference in input_ids if isinstance(reference, ModelReference)]
-    if len(references) < len(input_ids):
-        raise UserError(
-            "layer_swap merges model folders, whose configurations tell where each tensor lies.",
-            "Use mergekit-yaml or mergekit-multi.",
-        )
-    models = {reference: open_model(reference, LoaderCache().trust_remote_code) for reference in references}
-    for reference, model in models.items():
-        if reference != base_id:
-            check_structure(models[base_id], model)
-    _checked.update(models)
-
-
-def forget_models() -> None:
-    """Read models anew from now on: a folder may have changed since an earlier merge of this process."""
-    _checked.clear()
-    open_model.cache_clear()
-
-
 layer_swap = LayerSwap()
+register(layer_swap)

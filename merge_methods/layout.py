@@ -35,6 +35,21 @@ from .swap_plan import Place
 EMBEDDINGS = re.compile(r"embed|wte|wpe")
 HEAD = re.compile(r"lm_head|embed_out|norm|ln_f|output")
 OUTSIDE = re.compile(r"vision|visual|audio|image|projector")
+# Components by the last parts of a tensor's name, in the order in which they are drawn.
+COMPONENTS: tuple[tuple[str, str], ...] = (
+    ("norms", r"norm|\bln_\w|layernorm"),
+    ("qkv", r"qkv|query_key_value|attn\.c_attn"),
+    ("q", r"\bq_proj|\bwq\b|\bquery\b"),
+    ("k", r"\bk_proj|\bwk\b|\bkey\b"),
+    ("v", r"\bv_proj|\bwv\b|\bvalue\b"),
+    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|(attn|attention)\.dense|attn\.c_proj"),
+    ("router", r"\brouter\b|mlp\.gate\.|block_sparse_moe\.gate\.|\bgate\.weight"),
+    ("gate+up", r"gate_up_proj"),
+    ("gate", r"gate_proj|\bw1\b"),
+    ("up", r"up_proj|\bw3\b|dense_h_to_4h|c_fc|\bfc1\b"),
+    ("down", r"down_proj|\bw2\b|dense_4h_to_h|mlp\.c_proj|\bfc2\b"),
+)
+ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down", "norms", "other", "head")
 # Buffers that older versions of transformers saved, and every version computes anew: one model may have them, one not.
 COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.(attention|attn)\.(masked_)?bias$")
 
@@ -233,3 +248,15 @@ def _place_by_name(name: str, prefix: str, tied: bool, by_name_alone: bool) -> P
     if HEAD.search(name):
         return Place("tied" if tied and "lm_head" in name else "head")
     return Place("outside")
+
+
+def component_of(weight: Weight) -> str:
+    """What a tensor is: one of :data:`ORDER`. A mixture's experts share their components."""
+    if weight.place.part in ("embeddings", "tied"):
+        return "embeddings"
+    if weight.place.part == "head":
+        return "head"
+    for name, pattern in COMPONENTS:
+        if re.search(pattern, weight.info.name):
+            return name
+    return "other"

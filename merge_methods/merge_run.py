@@ -8,16 +8,13 @@ handed on untouched.
 from __future__ import annotations
 
 import contextlib
-import functools
+import json
 import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
 
-from mergekit.architecture import ModelArchitecture
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.io.tasks import LoaderCache
@@ -26,45 +23,13 @@ from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError, show_without_traceback
 
-from .ancestry import sampled_warnings
-from .checkpoint import Checkpoint
-from .configuration import is_layer_swap, parse_configuration
-from .layer_swap import NAME, forget_models
-from .lora import merge_adapters
+from .analysis import sampled_drifts
+from .checkpoint import MARK, Checkpoint, cache_entry, ingredients, merged_folder
+from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
 
 LOG = logging.getLogger(__name__)
 WRITTEN = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*", "README.md")
-_writing: ContextVar[ModelArchitecture | None] = ContextVar("_writing", default=None)
-
-
-def install(module: Any) -> None:
-    """Have ``mergekit.merge`` run layer swaps through ``run_layer_swap``, and check their configurations."""
-    run_merge, get_architecture_info = module.run_merge, module.get_architecture_info
-    model_validate = MergeConfiguration.model_validate
-
-    @functools.wraps(run_merge)
-    def with_layer_swap(
-        merge_config: MergeConfiguration, out_path: str, options: MergeOptions, config_source: str | None = None
-    ) -> None:
-        if is_layer_swap(merge_config):
-            run_layer_swap(run_merge, merge_config, out_path, options, config_source)
-        else:
-            run_merge(merge_config, out_path, options, config_source)
-
-    @functools.wraps(get_architecture_info)
-    def with_our_architecture(*args: Any, **kwargs: Any) -> ModelArchitecture:
-        return _writing.get() or get_architecture_info(*args, **kwargs)
-
-    @functools.wraps(model_validate)
-    def with_checks(content: Any, *args: Any, **kwargs: Any) -> MergeConfiguration:
-        if isinstance(content, dict) and content.get("merge_method") == NAME:
-            show_without_traceback()
-            return parse_configuration(content, model_validate)
-        return model_validate(content, *args, **kwargs)
-
-    module.run_merge, module.get_architecture_info = with_layer_swap, with_our_architecture
-    MergeConfiguration.model_validate = with_checks
 
 
 def run_layer_swap(
@@ -80,7 +45,6 @@ def run_layer_swap(
         UserError: the swap is refused, or reading or writing failed; the output folder is as it was.
     """
     show_without_traceback()
-    forget_models()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
     out = Path(out_path)
     check_output(out)
@@ -88,16 +52,50 @@ def run_layer_swap(
     references = [model.reference for model in recipe.models.values()]
     if any(reference.lora for reference in references):
         merge_adapters(references, options)
-        forget_models()
         recipe = read_recipe(config, options)  # now with the adapters' own shapes and types
     if not recipe.recipient.tokenizer_files:
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
-    for warning in (*recipe.warnings, *sampled_warnings(recipe, options)):
+    for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
     check_space(recipe, out)
-    with _finished_or_absent(out) as unfinished, _writes(recipe), _fresh_loaders(references):
+    following = layer_swap.following(recipe.recipient.reference, recipe.plan)
+    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
         run_merge(recipe.config.model_copy(deep=True), str(unfinished), options, source)
         check_complete(recipe, unfinished)
+
+
+def merge_adapters(references: list[ModelReference], options: MergeOptions) -> None:
+    """Merge every adapter into its model, in ``--lora-merge-cache``, where that is not done yet.
+
+    A run that is killed leaves no entry, and an entry that an earlier mergekit left unfinished is made anew.
+
+    Raises:
+        UserError: there is an adapter but no cache.
+    """
+    for reference in references:
+        if reference.lora is None:
+            continue
+        if options.lora_merge_cache is None:
+            raise UserError(
+                f"{reference} is a model with a LoRA adapter, which is merged before the swap: this needs a folder.",
+                "Add --lora-merge-cache FOLDER; it takes as much space as the model.",
+            )
+        if merged_folder(reference, options.lora_merge_cache):
+            continue
+        final = cache_entry(reference, options.lora_merge_cache)
+        if final.exists():
+            LOG.warning("%s is unfinished or of another adapter: merging it anew", final)
+            shutil.rmtree(final)
+        unfinished = final.parent / f".{final.name}.incomplete"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        merged = reference.merged(
+            cache_dir=str(unfinished),
+            trust_remote_code=options.trust_remote_code,
+            lora_merge_dtype=options.lora_merge_dtype,
+        )
+        (Path(merged.model.path) / MARK).write_text(json.dumps(ingredients(reference), indent=2), "utf-8")
+        Path(merged.model.path).rename(final)
+        unfinished.rmdir()
 
 
 def unfinished_folder(out: Path) -> Path:
@@ -175,15 +173,6 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _writes(recipe: Recipe) -> Iterator[None]:
-    token = _writing.set(recipe.recipient.layout.architecture())
-    try:
-        yield
-    finally:
-        _writing.reset(token)
 
 
 @contextlib.contextmanager

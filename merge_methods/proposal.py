@@ -11,31 +11,33 @@ from typing import Any
 
 import yaml
 from mergekit.common import ModelReference
-from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap import __version__
 from turnswap.core.errors import UserError, visible
 
-from .analysis import EXPERTS, Analysis, component_of, kinship
+from .analysis_file import EXPERTS, Analysis, kinship
 from .compatibility import Model, open_model
-from .configuration import parse_configuration
-from .layer_swap import NAME
-from .layout import Layout
-from .recipe import Recipe, read_recipe
+from .layout import Layout, component_of
+from .recipe import Recipe, parse_configuration, read_recipe
 from .suggest import RULES, Suggestion
+from .swap_plan import NAME
 
 WIDTH = 118
 
 
 @dataclass(frozen=True)
 class Experts:
-    """What a suggestion is for: an analysis, its two experts, and what a reader must know of their descent."""
+    """What a suggestion is for: an analysis, its two experts, and what a reader must know of their descent.
+
+    ``opened``: the models as the rules' recipes name them, so that each is read once.
+    """
 
     analysis: Analysis
     recipient: Model
     donor: Model
     warnings: tuple[str, ...]
+    opened: dict[ModelReference, Model] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,7 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
     for role in EXPERTS:
         try:
             reference = ModelReference.parse(analysis.models[role])
-            models.append(
-                open_model(reference, options.trust_remote_code, options.transformers_cache, options.lora_merge_cache)
-            )
+            models.append(open_model(reference, options))
         except (ValueError, RuntimeError) as error:
             raise UserError(f"{analysis.models[role]!r}, the {role} of the analysis, names no model.") from error
         except UserError as error:
@@ -144,7 +144,7 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
         content["dtype"] = _most(experts.recipient.layout)
         notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
-    recipe = read_recipe(parse_configuration(yaml.safe_load(body), MergeConfiguration.model_validate), request.options)
+    recipe = read_recipe(parse_configuration(yaml.safe_load(body)), request.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
     opening = _opening(experts, suggestion, request)
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]

@@ -10,14 +10,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
+from statistics import fmean
 from typing import Any, Literal, TypeAlias
 
 from turnswap.core.errors import UserError
 
-from .analysis import EXPERTS, Analysis
-from .layer_figures import ROUNDING, best_middle, change, cosine, deviation, matrices, mean, normalised, summed
+from . import layer_figures as figures
+from .analysis_file import EXPERTS, Analysis
+from .layer_figures import ATTENTION, MLP, ROUNDING, module_filters, normalised
 from .layout import Layout
-from .modules import ATTENTION, MLP, module_filters
 from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
 Granularity: TypeAlias = Literal["layer", "module"]
@@ -78,8 +79,10 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
     Raises:
         UserError: an expert did not change, or the donor's share is the larger at neither end.
     """
-    layers, notes = matrices(analysis)
-    shares = {role: normalised({n: change(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS}
+    layers, notes = figures.matrices(analysis)
+    shares = {
+        role: normalised({n: figures.change(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS
+    }
     differences = {layer: shares["donor"][layer] - shares["recipient"][layer] for layer in layers}
 
     def run(order: Iterable[int]) -> int:
@@ -137,8 +140,10 @@ def shin_hwang(
         raise UserError(f"threshold: expected 0 or more, got {threshold}.")
     if not 0 <= blend <= 1:
         raise UserError(f"blend: expected the donor's share, 0 to 1, got {blend}.")
-    layers, notes = matrices(analysis)
-    whole = {role: normalised({n: summed(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS}
+    layers, notes = figures.matrices(analysis)
+    whole = {
+        role: normalised({n: figures.summed(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS
+    }
     decisions = {n: _decided(whole["donor"][n] - whole["recipient"][n], threshold) for n in layers}
     ends, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
     unit = "layer"
@@ -153,7 +158,9 @@ def shin_hwang(
             for module, parts in (("attention", ATTENTION), ("mlp", MLP))
         }
         units = {place: cells for place, cells in units.items() if cells}
-        shares = {role: normalised({at: summed(cells, role) for at, cells in units.items()}, role) for role in EXPERTS}
+        shares = {
+            role: normalised({at: figures.summed(cells, role) for at, cells in units.items()}, role) for role in EXPERTS
+        }
         chosen = {at: _decided(shares["donor"][at] - shares["recipient"][at], threshold) for at in units}
         rows = [_row({"layer": at[0], "module": at[1]}, shares, at) | {"from": chosen[at]} for at in units]
         sets = {module: _sets({n: made for (n, of), made in chosen.items() if of == module}) for module in filters}
@@ -189,8 +196,8 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     Raises:
         UserError: a layer has no cosine, since an expert left it as it was; or no middle is the more aligned.
     """
-    layers, notes = matrices(analysis)
-    cosines = {layer: cosine(cells) for layer, cells in layers.items()}
+    layers, notes = figures.matrices(analysis)
+    cosines = {layer: figures.cosine(cells) for layer, cells in layers.items()}
     undefined = [layer for layer, cosine in cosines.items() if math.isnan(cosine)]
     if undefined:
         raise UserError(
@@ -198,10 +205,10 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
             "Take another rule: ratio and shin-hwang can do with unchanged layers.",
         )
     values = list(cosines.values())
-    first, end = best_middle(values)
+    first, end = figures.best_middle(values)
     middle, outer = values[first:end], values[:first] + values[end:]
     listed = ", ".join(f"{value:.3f}" for value in values)
-    if not middle or mean(middle) - mean(outer) <= ROUNDING:
+    if not middle or fmean(middle) - fmean(outer) <= ROUNDING:
         raise UserError(
             "alignment: these task vectors have no middle that is more aligned than what lies outside it. The cosines, "
             f"layer by layer: {listed}.",
@@ -209,10 +216,10 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
         )
     decisions: dict[int, Decision] = {layer: "recipient" if first <= layer < end else "donor" for layer in layers}
     ends, more = _ends("donor", "donor", layout)
-    explained = 1 - (deviation(middle) + deviation(outer)) / deviation(values)
+    explained = 1 - (figures.deviation(middle) + figures.deviation(outer)) / figures.deviation(values)
     reasons = (
-        f"The middle, layers {first}-{end - 1}, has a mean cosine of {mean(middle):.4f}, what lies outside "
-        f"{mean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
+        f"The middle, layers {first}-{end - 1}, has a mean cosine of {fmean(middle):.4f}, what lies outside "
+        f"{fmean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
         "Where the updates align, the recipient keeps its own; where they diverge, the donor's are taken.",
         "Some cut is always the best: without a clear difference between the two means it says little.",
     )

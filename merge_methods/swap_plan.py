@@ -25,6 +25,7 @@ Part: TypeAlias = Literal["embeddings", "layer", "head", "tied", "outside"]
 Choice: TypeAlias = Literal["donor", "recipient", "blend"]
 Depth: TypeAlias = int | Literal["auto"]
 
+NAME = "layer_swap"  # what merge_method: says
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
 NO_LAYERS = "none"
 # A letter per layer, by where it comes from; "mixed" is a layer whose tensors differ in that.
@@ -46,7 +47,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Source:
+class TensorSource:
     """Where a tensor's values come from. ``donor_share`` is the donor's weight, 0 to 1; ``why`` is for people."""
 
     origin: Origin
@@ -203,7 +204,7 @@ def ramp(width: int, blend: float, outer: float = 1, inner: float = 0) -> list[f
 
 
 @functools.lru_cache(maxsize=256)
-def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[Source, ...]:
+def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[TensorSource, ...]:
     """The source of every decoder layer, from 0 to ``n_layers - 1``.
 
     Raises:
@@ -226,11 +227,11 @@ def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[Source, ...]:
                     f"revert: layer {layer} is already taken: {sources[layer].why}.",
                     "Only layers that would stay with the recipient can be reverted.",
                 )
-            sources[layer] = Source("pretrained", 0.0, f"revert {swap.revert}")
+            sources[layer] = TensorSource("pretrained", 0.0, f"revert {swap.revert}")
     return tuple(sources)
 
 
-def _partition(swap: SwapParameters, n_layers: int) -> list[Source]:
+def _partition(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
     """The source of each layer from ``layers``."""
     given = [name for name in ("bottom", "top", "transition", *PAPER_DEPTHS) if getattr(swap, name) is not None]
     if given:
@@ -249,7 +250,7 @@ def _partition(swap: SwapParameters, n_layers: int) -> list[Source]:
     ]
 
 
-def _zones(swap: SwapParameters, n_layers: int) -> list[Source]:
+def _zones(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
     """The source of each layer from bottom, top and their transitions."""
     depths = resolve_depths(swap, n_layers)
     outer, middle = ("recipient", "donor") if swap.invert else ("donor", "recipient")
@@ -266,16 +267,16 @@ def _zones(swap: SwapParameters, n_layers: int) -> list[Source]:
     return sources
 
 
-def _whole(origin: str, why: str) -> Source:
-    return Source("donor", 1.0, why) if origin == "donor" else Source("recipient", 0.0, why)
+def _whole(origin: str, why: str) -> TensorSource:
+    return TensorSource("donor", 1.0, why) if origin == "donor" else TensorSource("recipient", 0.0, why)
 
 
-def _blended(share: float, why: str) -> Source:
+def _blended(share: float, why: str) -> TensorSource:
     """A blend, or where nothing is blended the model that has it all: a share of 0 or 1 must be a copy, bit for bit."""
-    return Source("blend", share, why) if 0 < share < 1 else _whole("donor" if share else "recipient", why)
+    return TensorSource("blend", share, why) if 0 < share < 1 else _whole("donor" if share else "recipient", why)
 
 
-def source_of(place: Place, swap: SwapParameters, n_layers: int) -> Source:
+def source_of(place: Place, swap: SwapParameters, n_layers: int) -> TensorSource:
     """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers.
 
     Raises:
@@ -283,7 +284,7 @@ def source_of(place: Place, swap: SwapParameters, n_layers: int) -> Source:
     """
     layers = layer_sources(swap, n_layers)
     if place.part == "outside":
-        return Source("recipient", 0.0, "outside the text decoder")
+        return TensorSource("recipient", 0.0, "outside the text decoder")
     if place.part == "layer":
         assert place.layer is not None
         return layers[place.layer]
@@ -296,17 +297,17 @@ def source_of(place: Place, swap: SwapParameters, n_layers: int) -> Source:
     return _tied(embeddings, head, swap)
 
 
-def _at_an_end(name: str, choice: Choice | None, touching: Source, swap: SwapParameters) -> Source:
+def _at_an_end(name: str, choice: Choice | None, touching: TensorSource, swap: SwapParameters) -> TensorSource:
     if choice == "blend":
         return _blended(swap.blend, f"{name}: blend")
     if choice is not None:
         return _whole(choice, f"{name}: {choice}")
     if touching.origin == "pretrained":  # ``revert`` names layers only
         return _whole("recipient", "follows the zone that was reverted")
-    return Source(touching.origin, touching.donor_share, f"follows {touching.why}")
+    return TensorSource(touching.origin, touching.donor_share, f"follows {touching.why}")
 
 
-def _tied(embeddings: Source, head: Source, swap: SwapParameters) -> Source:
+def _tied(embeddings: TensorSource, head: TensorSource, swap: SwapParameters) -> TensorSource:
     same = (embeddings.origin, embeddings.donor_share) == (head.origin, head.donor_share)
     if same or (swap.embeddings is not None and swap.head is None):
         return embeddings

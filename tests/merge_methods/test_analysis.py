@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.analysis import Analysis, Cell, analyze_references, kinship
-from turnswap.merge_methods.analysis_file import as_rows
+from turnswap.merge_methods.analysis import analyze_references
+from turnswap.merge_methods.analysis_file import Analysis, Cell, as_rows, kinship
 
 from .models import MergeOptions, save_model, tensors
 

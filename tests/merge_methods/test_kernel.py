@@ -8,18 +8,30 @@ from pathlib import Path
 import pytest
 import torch
 from mergekit.common import ModelReference
-from mergekit.merge_methods import TensorGroup, get, registered_methods
+from mergekit.merge_methods import TensorGroup, get, merge_state_dicts, registered_methods
+from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods import layer_swap as module
+from turnswap.merge_methods import recipe as planning
 from turnswap.merge_methods.layer_swap import blended, layer_swap
-from turnswap.merge_methods.swap_plan import PARAMETER_NAMES
+from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_recipe
+from turnswap.merge_methods.swap_plan import PARAMETER_NAMES, SwapParameters, TensorSource
 
-from .models import pair, save_model, tensors
+from .models import merge, pair, recipe, same, tensors
+
+NAME = "model.layers.{}.mlp.up_proj.weight"
 
 
 def references(*folders: Path) -> list[ModelReference]:
     return [ModelReference.parse(str(folder)) for folder in folders]
+
+
+def planned(recipient: Path, donor: Path) -> Recipe:
+    """2 layers of the donor at the bottom and 1 at the top, and a blended one at each inner edge."""
+    content = {"merge_method": "layer_swap", "base_model": str(recipient), "models": [{"model": str(donor)}]}
+    zones = {"bottom": 2, "top": 1, "transition": 1}
+    return read_recipe(parse_configuration(content | {"parameters": zones}), MergeOptions())
 
 
 def test_mergekit_knows_the_method_which_needs_no_accelerator() -> None:
@@ -29,34 +41,60 @@ def test_mergekit_knows_the_method_which_needs_no_accelerator() -> None:
     assert {parameter.name for parameter in layer_swap.spec.parameters} == {*PARAMETER_NAMES, "role", "accept"}
 
 
-def test_its_defaults_are_the_plans(tmp_path: Path) -> None:
-    swap = module.SwapParameters()
-    defaults = {name: p.default for name, p in inspect.signature(module._kernel.implementation).parameters.items()}
+def test_its_defaults_are_the_plans() -> None:
+    swap = SwapParameters()
+    defaults = {name: p.default for name, p in inspect.signature(module._declared.implementation).parameters.items()}
     assert {name: getattr(swap, name) for name in PARAMETER_NAMES} == {name: defaults[name] for name in PARAMETER_NAMES}
 
 
 def test_tensors_that_are_not_blended_are_handed_on_uncopied(tmp_path: Path) -> None:
     recipient, donor = pair(tmp_path)
     ids = references(donor, recipient)
-    layer_swap.validate_inputs(ids, ids[1])
-    parameters = {"bottom": 2, "top": 1, "transition": 1}
     ours, theirs = tensors(recipient), tensors(donor)
-    for layer, source in {0: theirs, 1: theirs, 4: ours, 7: theirs}.items():
-        name = f"model.layers.{layer}.mlp.up_proj.weight"
-        group = TensorGroup.from_tensors([theirs[name], ours[name]], ids=ids, base_index=1, name=name)
-        (result,) = layer_swap([group], parameters=parameters)
-        assert result.data_ptr() == source[name].data_ptr()
+    with layer_swap.following(ids[1], planned(recipient, donor).plan):
+        for layer, source in {0: theirs, 1: theirs, 4: ours, 7: theirs}.items():
+            name = NAME.format(layer)
+            group = TensorGroup.from_tensors([theirs[name], ours[name]], ids=ids, base_index=1, name=name)
+            # Contrary parameters change nothing: what counts is the plan that was checked.
+            (result,) = layer_swap([group], parameters={"bottom": 0, "top": 0, "transition": 0, "invert": True})
+            assert result.data_ptr() == source[name].data_ptr()
 
 
-def test_models_of_different_build_are_refused_while_mergekit_plans(tmp_path: Path) -> None:
-    recipient, donor = save_model(tmp_path / "recipient"), save_model(tmp_path / "donor", intermediate_size=64)
-    ids = references(recipient, donor)
-    with pytest.raises(UserError, match="intermediate size: 48 and 64"):
-        layer_swap.validate_inputs(ids, ids[0])
-    with pytest.raises(UserError, match="layer_swap merges model folders"):
-        layer_swap.validate_inputs(["a", "b"], "a")
+def test_what_is_planned_is_what_is_written_and_nothing_else_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipient, donor = pair(tmp_path)
+    monkeypatch.setattr(planning, "source_of", lambda place, *_: TensorSource(
+        "donor" if place.layer in (3, 5) else "recipient", 0.0, "whatever the parameters say"
+    ))  # fmt: skip
+    written = tensors(merge(recipe(recipient, donor, {"bottom": 2, "top": 1, "transition": 1}), tmp_path / "out"))
+    ours, theirs = tensors(recipient), tensors(donor)
+    for name, tensor in written.items():
+        assert same(tensor, (theirs if ".layers.3." in name or ".layers.5." in name else ours)[name])
+
+
+def test_without_a_plan_mergekit_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("recipient", "donor", "c", "d")]  # that are not there
+    ids = references(*folders)
+    with pytest.raises(UserError, match=r"by a plan .* here there is none\. .*run_merge, with turnswap enabled"):
+        layer_swap.validate_inputs(ids[:2], ids[0])
+    with pytest.raises(UserError, match="layer_swap merges whole model folders"):
+        merge_state_dicts({"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}, "layer_swap", base="a")
     with pytest.raises(ValueError, match="at most 3 inputs"):
-        layer_swap.validate_inputs([*ids, *references(tmp_path / "c", tmp_path / "d")], ids[0])
+        layer_swap.validate_inputs(ids, ids[0])
+
+
+def test_a_plan_holds_for_its_models_and_its_merge_alone(tmp_path: Path) -> None:
+    recipient, donor = pair(tmp_path)
+    plan, (ours, theirs, other) = planned(recipient, donor).plan, references(recipient, donor, tmp_path)
+    with layer_swap.following(ours, plan):
+        layer_swap.validate_inputs([ours, theirs], ours)
+        with pytest.raises(UserError, match="here there is none"):
+            layer_swap.validate_inputs([ours, other], ours)
+        with pytest.raises(UserError, match=r"A merge into .*recipient is under way"), layer_swap.following(ours, plan):
+            pass
+        layer_swap.validate_inputs([ours, theirs], ours)
+    assert layer_swap.plan_of(ours) is None
 
 
 def test_a_blend_is_the_weighted_mean_in_single_precision() -> None:

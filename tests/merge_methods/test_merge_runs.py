@@ -16,8 +16,7 @@ import transformers
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.provenance import write_provenance
-from turnswap.merge_methods.verify import verify
+from turnswap.merge_methods.verify import verify, write_provenance
 
 from ..conftest import BIN, Command
 from .models import merge, pair, recipe, same, save_model, tensors

@@ -15,10 +15,10 @@ import yaml
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods import suggest
-from turnswap.merge_methods.analysis import Analysis, Cell, Change, analyze_references
-from turnswap.merge_methods.analysis_file import as_json, from_json
+from turnswap.merge_methods.analysis import analyze_references
+from turnswap.merge_methods.analysis_file import Analysis, Cell, ExpertChange, as_json, from_json
+from turnswap.merge_methods.layer_figures import module_filters
 from turnswap.merge_methods.layout import Layout
-from turnswap.merge_methods.modules import module_filters
 from turnswap.merge_methods.proposal import Proposal, Request, open_experts, propose
 from turnswap.merge_methods.verify import verify
 from turnswap.merge_methods.weights import WeightReader
@@ -41,8 +41,8 @@ def made(
 ) -> Analysis:
     """An analysis with these relative changes per layer and component, and norms that changed a lot."""
 
-    def change(relative: float) -> Change:
-        return Change(relative, relative, 1.0 if relative else 0.0, 0.0, None)
+    def change(relative: float) -> ExpertChange:
+        return ExpertChange(relative, relative, 1.0 if relative else 0.0, 0.0, None)
 
     cells = []
     for layer, (r, d) in enumerate(zip(recipient, donor, strict=True)):
@@ -141,7 +141,7 @@ def test_the_papers_zones_are_scaled_to_the_model(layers: int, zones: tuple[int,
 
 def test_a_matrix_of_zeros_is_left_out_and_named() -> None:
     analysis = made(plain([0.01, 0.05, 0.02]), plain([0.04, 0.02, 0.03]), {"q": 1})
-    nothing = Change(0.1, math.nan, 1.0, 0.0, None)
+    nothing = ExpertChange(0.1, math.nan, 1.0, 0.0, None)
     cells = [*analysis.cells, Cell(1, "other", 4, 0.0, nothing, nothing, math.nan)]
     found = suggest.ratio(Analysis(analysis.models, 3, cells), Layout(3, {}))
     assert (found.parameters["bottom"], found.parameters["top"]) == (1, 1)

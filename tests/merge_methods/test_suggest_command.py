@@ -15,9 +15,8 @@ from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
 from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
-from turnswap.merge_methods.compatibility import open_model
-from turnswap.merge_methods.configuration import read_configuration
 from turnswap.merge_methods.proposal import Request, open_experts, propose
+from turnswap.merge_methods.recipe import read_configuration
 
 from .conftest import contents
 from .models import MergeOptions, save_model
@@ -48,7 +47,6 @@ def family(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def suggest(turnswap: Turnswap, family: Path, monkeypatch: pytest.MonkeyPatch) -> Turnswap:
     """The command, run where analyze ran."""
     monkeypatch.chdir(family)
-    open_model.cache_clear()
     return lambda *arguments: turnswap("suggest", *arguments)
 
 
@@ -206,7 +204,7 @@ def _row(change: dict[str, Any], number: int = 3) -> Callable[[dict[str, Any]], 
         (lambda c: [c["cells"].pop(2), c["cells"].pop(2)] and c["cells"].extend(c["cells"][:2]), "there twice"),
         (lambda c: c.update(layers=7), "7 layers and has figures of 6"),
         (lambda c: c["ancestor"]["donor"].update(verdict="no"), "is 'no' in it, and 'yes' by its figures"),
-        (_row({"relative": -0.1}), "cells.3.relative: .*greater than or equal to 0"),
+        (_row({"relative": -0.1}), "cells.3.relative cannot be -0.1: .*greater than or equal to 0"),
         (_row({"relative": "0.1"}), "cells.3.relative"),
         (_row({"relative": float("nan")}), "cells.3.relative"),
         (_row({"relative": None}), "does not fit its norm"),

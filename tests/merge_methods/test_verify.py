@@ -231,6 +231,23 @@ def test_provenance_holds_plan_versions_and_the_hash_of_every_file(
     assert all(value in card for value in written["output"]["sha256"].values())
 
 
+def test_a_model_card_that_cannot_be_written_stays_as_it_was(
+    merged: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = (merged / "README.md").read_text()
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full_disk)  # the last step of a file that is written whole
+    done = turnswap("verify", merged, "--write-provenance")
+    assert done.exit_code == 1
+    assert "README.md cannot be written: No space left" in " ".join(done.stderr.split())
+    assert (merged / "README.md").read_text() == card
+    assert not (merged / "layer_swap.json").exists()
+    assert not list(merged.glob(".*.part"))
+
+
 def test_provenance_is_not_written_for_what_is_not_verified(merged: Path, turnswap: Turnswap) -> None:
     rewrite(merged, flip_a_bit)
     card = (merged / "README.md").read_text()

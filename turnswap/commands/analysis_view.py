@@ -15,7 +15,7 @@ from turnswap.core.errors import visible
 from turnswap.core.heat_maps import drawing_packages, heat_chart, heat_table, write_heat_maps
 
 if TYPE_CHECKING:  # it brings torch, which takes seconds
-    from turnswap.merge_methods.analysis import Analysis
+    from turnswap.merge_methods.analysis_file import Analysis
 
 TITLES = {
     "recipient": "recipient: ||change|| / ||ancestor||, %",
@@ -27,7 +27,7 @@ TITLES = {
 
 def show_analysis(console: Console, analysis: Analysis) -> None:
     """Print a heat map per expert, their difference, and whether they come from the ancestor."""
-    from turnswap.merge_methods.analysis import EXPERTS, kinship
+    from turnswap.merge_methods.analysis_file import EXPERTS, kinship
 
     for role, model in analysis.models.items():
         console.print(Text(f"{role:10} {visible(model)}"), soft_wrap=True)
@@ -67,7 +67,7 @@ def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
         UserError: the packages that draw are not installed, or the folder cannot be written.
     """
     drawing_packages("; or leave -o out")
-    from turnswap.merge_methods.analysis import EXPERTS, kinship
+    from turnswap.merge_methods.analysis_file import EXPERTS, kinship
 
     found = {role: kinship(analysis, role) for role in EXPERTS}
     facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}

@@ -14,7 +14,7 @@ from turnswap.core.sizes import size
 from turnswap.merge_methods.swap_plan import LETTERS
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
-    from turnswap.merge_methods.ancestry import Change
+    from turnswap.merge_methods.analysis import TensorChange
     from turnswap.merge_methods.recipe import Planned, Recipe
     from turnswap.merge_methods.verify import Report
 
@@ -27,7 +27,7 @@ PARTS = {
 }
 
 
-def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[Change] | None) -> None:
+def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[TensorChange] | None) -> None:
     """Print what will come from where: models, a cell per layer, zones, sizes, notes and warnings."""
     for role, model in recipe.models.items():
         letter = LETTERS[role]
@@ -145,12 +145,12 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
     return table
 
 
-def _changes(recipe: Recipe, changes: Sequence[Change]) -> Table:
+def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     """The mean change per layer, from the ancestor to each expert."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
     for heading in ("layer", "recipient", "donor", "cosine of the two"):
         table.add_column(heading, justify="right")
-    by_layer: dict[int, list[Change]] = {}
+    by_layer: dict[int, list[TensorChange]] = {}
     for change in changes:
         layer = recipe.tensors[change.name].weight.place.layer
         if layer is not None:

@@ -46,17 +46,17 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     the donor, R of the recipient, b blended, P of the pretrained model.
     """
     options = mergekit_options(reading)
-    from turnswap.merge_methods import ancestry, provenance
-    from turnswap.merge_methods.configuration import read_configuration
-    from turnswap.merge_methods.recipe import read_recipe
+    from turnswap.merge_methods import analysis
+    from turnswap.merge_methods.recipe import read_configuration, read_recipe
+    from turnswap.merge_methods.verify import plan_as_json
 
     recipe = read_recipe(read_configuration(config), options)
     changes = None
     if check_ancestor:
-        changes = ancestry.of_all_layers(recipe, options)
-        recipe = ancestry.with_warnings(recipe, changes)
+        changes = analysis.layer_changes(recipe, options)
+        recipe = analysis.with_warnings(recipe, changes)
     if as_json:
-        content = provenance.plan_as_json(recipe)
+        content = plan_as_json(recipe)
         if changes is not None:
             content["changes"] = [vars(change) for change in changes]
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
@@ -87,11 +87,12 @@ def verify(
     run: relative paths in the configuration are taken from here.
     """
     options = mergekit_options(reading)
-    from turnswap.merge_methods import provenance
     from turnswap.merge_methods import verify as verification
 
     report = verification.verify(folder, options, config)
-    written = provenance.write_provenance(report, options) if write_provenance and report.status == "verified" else None
+    written = (
+        verification.write_provenance(report, options) if write_provenance and report.status == "verified" else None
+    )
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
     else:

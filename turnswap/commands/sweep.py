@@ -72,8 +72,6 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
     missing = [name for name in ("mergekit", "transformers") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"A sweep needs {' and '.join(missing)}.", "Install them: pip install 'turnswap[hf,merge]'")
-    # The host before ours: where "turnswap enable" was called, importing it registers ours, which need its modules.
-    import mergekit.merge_methods  # noqa: F401
     from rich.console import Console
 
     from turnswap.sweeps import outputs, pictures

@@ -62,14 +62,50 @@ def register_models(module: ModuleType) -> None:
 
 
 def register_merge_method(module: ModuleType) -> None:
-    """Add ``layer_swap`` to ``mergekit.merge_methods.registry``."""
-    from turnswap.merge_methods.layer_swap import layer_swap
+    """Have ``layer_swap`` register with ``mergekit.merge_methods.registry``, as it does when it is imported.
 
-    module.register(layer_swap)
+    Where it is half-made, since it is what imports mergekit, it registers when it is done.
+    """
+    import turnswap.merge_methods.layer_swap  # noqa: F401
 
 
-def guard_layer_swaps(module: ModuleType) -> None:
-    """Have ``run_merge`` of ``mergekit.merge`` refuse bad swaps, and leave a whole model or none."""
-    from turnswap.merge_methods import merge_run
+def guard_layer_swaps(module: Any) -> None:
+    """Have ``mergekit.merge`` refuse bad swaps, write what they plan, and leave a whole model or none.
 
-    merge_run.install(module)
+    Ours is imported when a merge runs: what imports ``mergekit.merge`` may be a half-made module of ours.
+    """
+    from mergekit.config import MergeConfiguration
+
+    from turnswap.core.errors import show_without_traceback
+    from turnswap.merge_methods.swap_plan import NAME
+
+    run_merge, get_architecture_info = module.run_merge, module.get_architecture_info
+    model_validate = MergeConfiguration.model_validate
+
+    @functools.wraps(run_merge)
+    def with_layer_swap(merge_config: Any, out_path: str, options: Any, config_source: str | None = None) -> None:
+        if merge_config.merge_method == NAME:
+            from turnswap.merge_methods.merge_run import run_layer_swap
+
+            run_layer_swap(run_merge, merge_config, out_path, options, config_source)
+        else:
+            run_merge(merge_config, out_path, options, config_source)
+
+    @functools.wraps(get_architecture_info)
+    def with_our_architecture(config: Any, *args: Any, **kwargs: Any) -> Any:
+        from turnswap.merge_methods.layer_swap import layer_swap
+
+        plan = layer_swap.plan_of(config.base_model) if config.merge_method == NAME else None
+        return plan.architecture if plan else get_architecture_info(config, *args, **kwargs)
+
+    @functools.wraps(model_validate)
+    def with_checks(content: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(content, dict) or content.get("merge_method") != NAME:
+            return model_validate(content, *args, **kwargs)
+        from turnswap.merge_methods.recipe import parse_configuration
+
+        show_without_traceback()
+        return parse_configuration(content)
+
+    module.run_merge, module.get_architecture_info = with_layer_swap, with_our_architecture
+    MergeConfiguration.model_validate = with_checks

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mergekit.config import MergeConfiguration
+from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of
-from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.checkpoint import same_model
+from turnswap.merge_methods.compatibility import Model
+from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_configuration, read_recipe, roles_of
 from turnswap.merge_methods.swap_plan import ranges
 
 from .settings import Settings
@@ -65,6 +65,7 @@ class Planner:
             lora_merge_cache=settings.lora_merge_cache,
             transformers_cache=settings.transformers_cache,
         )
+        self._opened: dict[ModelReference, Model] = {}
         self.recipe = self.read({"layers": "none"})
 
     def read(self, parameters: Mapping[str, Any]) -> Recipe:
@@ -74,7 +75,7 @@ class Planner:
             UserError: as a merge of it would.
         """
         content = merge_content(self.settings, parameters)
-        return read_recipe(parse_configuration(content, MergeConfiguration.model_validate), self.options)
+        return read_recipe(parse_configuration(content), self.options, self._opened)
 
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
@@ -139,12 +140,12 @@ class Planner:
         config = read_configuration(path)
         for role, reference in roles_of(config).items():
             ours = self.recipe.models.get(role)
-            if ours is not None and not _same(str(reference), str(ours.reference)):
+            if ours is not None and not same_model(reference, ours.reference):
                 raise UserError(
                     f"swaps: {name}: {path} is for another {role}, {reference}; this sweep's is {ours}.",
                     "Compare swaps of one pair of models.",
                 )
-        planned = read_recipe(config, self.options).tensors.values()
+        planned = read_recipe(config, self.options, self._opened).tensors.values()
         if any(tensor.dtype != tensor.weight.header.dtype for tensor in planned):
             notes.append(
                 f"{name}: the type that {path} declares is not the one its models are stored in; not heeded here"
@@ -230,11 +231,6 @@ def _width(cell: Mapping[str, Any]) -> int:
         depth = cell[end]
         total += depth + (cell.get(f"{end}_transition", cell.get("transition", 0)) if depth else 0)
     return total
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two references name one model."""
-    return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
 
 
 def average_of(recipe: Recipe) -> dict[str, str]:

@@ -19,13 +19,11 @@ from turnswap.core.errors import UserError, show_without_traceback
 try:
     import torch
     from lm_eval.models.huggingface import HFLM
-    from mergekit.common import ModelReference
     from mergekit.options import MergeOptions
 
-    from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of
-    from turnswap.merge_methods.layer_swap import forget_models
-    from turnswap.merge_methods.lora import merge_adapters
-    from turnswap.merge_methods.recipe import Recipe
+    from turnswap.merge_methods.checkpoint import same_model
+    from turnswap.merge_methods.merge_run import merge_adapters
+    from turnswap.merge_methods.recipe import SHARED, Recipe, read_configuration, roles_of
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .in_memory import SwapInMemory, plan
@@ -116,12 +114,10 @@ class HFLayerSwap(HFLM):
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan, after adapters were merged where there are any."""
-        forget_models()
         recipe = plan(configuration, parameters, self._options)
         references = [model.reference for model in recipe.models.values()]
         if any(reference.lora for reference in references):
             merge_adapters(references, self._options)
-            forget_models()
             recipe = plan(configuration, parameters, self._options)
         return recipe
 
@@ -160,7 +156,7 @@ class HFLayerSwap(HFLM):
         found |= {"model_sha": "", "model_revision": None}
         said = ", ".join(f"{name}={value}" for name, value in self._parameters.items()) or "default depths"
         found["layer_swap"] = {
-            "name": f"{recipe.recipient} with {recipe.donor} ({said})",
+            "name": f"{recipe.recipient} with {recipe.models['donor']} ({said})",
             **{role: str(model) for role, model in recipe.models.items()},
             "parameters": self._parameters,
             "plan": recipe.digest,
@@ -218,7 +214,7 @@ def _configuration(
                 raise UserError(f"{swap}: {key} changes the tokenizer's files, and none are written here.", "Merge it.")
         for role, reference in roles_of(config).items():
             theirs = named[role]
-            if theirs is not None and _where(theirs) != _where(str(reference)):
+            if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
             named[role] = theirs or str(reference)
         parameters = dict(content.get("parameters") or {})
@@ -232,13 +228,6 @@ def _configuration(
     if named["pretrained"] is not None:
         models.append({"model": named["pretrained"], "parameters": {"role": "pretrained"}})
     return {"base_model": named["recipient"], "models": models, **types}, parameters
-
-
-def _where(reference: str) -> tuple[str, ...]:
-    """A model as a folder without detours, or as its id; and its adapter."""
-    parsed = ModelReference.parse(reference)
-    parts = [str(part) for part in (parsed.model, parsed.lora) if part]
-    return tuple(os.path.realpath(part) if os.path.isdir(part) else part for part in parts)
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -16,14 +16,14 @@ from typing import Any
 
 import torch
 from mergekit.architecture.conversion import convert_checkpoint_tensors
-from mergekit.config import MergeConfiguration
+from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.configuration import parse_configuration
-from turnswap.merge_methods.layer_swap import NAME
-from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
+from turnswap.merge_methods.compatibility import Model
+from turnswap.merge_methods.recipe import Planned, Recipe, parse_configuration, read_recipe
+from turnswap.merge_methods.swap_plan import NAME
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
 from .memory import check_free
@@ -57,6 +57,7 @@ class SwapInMemory:
         self.recipe: Recipe | None = None
         self._load = load
         self._configuration, self._options = configuration, options
+        self._opened: dict[ModelReference, Model] = {}
         self._loaded: dict[str, dict[str, torch.Tensor]] = {"recipient": tensors_of(model)}
         self._targets: dict[str, str] = {}
         self._readers: dict[str, WeightReader] = {}
@@ -72,7 +73,7 @@ class SwapInMemory:
             UserError: the merge would refuse it, parts of a model have no counterpart in memory, or a blend is not
                 finite.
         """
-        recipe = plan(self._configuration, parameters, self._options)
+        recipe = plan(self._configuration, parameters, self._options, self._opened)
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
         for role in {"donor", *(part[0].source.origin for part in parts.values())} - {"recipient", "blend"}:
@@ -176,19 +177,25 @@ class SwapInMemory:
                 place[leaf] = by_tensor[id(tensor)]
 
 
-def plan(configuration: Mapping[str, Any], parameters: Mapping[str, Any], options: MergeOptions) -> Recipe:
+def plan(
+    configuration: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    options: MergeOptions,
+    opened: dict[ModelReference, Model] | None = None,
+) -> Recipe:
     """The recipe of a swap, checked as a merge checks it.
 
     Args:
         configuration: what a layerswap.yml says besides ``merge_method`` and ``parameters``.
         parameters: what stands under ``parameters:`` there.
         options: mergekit's.
+        opened: models that need not be read again, as :func:`read_recipe` takes them.
 
     Raises:
         UserError: a merge would refuse it.
     """
     content = {**configuration, "merge_method": NAME, "parameters": dict(parameters)}
-    return read_recipe(parse_configuration(content, MergeConfiguration.model_validate), options)
+    return read_recipe(parse_configuration(content), options, opened)
 
 
 def tensors_of(model: Any) -> dict[str, torch.Tensor]:
