@@ -36,6 +36,33 @@ class Change:
     cosine: float
 
 
+@dataclass(frozen=True)
+class Finding:
+    """What speaks against an expert: it is far from the ancestor, or does not differ from it.
+
+    ``change`` is the largest ||expert - ancestor|| / ||ancestor|| of what was looked at, ``tensor`` where it was found.
+    """
+
+    model: str
+    ancestor: str
+    change: float
+    tensor: str
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the expert may have another ancestor."""
+        return self.change > LARGE
+
+    def __str__(self) -> str:
+        if self.is_far:
+            return (
+                f"{self.model} is far from {self.ancestor}: ||change|| / ||ancestor|| is {self.change:.2f} "
+                f"in {self.tensor} (fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another "
+                "ancestor"
+            )
+        return f"{self.model} does not differ from {self.ancestor} in what was looked at"
+
+
 def changes(recipe: Recipe, options: MergeOptions, names: Iterable[str]) -> Iterator[Change]:
     """The change of each named tensor, one at a time in float32. The recipe must have a pretrained model."""
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
@@ -76,11 +103,11 @@ def of_all_layers(recipe: Recipe, options: MergeOptions) -> list[Change]:
 
 def with_warnings(recipe: Recipe, found: list[Change]) -> Recipe:
     """The recipe with what the changes say against it among its warnings."""
-    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *warnings(recipe, found)))
+    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, findings(recipe, found))))
 
 
-def sampled_warnings(recipe: Recipe, options: MergeOptions) -> list[str]:
-    """Warnings from one matrix of the first, the middle and the last layer, where an ancestor is given."""
+def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Finding]:
+    """Findings from one matrix of the first, the middle and the last layer, where an ancestor is given."""
     if recipe.pretrained is None:
         return []
     layers = {0, recipe.n_layers // 2, recipe.n_layers - 1}
@@ -89,21 +116,16 @@ def sampled_warnings(recipe: Recipe, options: MergeOptions) -> list[str]:
         place = tensor.weight.place
         if place.layer in layers and len(tensor.weight.header.shape) == 2:
             first_of.setdefault(place.layer, name)
-    return warnings(recipe, list(changes(recipe, options, first_of.values())))
+    return findings(recipe, list(changes(recipe, options, first_of.values())))
 
 
-def warnings(recipe: Recipe, found: list[Change]) -> list[str]:
-    """What the changes say against the swap, in words."""
+def findings(recipe: Recipe, found: list[Change]) -> list[Finding]:
+    """What the changes say against the swap: at most one finding per expert."""
     said = []
     for role in ("recipient", "donor"):
         values = [getattr(change, role) for change in found]
         worst = max(values, default=0.0)
-        name = next((change.name for change in found if getattr(change, role) == worst), "")
-        if worst > LARGE:
-            said.append(
-                f"{recipe.models[role]} is far from {recipe.pretrained}: ||change|| / ||ancestor|| is {worst:.2f} "
-                f"in {name} (fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another ancestor"
-            )
-        elif values and worst == 0:
-            said.append(f"{recipe.models[role]} does not differ from {recipe.pretrained} in what was looked at")
+        if worst > LARGE or (values and worst == 0):
+            name = next(change.name for change in found if getattr(change, role) == worst)
+            said.append(Finding(str(recipe.models[role]), str(recipe.pretrained), worst, name))
     return said

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError, show_without_traceback
 
-from .ancestry import sampled_warnings
+from .ancestry import sampled_findings
 from .checkpoint import Checkpoint
 from .configuration import is_layer_swap, parse_configuration
 from .layer_swap import NAME, forget_models
@@ -92,7 +92,7 @@ def run_layer_swap(
         recipe = read_recipe(config, options)  # now with the adapters' own shapes and types
     if not recipe.recipient.tokenizer_files:
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
-    for warning in (*recipe.warnings, *sampled_warnings(recipe, options)):
+    for warning in (*recipe.warnings, *sampled_findings(recipe, options)):
         LOG.warning("%s", warning)
     check_space(recipe, out)
     with _finished_or_absent(out) as unfinished, _writes(recipe), _fresh_loaders(references):

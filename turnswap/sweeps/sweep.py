@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.ancestry import sampled_warnings
+from turnswap.merge_methods.ancestry import sampled_findings
 
 from . import halving
 from .configurations import Configuration, Planner, join_equal
@@ -225,13 +225,13 @@ def _kinship(planner: Planner, settings: Settings) -> list[str]:
         return ["not checked whether both experts come from one model: no --base was given"]
     if any(model.reference.lora is not None for model in planner.recipe.models.values()):
         return ["not checked whether both experts come from the base: their adapters are merged on loading"]
-    far = [said for said in sampled_warnings(planner.recipe, planner.options) if " is far from " in said]
+    far = [found for found in sampled_findings(planner.recipe, planner.options) if found.is_far]
     if far and settings.unrelated_because is None:
         raise UserError(
-            f"The experts do not seem to come from one model: {'; '.join(far)}.",
+            f"The experts do not seem to come from one model: {'; '.join(map(str, far))}.",
             "If you know better, say why: --unrelated-because 'REASON' goes into the results.",
         )
-    return [f"{said}; accepted: {settings.unrelated_because}" for said in far]
+    return [f"{found}; accepted: {settings.unrelated_because}" for found in far]
 
 
 def _alike(select: Suite, report: Suite) -> list[str]:
