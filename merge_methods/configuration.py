@@ -134,13 +134,20 @@ def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
             roles[role] = listed.model
     if len(donors) != 1:
         raise _not_one_donor(donors, config.base_model)
-    if _where(donors[0]) == _where(config.base_model):
+    if same_model(donors[0], config.base_model):
         raise UserError(f"The donor, {donors[0]}, is the recipient itself, {config.base_model}.", "Name two experts.")
     return {"recipient": roles["recipient"], "donor": donors[0], **{k: v for k, v in roles.items() if k != "recipient"}}
 
 
-def _where(reference: ModelReference) -> tuple[str, str | None]:
+def same_model(one: ModelReference | str, other: ModelReference | str) -> bool:
+    """Whether two references name one model: one folder by whatever path, or one id; and the same adapter."""
+    return _where(one) == _where(other)
+
+
+def _where(reference: ModelReference | str) -> tuple[str, str | None]:
     """A model and its adapter as folders without detours, or as Hub ids."""
+    if isinstance(reference, str):
+        reference = ModelReference.parse(reference)
     paths = [
         part and (os.path.realpath(str(part)) if os.path.isdir(part.path) else str(part))
         for part in (reference.model, reference.lora)

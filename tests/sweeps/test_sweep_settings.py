@@ -82,8 +82,8 @@ def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path:
     ("content", "words"),
     [
         ({"metrics": "acc"}, "metrics is no setting of a sweep"),
-        ({"metric": None}, "It is not said: metric. Give --metric"),
-        ({"select_on": None}, "It is not said: select_on. Give --select-on"),
+        ({"metric": None}, "a sweep needs metric. Give it as an option"),
+        ({"select_on": None}, "a sweep needs select_on. Give it as an option (--select-on"),
         ({"grid": {"bottom": "3-1", "top": "0"}}, "bottom: expected numbers such as 0-4,6"),
         ({"grid": {"bottom": ["auto"], "top": "0"}}, "bottom: expected numbers of layers"),
         ({"grid": {"bottom": 1, "top": 0, "layers": "0-3"}}, "layers is no axis of a grid"),
@@ -91,7 +91,7 @@ def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path:
         ({"halving": 1}, "halving"),
         ({"limit": 0}, "limit"),
         ({"model_args": {"pretrained": "x"}}, "pretrained is said by the sweep"),
-        ({"gen_kwargs": "{nonsense"}, "gen_kwargs: it is no JSON"),
+        ({"gen_kwargs": "{nonsense"}, "gen_kwargs cannot be '{nonsense': it is no JSON"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +17,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of
+from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of, same_model
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import ranges
 
@@ -139,7 +138,7 @@ class Planner:
         config = read_configuration(path)
         for role, reference in roles_of(config).items():
             ours = self.recipe.models.get(role)
-            if ours is not None and not _same(str(reference), str(ours.reference)):
+            if ours is not None and not same_model(reference, ours.reference):
                 raise UserError(
                     f"swaps: {name}: {path} is for another {role}, {reference}; this sweep's is {ours}.",
                     "Compare swaps of one pair of models.",
@@ -230,11 +229,6 @@ def _width(cell: Mapping[str, Any]) -> int:
         depth = cell[end]
         total += depth + (cell.get(f"{end}_transition", cell.get("transition", 0)) if depth else 0)
     return total
-
-
-def _same(one: str, other: str) -> bool:
-    """Whether two references name one model."""
-    return one == other or (os.path.isdir(one) and os.path.isdir(other) and os.path.samefile(one, other))
 
 
 def average_of(recipe: Recipe) -> dict[str, str]:

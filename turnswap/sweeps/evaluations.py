@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from turnswap.core.errors import UserError
 
+from .capacity import out_of_memory_explained
 from .configurations import Configuration, Planner, average_of, with_accepted
 from .documents import Documents, count, describe
 from .hf_layerswap import HFLayerSwap
 from .ledger import Evaluation, Ledger, key_of
-from .memory import out_of_memory_explained
 from .suite import Metric, Suite, evaluate
 
 Say: TypeAlias = Callable[[str], None]

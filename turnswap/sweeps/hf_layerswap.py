@@ -9,8 +9,7 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,16 @@ from turnswap.core.errors import UserError, show_without_traceback
 try:
     import torch
     from lm_eval.models.huggingface import HFLM
-    from mergekit.common import ModelReference
     from mergekit.options import MergeOptions
 
-    from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of
+    from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of, same_model
     from turnswap.merge_methods.layer_swap import forget_models
     from turnswap.merge_methods.lora import merge_adapters
     from turnswap.merge_methods.recipe import Recipe
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
+    from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
     from .in_memory import SwapInMemory, plan
-    from .memory import check_free, check_memory, model_bytes, out_of_memory_explained
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -55,6 +53,18 @@ REFUSED = {
 )  # fmt: skip
 MODEL_CLASS = ("attn_implementation",)  # what may be handed on to transformers
 FILE_ONLY = ("chat_template",)
+
+
+def _explained(request: Callable[..., Any]) -> Callable[..., Any]:
+    """A request of HFLM's that raises a UserError where memory runs out, or where nothing is composed."""
+
+    @functools.wraps(request)
+    def run(lm: HFLayerSwap, *args: Any, **kwargs: Any) -> Any:
+        _ = lm.recipe  # raises, or the recipient would be evaluated in place of a composition that failed
+        with out_of_memory_explained(lm.device):
+            return request(lm, *args, **kwargs)
+
+    return run
 
 
 class HFLayerSwap(HFLM):
@@ -167,24 +177,9 @@ class HFLayerSwap(HFLM):
         }
         return found
 
-    def _explained(self) -> AbstractContextManager[None]:
-        _ = self.recipe  # raises, or the recipient would be evaluated in place of a composition that failed
-        return out_of_memory_explained(self.device)
-
-    def loglikelihood(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().loglikelihood(*args, **kwargs)
-
-    def loglikelihood_rolling(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().loglikelihood_rolling(*args, **kwargs)
-
-    def generate_until(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().generate_until(*args, **kwargs)
+    loglikelihood = _explained(HFLM.loglikelihood)
+    loglikelihood_rolling = _explained(HFLM.loglikelihood_rolling)
+    generate_until = _explained(HFLM.generate_until)
 
     def _load(self, recipe: Recipe, role: str) -> Any:
         """The donor or the pretrained model, in the recipient's type and on its device."""
@@ -218,7 +213,7 @@ def _configuration(
                 raise UserError(f"{swap}: {key} changes the tokenizer's files, and none are written here.", "Merge it.")
         for role, reference in roles_of(config).items():
             theirs = named[role]
-            if theirs is not None and _where(theirs) != _where(str(reference)):
+            if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
             named[role] = theirs or str(reference)
         parameters = dict(content.get("parameters") or {})
@@ -232,13 +227,6 @@ def _configuration(
     if named["pretrained"] is not None:
         models.append({"model": named["pretrained"], "parameters": {"role": "pretrained"}})
     return {"base_model": named["recipient"], "models": models, **types}, parameters
-
-
-def _where(reference: str) -> tuple[str, ...]:
-    """A model as a folder without detours, or as its id; and its adapter."""
-    parsed = ModelReference.parse(reference)
-    parts = [str(part) for part in (parsed.model, parsed.lora) if part]
-    return tuple(os.path.realpath(part) if os.path.isdir(part) else part for part in parts)
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from turnswap.merge_methods.layer_swap import NAME
 from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
-from .memory import check_free
+from .capacity import check_free
 
 
 class SwapInMemory:
