@@ -13,19 +13,16 @@ from turnswap.tasks.multiif.metrics import TURNS
 
 from .leaderboard import Board, Row, Scores
 from .published import SOURCE
-from .sheets import Sheet, percent, points
+from .sheets import HEADLINE, Sheet, interval, percent, points, with_interval
 
 TITLE = "Multi-IF leaderboard"
-CHANGE = "1 to 3"
 _DIGITS = 6  # of intervals in a page, which has hundreds per model
 
 
 def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     """The ranking in one wide table, or in two that fit a terminal: languages in one of their own."""
-    turns = [f"turn {turn}" for turn in TURNS]
-    header = ["rank", "model", "average", *turns, CHANGE]
-    below = (board.notes, board.signatures)
-    left = [[row.shown_rank, _name(row), *_headline(row)] for row in board.rows]
+    header, below = ["rank", "model", *HEADLINE], (board.notes, board.signatures)
+    left = [[row.shown_rank, _name(row), *_headline(row.overall)] for row in board.rows]
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
@@ -39,9 +36,8 @@ def _name(row: Row) -> str:
     return f"{row.model} (published)" if row.is_published else row.model
 
 
-def _headline(row: Row) -> list[str]:
-    turns = (percent(figure.value) for figure in row.overall.turns)
-    return [percent(row.overall.average), *turns, points(row.overall.change)]
+def _headline(scores: Scores) -> list[str]:
+    return [with_interval(scores.average), *(percent(turn.value) for turn in scores.turns), points(scores.change)]
 
 
 def as_csv(board: Board) -> str:
@@ -119,26 +115,14 @@ def as_page(board: Board) -> str:
         board=board,
         names={code: name_of(code) for code in board.languages},
         turns=TURNS,
-        change=CHANGE,
-        rows=[_page_row(row) for row in board.rows],
-        data=json_for_script([_page_data(row, len(board.languages)) for row in board.rows]),
+        percent=percent,
+        points=points,
+        interval=interval,
+        data=json_for_script([_page_data(row) for row in board.rows]),
     )
 
 
-def _page_row(row: Row) -> dict[str, Any]:
-    average, *others = _headline(row)
-    value, _, interval = average.partition(" ")
-    return {
-        "name": row.model,
-        "published": row.is_published,
-        "rank": row.shown_rank,
-        "average": value,
-        "interval": interval,
-        "others": [*others, *(percent(scores.average.value) for scores in row.languages.values())],
-    }
-
-
-def _page_data(row: Row, languages: int) -> dict[str, Any]:
+def _page_data(row: Row) -> dict[str, Any]:
     """What the script computes with. The paper's average over all languages is its own, not one of its languages."""
     return {
         "published": row.is_published,

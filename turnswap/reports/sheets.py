@@ -16,6 +16,7 @@ from turnswap.core.errors import visible
 from .figures import MACRO, POOLED
 from .table import Figure
 
+HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "1 to 3")  # of overall accuracy
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
@@ -34,12 +35,19 @@ class Sheet:
     signatures: Sequence[str] = field(default_factory=tuple)
 
 
-def percent(figure: Figure | float) -> str:
-    """``61.2`` or ``61.2 [59.8–62.5]``: accuracies are shown in per cent; ``–`` where there is none."""
-    if not isinstance(figure, Figure):
-        return "–" if figure != figure else f"{100 * figure:.1f}"
-    shown = percent(figure.value)
-    return shown if figure.low != figure.low else f"{shown} [{percent(figure.low)}–{percent(figure.high)}]"
+def percent(value: float) -> str:
+    """``61.2``: accuracies are shown in per cent; ``–`` where there is none."""
+    return "–" if value != value else f"{100 * value:.1f}"
+
+
+def interval(figure: Figure) -> str:
+    """``[59.8–62.5]``; nothing where there is none."""
+    return "" if figure.low != figure.low else f"[{percent(figure.low)}–{percent(figure.high)}]"
+
+
+def with_interval(figure: Figure) -> str:
+    """``61.2 [59.8–62.5]``."""
+    return f"{percent(figure.value)} {interval(figure)}".rstrip()
 
 
 def points(value: float) -> str:

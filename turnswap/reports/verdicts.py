@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import corrected
@@ -76,6 +78,25 @@ def grade_by_corrected_rules(model: Model) -> Graded:
         UserError: the model has no samples.
     """
     return _graded(model, _by_corrected_rules)
+
+
+def tabulate(graded: Graded) -> pd.DataFrame:
+    """A row per verdict: ``language``, ``key``, ``turn``, ``repeat``, ``slot``, ``instruction``, and the verdict."""
+    rows = [
+        (language, key, number, repeat, slot, id_, verdict.strict, verdict.unsatisfiable)
+        for language, conversations in graded.items()
+        for key, turns in conversations.items()
+        for number, turn in enumerate(turns, 1)
+        for repeat, verdicts in enumerate(turn.verdicts)
+        for slot, (id_, verdict) in enumerate(zip(turn.turn.instruction_ids, verdicts, strict=True))
+    ]
+    names = ["language", "key", "turn", "repeat", "slot", "instruction", "strict", "unsatisfiable"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def followed_by(graded: Graded, *columns: str) -> pd.DataFrame:
+    """How often instructions were ``asked`` and ``followed`` (strictly), by columns of :func:`tabulate`."""
+    return tabulate(graded).groupby(list(columns))["strict"].agg(asked="size", followed="sum")
 
 
 def _graded(model: Model, grade: _Grade) -> Graded:

@@ -52,6 +52,18 @@ class Evaluation:
         """What was evaluated on what."""
         return key_of(self.plan, self.role, self.documents)
 
+    @property
+    def n(self) -> int:
+        """How many documents it was on."""
+        ends = [part.split("-") for numbers in self.documents.values() for part in numbers.split(",")]
+        return sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
+
+    def __str__(self) -> str:
+        """``0.4120 ± 0.0300``."""
+        if math.isnan(self.figure):
+            return "–"
+        return f"{self.figure:.4f}" + ("" if math.isnan(self.stderr) else f" ± {self.stderr:.4f}")
+
 
 def key_of(plan: str, role: str, documents: Mapping[str, str]) -> str:
     """The identity of an evaluation within a sweep."""
@@ -100,7 +112,7 @@ class Ledger:
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, on disk when this returns."""
-        self._journal.append(_plain(asdict(evaluation)))
+        self._journal.append(plain(asdict(evaluation)))
         self.done[evaluation.key] = evaluation
 
 
@@ -125,12 +137,12 @@ def open_ledger(folder: Path, identity: Mapping[str, Any]) -> Iterator[Ledger]:
         lock.release()
 
 
-def _plain(value: Any) -> Any:
-    """What lm-eval gives as every reader of JSON takes it: NaN as null, and what JSON does not know as a text."""
+def plain(value: Any) -> Any:
+    """Figures as every reader of JSON takes them: NaN as null, and what JSON does not know as a text."""
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, (str, int)) else str(value)
