@@ -125,6 +125,8 @@ def test_all_else_in_a_card_stays_as_it_is(
         "---\n  license: mit\n  tags: [a]\n---\nText\n",
         "---\nmodel-index:\ntags: [a]\n---\nText\n",
         "---\nmodel-index: []\n---\nText\n",
+        "---\n  model-index: []\n  # of the tags\n\n  tags: [a]\n---\nText\n",
+        "---\ntags: [a]\n'model-index' :\n# none\n- name: model\n  results: []\n\n# last\n---\nText\n",
         "\n---\ntags: [a]\nsummary: |\n  One.\n\n---\nText\n",
         "---\nmodel-index: []  # none yet\ntags: [a]\nsummary: |\n  One.\n---\nText\n---\nmore: text\n---\n",
     ],
@@ -141,6 +143,8 @@ def test_cards_of_every_shape_take_results_and_take_them_once(
     for key in ("license", "tags"):
         assert ModelCard.load(card).data.get(key) == ModelCard(before).data.get(key)
     assert ("summary: |\n  One.\n" in once.decode()) == ("summary" in before)
+    for comment in ("# only a comment", "# of the tags", "# last"):
+        assert (comment in once.decode()) == (comment in before)
     assert turnswap("export", results, "--format", "model-index", "-o", model_folder).exit_code == 0
     assert card.read_bytes() == once
 
