@@ -122,7 +122,7 @@ def test_the_registry_and_the_entry_point_name_the_same_class() -> None:
 
 def test_without_mergekit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "turnswap.sweeps.hf_layerswap")
-    monkeypatch.setitem(sys.modules, "mergekit.common", None)
+    monkeypatch.setitem(sys.modules, "mergekit.options", None)
     with pytest.raises(UserError, match=r"needs .* mergekit.*pip install 'turnswap\[hf,merge\]'"):
         importlib.import_module("turnswap.sweeps.hf_layerswap")
 

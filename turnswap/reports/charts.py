@@ -18,7 +18,7 @@ from turnswap.tasks.multiif.metrics import TURNS
 from .figures import MACRO, POOLED
 from .published import published_models
 from .runs import in_order
-from .table import Summary
+from .table import Scores, Summary
 from .verdicts import Graded, followed_by, tabulate
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
@@ -49,33 +49,21 @@ def colour_of(summaries: Sequence[Summary]) -> dict[str, str]:
 def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -> dict[str, Any]:
     """Overall accuracy over the turns in one language, a line per model with its interval; the paper's in grey."""
     colours = colour_of(summaries)
-    frame = pd.DataFrame(
-        {
-            "model": summary.model.name,
-            "turn": turn,
-            "value": 100 * figure.value,
-            "low": 100 * figure.low,
-            "high": 100 * figure.high,
-        }
-        for summary in summaries
-        if scope in summary.scopes
-        for turn in TURNS
-        for figure in [summary.figure(scope, f"turn{turn}_overall_acc")]
-    )
+    shown = [summary for summary in summaries if scope in summary.scopes]
+    frame = pd.DataFrame(row for s in shown for row in _turns("model", s.model.name, s.scores(scope)))
     x = alt.X("turn:O", title=None, axis=alt.Axis(labelAngle=0, labelExpr="'turn ' + datum.label", grid=False))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5))
     colour = alt.Color("model:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
-    shown = [alt.Tooltip("model:N"), alt.Tooltip("turn:O")]
-    shown += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
-    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=shown)
+    told = [alt.Tooltip("turn:O")]
+    told += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
+    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=[alt.Tooltip("model:N"), *told])
     layers: list[alt.Chart] = []
-    if with_published and (lines := _published(scope, list(summaries[0].model.languages))):
-        names = [
-            alt.Tooltip("model:N", title="published"),
-            alt.Tooltip("turn:O"),
-            alt.Tooltip("value:Q", format=_PERCENT),
-        ]
-        grey = alt.Chart(pd.DataFrame(lines)).encode(x=x, y=y, detail="model:N", tooltip=names)
+    wanted = list(summaries[0].model.languages) if scope == MACRO else [scope]
+    published = {m.name: scores for m in published_models() if with_published and (scores := m.scores(wanted))}
+    if published:
+        lines = pd.DataFrame(row for name, scores in published.items() for row in _turns("model", name, scores))
+        names = [alt.Tooltip("model:N", title="published"), *told[:2]]
+        grey = alt.Chart(lines).encode(x=x, y=y, detail="model:N", tooltip=names)
         layers += [
             grey.mark_line(color="#9aa0a6", strokeWidth=1, strokeDash=[4, 3], opacity=0.7),
             grey.mark_point(color="#9aa0a6", size=20, filled=True, opacity=0.7),
@@ -88,27 +76,21 @@ def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -
     return _spec(alt.layer(*layers), height=170, described=f"Overall accuracy per turn, {scope}")
 
 
-def _published(scope: str, languages: list[str]) -> list[dict[str, Any]]:
-    wanted = languages if scope == MACRO else [scope]
+def _turns(column: str, name: str, scores: Scores) -> list[dict[str, Any]]:
+    """A row per turn: its figure in per cent, with its interval."""
     return [
-        {"model": model.name, "turn": turn, "value": 100 * figure.value}
-        for model in published_models()
-        if (scores := model.scores(wanted))
+        {column: name, "turn": turn, **{part: 100 * value for part, value in vars(figure).items()}}
         for turn, figure in zip(TURNS, scores.turns, strict=True)
     ]
 
 
 def language_heat_map(summary: Summary) -> dict[str, Any]:
     """Overall accuracy by language and turn."""
-    rows = [
-        {"language": code, "turn": f"turn {turn}", "value": 100 * summary.figure(code, f"turn{turn}_overall_acc").value}
-        for code in summary.model.languages
-        for turn in TURNS
-    ]
-    chart = _heat_map(pd.DataFrame(rows), "language", list(summary.model.languages))
-    return _spec(
-        chart, _ROW * len(summary.model.languages), f"Overall accuracy by language and turn, {summary.model.name}"
-    )
+    codes = list(summary.model.languages)
+    frame = pd.DataFrame(row for code in codes for row in _turns("language", code, summary.scores(code)))
+    frame["turn"] = "turn " + frame["turn"].astype(str)
+    chart = _heat_map(frame, "language", codes)
+    return _spec(chart, _ROW * len(codes), f"Overall accuracy by language and turn, {summary.model.name}")
 
 
 def instruction_rows(graded: Graded) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
 from .runs import Model
 from .samples import Conversation
-from .signature import OF_THE_MODEL, check_accepted, describe_difference
+from .signature import require_comparable
 from .table import Summary, metric_names, split_metric
 from .verdicts import grade_again
 
@@ -127,12 +127,7 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
                 f"{model.name} has no samples: conversations cannot be paired.",
                 "Run the evaluation with --log_samples, and leave the files beside each other.",
             )
-    check_accepted(accepted, a.facts)
-    if difference := describe_difference(a.facts, b.facts, {*accepted, *OF_THE_MODEL}):
-        raise UserError(
-            f"{a.name} and {b.name} are not comparable: {difference}.",
-            "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
-        )
+    require_comparable(a.name, a.facts, b.name, b.facts, accepted)
     a, b, notes = _in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
     return Comparison(

@@ -66,9 +66,9 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
 def remarks(summary: Summary, format_: str) -> list[str]:
     """What the user must know of what was exported."""
     said = []
-    if format_ != MODEL_INDEX and set(LANGUAGES) - set(summary.model.languages):
-        missing = ", ".join(code for code in LANGUAGES if code not in summary.model.languages)
-        said.append(f"No figures over all languages were written: there are no results in {missing}.")
+    missing = [code for code in LANGUAGES if code not in summary.model.languages]
+    if missing and format_ != MODEL_INDEX:
+        said.append(f"No figures over all languages were written: there are no results in {', '.join(missing)}.")
     if format_ == EVAL_RESULTS:
         said.append(
             "The Hub shows such entries only for data sets whose own eval.yaml declares a benchmark; "
@@ -102,7 +102,7 @@ def entries(summary: Summary) -> list[EvalResultEntry]:
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
     scopes = {f"{code}_": code for code in model.languages}
-    if set(model.languages) == set(LANGUAGES):
+    if model.in_all_languages:
         scopes = {"": MACRO, **scopes}
     return [
         EvalResultEntry(

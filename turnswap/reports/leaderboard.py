@@ -15,7 +15,7 @@ from turnswap.tasks.multiif.metrics import TURNS
 from .figures import AVERAGE, FIGURES, Estimate
 from .published import CONVERSATIONS, SOURCE, published_models
 from .runs import LanguageRun, Model, in_order
-from .signature import OF_THE_MODEL, check_accepted, describe_difference
+from .signature import OF_THE_MODEL, describe_difference, require_comparable
 from .table import NOT_KNOWN, Figure, Scores, Summary
 from .warnings import score_warnings
 
@@ -134,13 +134,8 @@ def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> li
 def _require_comparable(models: Sequence[Model], accepted: Sequence[str]) -> list[str]:
     """Refuse models that were not run alike; what was accepted, one line each."""
     first, notes = models[0], []
-    check_accepted(accepted, first.facts)
-    for model in models[1:]:
-        if difference := describe_difference(first.facts, model.facts, {*accepted, *OF_THE_MODEL}):
-            raise UserError(
-                f"{first.name} and {model.name} are not comparable: {difference}.",
-                "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
-            )
+    for model in models:
+        require_comparable(first.name, first.facts, model.name, model.facts, accepted)
         for code, run in model.languages.items():
             if difference := _other_conversations(first.languages[code], run):
                 raise UserError(

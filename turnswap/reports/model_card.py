@@ -15,7 +15,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import yaml_dump
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION, LANGUAGES
+from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION
 from turnswap.tasks.multiif.languages import name_of
 
 from . import published
@@ -64,7 +64,7 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     languages = list(summary.model.languages)
     results = [result for code in languages for result in _results(summary, code, code, name_of(code))]
     if len(languages) > 1:
-        config = MACRO if set(languages) == set(LANGUAGES) else f"{MACRO}:{'+'.join(languages)}"
+        config = MACRO if summary.model.in_all_languages else f"{MACRO}:{'+'.join(languages)}"
         results += _results(summary, MACRO, config, f"mean of {len(languages)} languages")
     return results
 

@@ -78,6 +78,11 @@ class Model:
         return next(iter(self.languages.values())).identity
 
     @property
+    def in_all_languages(self) -> bool:
+        """Whether there are results in each of the benchmark's languages, and in no other."""
+        return set(self.languages) == set(LANGUAGES)
+
+    @property
     def when(self) -> float:
         """When its last evaluation started, in Unix seconds."""
         return max(run.when for run in self.languages.values())
@@ -147,15 +152,15 @@ def in_order(codes: Iterable[str]) -> list[str]:
 
 def _split_label(argument: str) -> tuple[str | None, Path]:
     """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
-    splits = [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
-    if not argument or (splits and not any(path for _, path in splits)):
-        raise ResultsError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
-    if _exists(argument):
-        return None, Path(argument)
+    splits: list[tuple[str | None, str]] = [(None, argument)]
+    splits += [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
     for label, path in splits:
         if path and _exists(path):
             return label, Path(path)
-    return (splits[0][0], Path(splits[0][1])) if splits else (None, Path(argument))
+    label, path = splits[1] if len(splits) > 1 else splits[0]
+    if not path:
+        raise ResultsError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
+    return label, Path(path)
 
 
 def _exists(path: str) -> bool:

@@ -102,7 +102,7 @@ class Planner:
         found, notes = self._grid()
         for name, given in self.settings.swaps.items():
             if name in ALWAYS or name.startswith("control "):
-                raise UserError(f"swaps: {name} is what another row is called.", "Give this swap another name.")
+                raise UserError(f"swaps: {name} is the name of another row.", "Give this swap another name.")
             parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
             found.append(self.plan(name, "swap", parameters))
         if not found:
@@ -116,7 +116,7 @@ class Planner:
             return [], notes
         for depth in ("bottom", "top"):
             if depth not in axes:
-                raise UserError(f"The grid does not say {depth}.", f"Add it, be it {depth}: 0.")
+                raise UserError(f"The grid needs {depth}.", f"For no layers there, write {depth}: 0.")
         if not any("transition" in name for name in axes):
             axes["transition"] = [0]
             notes.append("the grid says nothing of a transition: there is none")

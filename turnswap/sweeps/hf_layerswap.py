@@ -205,7 +205,9 @@ def _configuration(
     parameters, types = dict(given), {}
     if swap is not None:
         if given:
-            raise UserError(f"{next(iter(given))} is given beside swap={swap}, which says it all.", "Remove one.")
+            raise UserError(
+                f"{next(iter(given))} cannot be given beside swap={swap}: the file holds all parameters.", "Remove one."
+            )
         config = read_configuration(Path(swap))
         content = config.model_dump(mode="json", exclude_none=True)
         for key in FILE_ONLY:

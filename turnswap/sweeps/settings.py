@@ -89,7 +89,7 @@ def _axis(name: str, values: Any) -> list[Any]:
 
 def _not_said_elsewhere(arguments: dict[str, Any]) -> dict[str, Any]:
     if said := [name for name in arguments if name in _SAID_ELSEWHERE]:
-        raise ValueError(f"{said[0]} is said by the sweep itself: use {_SAID_ELSEWHERE[said[0]]}")
+        raise ValueError(f"the sweep itself sets {said[0]}: use {_SAID_ELSEWHERE[said[0]]}")
     return arguments
 
 
