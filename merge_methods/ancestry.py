@@ -37,7 +37,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Distance:
     """What speaks against an expert: it is far from the ancestor, or does not differ from it.
 
     ``change`` is the largest ||expert - ancestor|| / ||ancestor|| of what was looked at, ``tensor`` where it was found.
@@ -106,7 +106,7 @@ def with_warnings(recipe: Recipe, found: list[Change]) -> Recipe:
     return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, findings(recipe, found))))
 
 
-def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Finding]:
+def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Distance]:
     """Findings from one matrix of the first, the middle and the last layer, where an ancestor is given."""
     if recipe.pretrained is None:
         return []
@@ -119,7 +119,7 @@ def sampled_findings(recipe: Recipe, options: MergeOptions) -> list[Finding]:
     return findings(recipe, list(changes(recipe, options, first_of.values())))
 
 
-def findings(recipe: Recipe, found: list[Change]) -> list[Finding]:
+def findings(recipe: Recipe, found: list[Change]) -> list[Distance]:
     """What the changes say against the swap: at most one finding per expert."""
     said = []
     for role in ("recipient", "donor"):
@@ -127,5 +127,5 @@ def findings(recipe: Recipe, found: list[Change]) -> list[Finding]:
         worst = max(values, default=0.0)
         if worst > LARGE or (values and worst == 0):
             name = next(change.name for change in found if getattr(change, role) == worst)
-            said.append(Finding(str(recipe.models[role]), str(recipe.pretrained), worst, name))
+            said.append(Distance(str(recipe.models[role]), str(recipe.pretrained), worst, name))
     return said

@@ -48,7 +48,7 @@ def read_summaries(
 ) -> list[Summary]:
     """Every model's figures; what a reader must know is printed to standard error as it is found."""
     from turnswap.reports.figures import Resampling
-    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.reading import Reading, read_models
     from turnswap.reports.table import summarise
 
     reading = Reading(latest, allow_partial, filter_name, group)

@@ -121,7 +121,7 @@ def _heat_map(frame: pd.DataFrame, by: str, order: list[str], picker: alt.Parame
         chart = chart.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
         chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
         extra = [alt.Tooltip("followed:Q"), alt.Tooltip("asked:Q")]
-    bare = {"domain": False, "ticks": False}
+    bare: dict[str, Any] = {"domain": False, "ticks": False}
     layers = heat_chart(
         chart,
         x=alt.X("turn:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, **bare)),

@@ -14,7 +14,7 @@ from turnswap.core.errors import UserError
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
 from .runs import Model
-from .samples import Conversation
+from .samples import LoggedConversation
 from .signature import require_comparable
 from .table import Summary, metric_names, split_metric
 from .verdicts import grade_again
@@ -169,7 +169,7 @@ def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
 
 
 def _require_same_conversations(
-    one: Mapping[str, Conversation], other: Mapping[str, Conversation], keys: Iterable[str]
+    one: Mapping[str, LoggedConversation], other: Mapping[str, LoggedConversation], keys: Iterable[str]
 ) -> None:
     """Refuse conversations that have a key in common and nothing else."""
     for key in sorted(keys):

@@ -11,9 +11,10 @@ from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .leaderboard import Board, Row, Scores
+from .leaderboard import Board, Row
 from .published import SOURCE
 from .sheets import HEADLINE, Sheet, interval, percent, points, with_interval
+from .table import Scores
 
 TITLE = "Multi-IF leaderboard"
 _DIGITS = 6  # of intervals in a page, which has hundreds per model

@@ -12,7 +12,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, COUNTS, TURNS, combine_rep
 from turnswap.tasks.multiturn import Reply
 
 from .runs import Model
-from .samples import Conversation
+from .samples import LoggedConversation
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, tidy
 from .verdicts import Graded, GradedTurn, tabulate
@@ -61,7 +61,7 @@ def tidy_corrected(summaries: Sequence[Summary], corrected: Mapping[str, Graded]
     return figures
 
 
-def _corrected(conversation: Conversation, turns: Sequence[GradedTurn]) -> Conversation:
+def _corrected(conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> LoggedConversation:
     repeats = [
         corrected_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
         for n in range(len(turns[0].verdicts) if turns else 0)
@@ -92,8 +92,8 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
     rows = [
-        [*one.Index, str(one.n), str(one.gained), str(one.lost), str(one.unsatisfiable), *map(percent, one[-2:])]
-        for one in changed.itertuples()
+        [*map(str, one[:-2]), *map(percent, one[-2:])]
+        for one in changed.reset_index().itertuples(index=False)
         if one.gained or one.lost or one.unsatisfiable
     ]
     header = ["instruction", "language", "n", "fail → pass", "pass → fail", "unsatisfiable", "published", "corrected"]

@@ -25,7 +25,7 @@ from turnswap.tasks.multiturn import Reply
 
 from .figures import RATIOS
 from .runs import LanguageRun, Model
-from .samples import Conversation, Turn
+from .samples import LoggedConversation, LoggedTurn
 
 # Below this many replies a second process costs more than it saves: it imports for seconds.
 _WORTH_A_PROCESS = 2_000
@@ -46,7 +46,7 @@ _Grade = Callable[[list[_Slot]], list[list[Verdict]]]
 class GradedTurn(NamedTuple):
     """One turn and the verdicts on each repeat's reply: ``verdicts[repeat][instruction]``."""
 
-    turn: Turn
+    turn: LoggedTurn
     verdicts: Sequence[Sequence[Verdict]]
 
     def followed(self, instruction: int) -> float:
@@ -96,7 +96,8 @@ def tabulate(graded: Graded) -> pd.DataFrame:
 
 def followed_by(graded: Graded, *columns: str) -> pd.DataFrame:
     """How often instructions were ``asked`` and ``followed`` (strictly), by columns of :func:`tabulate`."""
-    return tabulate(graded).groupby(list(columns))["strict"].agg(asked="size", followed="sum")
+    groups = tabulate(graded).groupby(list(columns))["strict"]
+    return pd.DataFrame({"asked": groups.size(), "followed": groups.sum()})
 
 
 def _graded(model: Model, grade: _Grade) -> Graded:
@@ -145,7 +146,7 @@ def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
     return [corrected.grade_reply(*slot) for slot in slots]
 
 
-def _require_gradeable(conversation: Conversation) -> None:
+def _require_gradeable(conversation: LoggedConversation) -> None:
     for turn in conversation.turns:
         for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
             try:
@@ -157,7 +158,7 @@ def _require_gradeable(conversation: Conversation) -> None:
                 ) from None
 
 
-def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:
+def _require_same(run: LanguageRun, conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> None:
     """Refuse a conversation whose figures by these verdicts are not those that were logged."""
     repeats = [
         conversation_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
