@@ -23,6 +23,7 @@ TITLES = {
     "difference": "donor less recipient, in points: above 0 the donor changed more",
     "cosine": "cosine between the two task vectors",
 }
+_SIGNED = ("difference", "cosine")
 _SHORT = {"embeddings": "emb"}
 
 
@@ -63,7 +64,7 @@ def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
 
     found = {role: kinship(analysis, role) for role in EXPERTS}
     facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}
-    charts = {name: (title, _chart(_values(analysis, name), name)) for name, title in TITLES.items()}
+    charts = {name: (title, _chart(_values(analysis, name), name in _SIGNED)) for name, title in TITLES.items()}
     return write_heat_maps(folder, "analysis.html", "Where fine-tuning changed the experts", charts, facts)
 
 
@@ -78,12 +79,11 @@ def _values(analysis: Analysis, name: str) -> list[dict[str, Any]]:
     return values
 
 
-def _chart(values: Sequence[Mapping[str, Any]], name: str) -> Any:
+def _chart(values: Sequence[Mapping[str, Any]], signed: bool) -> Any:
     import altair as alt
     import pandas as pd
 
-    signed = name in ("difference", "cosine")
-    scale = alt.Scale(scheme="blueorange", domainMid=0, reverse=True) if signed else alt.Scale(scheme="viridis")
+    scale = alt.Scale(scheme="blueorange", domainMid=0) if signed else alt.Scale(scheme="viridis")
     layers = list(dict.fromkeys(value["layer"] for value in values))
     columns = list(dict.fromkeys(value["component"] for value in values))
     chart = heat_chart(
@@ -93,4 +93,4 @@ def _chart(values: Sequence[Mapping[str, Any]], name: str) -> Any:
         tooltip=["layer:N", "component:N", alt.Tooltip("value:Q", format=".3f")],
         colour=alt.Color("value:Q", scale=scale, title=None),
     )
-    return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)), title=TITLES[name])
+    return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)))

@@ -24,7 +24,7 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
     charts = {
         "heat_map" if number == 1 else f"heat_map_{number}": (
             title,
-            _chart(values, title, span(maps), sweep.metric.higher_is_better),
+            _chart(values, span(maps), sweep.metric.higher_is_better),
         )
         for number, (title, values) in enumerate(maps.items(), 1)
     }
@@ -36,7 +36,7 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
     return write_heat_maps(folder, "sweep.html", title, charts, facts, table(sweep), sweep.notes)
 
 
-def _chart(values: Sequence[Mapping[str, Any]], title: str, domain: tuple[float, float], higher: bool) -> Any:
+def _chart(values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher: bool) -> Any:
     import altair as alt
     import pandas as pd
 
@@ -54,4 +54,4 @@ def _chart(values: Sequence[Mapping[str, Any]], title: str, domain: tuple[float,
         digits=".3f",
         dark=alt.datum.value <= middle if higher else alt.datum.value >= middle,
     )
-    return chart.properties(width=44 * len(tops), height=max(80, 26 * len(bottoms)), title=title)
+    return chart.properties(width=44 * len(tops), height=max(150, 26 * len(bottoms)))
