@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turnswap.core.errors import UserError
 
@@ -17,7 +17,7 @@ from .runs import Model
 from .samples import LoggedConversation
 from .signature import require_comparable
 from .table import Summary, metric_names, split_metric
-from .verdicts import grade_again
+from .verdicts import grade_again, tabulate
 
 # Conversations that a p-value needs. Where there was no difference at all, 28 % of comparisons of 3 conversations
 # came out below 0.05, 9 % of 10 and 6 % of 20 (simulated).
@@ -217,28 +217,19 @@ def _differences(one: Summary, other: Summary, resampling: Resampling) -> list[D
 
 def _changes(a: Model, b: Model) -> tuple[list[InstructionChange], list[ConversationChange]]:
     """What changed, by instruction and by conversation; the largest changes first."""
-    graded = grade_again(a), grade_again(b)
-    gained: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    n: Counter[str] = Counter()
-    conversations = []
-    for code in a.languages:
-        for key, turns in graded[0][code].items():
-            followed: tuple[list[float], list[float]] = ([], [])
-            changed = False
-            for before, after in zip(turns, graded[1][code][key], strict=True):
-                ids = before.turn.instruction_ids
-                shares = [(before.followed(i), after.followed(i)) for i in range(len(ids))]
-                followed[0].append(sum(share for share, _ in shares))
-                followed[1].append(sum(share for _, share in shares))
-                changed = changed or any(x != y for x, y in shares)
-                n.update(ids)
-                gained.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y > x)
-                lost.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y < x)
-            change = ConversationChange(code, key, tuple(followed[0]), tuple(followed[1]))
-            if changed:
-                conversations.append(change)
-    instructions = [InstructionChange(id_, gained[id_], lost[id_], n[id_]) for id_ in n if gained[id_] or lost[id_]]
+    slot = ["language", "key", "turn", "slot", "instruction"]
+    # Of each instruction of each turn, the share of repeats that follow it.
+    shares = [tabulate(grade_again(model)).groupby(slot)["strict"].mean() for model in (a, b)]
+    both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
+    both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
+    instructions = [
+        InstructionChange(str(id_), int(of_id["gained"].sum()), int(of_id["lost"].sum()), len(of_id))
+        for id_, of_id in both.groupby("instruction")
+    ]
+    instructions = [change for change in instructions if change.gained or change.lost]
     instructions.sort(key=lambda c: (-abs(c.gained - c.lost), -c.gained - c.lost, c.instruction_id))
+    changed = both[both.groupby(["language", "key"])[["gained", "lost"]].transform("any").any(axis=1)]
+    followed = changed.groupby(["language", "key", "turn"])[["a", "b"]].sum().groupby(["language", "key"]).agg(tuple)
+    conversations = [ConversationChange(language, key, a, b) for (language, key), a, b in followed.itertuples()]
     conversations.sort(key=lambda change: (-abs(change.gap), change.language, change.key))
     return instructions, conversations

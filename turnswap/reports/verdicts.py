@@ -49,10 +49,6 @@ class GradedTurn(NamedTuple):
     turn: LoggedTurn
     verdicts: Sequence[Sequence[Verdict]]
 
-    def followed(self, instruction: int) -> float:
-        """The share of repeats that follow this instruction, strictly."""
-        return sum(verdicts[instruction].strict for verdicts in self.verdicts) / len(self.verdicts)
-
 
 # language -> key of the conversation -> its turns
 Graded = dict[str, dict[str, list[GradedTurn]]]
