@@ -38,8 +38,7 @@ def show_sweep(console: Console, sweep: Sweep) -> None:
         console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
     for role, documents in sweep.documents.items():
         console.print(Text(f"{SAID[role]} {visible(in_words(documents))}"), soft_wrap=True)
-    several = max(map(len, sweep.documents.values())) > 1
-    if several:
+    if max(map(len, sweep.documents.values())) > 1:
         console.print(f"{sweep.metric.name}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
     for note in sweep.notes:
         console.print(Text(f"Note: {visible(note)}"), soft_wrap=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
+
+import pandas as pd
 
 from turnswap import __version__
 from turnswap.core.pages import json_for_script, render_page
@@ -43,17 +43,13 @@ def _headline(scores: Scores) -> list[str]:
 
 def as_csv(board: Board) -> str:
     """A row per model: the ranking's columns, then every language and turn; figures are fractions of 1."""
-    out = io.StringIO()
-    rows = [_csv_row(row) for row in board.rows]
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    frame = pd.DataFrame(map(_csv_row, board.rows), dtype=object)  # numbers stay as they are beside empty cells
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _csv_row(row: Row) -> dict[str, object]:
     average = row.overall.average
-    cells: dict[str, object] = {
+    return {
         "rank": row.rank,
         "tied": None if row.rank is None else int(row.tied),
         "model": row.model,
@@ -71,7 +67,6 @@ def _csv_row(row: Row) -> dict[str, object]:
         },
         "signature": row.signature,
     }
-    return {name: None if value != value else value for name, value in cells.items()}
 
 
 def as_json(board: Board) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from turnswap.core.errors import visible
@@ -82,13 +81,10 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
 
 
 def _as_csv(sweep: Sweep) -> str:
-    rows = as_rows(sweep)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in row.items()})
-    return text.getvalue()
+    frame = pd.DataFrame(as_rows(sweep), dtype=object)  # numbers stay as they are beside empty cells
+    for name in ("same_as", "parameters"):
+        frame[name] = frame[name].map(json.dumps)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _layerswap(sweep: Sweep) -> str:
