@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import plain
 
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
@@ -99,14 +100,10 @@ class Comparison:
             "conversations_in_both": self.n,
             "notes": list(self.notes),
             "correction": "Holm, within a metric: its turns and their mean, in every language and in the macro mean",
-            "differences": [_without_nan(vars(difference)) for difference in self.differences],
+            "differences": [plain(vars(difference)) for difference in self.differences],
             "instructions": [vars(change) for change in self.instructions],
             "conversations": [vars(change) | {"gap": change.gap} for change in self.conversations],
         }
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in values.items()}
 
 
 def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from turnswap import __version__
+from turnswap.core.journal import plain
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
@@ -71,32 +72,25 @@ def _csv_row(row: Row) -> dict[str, object]:
 
 def as_json(board: Board) -> dict[str, Any]:
     """Everything, for other programs; figures are fractions of 1, null where there is none."""
-    return {
-        "languages": list(board.languages),
-        "models": [
-            {
-                "model": row.model,
-                "rank": row.rank,
-                "tied": row.tied,
-                "published": SOURCE if row.is_published else None,
-                **_scores(row.overall),
-                "turn1_to_turn3": _without_nan(row.overall.change),
-                "languages": {code: _scores(scores) for code, scores in row.languages.items()},
-                "signature": row.signature or None,
-            }
-            for row in board.rows
-        ],
-        "notes": list(board.notes),
-    }
+    models = [
+        {
+            "model": row.model,
+            "rank": row.rank,
+            "tied": row.tied,
+            "published": SOURCE if row.is_published else None,
+            **_figures(row.overall),
+            "turn1_to_turn3": row.overall.change,
+            "languages": {code: _figures(scores) for code, scores in row.languages.items()},
+            "signature": row.signature or None,
+        }
+        for row in board.rows
+    ]
+    return {"languages": list(board.languages), "models": plain(models), "notes": list(board.notes)}
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
-    figures = {"average": scores.average, **{f"turn{turn}": scores.turns[turn - 1] for turn in TURNS}}
-    return {name: {key: _without_nan(value) for key, value in vars(f).items()} for name, f in figures.items()}
-
-
-def _without_nan(value: float) -> float | None:
-    return None if value != value else value
+def _figures(scores: Scores) -> dict[str, Any]:
+    by_turn = {f"turn{turn}": vars(figure) for turn, figure in zip(TURNS, scores.turns, strict=True)}
+    return {"average": vars(scores.average), **by_turn}
 
 
 def as_page(board: Board) -> str:
@@ -114,7 +108,7 @@ def as_page(board: Board) -> str:
         percent=percent,
         points=points,
         interval=interval,
-        data=json_for_script([_page_data(row) for row in board.rows]),
+        data=json_for_script(plain([_page_data(row) for row in board.rows])),
     )
 
 
@@ -122,8 +116,7 @@ def _page_data(row: Row) -> dict[str, Any]:
     """What the script computes with. The paper's average over all languages is its own, not one of its languages."""
     return {
         "published": row.is_published,
-        "scores": [[_without_nan(figure.value) for figure in scores.turns] for scores in row.languages.values()],
-        "overall": [_without_nan(figure.value) for figure in row.overall.turns],
-        "choices": row.choices
-        and [[_without_nan(round(bound, _DIGITS)) for bound in bounds] for bounds in row.choices],
+        "scores": [[figure.value for figure in scores.turns] for scores in row.languages.values()],
+        "overall": [figure.value for figure in row.overall.turns],
+        "choices": row.choices and [[round(bound, _DIGITS) for bound in bounds] for bounds in row.choices],
     }

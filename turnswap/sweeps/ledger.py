@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from turnswap.core.errors import UserError
-from turnswap.core.journal import Journal
+from turnswap.core.journal import Journal, plain
 
 from .identity import differences
 
@@ -135,14 +135,3 @@ def open_ledger(folder: Path, identity: Mapping[str, Any]) -> Iterator[Ledger]:
         yield Ledger(folder / FILE, identity)
     finally:
         lock.release()
-
-
-def plain(value: Any) -> Any:
-    """Figures as every reader of JSON takes them: NaN as null, and what JSON does not know as a text."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)

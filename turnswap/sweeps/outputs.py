@@ -14,10 +14,11 @@ import yaml
 from turnswap.core.errors import visible
 from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import ELSEWHERE
+from turnswap.core.journal import plain
 
 from .configurations import ALWAYS, merge_content
 from .documents import in_words
-from .ledger import FILE, Evaluation, plain
+from .ledger import FILE, Evaluation
 from .sweep import Row, Sweep
 
 _EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
