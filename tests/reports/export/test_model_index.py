@@ -103,7 +103,7 @@ def test_all_else_in_a_card_stays_as_it_is(
     assert text.endswith(newline + tail.replace("\n", newline))
     assert text.count("\n") == text.count(newline)
     assert card.stat().st_mode & 0o777 == 0o640
-    data = ModelCard.load(card).data
+    data = ModelCard(text.removeprefix(mark)).data  # huggingface_hub 1 does not read past a byte order mark
     assert data.model_name == "theirs"
     theirs = data.eval_results[0]
     # A word of YAML 1.2, which the Hub reads; PyYAML by itself makes it false.
