@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -72,21 +71,15 @@ def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
 
 def as_markdown(sheets: Sequence[Sheet]) -> str:
     """The tables in Markdown as GitHub and the Hugging Face Hub render it."""
-    out = io.StringIO()
+    lines = []
     for sheet in sheets:
-        out.write(f"### {_markdown(sheet.title)}\n\n")
-        out.write("| " + " | ".join(map(_markdown, sheet.header)) + " |\n")
         marks = ["---" if number < sheet.text_columns else "---:" for number in range(len(sheet.header))]
-        out.write("| " + " | ".join(marks) + " |\n")
-        for row in sheet.rows:
-            out.write("| " + " | ".join(map(_markdown, row)) + " |\n")
-        out.write("\n")
-        for note in sheet.notes:
-            out.write(f"{_markdown(note)}  \n")
-        for line in sheet.signatures:
-            out.write(f"`{visible(line).replace('`', chr(39))}`  \n")
-        out.write("\n" if sheet.notes or sheet.signatures else "")
-    return out.getvalue()
+        table = [map(_markdown, sheet.header), marks, *(map(_markdown, row) for row in sheet.rows)]
+        lines += [f"### {_markdown(sheet.title)}", "", *(f"| {' | '.join(cells)} |" for cells in table), ""]
+        below = [f"{_markdown(note)}  " for note in sheet.notes]
+        below += [f"`{visible(line).replace('`', chr(39))}`  " for line in sheet.signatures]
+        lines += [*below, ""] if below else []
+    return "\n".join(lines) + "\n"
 
 
 def _markdown(text: str) -> str:

@@ -113,21 +113,15 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
     sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes, signatures)]
     changed = [
-        [
-            change.instruction_id,
-            f"+{change.gained}",
-            f"-{change.lost}",
-            f"{change.gained - change.lost:+}",
-            str(change.n),
-        ]
-        for change in comparison.instructions[:_SHOWN]
+        [one.instruction_id, f"+{one.gained}", f"-{one.lost}", f"{one.gained - one.lost:+}", str(one.n)]
+        for one in comparison.instructions[:_SHOWN]
     ]
     if changed:
         header = ["instruction", "gained", "lost", "net", "n"]
         sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
     looked_at = [
-        [change.language, change.key, _per_turn(change.a), _per_turn(change.b), f"{change.gap:+g}"]
-        for change in comparison.conversations[:_SHOWN]
+        [one.language, one.key, _per_turn(one.a), _per_turn(one.b), f"{one.gap:+g}"]
+        for one in comparison.conversations[:_SHOWN]
     ]
     if looked_at:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
@@ -142,8 +136,6 @@ def _per_turn(followed: Sequence[float]) -> str:
 def _difference(row: Difference) -> list[str]:
     turn = "mean" if row.turn is None else str(row.turn)
     interval = "–" if row.low != row.low else f"[{points(row.low)}, {points(row.high)}]"
-    p = [
-        "–" if value != value else f"{value:.4f}" if value >= 0.0001 else "<0.0001" for value in (row.p, row.corrected)
-    ]
+    p = ["–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (row.p, row.corrected)]
     scope = SCOPES.get(row.language, row.language)
     return [scope, turn, percent(row.a), percent(row.b), points(row.gap), interval, *p]
