@@ -37,21 +37,13 @@ def results_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def read_summaries(
-    paths: tuple[str, ...],
-    latest: bool,
-    allow_partial: bool,
-    filter_name: str | None,
-    group: str | None,
-    resamples: int,
-    seed: int,
-) -> list[Summary]:
-    """Every model's figures; what a reader must know is printed to standard error as it is found."""
+def read_summaries(paths: tuple[str, ...], resamples: int, seed: int, **how: Any) -> list[Summary]:
+    """Every model's figures; what a reader must know is printed to standard error. ``how`` is ``Reading``'s."""
     from turnswap.reports.figures import Resampling
     from turnswap.reports.reading import Reading, read_models
     from turnswap.reports.table import summarise
 
-    reading = Reading(latest, allow_partial, filter_name, group)
+    reading = Reading(**how)
     models = read_models(paths, reading)
     for warning in reading.warnings:
         click.echo(visible(f"Warning: {warning}"), err=True)

@@ -13,14 +13,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.configuration import parse_configuration, read_configuration, roles_of, same_model
+from turnswap.merge_methods.configuration import read_configuration, roles_of, same_model
+from turnswap.merge_methods.layer_swap import NAME
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import ranges
 
+from .in_memory import models_of, plan
 from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
@@ -72,8 +73,7 @@ class Planner:
         Raises:
             UserError: as a merge of it would.
         """
-        content = merge_content(self.settings, parameters)
-        return read_recipe(parse_configuration(content, MergeConfiguration.model_validate), self.options)
+        return plan(_models(self.settings), with_accepted(self.settings, parameters), self.options)
 
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
@@ -189,15 +189,11 @@ class Planner:
 
 def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A swap of the sweep's models as a layerswap.yml has it."""
-    models: list[dict[str, Any]] = [{"model": settings.donor}]
-    if settings.base:
-        models.append({"model": settings.base, "parameters": {"role": "pretrained"}})
-    return {
-        "merge_method": "layer_swap",
-        "base_model": settings.recipient,
-        "models": models,
-        "parameters": with_accepted(settings, parameters),
-    }
+    return {"merge_method": NAME, **_models(settings), "parameters": with_accepted(settings, parameters)}
+
+
+def _models(settings: Settings) -> dict[str, Any]:
+    return models_of(settings.recipient, settings.donor, settings.base or None)
 
 
 def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:

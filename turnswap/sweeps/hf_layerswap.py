@@ -27,7 +27,7 @@ try:
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
-    from .in_memory import SwapInMemory, plan
+    from .in_memory import SwapInMemory, models_of, plan
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -225,10 +225,7 @@ def _configuration(
             "hf-layerswap needs a recipient and a donor.",
             "Write --model_args pretrained=RECIPIENT,donor=DONOR,bottom=5,top=2,transition=1, or swap=layerswap.yml.",
         )
-    models: list[dict[str, Any]] = [{"model": named["donor"]}]
-    if named["pretrained"] is not None:
-        models.append({"model": named["pretrained"], "parameters": {"role": "pretrained"}})
-    return {"base_model": named["recipient"], "models": models, **types}, parameters
+    return models_of(named["recipient"], named["donor"], named["pretrained"]) | types, parameters
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -176,6 +176,14 @@ class SwapInMemory:
                 place[leaf] = by_tensor[id(tensor)]
 
 
+def models_of(recipient: str, donor: str, pretrained: str | None) -> dict[str, Any]:
+    """What a layerswap.yml says of its models: ``base_model`` and ``models``."""
+    models: list[dict[str, Any]] = [{"model": donor}]
+    if pretrained is not None:
+        models.append({"model": pretrained, "parameters": {"role": "pretrained"}})
+    return {"base_model": recipient, "models": models}
+
+
 def plan(configuration: Mapping[str, Any], parameters: Mapping[str, Any], options: MergeOptions) -> Recipe:
     """The recipe of a swap, checked as a merge checks it.
 
