@@ -19,7 +19,6 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.table import Summary
     from turnswap.reports.verdicts import Graded
 
-
 ELSEWHERE = "Name another file with -o."
 
 
