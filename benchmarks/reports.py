@@ -21,7 +21,7 @@ from tests.reports.evaluations import evaluate
 from turnswap.reports import figures
 from turnswap.reports.page import build_page
 from turnswap.reports.published import CONVERSATIONS
-from turnswap.reports.runs import Reading, read_models
+from turnswap.reports.reading import Reading, read_models
 from turnswap.reports.table import Summary
 from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
 from turnswap.tasks.multiif.dataset import LANGUAGES

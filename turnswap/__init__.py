@@ -20,7 +20,7 @@ _PUBLIC = {
     "merge_methods.recipe": ("read_configuration", "read_recipe"),
     "merge_methods.verify": ("verify",),
     "merge_methods.analysis": ("analyze_references",),
-    "reports.runs": ("read_models",),
+    "reports.reading": ("read_models",),
     "reports.table": ("summarise",),
     "reports.compare": ("compare",),
     "hosts.enable": ("disable", "enable", "is_enabled"),

@@ -8,7 +8,7 @@ from typing import Any
 from turnswap.reports.figures import COUNTS, RATIOS, Resampling
 from turnswap.reports.published import CONVERSATIONS
 from turnswap.reports.runs import LanguageRun, Model
-from turnswap.reports.samples import Conversation, Turn
+from turnswap.reports.samples import LoggedConversation, LoggedTurn
 from turnswap.reports.table import Summary
 
 FACTS = {"multiif": "1.0", "data": "csv@12345678", "gen": "greedy,max_gen_toks:2048", "template": "none"}
@@ -43,12 +43,12 @@ def _run(name: str, code: str, followed: Followed, facts: dict[str, str]) -> Lan
     return LanguageRun(name, code, f"multiif_{code}", facts, _identity(name), (), n, n, {}, conversations, 0.0)
 
 
-def _conversation(key: str, followed: tuple[int, ...]) -> Conversation:
+def _conversation(key: str, followed: tuple[int, ...]) -> LoggedConversation:
     values: dict[str, Any] = dict.fromkeys(COUNTS, 0)
     for ratio in RATIOS:
         turn = int(ratio.removeprefix("turn")[0]) - 1
         values[ratio] = [followed[turn], 1] if ratio.endswith("_acc") and turn < len(followed) else [0, 0]
-    return Conversation(key, [Turn("Hello", [], [], [""]) for _ in followed], values)
+    return LoggedConversation(key, [LoggedTurn("Hello", [], [], [""]) for _ in followed], values)
 
 
 def _identity(name: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from turnswap.reports.figures import (
     holm,
     p_values,
 )
-from turnswap.reports.samples import Conversation
+from turnswap.reports.samples import LoggedConversation
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
 Verdicts = Sequence[Sequence[bool]]  # of one conversation: per turn, per instruction
@@ -58,7 +58,7 @@ def pairs_of(verdicts: Verdicts) -> dict[str, list[int]]:
 
 
 def arrays(*conversations: Verdicts) -> NDArray[Any]:
-    return as_arrays([Conversation(str(n), [], pairs_of(verdicts)) for n, verdicts in enumerate(conversations)])
+    return as_arrays([LoggedConversation(str(n), [], pairs_of(verdicts)) for n, verdicts in enumerate(conversations)])
 
 
 def drawn(n: int, share: float, seed: int, turns: tuple[int, ...] = (3,)) -> list[Verdicts]:

@@ -303,7 +303,7 @@ def test_a_users_mistake_ends_in_a_message(arguments: list[str], message: str, t
 
 
 def test_facts_of_the_hand_made_models_are_facts_of_real_ones(runs: Path) -> None:
-    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.reading import Reading, read_models
 
     (model,) = read_models([str(runs / "good")], Reading())
     assert set(FACTS) <= set(model.facts)

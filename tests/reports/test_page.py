@@ -72,7 +72,7 @@ def test_the_headline_holds_what_lm_eval_reported(open_report: Any, results: Pat
 
 
 def test_filters_find_what_the_verdicts_say(open_report: Any, results: Path) -> None:
-    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.reading import Reading, read_models
     from turnswap.reports.verdicts import grade_again
 
     (model,) = read_models([str(results / "good")], Reading())

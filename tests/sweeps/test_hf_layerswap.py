@@ -19,7 +19,7 @@ from lm_eval.tasks import TaskManager
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.recipe import Recipe
-from turnswap.sweeps import memory
+from turnswap.sweeps import capacity
 from turnswap.sweeps.hf_layerswap import HFLayerSwap
 
 from ..conftest import Command, read_results, read_samples
@@ -106,7 +106,7 @@ def test_nothing_is_evaluated_after_a_composition_that_failed(
 ) -> None:
     lm = HFLayerSwap(*experts, device="cpu", layers="none")
     with monkeypatch.context() as patched:
-        patched.setattr(memory, "free_bytes", lambda device: 0)
+        patched.setattr(capacity, "free_bytes", lambda device: 0)
         with pytest.raises(UserError, match="Too little memory on cpu: the blends need"):
             lm.compose(ZONES)
     with pytest.raises(UserError, match="Nothing is composed"):
@@ -288,7 +288,7 @@ def test_several_processes_are_refused(experts: tuple[str, str], monkeypatch: py
 def test_models_that_do_not_fit_into_memory_are_refused_before_they_are_loaded(
     experts: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 200_000)
+    monkeypatch.setattr(capacity, "free_bytes", lambda device: 200_000)
     monkeypatch.setattr(HFLM, "_create_model", lambda *args, **kwargs: pytest.fail("loaded"))
     with pytest.raises(UserError, match=r"2 models and the blends of the two need 6\d\d\.\d kB, and 200\.0 kB are"):
         HFLayerSwap(*experts, device="cpu", dtype="float32", **ZONES)
@@ -314,7 +314,7 @@ def test_memory_that_runs_out_in_an_evaluation_is_explained(
     error: Exception, words: str, experts: tuple[str, str], tasks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lm = HFLayerSwap(*experts, device="cpu", **ZONES)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 5_000_000_000)
+    monkeypatch.setattr(capacity, "free_bytes", lambda device: 5_000_000_000)
 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise error
@@ -325,7 +325,7 @@ def test_memory_that_runs_out_in_an_evaluation_is_explained(
 
 
 def test_other_errors_pass_as_they_are(experts: tuple[str, str]) -> None:
-    with pytest.raises(RuntimeError, match="another"), memory.out_of_memory_explained("cpu"):
+    with pytest.raises(RuntimeError, match="another"), capacity.out_of_memory_explained("cpu"):
         raise RuntimeError("another")
 
 
@@ -363,4 +363,4 @@ def test_the_limits_of_control_groups_count(own: str, files: dict[str, str], fre
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content + "\n")
     (tmp_path / "own").write_text(own + "\n")
-    assert min(memory._cgroup_free(tmp_path / "groups", tmp_path / "own"), default=None) == free
+    assert min(capacity._cgroup_free(tmp_path / "groups", tmp_path / "own"), default=None) == free

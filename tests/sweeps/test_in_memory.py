@@ -292,11 +292,11 @@ def test_experts_of_two_types_are_refused_as_the_merge_does(tmp_path: Path) -> N
 def test_blends_that_do_not_fit_into_memory_are_refused_with_numbers(
     experts: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from turnswap.sweeps import memory
+    from turnswap.sweeps import capacity
 
     swap = in_memory_swap(*experts)
     swap.compose(RECIPIENT)
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 100_000)
+    monkeypatch.setattr(capacity, "free_bytes", lambda device: 100_000)
     with pytest.raises(UserError, match=r"the blends need \d+\.\d kB, and 100\.0 kB are free.*dtype=bfloat16"):
         swap.compose(AVERAGE)
     swap.compose(DONOR)

@@ -17,7 +17,7 @@ from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps.sweep import Sweep
 
-from ..merge_methods.models import merge, save_model
+from ..merge_methods.models import TOKENS, merge, save_model
 from .sweeping import BEST, LAYERS, copying, evaluations, noise, own_tasks_alone, run, save_copying_expert
 
 __all__ = ["copying", "noise", "own_tasks_alone"]  # fixtures
@@ -184,3 +184,13 @@ def test_experts_of_another_ancestor_are_refused_unless_there_is_a_reason(copyin
     assert not (tmp_path / "out").exists()
     sweep, _ = run(copying, tmp_path / "out", base=base, unrelated_because="a test", swaps={"one": {"layers": "0"}})
     assert any("is far from" in note and "accepted: a test" in note for note in sweep.notes)
+
+
+def test_a_folders_name_does_not_decide_whether_experts_are_related(copying: Path, tmp_path: Path) -> None:
+    # The finding "does not differ" names the folder; a refusal once looked for words in it.
+    models = tmp_path / "this is far from over"
+    for name in ("recipient", "donor", "base"):
+        save_model(models / name, layers=LAYERS, tokenizer=TOKENS)
+    few = {"swaps": {"one": {"layers": "0"}}, "select_on": "copying:0-4"}
+    sweep, _ = run(copying, tmp_path / "out", models, base=str(models / "base"), **few)
+    assert not any("accepted" in note for note in sweep.notes)

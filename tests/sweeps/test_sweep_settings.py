@@ -43,12 +43,12 @@ def refused(copying: Path, folder: Path, **more: Any) -> str:
         ({"select_on": "coping"}, "no task, group or tag called coping"),
         ({"metric": "f1"}, "copying has no metric f1. It has: acc, brier_score."),
         ({"metric": "acc,strict"}, "copying has no metric acc,strict."),
-        ({"swaps": {"recipient": {"layers": "0"}}}, "recipient is what another row is called"),
+        ({"swaps": {"recipient": {"layers": "0"}}}, "recipient is the name of another row"),
         ({"swaps": {"one": {"layers": "0-9"}}}, "one: layers: layer 9 is outside the model"),
         ({"swaps": {"one": {"layer": "0"}}}, "one: layer is no parameter of layer_swap."),
         ({"swaps": {"one": {"layers": "0-5"}}}, "Every swap is the recipient, the donor or their average."),
         ({"grid": {"bottom": "4-5", "top": "4"}}, "No swap of the grid fits"),
-        ({"grid": {"bottom": "1"}}, "does not say top"),
+        ({"grid": {"bottom": "1"}}, "The grid needs top"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
@@ -82,16 +82,16 @@ def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path:
     ("content", "words"),
     [
         ({"metrics": "acc"}, "metrics is no setting of a sweep"),
-        ({"metric": None}, "It is not said: metric. Give --metric"),
-        ({"select_on": None}, "It is not said: select_on. Give --select-on"),
+        ({"metric": None}, "a sweep needs metric. Give it as an option"),
+        ({"select_on": None}, "a sweep needs select_on. Give it as an option (--select-on"),
         ({"grid": {"bottom": "3-1", "top": "0"}}, "bottom: expected numbers such as 0-4,6"),
         ({"grid": {"bottom": ["auto"], "top": "0"}}, "bottom: expected numbers of layers"),
         ({"grid": {"bottom": 1, "top": 0, "layers": "0-3"}}, "layers is no axis of a grid"),
         ({"grid": {}}, "There is nothing to try"),
         ({"halving": 1}, "halving"),
         ({"limit": 0}, "limit"),
-        ({"model_args": {"pretrained": "x"}}, "pretrained is said by the sweep"),
-        ({"gen_kwargs": "{nonsense"}, "gen_kwargs: it is no JSON"),
+        ({"model_args": {"pretrained": "x"}}, "the sweep itself sets pretrained: use --recipient"),
+        ({"gen_kwargs": "{nonsense"}, "gen_kwargs cannot be '{nonsense': it is no JSON"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:

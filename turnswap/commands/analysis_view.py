@@ -18,11 +18,13 @@ if TYPE_CHECKING:  # it brings torch, which takes seconds
     from turnswap.merge_methods.analysis_file import Analysis
 
 TITLES = {
-    "recipient": "recipient: ||change|| / ||ancestor||, %",
-    "donor": "donor: ||change|| / ||ancestor||, %",
-    "difference": "donor less recipient, points",
+    "recipient": "recipient: ||change|| / ||ancestor||, in per cent",
+    "donor": "donor: ||change|| / ||ancestor||, in per cent",
+    "difference": "donor less recipient, in points: above 0 the donor changed more",
     "cosine": "cosine between the two task vectors",
 }
+_SIGNED = ("difference", "cosine")
+_SHORT = {"embeddings": "emb"}
 
 
 def show_analysis(console: Console, analysis: Analysis) -> None:
@@ -31,33 +33,24 @@ def show_analysis(console: Console, analysis: Analysis) -> None:
 
     for role, model in analysis.models.items():
         console.print(Text(f"{role:10} {visible(model)}"), soft_wrap=True)
-    values = {
-        role: {(cell.layer, cell.component): 100 * getattr(cell, role).relative for cell in analysis.cells}
-        for role in EXPERTS
-    }
-    for role in EXPERTS:
-        console.print(_heat_map(f"{role}: ||change|| / ||ancestor||, in per cent", values[role]))
-    difference = {place: values["donor"][place] - value for place, value in values["recipient"].items()}
-    console.print(_heat_map("donor less recipient, in points: above 0 the donor changed more", difference))
+    for name in (*EXPERTS, "difference"):
+        console.print(_heat_map(TITLES[name], _values(analysis, name)))
     for role in EXPERTS:
         found = kinship(analysis, role)
         console.print(Text(f"Does the {role} come from the base? {found.verdict}: {found.reason}"), soft_wrap=True)
 
 
-def _heat_map(title: str, values: Mapping[tuple[int | None, str], float]) -> Table:
+def _heat_map(title: str, values: Sequence[Mapping[str, Any]]) -> Table:
     """Layers down, components across; places outside the layers have a row of their own."""
-    components = list(dict.fromkeys(component for _, component in values))
-    rows = list(dict.fromkeys(component if layer is None else layer for layer, component in values))
-    largest = max((abs(value) for value in values.values() if value == value), default=0.0) or 1.0
-    short = {"embeddings": "emb"}
+    by_place = {(value["layer"], value["component"]): value["value"] for value in values}
+    rows, columns = ({_SHORT.get(place[n], place[n]): place[n] for place in by_place} for n in (0, 1))
+    largest = max((abs(value) for value in by_place.values() if value is not None), default=0.0) or 1.0
 
-    def cell(row: int | str, component: str) -> tuple[str, float | None, bool]:
-        layer = None if isinstance(row, str) else row
-        value = values.get((layer, component), math.nan) if row in (layer, component) else math.nan
-        return ("", None, False) if value != value else (f"{value:.2f}", value / largest, False)
+    def cell(row: str, component: str) -> tuple[str, float | None, bool]:
+        value = by_place.get((row, component))
+        return ("", None, False) if value is None else (f"{value:.2f}", value / largest, False)
 
-    heads = {short.get(str(row), str(row)): row for row in rows}
-    return heat_table(title, "layer", heads, {short.get(name, name): name for name in components}, cell, 6)
+    return heat_table(title, "layer", rows, columns, cell, 6)
 
 
 def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
@@ -71,7 +64,7 @@ def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
 
     found = {role: kinship(analysis, role) for role in EXPERTS}
     facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}
-    charts = {name: (title, _chart(_values(analysis, name), name)) for name, title in TITLES.items()}
+    charts = {name: (title, _chart(_values(analysis, name), name in _SIGNED)) for name, title in TITLES.items()}
     return write_heat_maps(folder, "analysis.html", "Where fine-tuning changed the experts", charts, facts)
 
 
@@ -86,12 +79,11 @@ def _values(analysis: Analysis, name: str) -> list[dict[str, Any]]:
     return values
 
 
-def _chart(values: Sequence[Mapping[str, Any]], name: str) -> Any:
+def _chart(values: Sequence[Mapping[str, Any]], signed: bool) -> Any:
     import altair as alt
     import pandas as pd
 
-    signed = name in ("difference", "cosine")
-    scale = alt.Scale(scheme="blueorange", domainMid=0, reverse=True) if signed else alt.Scale(scheme="viridis")
+    scale = alt.Scale(scheme="blueorange", domainMid=0) if signed else alt.Scale(scheme="viridis")
     layers = list(dict.fromkeys(value["layer"] for value in values))
     columns = list(dict.fromkeys(value["component"] for value in values))
     chart = heat_chart(
@@ -101,4 +93,4 @@ def _chart(values: Sequence[Mapping[str, Any]], name: str) -> Any:
         tooltip=["layer:N", "component:N", alt.Tooltip("value:Q", format=".3f")],
         colour=alt.Color("value:Q", scale=scale, title=None),
     )
-    return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)), title=TITLES[name])
+    return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)))

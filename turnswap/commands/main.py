@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import sys
@@ -194,22 +195,20 @@ def mergekit_yaml(arguments: tuple[str, ...]) -> None:
 
     Every argument is handed through: turnswap mergekit-yaml layerswap.yml ./merged --lazy-unpickle
     """
-    require_mergekit()
-    startup.install(force=True)
-    from mergekit.scripts.run_yaml import main as run_yaml
-
-    run_yaml(args=list(arguments), prog_name="mergekit-yaml")
+    _run_mergekit("run_yaml", arguments, "mergekit-yaml")
 
 
 @main.command("mergekit-multi", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def mergekit_multi(arguments: tuple[str, ...]) -> None:
     """Run mergekit-multi with layer_swap, enabled or not."""
+    _run_mergekit("multimerge", arguments, "mergekit-multi")
+
+
+def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
     require_mergekit()
     startup.install(force=True)
-    from mergekit.scripts.multimerge import main as multimerge
-
-    multimerge(args=list(arguments), prog_name="mergekit-multi")
+    importlib.import_module(f"mergekit.scripts.{script}").main(args=list(arguments), prog_name=name)
 
 
 for command in (*SWAP_COMMANDS, *SWEEP_COMMANDS, *RESULTS_COMMANDS, *BUILD_COMMANDS):

@@ -14,11 +14,10 @@ from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
-    from turnswap.reports.runs import Model, Reading
+    from turnswap.reports.runs import Model
     from turnswap.reports.sheets import Sheet
     from turnswap.reports.table import Summary
     from turnswap.reports.verdicts import Graded
-
 
 ELSEWHERE = "Name another file with -o."
 
@@ -37,25 +36,17 @@ def results_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def read_summaries(
-    paths: tuple[str, ...],
-    latest: bool,
-    allow_partial: bool,
-    filter_name: str | None,
-    group: str | None,
-    resamples: int,
-    seed: int,
-) -> tuple[list[Summary], Reading]:
-    """Every model's figures; what a reader must know is printed to standard error as it is found."""
+def read_summaries(paths: tuple[str, ...], resamples: int, seed: int, **how: Any) -> list[Summary]:
+    """Every model's figures; what a reader must know is printed to standard error. ``how`` is ``Reading``'s."""
     from turnswap.reports.figures import Resampling
-    from turnswap.reports.runs import Reading, read_models
+    from turnswap.reports.reading import Reading, read_models
     from turnswap.reports.table import summarise
 
-    reading = Reading(latest, allow_partial, filter_name, group)
+    reading = Reading(**how)
     models = read_models(paths, reading)
     for warning in reading.warnings:
         click.echo(visible(f"Warning: {warning}"), err=True)
-    return summarise(models, Resampling(resamples, seed)), reading
+    return summarise(models, Resampling(resamples, seed))
 
 
 def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Graded]]:
@@ -85,7 +76,7 @@ def table(results: tuple[str, ...], output: Path, corrected: bool, **options: An
     from turnswap.reports.table import tidy, write_table
     from turnswap.reports.two_sets import tidy_corrected
 
-    summaries, _ = read_summaries(results, **options)
+    summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
         _, verdicts = both_sets(summary.model for summary in summaries)
@@ -114,9 +105,7 @@ def report(results: tuple[str, ...], output: Path | None, format_: str | None, *
     from turnswap.reports.terminal import report_sheets
 
     format_ = format_of(format_, output, ("terminal", "md", "html"))
-    if format_ == "html" and output is None:
-        raise UserError("A page needs a file.", "Name it: -o report.html")
-    summaries, _ = read_summaries(results, **options)
+    summaries = read_summaries(results, **options)
     graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
     if format_ == "html":
         from turnswap.reports.page import build_page
@@ -151,11 +140,8 @@ def compare(
     from turnswap.reports.terminal import comparison_sheets
 
     format_ = format_of(format_, output, ("terminal", "md", "json"))
-    both = []
-    for path in (a, b):
-        summaries, _ = read_summaries((path,), **options)
-        both.append(one_model(summaries, path))
-    comparison = compare_models(both[0].model, both[1].model, both[0].resampling, accept)
+    one, other = (one_model(read_summaries((path,), **options), path) for path in (a, b))
+    comparison = compare_models(one.model, other.model, one.resampling, accept)
     if format_ == "json":
         emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
     else:
@@ -184,10 +170,10 @@ def export(results: tuple[str, ...], format_: str, output: Path | None, push: st
     from turnswap.reports import export as exports
 
     if output is None and push is None:
-        raise UserError("It is not said where to.", "Name a folder with -o, or a repository with --push.")
+        raise UserError("Name where to write: a folder with -o, or a model repository with --push.")
     if push is not None:
         exports.require_pushable(format_, push)
-    summaries, _ = read_summaries(results, **options)
+    summaries = read_summaries(results, **options)
     summary = one_model(summaries, " ".join(results))
     if output is not None:
         for path in exports.export(summary, format_, output):
@@ -228,10 +214,8 @@ def leaderboard(
     from turnswap.reports.leaderboard import build_board
 
     format_ = format_of(format_, output, BOARD_FORMATS)
-    if format_ == "html" and output is None:
-        raise UserError("A page needs a file.", "Name it: -o board.html")
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
-    summaries, _ = read_summaries(results, **options)
+    summaries = read_summaries(results, **options)
     board = build_board(summaries, codes, accept)
     if format_ == "html":
         emit(formats.as_page(board), output)
@@ -254,17 +238,17 @@ def one_model(summaries: list[Summary], path: str) -> Summary:
 
 
 def format_of(format_: str | None, output: Path | None, known: tuple[str, ...]) -> str:
-    """The format asked for, else the one that the file's name says, else the first."""
-    if format_ is not None:
-        return format_
+    """The format asked for, else the one that the file's name says, else the first. A page needs a file."""
     if output is None:
-        return known[0]
+        if format_ == "html":
+            raise UserError("A page needs a file.", "Name it: -o page.html")
+        return format_ or known[0]
     suffix = output.suffix.removeprefix(".")
-    if suffix not in known:
+    if format_ is None and suffix not in known:
         raise UserError(
             f"{output} does not say which format.", f"Use --format, or a name that ends in .{', .'.join(known[1:])}."
         )
-    return suffix
+    return format_ or suffix
 
 
 def emit(text: str, output: Path | None) -> None:
@@ -284,12 +268,12 @@ def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
 
     if format_ == "md":
         emit(as_markdown(sheets).rstrip(), output)
-    elif output is not None:
+    elif output is None:
+        print_sheets(Console(), sheets)
+    else:
         text = io.StringIO()
         print_sheets(Console(file=text, width=120), sheets)
         emit(text.getvalue(), output)
-    else:
-        print_sheets(Console(), sheets)
 
 
 COMMANDS = (table, report, compare, export, leaderboard)

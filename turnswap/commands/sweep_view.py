@@ -24,7 +24,8 @@ _BESIDE_LAYERS = 90  # what the other columns need; where there is less, the let
 
 def show_sweep(console: Console, sweep: Sweep) -> None:
     """Print every row, a heat map per combination of the grid's other axes, and the notes."""
-    from turnswap.sweeps.outputs import grid_maps, span, table
+    from turnswap.sweeps.documents import in_words
+    from turnswap.sweeps.outputs import SAID, grid_maps, span, table
 
     header, rows = table(sweep)
     direction = "higher" if sweep.metric.higher_is_better else "lower"
@@ -36,10 +37,8 @@ def show_sweep(console: Console, sweep: Sweep) -> None:
     for title, values in maps.items():
         console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
     for role, documents in sweep.documents.items():
-        named = ", ".join(f"{task}:{numbers}" for task, numbers in documents.items())
-        console.print(Text(f"{'selected' if role == 'select' else 'reported'} on {visible(named)}"), soft_wrap=True)
-    several = max(map(len, sweep.documents.values())) > 1
-    if several:
+        console.print(Text(f"{SAID[role]} {visible(in_words(documents))}"), soft_wrap=True)
+    if max(map(len, sweep.documents.values())) > 1:
         console.print(f"{sweep.metric.name}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
     for note in sweep.notes:
         console.print(Text(f"Note: {visible(note)}"), soft_wrap=True)

@@ -122,7 +122,7 @@ def write_heat_maps(
         folder: where to.
         page: the page's file name.
         title: its heading.
-        charts: an ``altair`` chart and its title per PNG, by the file's name without ending.
+        charts: a title and an ``altair`` chart without one per PNG, by the file's name without ending.
         facts: shown above the charts.
         table: a header and rows to show below them, the second and third column of words.
         notes: at the end.
@@ -137,7 +137,8 @@ def write_heat_maps(
     specs = {name: chart.to_dict() for name, (_, chart) in charts.items()}
     written = []
     for name, spec in specs.items():
-        picture = vl_convert.vegalite_to_png(spec | {"background": "white"}, scale=2)
+        titled = spec | {"background": "white", "title": charts[name][0]}  # on the page, the caption says it
+        picture = vl_convert.vegalite_to_png(titled, scale=2)
         written.append(write_whole(folder / f"{name}.png", picture, ELSEWHERE))
     text = render_page(
         "turnswap.core", "heat_maps.html.j2", script="heat_maps.js", styles=["charts.css"],

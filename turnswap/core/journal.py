@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -50,8 +51,23 @@ def parse_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[st
         yield number, content
 
 
+def plain(value: Any) -> Any:
+    """Figures as every reader of JSON takes them: NaN as null, and what JSON does not know as a text.
+
+    >>> plain({"value": float("nan"), "low": 0.5, "where": Path("a")})
+    {'value': None, 'low': 0.5, 'where': 'a'}
+    """
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
+
+
 def as_line(content: Mapping[str, Any]) -> str:
-    """One line of such a file; NaN, which JSON lacks, must have become null before."""
+    """One line of such a file; NaN, which JSON lacks, must have become null before: see :func:`plain`."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -55,6 +55,7 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
             )
             raise UserError(f"{name} is no setting of {where}.", f"There are: {', '.join(known)}.") from None
         if first["type"] in missing:
-            raise UserError(f"{where} needs {name}.", advice) from None
+            names = [".".join(map(str, each["loc"])) for each in error.errors() if each["type"] in missing]
+            raise UserError(f"{where} needs {', '.join(names)}.", advice) from None
         reason = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where}: {name} cannot be {first['input']!r}: {reason}.", advice) from None

@@ -15,7 +15,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.dataset import LANGUAGES
 
 from .figures import FIGURES, MACRO
 from .table import Summary
@@ -85,9 +84,8 @@ def _cleaned(part: str) -> str:
 
 def _results(summary: Summary) -> dict[str, dict[str, float]]:
     """Task -> metric -> value from 0 to 1. The group's mean stands for all of its languages or is not there."""
-    scopes = {f"{GROUP}_{code}": code for code in summary.model.languages}
-    if set(summary.model.languages) == set(LANGUAGES):
-        scopes = {GROUP: MACRO, **scopes}
+    scopes = {GROUP: MACRO} if summary.model.in_all_languages else {}
+    scopes |= {f"{GROUP}_{code}": code for code in summary.model.languages}
     values = {task: {name: summary.figure(scope, name).value for name in FIGURES} for task, scope in scopes.items()}
     return {task: {k: v for k, v in figures.items() if not math.isnan(v)} for task, figures in values.items()}
 

@@ -6,9 +6,7 @@ Each is one panel as wide as its place on the page. Colours of text and lines ar
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import altair as alt
@@ -17,9 +15,11 @@ import pandas as pd
 from turnswap.core.heat_maps import heat_chart
 from turnswap.tasks.multiif.metrics import TURNS
 
+from .figures import MACRO, POOLED
 from .published import published_models
-from .table import Summary
-from .verdicts import Graded
+from .runs import in_order
+from .table import Scores, Summary
+from .verdicts import Graded, followed_by, tabulate
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
@@ -49,33 +49,21 @@ def colour_of(summaries: Sequence[Summary]) -> dict[str, str]:
 def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -> dict[str, Any]:
     """Overall accuracy over the turns in one language, a line per model with its interval; the paper's in grey."""
     colours = colour_of(summaries)
-    frame = pd.DataFrame(
-        {
-            "model": summary.model.name,
-            "turn": turn,
-            "value": 100 * figure.value,
-            "low": 100 * figure.low,
-            "high": 100 * figure.high,
-        }
-        for summary in summaries
-        if scope in summary.scopes
-        for turn in TURNS
-        for figure in [summary.figure(scope, f"turn{turn}_overall_acc")]
-    )
+    shown = [summary for summary in summaries if scope in summary.scopes]
+    frame = pd.DataFrame(row for s in shown for row in _turns("model", s.model.name, s.scores(scope)))
     x = alt.X("turn:O", title=None, axis=alt.Axis(labelAngle=0, labelExpr="'turn ' + datum.label", grid=False))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5))
     colour = alt.Color("model:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
-    shown = [alt.Tooltip("model:N"), alt.Tooltip("turn:O")]
-    shown += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
-    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=shown)
+    told = [alt.Tooltip("turn:O")]
+    told += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
+    base = alt.Chart(frame).encode(x=x, color=colour, tooltip=[alt.Tooltip("model:N"), *told])
     layers: list[alt.Chart] = []
-    if with_published and (lines := _published(scope, list(summaries[0].model.languages))):
-        names = [
-            alt.Tooltip("model:N", title="published"),
-            alt.Tooltip("turn:O"),
-            alt.Tooltip("value:Q", format=_PERCENT),
-        ]
-        grey = alt.Chart(pd.DataFrame(lines)).encode(x=x, y=y, detail="model:N", tooltip=names)
+    wanted = list(summaries[0].model.languages) if scope == MACRO else [scope]
+    published = {m.name: scores for m in published_models() if with_published and (scores := m.scores(wanted))}
+    if published:
+        lines = pd.DataFrame(row for name, scores in published.items() for row in _turns("model", name, scores))
+        names = [alt.Tooltip("model:N", title="published"), *told[:2]]
+        grey = alt.Chart(lines).encode(x=x, y=y, detail="model:N", tooltip=names)
         layers += [
             grey.mark_line(color="#9aa0a6", strokeWidth=1, strokeDash=[4, 3], opacity=0.7),
             grey.mark_point(color="#9aa0a6", size=20, filled=True, opacity=0.7),
@@ -88,51 +76,33 @@ def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -
     return _spec(alt.layer(*layers), height=170, described=f"Overall accuracy per turn, {scope}")
 
 
-def _published(scope: str, languages: list[str]) -> list[dict[str, Any]]:
-    wanted = languages if scope in ("macro", "pooled") else [scope]
+def _turns(column: str, name: str, scores: Scores) -> list[dict[str, Any]]:
+    """A row per turn: its figure in per cent, with its interval."""
     return [
-        {"model": model.name, "turn": turn, "value": 100 * value}
-        for model in published_models()
-        for turn in TURNS
-        if (value := model.overall(turn, wanted)) is not None
+        {column: name, "turn": turn, **{part: 100 * value for part, value in vars(figure).items()}}
+        for turn, figure in zip(TURNS, scores.turns, strict=True)
     ]
 
 
 def language_heat_map(summary: Summary) -> dict[str, Any]:
     """Overall accuracy by language and turn."""
-    rows = [
-        {"language": code, "turn": f"turn {turn}", "value": 100 * summary.figure(code, f"turn{turn}_overall_acc").value}
-        for code in summary.model.languages
-        for turn in TURNS
-    ]
-    chart = _heat_map(pd.DataFrame(rows), "language", list(summary.model.languages))
-    return _spec(
-        chart, _ROW * len(summary.model.languages), f"Overall accuracy by language and turn, {summary.model.name}"
-    )
+    codes = list(summary.model.languages)
+    frame = pd.DataFrame(row for code in codes for row in _turns("language", code, summary.scores(code)))
+    frame["turn"] = "turn " + frame["turn"].astype(str)
+    chart = _heat_map(frame, "language", codes)
+    return _spec(chart, _ROW * len(codes), f"Overall accuracy by language and turn, {summary.model.name}")
 
 
-def instruction_rows(graded: Graded) -> list[dict[str, Any]]:
+def instruction_rows(graded: Graded) -> pd.DataFrame:
     """How often each instruction was asked and followed (strictly), by language and turn."""
-    asked: Counter[tuple[str, str, int]] = Counter()
-    followed: Counter[tuple[str, str, int]] = Counter()
-    for language, conversations in graded.items():
-        for turns in conversations.values():
-            for number, turn in enumerate(turns, 1):
-                for verdicts in turn.verdicts:
-                    for id_, verdict in zip(turn.turn.instruction_ids, verdicts, strict=True):
-                        asked[language, id_, number] += 1
-                        followed[language, id_, number] += verdict.strict
-    return [
-        {"language": language, "family": id_.split(":")[0], "instruction": id_, "turn": f"turn {turn}"}
-        | {"asked": n, "followed": followed[language, id_, turn]}
-        for (language, id_, turn), n in asked.items()
-    ]
+    frame = followed_by(graded, "language", "instruction", "turn").reset_index()
+    family = frame["instruction"].str.split(":").str[0]
+    return frame.assign(family=family, turn="turn " + frame["turn"].astype(str))
 
 
-def instruction_heat_map(rows: Sequence[Mapping[str, Any]], by: str, name: str) -> dict[str, Any]:
+def instruction_heat_map(frame: pd.DataFrame, by: str, name: str) -> dict[str, Any]:
     """Share of instructions followed by ``family`` or ``instruction`` and turn; a picker chooses the language."""
-    frame = pd.DataFrame(rows)
-    chosen = _language_picker(list(frame["language"].drop_duplicates()), f"{by}_language")
+    chosen = _language_picker(in_order(frame["language"]), f"{by}_language")
     names = sorted(frame[by].unique())
     chart = _heat_map(frame, by, names, chosen)
     return _spec(chart, _ROW * len(names), f"Instructions followed by {by} and turn, {name}")
@@ -151,7 +121,7 @@ def _heat_map(frame: pd.DataFrame, by: str, order: list[str], picker: alt.Parame
         chart = chart.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
         chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
         extra = [alt.Tooltip("followed:Q"), alt.Tooltip("asked:Q")]
-    bare = {"domain": False, "ticks": False}
+    bare: dict[str, Any] = {"domain": False, "ticks": False}
     layers = heat_chart(
         chart,
         x=alt.X("turn:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, **bare)),
@@ -164,24 +134,21 @@ def _heat_map(frame: pd.DataFrame, by: str, order: list[str], picker: alt.Parame
     return layers.add_params(picker) if picker is not None else layers
 
 
-def flow_rows(graded: Graded) -> list[dict[str, Any]]:
+def flow_rows(graded: Graded) -> pd.DataFrame:
     """What became of each turn's instructions in the next one, by language: strict verdicts, matched by position."""
-    counted: Counter[tuple[str, str, str]] = Counter()
-    kinds = list(FLOWS)
-    for language, conversations in graded.items():
-        for turns in conversations.values():
-            for number, (before, after) in enumerate(pairwise(turns), 1):
-                for first, second in zip(before.verdicts, after.verdicts, strict=True):
-                    for was, now in zip(first, second, strict=False):
-                        kind = kinds[(0 if now.strict else 1) if was.strict else (2 if now.strict else 3)]
-                        counted[language, f"turn {number} to {number + 1}", kind] += 1
-    return [{"language": code, "step": step, "kind": kind, "n": n} for (code, step, kind), n in counted.items()]
+    verdicts = tabulate(graded)
+    following = verdicts.assign(turn=verdicts["turn"] - 1)
+    both = verdicts.merge(following, on=["language", "key", "turn", "repeat", "slot"], suffixes=("", "_then"))
+    kept, forgotten, corrected, never = FLOWS
+    after = {(True, True): kept, (True, False): forgotten, (False, True): corrected, (False, False): never}
+    both["kind"] = [after[pair] for pair in zip(both["strict"], both["strict_then"], strict=True)]
+    both["step"] = [f"turn {turn} to {turn + 1}" for turn in both["turn"]]
+    return both.groupby(["language", "step", "kind"]).size().rename("n").reset_index()
 
 
-def flow_bars(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+def flow_bars(frame: pd.DataFrame, name: str) -> dict[str, Any]:
     """Forgetting and correction between turns as shares of the instructions present in both."""
-    frame = pd.DataFrame(rows)
-    picker = _language_picker(list(frame["language"].drop_duplicates()), "flow_language")
+    picker = _language_picker(in_order(frame["language"]), "flow_language")
     scale = alt.Scale(domain=list(FLOWS), range=list(FLOWS.values()))
     chart = (
         alt.Chart(frame)
@@ -202,12 +169,17 @@ def flow_bars(rows: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     return _spec(chart, 2 * _ROW, f"What became of instructions between turns, {name}")
 
 
+def scopes_of(summaries: Sequence[Summary]) -> list[str]:
+    """What has a panel of lines: the macro mean first, then the languages."""
+    found = dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != POOLED)
+    return sorted(found, key=lambda scope: scope != MACRO)
+
+
 def panels(
     summaries: Sequence[Summary], graded: Mapping[str, Graded], with_published: bool
 ) -> Iterator[tuple[str, Any]]:
     """Every chart as (name of its place on the page, specification)."""
-    scopes = list(dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != "pooled"))
-    for scope in sorted(scopes, key=lambda scope: scope != "macro"):
+    for scope in scopes_of(summaries):
         yield f"lines-{scope}", turn_lines(summaries, scope, with_published)
     for number, summary in enumerate(summaries):
         yield f"heat-{number}", language_heat_map(summary)

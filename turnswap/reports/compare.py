@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import plain
 
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
 from .runs import Model
-from .samples import Conversation
-from .signature import OF_THE_MODEL, check_accepted, describe_difference
+from .samples import LoggedConversation
+from .signature import require_comparable
 from .table import Summary, metric_names, split_metric
-from .verdicts import grade_again
+from .verdicts import grade_again, tabulate
 
 # Conversations that a p-value needs. Where there was no difference at all, 28 % of comparisons of 3 conversations
 # came out below 0.05, 9 % of 10 and 6 % of 20 (simulated).
@@ -99,14 +100,10 @@ class Comparison:
             "conversations_in_both": self.n,
             "notes": list(self.notes),
             "correction": "Holm, within a metric: its turns and their mean, in every language and in the macro mean",
-            "differences": [_without_nan(vars(difference)) for difference in self.differences],
+            "differences": [plain(vars(difference)) for difference in self.differences],
             "instructions": [vars(change) for change in self.instructions],
             "conversations": [vars(change) | {"gap": change.gap} for change in self.conversations],
         }
-
-
-def _without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: None if isinstance(value, float) and np.isnan(value) else value for name, value in values.items()}
 
 
 def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:
@@ -127,12 +124,7 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
                 f"{model.name} has no samples: conversations cannot be paired.",
                 "Run the evaluation with --log_samples, and leave the files beside each other.",
             )
-    check_accepted(accepted, a.facts)
-    if difference := describe_difference(a.facts, b.facts, {*accepted, *OF_THE_MODEL}):
-        raise UserError(
-            f"{a.name} and {b.name} are not comparable: {difference}.",
-            "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
-        )
+    require_comparable(a.name, a.facts, b.name, b.facts, accepted)
     a, b, notes = _in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
     return Comparison(
@@ -174,7 +166,7 @@ def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
 
 
 def _require_same_conversations(
-    one: Mapping[str, Conversation], other: Mapping[str, Conversation], keys: Iterable[str]
+    one: Mapping[str, LoggedConversation], other: Mapping[str, LoggedConversation], keys: Iterable[str]
 ) -> None:
     """Refuse conversations that have a key in common and nothing else."""
     for key in sorted(keys):
@@ -222,28 +214,19 @@ def _differences(one: Summary, other: Summary, resampling: Resampling) -> list[D
 
 def _changes(a: Model, b: Model) -> tuple[list[InstructionChange], list[ConversationChange]]:
     """What changed, by instruction and by conversation; the largest changes first."""
-    graded = grade_again(a), grade_again(b)
-    gained: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    n: Counter[str] = Counter()
-    conversations = []
-    for code in a.languages:
-        for key, turns in graded[0][code].items():
-            followed: tuple[list[float], list[float]] = ([], [])
-            changed = False
-            for before, after in zip(turns, graded[1][code][key], strict=True):
-                ids = before.turn.instruction_ids
-                shares = [(before.followed(i), after.followed(i)) for i in range(len(ids))]
-                followed[0].append(sum(share for share, _ in shares))
-                followed[1].append(sum(share for _, share in shares))
-                changed = changed or any(x != y for x, y in shares)
-                n.update(ids)
-                gained.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y > x)
-                lost.update(id_ for id_, (x, y) in zip(ids, shares, strict=True) if y < x)
-            change = ConversationChange(code, key, tuple(followed[0]), tuple(followed[1]))
-            if changed:
-                conversations.append(change)
-    instructions = [InstructionChange(id_, gained[id_], lost[id_], n[id_]) for id_ in n if gained[id_] or lost[id_]]
+    slot = ["language", "key", "turn", "slot", "instruction"]
+    # Of each instruction of each turn, the share of repeats that follow it.
+    shares = [tabulate(grade_again(model)).groupby(slot)["strict"].mean() for model in (a, b)]
+    both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
+    both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
+    instructions = [
+        InstructionChange(str(id_), int(of_id["gained"].sum()), int(of_id["lost"].sum()), len(of_id))
+        for id_, of_id in both.groupby("instruction")
+    ]
+    instructions = [change for change in instructions if change.gained or change.lost]
     instructions.sort(key=lambda c: (-abs(c.gained - c.lost), -c.gained - c.lost, c.instruction_id))
+    changed = both[both.groupby(["language", "key"])[["gained", "lost"]].transform("any").any(axis=1)]
+    followed = changed.groupby(["language", "key", "turn"])[["a", "b"]].sum().groupby(["language", "key"]).agg(tuple)
+    conversations = [ConversationChange(language, key, a, b) for (language, key), a, b in followed.itertuples()]
     conversations.sort(key=lambda change: (-abs(change.gap), change.language, change.key))
     return instructions, conversations

@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
 if TYPE_CHECKING:
-    from .samples import Conversation
+    from .samples import LoggedConversation
 
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"
@@ -66,12 +66,12 @@ class Estimate:
         return bounds[0], bounds[1]
 
 
-def as_arrays(conversations: Sequence[Conversation]) -> NDArray[np.int64]:
+def as_arrays(conversations: Sequence[LoggedConversation]) -> NDArray[np.int64]:
     """Each conversation's numerator and denominator of every ratio: shape ``(n, len(RATIOS), 2)``."""
     return np.array([[c.values[name] for name in RATIOS] for c in conversations], dtype=np.int64)
 
 
-def counts(conversations: Sequence[Conversation]) -> dict[str, int | None]:
+def counts(conversations: Sequence[LoggedConversation]) -> dict[str, int | None]:
     """How many replies are truncated, overflowing, …, per turn; None where the backend did not tell."""
     totals: dict[str, int | None] = {}
     for name in COUNTS:

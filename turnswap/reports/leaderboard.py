@@ -12,31 +12,18 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .figures import AVERAGE, FIGURES, OVERALL, Estimate
-from .published import CONVERSATIONS, SOURCE, PublishedModel, published_models
+from .figures import AVERAGE, FIGURES, Estimate
+from .published import CONVERSATIONS, SOURCE, published_models
 from .runs import LanguageRun, Model, in_order
-from .signature import OF_THE_MODEL, check_accepted, describe_difference
-from .table import Figure, Summary
+from .signature import OF_THE_MODEL, describe_difference, require_comparable
+from .table import NOT_KNOWN, Figure, Scores, Summary
 from .warnings import score_warnings
 
 BOARDS = (
     "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
     "takes no submissions."
 )
-NOT_KNOWN = Figure(float("nan"))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Overall accuracy in one language or over several: the mean of the turns, and each turn."""
-
-    average: Figure
-    turns: tuple[Figure, ...]
-
-    @property
-    def change(self) -> float:
-        """From the first turn to the third: negative where accuracy drops."""
-        return self.turns[-1].value - self.turns[0].value
+UNKNOWN = Scores(NOT_KNOWN, (NOT_KNOWN,) * len(TURNS))
 
 
 @dataclass(frozen=True)
@@ -147,13 +134,8 @@ def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> li
 def _require_comparable(models: Sequence[Model], accepted: Sequence[str]) -> list[str]:
     """Refuse models that were not run alike; what was accepted, one line each."""
     first, notes = models[0], []
-    check_accepted(accepted, first.facts)
-    for model in models[1:]:
-        if difference := describe_difference(first.facts, model.facts, {*accepted, *OF_THE_MODEL}):
-            raise UserError(
-                f"{first.name} and {model.name} are not comparable: {difference}.",
-                "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
-            )
+    for model in models:
+        require_comparable(first.name, first.facts, model.name, model.facts, accepted)
         for code, run in model.languages.items():
             if difference := _other_conversations(first.languages[code], run):
                 raise UserError(
@@ -175,13 +157,9 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
 
 
 def _row(summary: Summary) -> Row:
-    languages = {code: _scores(summary, code) for code in summary.model.languages}
-    overall = _scores(summary, summary.headline_scope)
+    languages = {code: summary.scores(code) for code in summary.model.languages}
+    overall = summary.scores(summary.headline_scope)
     return Row(summary.model.name, overall, languages, summary.signature, _every_choice(summary))
-
-
-def _scores(summary: Summary, scope: str) -> Scores:
-    return Scores(summary.figure(scope, AVERAGE), tuple(summary.figure(scope, name) for name in OVERALL))
 
 
 def _every_choice(summary: Summary) -> list[tuple[float, float]] | None:
@@ -221,26 +199,17 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
                     f"The paper's models are left out: {model.name} ran {run.n} conversations in {code}, of {run.of} "
                     f"in its data; the benchmark has {CONVERSATIONS[code]}."
                 ]
-    rows = [row for row in (_published_row(model, languages) for model in published_models()) if row]
+    rows = [
+        Row(model.name, overall, {code: model.scores([code]) or UNKNOWN for code in languages})
+        for model in published_models()
+        if (overall := model.scores(languages))
+    ]
     rows.sort(key=lambda row: -row.overall.average.value)
     notes = [f"Published: {SOURCE}; the settings of those runs are not known, so they are not ranked."]
     shown = {row.model for row in rows}
     if silent := [model.name for model in published_models() if model.name not in shown]:
         notes.append(f"Published without figures for these languages, and left out: {', '.join(silent)}.")
     return rows, notes
-
-
-def _published_row(model: PublishedModel, languages: Sequence[str]) -> Row | None:
-    def scores(codes: Sequence[str]) -> Scores | None:
-        values = [model.overall(turn, codes) for turn in TURNS]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values):
-            return None
-        return Scores(Figure(float(np.mean(known))), tuple(map(Figure, known)))
-
-    overall = scores(languages)
-    unknown = Scores(NOT_KNOWN, (NOT_KNOWN,) * len(TURNS))
-    return Row(model.name, overall, {code: scores([code]) or unknown for code in languages}) if overall else None
 
 
 def _explanation(languages: Sequence[str], level: str) -> str:

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
+import pandas as pd
+
 from turnswap import __version__
+from turnswap.core.journal import plain
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .leaderboard import Board, Row, Scores
+from .leaderboard import Board, Row
 from .published import SOURCE
-from .sheets import Sheet, percent, points
+from .sheets import HEADLINE, Sheet, interval, percent, points, with_interval
+from .table import Scores
 
 TITLE = "Multi-IF leaderboard"
-CHANGE = "1 to 3"
 _DIGITS = 6  # of intervals in a page, which has hundreds per model
 
 
 def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     """The ranking in one wide table, or in two that fit a terminal: languages in one of their own."""
-    turns = [f"turn {turn}" for turn in TURNS]
-    header = ["rank", "model", "average", *turns, CHANGE]
-    below = (board.notes, board.signatures)
-    left = [[row.shown_rank, _name(row), *_headline(row)] for row in board.rows]
+    header, below = ["rank", "model", *HEADLINE], (board.notes, board.signatures)
+    left = [[row.shown_rank, _name(row), *_headline(row.overall)] for row in board.rows]
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
@@ -39,24 +38,19 @@ def _name(row: Row) -> str:
     return f"{row.model} (published)" if row.is_published else row.model
 
 
-def _headline(row: Row) -> list[str]:
-    turns = (percent(figure.value) for figure in row.overall.turns)
-    return [percent(row.overall.average), *turns, points(row.overall.change)]
+def _headline(scores: Scores) -> list[str]:
+    return [with_interval(scores.average), *(percent(turn.value) for turn in scores.turns), points(scores.change)]
 
 
 def as_csv(board: Board) -> str:
     """A row per model: the ranking's columns, then every language and turn; figures are fractions of 1."""
-    out = io.StringIO()
-    rows = [_csv_row(row) for row in board.rows]
-    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    frame = pd.DataFrame(map(_csv_row, board.rows), dtype=object)  # numbers stay as they are beside empty cells
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _csv_row(row: Row) -> dict[str, object]:
     average = row.overall.average
-    cells: dict[str, object] = {
+    return {
         "rank": row.rank,
         "tied": None if row.rank is None else int(row.tied),
         "model": row.model,
@@ -74,37 +68,29 @@ def _csv_row(row: Row) -> dict[str, object]:
         },
         "signature": row.signature,
     }
-    return {name: None if value != value else value for name, value in cells.items()}
 
 
 def as_json(board: Board) -> dict[str, Any]:
     """Everything, for other programs; figures are fractions of 1, null where there is none."""
-    return {
-        "languages": list(board.languages),
-        "models": [
-            {
-                "model": row.model,
-                "rank": row.rank,
-                "tied": row.tied,
-                "published": SOURCE if row.is_published else None,
-                **_scores(row.overall),
-                "turn1_to_turn3": _without_nan(row.overall.change),
-                "languages": {code: _scores(scores) for code, scores in row.languages.items()},
-                "signature": row.signature or None,
-            }
-            for row in board.rows
-        ],
-        "notes": list(board.notes),
-    }
+    models = [
+        {
+            "model": row.model,
+            "rank": row.rank,
+            "tied": row.tied,
+            "published": SOURCE if row.is_published else None,
+            **_figures(row.overall),
+            "turn1_to_turn3": row.overall.change,
+            "languages": {code: _figures(scores) for code, scores in row.languages.items()},
+            "signature": row.signature or None,
+        }
+        for row in board.rows
+    ]
+    return {"languages": list(board.languages), "models": plain(models), "notes": list(board.notes)}
 
 
-def _scores(scores: Scores) -> dict[str, Any]:
-    figures = {"average": scores.average, **{f"turn{turn}": scores.turns[turn - 1] for turn in TURNS}}
-    return {name: {key: _without_nan(value) for key, value in vars(f).items()} for name, f in figures.items()}
-
-
-def _without_nan(value: float) -> float | None:
-    return None if value != value else value
+def _figures(scores: Scores) -> dict[str, Any]:
+    by_turn = {f"turn{turn}": vars(figure) for turn, figure in zip(TURNS, scores.turns, strict=True)}
+    return {"average": vars(scores.average), **by_turn}
 
 
 def as_page(board: Board) -> str:
@@ -119,31 +105,18 @@ def as_page(board: Board) -> str:
         board=board,
         names={code: name_of(code) for code in board.languages},
         turns=TURNS,
-        change=CHANGE,
-        rows=[_page_row(row) for row in board.rows],
-        data=json_for_script([_page_data(row, len(board.languages)) for row in board.rows]),
+        percent=percent,
+        points=points,
+        interval=interval,
+        data=json_for_script(plain([_page_data(row) for row in board.rows])),
     )
 
 
-def _page_row(row: Row) -> dict[str, Any]:
-    average, *others = _headline(row)
-    value, _, interval = average.partition(" ")
-    return {
-        "name": row.model,
-        "published": row.is_published,
-        "rank": row.shown_rank,
-        "average": value,
-        "interval": interval,
-        "others": [*others, *(percent(scores.average.value) for scores in row.languages.values())],
-    }
-
-
-def _page_data(row: Row, languages: int) -> dict[str, Any]:
+def _page_data(row: Row) -> dict[str, Any]:
     """What the script computes with. The paper's average over all languages is its own, not one of its languages."""
     return {
         "published": row.is_published,
-        "scores": [[_without_nan(figure.value) for figure in scores.turns] for scores in row.languages.values()],
-        "overall": [_without_nan(figure.value) for figure in row.overall.turns],
-        "choices": row.choices
-        and [[_without_nan(round(bound, _DIGITS)) for bound in bounds] for bounds in row.choices],
+        "scores": [[figure.value for figure in scores.turns] for scores in row.languages.values()],
+        "overall": [figure.value for figure in row.overall.turns],
+        "choices": row.choices and [[round(bound, _DIGITS) for bound in bounds] for bounds in row.choices],
     }

@@ -6,7 +6,6 @@ import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -16,7 +15,7 @@ from huggingface_hub.repocard_data import eval_results_to_model_index, model_ind
 from huggingface_hub.utils import yaml_dump
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION, LANGUAGES
+from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION
 from turnswap.tasks.multiif.languages import name_of
 
 from . import published
@@ -65,7 +64,7 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     languages = list(summary.model.languages)
     results = [result for code in languages for result in _results(summary, code, code, name_of(code))]
     if len(languages) > 1:
-        config = MACRO if set(languages) == set(LANGUAGES) else f"{MACRO}:{'+'.join(languages)}"
+        config = MACRO if summary.model.in_all_languages else f"{MACRO}:{'+'.join(languages)}"
         results += _results(summary, MACRO, config, f"mean of {len(languages)} languages")
     return results
 
@@ -113,16 +112,6 @@ def _interval(figure: Figure, kind: str | None) -> dict[str, Any] | None:
     return {"low": figure.low, "high": figure.high, "interval": kind}
 
 
-@dataclass(frozen=True)
-class _Card:
-    """A card in parts: ``before`` and ``after`` enclose the metadata."""
-
-    before: str
-    metadata: str
-    after: str
-    newline: str
-
-
 def merge(content: str | None, name: str, results: Sequence[EvalResult], where: str) -> str:
     """The card's text with these results, in place of those that an earlier export wrote for the same data.
 
@@ -135,8 +124,8 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
     Raises:
         CardError: its metadata is damaged, or something of it would be lost.
     """
-    card = _split(content if content is not None else f"\n# {name}\n", where)
-    data, index = _read(card.metadata, where)
+    before, block, after, newline = _split(content if content is not None else f"\n# {name}\n", where)
+    data, index = _read(block, where)
     written = eval_results_to_model_index(name, list(results))[0]["results"]
     ours = {_identity(entry) for entry in written}
     kept = [
@@ -144,59 +133,69 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
         for element in index
     ] or [{"name": name, "results": []}]
     home = next((element for element in kept if element["name"] == name), kept[0])
-    others = _results_of([element for element in kept if element["results"]])
     home["results"] = [*home["results"], *written]
-    changed = card.before + _with_index(card, data, kept) + card.after
-    _require_intact(changed, data, others, results, where)
+    changed = before + _with_index(block, data, kept, newline) + after
+    try:
+        intact = _read(_split(changed, where)[1], where) == (data, kept)
+    except CardError:
+        intact = False
+    if not intact:
+        raise CardError(
+            f"Results cannot be added to the metadata of {where} without changing what else it holds.",
+            "Write it in plain YAML, without anchors and without a key twice, then export again.",
+        )
+    try:
+        read = ModelCard(changed.removeprefix(_MARK)).data.eval_results or []
+        if any(result not in read for result in results):
+            raise ValueError("results are missing")
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CardError(
+            f"huggingface_hub cannot read the metadata of {where} with results in it: {' '.join(str(error).split())}.",
+            "Mend it, then export again.",
+        ) from None
     return changed
 
 
-def _split(content: str, where: str) -> _Card:
+def _split(content: str, where: str) -> tuple[str, str, str, str]:
+    """A card's text before its metadata, the metadata, the text after it, and the line break."""
     mark = _MARK if content.startswith(_MARK) else ""
-    match = REGEX_YAML_BLOCK.search(content[len(mark) :])
-    if match is None:
-        if re.match(r"\s*---\s*[\r\n]", content[len(mark) :]):
-            raise CardError(
-                f"{where} begins with ---, but what follows is no block of metadata that a second --- closes.",
-                "Close the block, or remove the line.",
-            )
-        newline = "\r\n" if "\r\n" in content else "\n"
-        return _Card(f"{mark}---{newline}", "", f"{newline}---{newline}{content[len(mark) :]}", newline)
-    start, end = (len(mark) + place for place in match.span(2))
-    return _Card(content[:start], content[start:end], content[end:], match.group(1).lstrip()[3:])
+    text = content.removeprefix(mark)
+    match = REGEX_YAML_BLOCK.search(text)
+    if match is not None:
+        start, end = match.span(2)
+        return mark + text[:start], text[start:end], text[end:], match.group(1).lstrip()[3:]
+    if re.match(r"\s*---\s*[\r\n]", text):
+        raise CardError(
+            f"{where} begins with ---, but what follows is no block of metadata that a second --- closes.",
+            "Close the block, or remove the line.",
+        )
+    newline = "\r\n" if "\r\n" in content else "\n"
+    return f"{mark}---{newline}", "", f"{newline}---{newline}{text}", newline
 
 
-def _read(metadata: str, where: str) -> tuple[dict[str, Any], list[Entry]]:
+def _read(block: str, where: str) -> tuple[dict[str, Any], list[Entry]]:
     """The metadata, and its model-index apart from it."""
     try:
         # With the line break that belongs to the line of the closing ---: a text block at the end has it too.
-        data = yaml.load(metadata + "\n", _Loader)
+        data = yaml.load(block + "\n", _Loader) or {}
+        if not isinstance(data, dict):
+            raise TypeError(f"expected keys with values, got a {type(data).__name__}")
+        index = data.pop(KEY, None) or []
+        if not isinstance(index, list):
+            raise TypeError(f"{KEY}: expected a list, got a {type(index).__name__}")
+        if index:
+            model_index_to_eval_results(index)
     except yaml.YAMLError as error:
         raise CardError(
             f"The metadata of {where} is broken YAML: {' '.join(str(error).split())}.", "Mend it, then export again."
         ) from None
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise CardError(
-            f"The metadata of {where} is {type(data).__name__}; expected keys with values.",
-            "Mend it, then export again.",
-        )
-    index = data.pop(KEY, None) or []
-    try:
-        _results_of(index)
-        if not isinstance(index, list):
-            raise TypeError(f"it is {type(index).__name__}, not a list")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CardError(
-            f"The {KEY} of {where} is damaged ({type(error).__name__}: {error}); a change would lose what it holds.",
+            f"The metadata of {where} or the {KEY} in it is damaged: {type(error).__name__}: {error}. A change would "
+            "lose what it holds.",
             f"Mend it, or remove {KEY} from the card, then export again.",
         ) from None
     return data, index
-
-
-def _results_of(index: list[Entry]) -> list[EvalResult]:
-    return model_index_to_eval_results(index)[1] if index else []
 
 
 def _identity(entry: Entry) -> tuple[Any, Any]:
@@ -210,59 +209,21 @@ def _replaced(entry: Entry, ours: set[tuple[Any, Any]]) -> bool:
     return str(signature).startswith("multiif:") and _identity(entry) in ours
 
 
-def _with_index(card: _Card, data: Mapping[str, Any], index: list[Entry]) -> str:
+def _with_index(block: str, data: Mapping[str, Any], index: list[Entry], newline: str) -> str:
     """The metadata's text with this model-index: the lines of other keys stay as they were, with their comments."""
-    block = card.metadata
+
+    def dumped(content: Mapping[str, Any]) -> str:
+        return str(yaml_dump(content, sort_keys=False, line_break=newline)).rstrip("\r\n")
+
     root = yaml.compose(block, _Loader)
     if isinstance(root, yaml.MappingNode) and root.flow_style:
-        return _dumped({**data, KEY: index}, card.newline)
+        return dumped({**data, KEY: index})
     indent = " " * root.start_mark.column if root is not None else ""
-    text = textwrap.indent(_dumped({KEY: index}, card.newline), indent)
-    keys = [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) else []
-    for key, following in zip(keys, [*keys, None][1:], strict=True):
-        if key.value == KEY:
-            start = key.start_mark.index
-            end = _end(block, start, following.start_mark.index if following else len(block))
-            return block[: start - key.start_mark.column] + text + block[end:]
-    return block + card.newline + text if block.strip() else text
-
-
-def _end(block: str, start: int, bound: int) -> int:
-    """The end of the last line of what starts here: comments before the next key belong to that."""
-    tokens = [token for token in yaml.scan(block, _Loader) if start <= token.start_mark.index < bound]
-    last = len(block[: tokens[-1].end_mark.index].rstrip())
-    rest = re.search(r"[\r\n]|$", block[last:])
-    return last + (rest.start() if rest else 0)
-
-
-def _dumped(data: Mapping[str, Any], newline: str) -> str:
-    return str(yaml_dump(data, sort_keys=False, line_break=newline)).rstrip("\r\n")
-
-
-def _require_intact(
-    content: str, data: Mapping[str, Any], others: Sequence[EvalResult], ours: Sequence[EvalResult], where: str
-) -> None:
-    """Read the new card back, as the library does: every result is there, and every other key as before."""
-    try:
-        now, index = _read(_split(content, where).metadata, where)
-        same = now == data and _sorted(_results_of(index)) == _sorted([*others, *ours])
-    except CardError:
-        same = False
-    if not same:
-        raise CardError(
-            f"Results cannot be added to the metadata of {where} without changing what else it holds.",
-            "Write it in plain YAML, without anchors and without a key twice, then export again.",
-        )
-    try:
-        read = ModelCard(content.removeprefix(_MARK)).data.eval_results or []
-        if any(result not in read for result in ours):
-            raise ValueError("results are missing")
-    except (ValueError, TypeError, AttributeError) as error:
-        raise CardError(
-            f"huggingface_hub cannot read the metadata of {where} with results in it: {' '.join(str(error).split())}.",
-            "Mend it, then export again.",
-        ) from None
-
-
-def _sorted(results: Sequence[EvalResult]) -> list[str]:
-    return sorted(map(repr, results))
+    text = textwrap.indent(dumped({KEY: index}), indent)
+    # The key's line and those that belong to its value; comments before the next key belong to that.
+    blank = r"[ \t]*(?:#[^\r\n]*)?"
+    more = rf"(?:\r?\n(?:{blank}\r?\n)*(?!{blank}(?:[\r\n]|$)){indent}[ -][^\r\n]*)*"
+    own = re.search(rf"^{indent}[\"']?{KEY}[\"']?[ \t]*:[^\r\n]*{more}", block, re.MULTILINE)
+    if own is not None:
+        return block[: own.start()] + text + block[own.end() :]
+    return block + newline + text if block.strip() else text

@@ -18,11 +18,10 @@ from turnswap.core.heat_maps import chart_libraries, drawing_packages
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
-from turnswap.tasks.multiif.metrics import COUNTS, TURNS
+from turnswap.tasks.multiif.metrics import COUNTS
 
-from .figures import AVERAGE, MACRO
-from .published import SOURCE, published_rows
-from .sheets import percent, points
+from .published import SOURCE, published_scores
+from .sheets import SCOPES, interval, percent, points
 from .table import Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
@@ -43,9 +42,9 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         UserError: the packages that draw the charts are not installed.
     """
     vl_convert = drawing_packages("; or take --format md or terminal")
-    from .charts import colour_of, panels
+    from .charts import colour_of, panels, scopes_of
 
-    published = published_rows([summary.model for summary in summaries])
+    published = published_scores([summary.model for summary in summaries])
     index, blocks = transcripts(summaries, graded, corrected)
     return render_page(
         "turnswap.reports",
@@ -54,55 +53,29 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         styles=["charts.css", "report.css"],
         libraries=chart_libraries(vl_convert),
         version=__version__,
-        models=[_model_facts(summary, number) for number, summary in enumerate(summaries)],
+        summaries=summaries,
         colours=colour_of(summaries),
-        published=[
-            {"name": row.name, "headline": [percent(value) for value in row.values], "change": points(row.change)}
-            for row in published
-        ],
+        published=published,
         source=SOURCE,
-        scopes=_scopes(summaries),
+        over=SCOPES,
+        scopes=scopes_of(summaries),
         names={code: name_of(code) for summary in summaries for code in summary.model.languages},
-        interval=summaries[0].interval_of(summaries[0].headline_scope) or "no",
         specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
         index=json_for_script(index),
         blocks=blocks,
-        graded=[summary.model.name for summary in summaries if summary.model.name in graded],
+        graded=graded,
         two_sets=[
             sheet
             for summary in summaries
             if (name := summary.model.name) in graded
             for sheet in two_sets_sheets(summary, graded[name], corrected[name])
         ],
+        counts=COUNTS,
+        percent=percent,
+        points=points,
+        interval=interval,
+        score_warnings=score_warnings,
     )
-
-
-def _scopes(summaries: Sequence[Summary]) -> list[str]:
-    found = dict.fromkeys(scope for summary in summaries for scope in summary.scopes if scope != "pooled")
-    return sorted(found, key=lambda scope: scope != MACRO)
-
-
-def _model_facts(summary: Summary, number: int) -> dict[str, Any]:
-    scope = summary.headline_scope
-    headline = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
-    counts = {name: [_count(summary.count(scope, f"turn{turn}_{name}")) for turn in TURNS] for name in COUNTS}
-    return {
-        "number": number,
-        "name": summary.model.name,
-        "known_as": summary.model.identity["name"],
-        "over": "macro mean" if scope == MACRO else scope,
-        "headline": [(percent(figure.value), percent(figure).partition(" ")[2]) for figure in headline],
-        "change": points(headline[3].value - headline[1].value),
-        "n": summary.n(scope),
-        "counts": counts,
-        "warnings": score_warnings(summary),
-        "signature": summary.signature,
-        "has_samples": summary.model.has_samples,
-    }
-
-
-def _count(total: int | None) -> str:
-    return "N/A" if total is None else str(total)
 
 
 def transcripts(

@@ -13,7 +13,7 @@ from turnswap.tasks.multiif import metrics
 
 
 @dataclass(frozen=True)
-class Turn:
+class LoggedTurn:
     """One turn: the user's prompt, its instructions, and the model's reply in each repeat (reasoning set aside)."""
 
     prompt: str
@@ -23,7 +23,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class LoggedConversation:
     """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
 
     Turns that no reply came for, because a request failed for good, are not among ``turns``. ``where`` is the file
@@ -31,7 +31,7 @@ class Conversation:
     """
 
     key: str
-    turns: Sequence[Turn]
+    turns: Sequence[LoggedTurn]
     values: Mapping[str, Any]
     where: str = ""
 
@@ -47,7 +47,7 @@ class SamplesError(UserError):
 
 def read_samples(
     path: Path, filter_name: str, allow_partial: bool, warnings: list[str]
-) -> tuple[list[Conversation], bool]:
+) -> tuple[list[LoggedConversation], bool]:
     """The conversations of one samples file, sorted by key, and whether the file was whole.
 
     Args:
@@ -59,7 +59,7 @@ def read_samples(
     Raises:
         SamplesError: a line is broken or lacks what we read, or a conversation occurs twice.
     """
-    conversations: dict[str, Conversation] = {}
+    conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
@@ -102,7 +102,7 @@ def read_samples(
     return [conversations[key] for key in sorted(conversations)], not broken
 
 
-def _conversation(sample: Mapping[str, Any], where: str) -> Conversation:
+def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
     doc = sample["doc"]
     if not isinstance(doc["key"], str):
         raise TypeError(f"key {doc['key']!r}")
@@ -115,8 +115,8 @@ def _conversation(sample: Mapping[str, Any], where: str) -> Conversation:
         # Absent replies (lm-eval writes them as the text "None") count in no denominator.
         if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
             break
-        turns.append(Turn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
-    return Conversation(doc["key"], turns, values, where)
+        turns.append(LoggedTurn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
+    return LoggedConversation(doc["key"], turns, values, where)
 
 
 def _check(name: str, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +15,7 @@ from turnswap.core.errors import visible
 from .figures import MACRO, POOLED
 from .table import Figure
 
+HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "1 to 3")  # of overall accuracy
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
@@ -34,12 +34,19 @@ class Sheet:
     signatures: Sequence[str] = field(default_factory=tuple)
 
 
-def percent(figure: Figure | float) -> str:
-    """``61.2`` or ``61.2 [59.8–62.5]``: accuracies are shown in per cent; ``–`` where there is none."""
-    if not isinstance(figure, Figure):
-        return "–" if figure != figure else f"{100 * figure:.1f}"
-    shown = percent(figure.value)
-    return shown if figure.low != figure.low else f"{shown} [{percent(figure.low)}–{percent(figure.high)}]"
+def percent(value: float) -> str:
+    """``61.2``: accuracies are shown in per cent; ``–`` where there is none."""
+    return "–" if value != value else f"{100 * value:.1f}"
+
+
+def interval(figure: Figure) -> str:
+    """``[59.8–62.5]``; nothing where there is none."""
+    return "" if figure.low != figure.low else f"[{percent(figure.low)}–{percent(figure.high)}]"
+
+
+def with_interval(figure: Figure) -> str:
+    """``61.2 [59.8–62.5]``."""
+    return f"{percent(figure.value)} {interval(figure)}".rstrip()
 
 
 def points(value: float) -> str:
@@ -64,21 +71,15 @@ def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
 
 def as_markdown(sheets: Sequence[Sheet]) -> str:
     """The tables in Markdown as GitHub and the Hugging Face Hub render it."""
-    out = io.StringIO()
+    lines = []
     for sheet in sheets:
-        out.write(f"### {_markdown(sheet.title)}\n\n")
-        out.write("| " + " | ".join(map(_markdown, sheet.header)) + " |\n")
         marks = ["---" if number < sheet.text_columns else "---:" for number in range(len(sheet.header))]
-        out.write("| " + " | ".join(marks) + " |\n")
-        for row in sheet.rows:
-            out.write("| " + " | ".join(map(_markdown, row)) + " |\n")
-        out.write("\n")
-        for note in sheet.notes:
-            out.write(f"{_markdown(note)}  \n")
-        for line in sheet.signatures:
-            out.write(f"`{visible(line).replace('`', chr(39))}`  \n")
-        out.write("\n" if sheet.notes or sheet.signatures else "")
-    return out.getvalue()
+        table = [map(_markdown, sheet.header), marks, *(map(_markdown, row) for row in sheet.rows)]
+        lines += [f"### {_markdown(sheet.title)}", "", *(f"| {' | '.join(cells)} |" for cells in table), ""]
+        below = [f"{_markdown(note)}  " for note in sheet.notes]
+        below += [f"`{visible(line).replace('`', chr(39))}`  " for line in sheet.signatures]
+        lines += [*below, ""] if below else []
+    return "\n".join(lines) + "\n"
 
 
 def _markdown(text: str) -> str:

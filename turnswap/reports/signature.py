@@ -92,11 +92,23 @@ def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def check_accepted(names: Iterable[str], facts: Mapping[str, str]) -> None:
-    """Refuse a name that is no part of a signature: a misspelt one would accept nothing."""
-    for name in names:
+def require_comparable(
+    one: str, facts: Mapping[str, str], other: str, others: Mapping[str, str], accepted: Iterable[str]
+) -> None:
+    """Refuse two models that were not run alike; the chat template may differ, and what is accepted.
+
+    Raises:
+        UserError: it names what differs, or a name in ``accepted`` that is no part of a signature (a misspelt one would
+            accept nothing).
+    """
+    for name in accepted:
         if name not in facts and name not in ("description", "reasoning"):
             raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
+    if difference := describe_difference(facts, others, {*accepted, *OF_THE_MODEL}):
+        raise UserError(
+            f"{one} and {other} are not comparable: {difference}.",
+            "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
+        )
 
 
 def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accepted: Iterable[str] = ()) -> str:

@@ -32,6 +32,22 @@ class Figure:
     high: float = float("nan")
 
 
+NOT_KNOWN = Figure(float("nan"))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Overall accuracy in one language or over several: the mean of the turns, and each turn."""
+
+    average: Figure
+    turns: tuple[Figure, ...]
+
+    @property
+    def change(self) -> float:
+        """From the first turn to the third: negative where accuracy drops."""
+        return self.turns[-1].value - self.turns[0].value
+
+
 @dataclass(frozen=True)
 class Summary:
     """A model's figures: from its samples where they are at hand, else as lm-eval reported them."""
@@ -103,6 +119,10 @@ class Summary:
         reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
         return Figure(value, value - reach, value + reach)
 
+    def scores(self, scope: str) -> Scores:
+        """Overall accuracy in a language, or over the languages."""
+        return Scores(self.figure(scope, AVERAGE), tuple(self.figure(scope, name) for name in OVERALL))
+
     def _reported(self, code: str, name: str) -> tuple[float, float | None]:
         """lm-eval's value and standard error; the samples' value where they were put together from parts."""
         reported = self.model.languages[code].reported
@@ -121,6 +141,11 @@ class Summary:
                 totals.append(int(run.reported[name][0]) if name in run.reported else None)
         known = [total for total in totals if total is not None]
         return sum(known) if known else None
+
+    def counts(self, name: str) -> list[str]:
+        """How many replies are truncated, overflowing, … in each turn, over all languages, as tables show it."""
+        totals = [self.count(self.headline_scope, f"turn{turn}_{name}") for turn in metrics.TURNS]
+        return ["N/A" if total is None else str(total) for total in totals]
 
     def n(self, scope: str, turn: int | None = None) -> int:
         """Conversations, or those of them that have this turn (known from samples only)."""
@@ -168,23 +193,15 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
     identity = {"model_name": model.identity["name"], "model_sha": model.identity["sha"] or None}
     facts = {**identity, **model.facts, "signature": summary.signature}
     for scope in summary.scopes:
-        for name in metric_names():
+        for name in (*metric_names(), *COUNTS):
             turn, metric = split_metric(name)
-            figure = summary.figure(scope, name)
+            if name in COUNTS:
+                total, kind = summary.count(scope, name), None
+                figure = NOT_KNOWN if total is None else Figure(float(total))
+            else:
+                figure, kind = summary.figure(scope, name), summary.interval_of(scope)
             row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
-            row |= {
-                "value": figure.value,
-                "low": figure.low,
-                "high": figure.high,
-                "interval": summary.interval_of(scope),
-            }
-            yield row | {"n": summary.n(scope, turn)} | facts
-        for name in COUNTS:
-            turn, metric = split_metric(name)
-            row = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
-            total = summary.count(scope, name)
-            row |= {"value": float("nan") if total is None else float(total), "low": None, "high": None}
-            yield row | {"interval": None, "n": summary.n(scope, turn)} | facts
+            yield {**row, **vars(figure), "interval": kind, "n": summary.n(scope, turn), **facts}
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {

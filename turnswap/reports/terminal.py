@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 from .compare import FEWEST, Comparison, Difference
-from .figures import AVERAGE
-from .published import SOURCE, published_rows
-from .sheets import SCOPES, Sheet, percent, points
-from .table import Summary
+from .figures import OVERALL
+from .published import SOURCE, published_scores
+from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
+from .table import Scores, Summary
 from .two_sets import two_sets_sheets
-from .verdicts import Graded
+from .verdicts import Graded, followed_by
 from .warnings import score_warnings
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
@@ -42,68 +41,60 @@ def _headline(summaries: Sequence[Summary]) -> Sheet:
     rows = []
     for summary in summaries:
         scope = summary.headline_scope
-        figures = [summary.figure(scope, name) for name in (AVERAGE, *(f"turn{t}_overall_acc" for t in TURNS))]
         name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {SCOPES.get(scope, scope)}"
-        rows.append([name, *map(percent, figures), points(figures[3].value - figures[1].value)])
+        rows.append([name, *_scores(summary.scores(scope))])
     kinds = dict.fromkeys(s.interval_of(s.headline_scope) for s in summaries)
     notes = [f"Overall accuracy in per cent, {' or '.join(filter(None, kinds)) or 'without'} intervals."]
-    published = published_rows([summary.model for summary in summaries])
+    published = published_scores([summary.model for summary in summaries])
     if published:
-        rows += [[f"{row.name} (published)", *map(percent, row.values), points(row.change)] for row in published]
+        rows += [[f"{name} (published)", *_scores(scores)] for name, scores in published.items()]
         notes.append(f"Published: {SOURCE}; settings not known.")
     signatures = [f"{summary.model.name}: {summary.signature}" for summary in summaries]
     over = f", {SCOPES.get(scopes[0], scopes[0])}" if len(scopes) == 1 else ""
-    header = ["model", "average", "turn 1", "turn 2", "turn 3", "1 to 3"]
-    return Sheet(f"Multi-IF{over}", header, rows, 1, notes, signatures)
+    return Sheet(f"Multi-IF{over}", ["model", *HEADLINE], rows, 1, notes, signatures)
+
+
+def _scores(scores: Scores) -> list[str]:
+    return [*map(with_interval, (scores.average, *scores.turns)), points(scores.change)]
 
 
 def _languages(summary: Summary) -> Sheet:
-    rows = [
-        [
-            SCOPES.get(scope, scope),
-            *(percent(summary.figure(scope, f"turn{t}_overall_acc")) for t in TURNS),
-            str(summary.n(scope)),
-        ]
-        for scope in summary.scopes
-    ]
-    return Sheet(f"{summary.model.name}: overall accuracy", ["language", "turn 1", "turn 2", "turn 3", "n"], rows)
+    return _by_scope(summary, "overall accuracy", dict(zip(HEADLINE[1:4], OVERALL, strict=True)), with_n=True)
 
 
 def _transitions(summary: Summary) -> Sheet:
-    names = [f"turn{turn}_{name}" for name in ("forgetting", "correction") for turn in (2, 3)]
+    columns = {
+        f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
+        for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
+        for turn in TURNS[1:]
+    }
+    note = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
+    return _by_scope(summary, "forgetting and correction", columns, note)
+
+
+def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: str, with_n: bool = False) -> Sheet:
+    """A row per language, and what is over them; a figure per column."""
     rows = [
-        [SCOPES.get(scope, scope), *(percent(summary.figure(scope, name)) for name in names)]
+        [SCOPES.get(scope, scope), *(with_interval(summary.figure(scope, name)) for name in columns.values())]
+        + [str(summary.n(scope))] * with_n
         for scope in summary.scopes
     ]
-    header = ["language", "forgotten 1→2", "forgotten 2→3", "corrected 1→2", "corrected 2→3"]
-    note = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
-    return Sheet(f"{summary.model.name}: forgetting and correction", header, rows, notes=[note])
+    return Sheet(f"{summary.model.name}: {title}", ["language", *columns, *["n"] * with_n], rows, notes=notes)
 
 
 def _instructions(name: str, graded: Graded) -> Sheet:
-    followed: Counter[tuple[str, int]] = Counter()
-    asked: Counter[tuple[str, int]] = Counter()
-    for turns in (turns for conversations in graded.values() for turns in conversations.values()):
-        for number, turn in enumerate(turns, 1):
-            for verdicts in turn.verdicts:
-                for id_, verdict in zip(turn.turn.instruction_ids, verdicts, strict=True):
-                    asked[id_, number] += 1
-                    followed[id_, number] += verdict.strict
+    counted = followed_by(graded, "instruction", "turn")
     rows = []
-    for id_ in sorted({id_ for id_, _ in asked}):
-        shares = [followed[id_, t] / asked[id_, t] if asked[id_, t] else float("nan") for t in TURNS]
-        rows.append([id_, *map(percent, shares), str(sum(asked[id_, t] for t in TURNS))])
-    header = ["instruction", "turn 1", "turn 2", "turn 3", "n"]
-    return Sheet(f"{name}: instructions followed (strict)", header, rows)
+    for id_, of_id in counted.groupby(level="instruction"):
+        shares = (of_id["followed"] / of_id["asked"]).droplevel(0).reindex(TURNS)
+        rows.append([str(id_), *map(percent, shares), str(of_id["asked"].sum())])
+    return Sheet(f"{name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
 
 
 def _counts(summary: Summary) -> Sheet:
-    rows = []
-    for name in COUNTS:
-        totals = [summary.count(summary.headline_scope, f"turn{turn}_{name}") for turn in TURNS]
-        rows.append([name, *("N/A" if total is None else str(total) for total in totals)])
+    rows = [[name, *summary.counts(name)] for name in COUNTS]
     notes = [f"Warning: {warning}" for warning in score_warnings(summary)]
-    return Sheet(f"{summary.model.name}: replies", ["how many", "turn 1", "turn 2", "turn 3"], rows, notes=notes)
+    return Sheet(f"{summary.model.name}: replies", ["how many", *HEADLINE[1:4]], rows, notes=notes)
 
 
 def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
@@ -122,21 +113,15 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
     sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes, signatures)]
     changed = [
-        [
-            change.instruction_id,
-            f"+{change.gained}",
-            f"-{change.lost}",
-            f"{change.gained - change.lost:+}",
-            str(change.n),
-        ]
-        for change in comparison.instructions[:_SHOWN]
+        [one.instruction_id, f"+{one.gained}", f"-{one.lost}", f"{one.gained - one.lost:+}", str(one.n)]
+        for one in comparison.instructions[:_SHOWN]
     ]
     if changed:
         header = ["instruction", "gained", "lost", "net", "n"]
         sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
     looked_at = [
-        [change.language, change.key, _per_turn(change.a), _per_turn(change.b), f"{change.gap:+g}"]
-        for change in comparison.conversations[:_SHOWN]
+        [one.language, one.key, _per_turn(one.a), _per_turn(one.b), f"{one.gap:+g}"]
+        for one in comparison.conversations[:_SHOWN]
     ]
     if looked_at:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
@@ -151,8 +136,6 @@ def _per_turn(followed: Sequence[float]) -> str:
 def _difference(row: Difference) -> list[str]:
     turn = "mean" if row.turn is None else str(row.turn)
     interval = "–" if row.low != row.low else f"[{points(row.low)}, {points(row.high)}]"
-    p = [
-        "–" if value != value else f"{value:.4f}" if value >= 0.0001 else "<0.0001" for value in (row.p, row.corrected)
-    ]
+    p = ["–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (row.p, row.corrected)]
     scope = SCOPES.get(row.language, row.language)
     return [scope, turn, percent(row.a), percent(row.b), points(row.gap), interval, *p]

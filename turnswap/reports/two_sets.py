@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pandas as pd
 
@@ -13,55 +12,35 @@ from turnswap.tasks.multiif.metrics import CORRECTED, COUNTS, TURNS, combine_rep
 from turnswap.tasks.multiturn import Reply
 
 from .runs import Model
-from .samples import Conversation
+from .samples import LoggedConversation
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, tidy
-from .verdicts import Graded, GradedTurn
+from .verdicts import Graded, GradedTurn, tabulate
 
 
-@dataclass
-class Change:
-    """One instruction in one language, strict verdicts.
+def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
+    """A row per instruction and language, those with most differences first; all there are, differing or not.
 
-    Attributes:
-        n: how many verdicts there are, over all turns and repeats; ``unsatisfiable`` of them are none by the
-            corrected rules.
-        gained: how many fail as published and pass as corrected; ``lost``: the other way round.
-        published: how many pass as published; ``corrected``: as corrected.
+    Columns, of strict verdicts over all turns and repeats: ``n``; ``gained``, which fail as published and pass as
+    corrected; ``lost``, the other way round; ``unsatisfiable``, which are none by the corrected rules; ``published``
+    and ``corrected``, the shares that pass, of those that there are.
     """
-
-    n: int = 0
-    gained: int = 0
-    lost: int = 0
-    unsatisfiable: int = 0
-    published: int = 0
-    corrected: int = 0
-
-    @property
-    def shares(self) -> tuple[float, float]:
-        """Of the verdicts that there are, those that pass, as published and as corrected; NaN where there are none."""
-        judged = self.n - self.unsatisfiable
-        return self.published / self.n, self.corrected / judged if judged else float("nan")
-
-
-def changes(published: Graded, corrected: Graded) -> dict[tuple[str, str], Change]:
-    """By instruction id and language, those with most changes first; all there are, changed or not."""
-    found: dict[tuple[str, str], Change] = defaultdict(Change)
-    for language, conversations in published.items():
-        for key, turns in conversations.items():
-            for before, after in zip(turns, corrected[language][key], strict=True):
-                for one, other in zip(before.verdicts, after.verdicts, strict=True):
-                    for id_, was, now in zip(before.turn.instruction_ids, one, other, strict=True):
-                        change = found[id_, language]
-                        change.n += 1
-                        change.published += was.strict
-                        change.unsatisfiable += now.unsatisfiable
-                        if not now.unsatisfiable:
-                            change.corrected += now.strict
-                            change.gained += now.strict and not was.strict
-                            change.lost += was.strict and not now.strict
-    most = sorted(found.items(), key=lambda item: (-item[1].gained - item[1].lost - item[1].unsatisfiable, item[0]))
-    return dict(most)
+    both, other = tabulate(published), tabulate(corrected)
+    unsatisfiable, now = other["unsatisfiable"], other["strict"]
+    both = both.assign(
+        n=1,
+        gained=~unsatisfiable & now & ~both["strict"],
+        lost=~unsatisfiable & ~now & both["strict"],
+        unsatisfiable=unsatisfiable,
+        published=both["strict"],
+        corrected=~unsatisfiable & now,
+    )
+    columns = ["n", "gained", "lost", "unsatisfiable", "published", "corrected"]
+    found = both.groupby(["instruction", "language"])[columns].sum()
+    found["published"] /= found["n"]
+    found["corrected"] /= found["n"] - found["unsatisfiable"]
+    differ = found["gained"] + found["lost"] + found["unsatisfiable"]
+    return found.iloc[(-differ).argsort(kind="stable")]
 
 
 def corrected_summary(summary: Summary, corrected: Graded) -> Summary:
@@ -82,7 +61,7 @@ def tidy_corrected(summaries: Sequence[Summary], corrected: Mapping[str, Graded]
     return figures
 
 
-def _corrected(conversation: Conversation, turns: Sequence[GradedTurn]) -> Conversation:
+def _corrected(conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> LoggedConversation:
     repeats = [
         corrected_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
         for n in range(len(turns[0].verdicts) if turns else 0)
@@ -97,7 +76,7 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     ``graded`` and ``corrected`` are the model's verdicts by the published and by the corrected rules.
     """
     name = summary.model.name
-    by_corrected, changed = corrected_summary(summary, corrected), changes(graded, corrected)
+    by_corrected, changed = corrected_summary(summary, corrected), differing(graded, corrected)
     rows = []
     for scope in summary.scopes:
         row = [SCOPES.get(scope, scope)]
@@ -106,23 +85,16 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "±"))]
-    total = sum(change.n for change in changed.values())
-    differ = sum(change.gained + change.lost for change in changed.values())
     notes = [
         "Overall accuracy in per cent as published and by the corrected rules, and the change.",
-        f"{differ} of {total} strict verdicts differ.",
+        f"{(changed['gained'] + changed['lost']).sum()} of {changed['n'].sum()} strict verdicts differ.",
     ]
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
     rows = [
-        [
-            id_,
-            language,
-            *(str(count) for count in (change.n, change.gained, change.lost, change.unsatisfiable)),
-            *map(percent, change.shares),
-        ]
-        for (id_, language), change in changed.items()
-        if change.gained or change.lost or change.unsatisfiable
+        [*map(str, one[:-2]), *map(percent, one[-2:])]
+        for one in changed.reset_index().itertuples(index=False)
+        if one.gained or one.lost or one.unsatisfiable
     ]
     header = ["instruction", "language", "n", "fail → pass", "pass → fail", "unsatisfiable", "published", "corrected"]
     notes = ["Strict verdicts; instructions without a difference are not listed."]

@@ -13,6 +13,8 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
 
+import pandas as pd
+
 from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import corrected
@@ -23,7 +25,7 @@ from turnswap.tasks.multiturn import Reply
 
 from .figures import RATIOS
 from .runs import LanguageRun, Model
-from .samples import Conversation, Turn
+from .samples import LoggedConversation, LoggedTurn
 
 # Below this many replies a second process costs more than it saves: it imports for seconds.
 _WORTH_A_PROCESS = 2_000
@@ -44,12 +46,8 @@ _Grade = Callable[[list[_Slot]], list[list[Verdict]]]
 class GradedTurn(NamedTuple):
     """One turn and the verdicts on each repeat's reply: ``verdicts[repeat][instruction]``."""
 
-    turn: Turn
+    turn: LoggedTurn
     verdicts: Sequence[Sequence[Verdict]]
-
-    def followed(self, instruction: int) -> float:
-        """The share of repeats that follow this instruction, strictly."""
-        return sum(verdicts[instruction].strict for verdicts in self.verdicts) / len(self.verdicts)
 
 
 # language -> key of the conversation -> its turns
@@ -76,6 +74,26 @@ def grade_by_corrected_rules(model: Model) -> Graded:
         UserError: the model has no samples.
     """
     return _graded(model, _by_corrected_rules)
+
+
+def tabulate(graded: Graded) -> pd.DataFrame:
+    """A row per verdict: ``language``, ``key``, ``turn``, ``repeat``, ``slot``, ``instruction``, and the verdict."""
+    rows = [
+        (language, key, number, repeat, slot, id_, verdict.strict, verdict.unsatisfiable)
+        for language, conversations in graded.items()
+        for key, turns in conversations.items()
+        for number, turn in enumerate(turns, 1)
+        for repeat, verdicts in enumerate(turn.verdicts)
+        for slot, (id_, verdict) in enumerate(zip(turn.turn.instruction_ids, verdicts, strict=True))
+    ]
+    names = ["language", "key", "turn", "repeat", "slot", "instruction", "strict", "unsatisfiable"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def followed_by(graded: Graded, *columns: str) -> pd.DataFrame:
+    """How often instructions were ``asked`` and ``followed`` (strictly), by columns of :func:`tabulate`."""
+    groups = tabulate(graded).groupby(list(columns))["strict"]
+    return pd.DataFrame({"asked": groups.size(), "followed": groups.sum()})
 
 
 def _graded(model: Model, grade: _Grade) -> Graded:
@@ -124,7 +142,7 @@ def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
     return [corrected.grade_corrected(*slot) for slot in slots]
 
 
-def _require_gradeable(conversation: Conversation) -> None:
+def _require_gradeable(conversation: LoggedConversation) -> None:
     for turn in conversation.turns:
         for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
             try:
@@ -136,7 +154,7 @@ def _require_gradeable(conversation: Conversation) -> None:
                 ) from None
 
 
-def _require_same(run: LanguageRun, conversation: Conversation, turns: Sequence[GradedTurn]) -> None:
+def _require_same(run: LanguageRun, conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> None:
     """Refuse a conversation whose figures by these verdicts are not those that were logged."""
     repeats = [
         conversation_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])

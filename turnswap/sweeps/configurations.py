@@ -19,9 +19,10 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.checkpoint import same_model
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_configuration, read_recipe, roles_of
-from turnswap.merge_methods.swap_plan import ranges
+from turnswap.merge_methods.recipe import Recipe, read_configuration, read_recipe, roles_of
+from turnswap.merge_methods.swap_plan import NAME, ranges
 
+from .in_memory import models_of, plan
 from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
@@ -74,8 +75,7 @@ class Planner:
         Raises:
             UserError: as a merge of it would.
         """
-        content = merge_content(self.settings, parameters)
-        return read_recipe(parse_configuration(content), self.options, self._opened)
+        return plan(_models(self.settings), with_accepted(self.settings, parameters), self.options, self._opened)
 
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
@@ -104,7 +104,7 @@ class Planner:
         found, notes = self._grid()
         for name, given in self.settings.swaps.items():
             if name in ALWAYS or name.startswith("control "):
-                raise UserError(f"swaps: {name} is what another row is called.", "Give this swap another name.")
+                raise UserError(f"swaps: {name} is the name of another row.", "Give this swap another name.")
             parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
             found.append(self.plan(name, "swap", parameters))
         if not found:
@@ -118,7 +118,7 @@ class Planner:
             return [], notes
         for depth in ("bottom", "top"):
             if depth not in axes:
-                raise UserError(f"The grid does not say {depth}.", f"Add it, be it {depth}: 0.")
+                raise UserError(f"The grid needs {depth}.", f"For no layers there, write {depth}: 0.")
         if not any("transition" in name for name in axes):
             axes["transition"] = [0]
             notes.append("the grid says nothing of a transition: there is none")
@@ -191,15 +191,11 @@ class Planner:
 
 def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A swap of the sweep's models as a layerswap.yml has it."""
-    models: list[dict[str, Any]] = [{"model": settings.donor}]
-    if settings.base:
-        models.append({"model": settings.base, "parameters": {"role": "pretrained"}})
-    return {
-        "merge_method": "layer_swap",
-        "base_model": settings.recipient,
-        "models": models,
-        "parameters": with_accepted(settings, parameters),
-    }
+    return {"merge_method": NAME, **_models(settings), "parameters": with_accepted(settings, parameters)}
+
+
+def _models(settings: Settings) -> dict[str, Any]:
+    return models_of(settings.recipient, settings.donor, settings.base or None)
 
 
 def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:

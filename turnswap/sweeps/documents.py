@@ -75,6 +75,11 @@ def describe(documents: Documents) -> dict[str, str]:
     return {task: ranges(list(numbers)) for task, numbers in documents.items()}
 
 
+def in_words(described: Mapping[str, str]) -> str:
+    """What :func:`describe` gave, on one line: ``a:0-99, b:0-4``."""
+    return ", ".join(f"{task}:{numbers}" for task, numbers in described.items())
+
+
 def count(documents: Documents) -> int:
     """How many documents there are in all tasks."""
     return sum(map(len, documents.values()))

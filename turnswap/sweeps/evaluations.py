@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from turnswap.core.errors import UserError
 
+from .capacity import out_of_memory_explained
 from .configurations import Configuration, Planner, average_of, with_accepted
 from .documents import Documents, count, describe
 from .hf_layerswap import HFLayerSwap
 from .ledger import Evaluation, Ledger, key_of
-from .memory import out_of_memory_explained
 from .suite import Metric, Suite, evaluate
 
 Say: TypeAlias = Callable[[str], None]
@@ -54,10 +53,9 @@ class Evaluations:
         figure, stderr = self.metric.of(suite, results)
         made = Evaluation(one.plan, one.name, dict(one.parameters), role, described, figure, stderr, results, seconds)
         self.ledger.add(made)
-        shown = f"{figure:.4f}" + ("" if math.isnan(stderr) else f" ± {stderr:.4f}")
         what = "" if role == "select" else ", reported on"
         on = f"{count(documents)} documents, {sum(seconds.values()):.1f} s"
-        self.say(f"{one.name}{what}: {self.metric.name} {shown} on {on}")
+        self.say(f"{one.name}{what}: {self.metric.name} {made} on {on}")
         return made
 
     def _load(self) -> HFLayerSwap:

@@ -10,7 +10,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from .documents import Documents, count
+from .documents import Documents
 
 FEWEST = 10  # documents in the first rung: fewer tell swaps apart by chance alone
 
@@ -50,8 +50,3 @@ def survivors(figures: Mapping[str, float], eta: int, higher_is_better: bool) ->
     ordered = sorted(map(goodness, figures.values()), reverse=True)
     bar = ordered[math.ceil(len(ordered) / eta) - 1]
     return {name for name, figure in figures.items() if goodness(figure) >= bar}
-
-
-def work(evaluated: Sequence[Documents], full: Documents) -> float:
-    """Evaluations of parts of the documents, in evaluations of all of them."""
-    return sum(map(count, evaluated)) / count(full)

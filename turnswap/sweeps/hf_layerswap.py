@@ -9,8 +9,7 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,8 @@ try:
     from turnswap.merge_methods.recipe import SHARED, Recipe, read_configuration, roles_of
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
-    from .in_memory import SwapInMemory, plan
-    from .memory import check_free, check_memory, model_bytes, out_of_memory_explained
+    from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
+    from .in_memory import SwapInMemory, models_of, plan
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -53,6 +52,18 @@ REFUSED = {
 )  # fmt: skip
 MODEL_CLASS = ("attn_implementation",)  # what may be handed on to transformers
 FILE_ONLY = ("chat_template",)
+
+
+def _explained(request: Callable[..., Any]) -> Callable[..., Any]:
+    """A request of HFLM's that raises a UserError where memory runs out, or where nothing is composed."""
+
+    @functools.wraps(request)
+    def run(lm: HFLayerSwap, *args: Any, **kwargs: Any) -> Any:
+        _ = lm.recipe  # raises, or the recipient would be evaluated in place of a composition that failed
+        with out_of_memory_explained(lm.device):
+            return request(lm, *args, **kwargs)
+
+    return run
 
 
 class HFLayerSwap(HFLM):
@@ -163,24 +174,9 @@ class HFLayerSwap(HFLM):
         }
         return found
 
-    def _explained(self) -> AbstractContextManager[None]:
-        _ = self.recipe  # raises, or the recipient would be evaluated in place of a composition that failed
-        return out_of_memory_explained(self.device)
-
-    def loglikelihood(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().loglikelihood(*args, **kwargs)
-
-    def loglikelihood_rolling(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().loglikelihood_rolling(*args, **kwargs)
-
-    def generate_until(self, *args: Any, **kwargs: Any) -> Any:
-        """HFLM's; a UserError where memory runs out, or where nothing is composed."""
-        with self._explained():
-            return super().generate_until(*args, **kwargs)
+    loglikelihood = _explained(HFLM.loglikelihood)
+    loglikelihood_rolling = _explained(HFLM.loglikelihood_rolling)
+    generate_until = _explained(HFLM.generate_until)
 
     def _load(self, recipe: Recipe, role: str) -> Any:
         """The donor or the pretrained model, in the recipient's type and on its device."""
@@ -206,7 +202,9 @@ def _configuration(
     parameters, types = dict(given), {}
     if swap is not None:
         if given:
-            raise UserError(f"{next(iter(given))} is given beside swap={swap}, which says it all.", "Remove one.")
+            raise UserError(
+                f"{next(iter(given))} cannot be given beside swap={swap}: the file holds all parameters.", "Remove one."
+            )
         config = read_configuration(Path(swap))
         content = config.model_dump(mode="json", exclude_none=True)
         for key in FILE_ONLY:
@@ -224,10 +222,7 @@ def _configuration(
             "hf-layerswap needs a recipient and a donor.",
             "Write --model_args pretrained=RECIPIENT,donor=DONOR,bottom=5,top=2,transition=1, or swap=layerswap.yml.",
         )
-    models: list[dict[str, Any]] = [{"model": named["donor"]}]
-    if named["pretrained"] is not None:
-        models.append({"model": named["pretrained"], "parameters": {"role": "pretrained"}})
-    return {"base_model": named["recipient"], "models": models, **types}, parameters
+    return models_of(named["recipient"], named["donor"], named["pretrained"]) | types, parameters
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from turnswap.merge_methods.recipe import Planned, Recipe, parse_configuration, 
 from turnswap.merge_methods.swap_plan import NAME
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
-from .memory import check_free
+from .capacity import check_free
 
 
 class SwapInMemory:
@@ -175,6 +175,14 @@ class SwapInMemory:
                 module = self.model.get_submodule(module_name)
                 place = module._parameters if leaf in module._parameters else module._buffers
                 place[leaf] = by_tensor[id(tensor)]
+
+
+def models_of(recipient: str, donor: str, pretrained: str | None) -> dict[str, Any]:
+    """What a layerswap.yml says of its models: ``base_model`` and ``models``."""
+    models: list[dict[str, Any]] = [{"model": donor}]
+    if pretrained is not None:
+        models.append({"model": pretrained, "parameters": {"role": "pretrained"}})
+    return {"base_model": recipient, "models": models}
 
 
 def plan(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from turnswap.core.errors import UserError
+from turnswap.core.journal import Journal, plain
 
 from .identity import differences
 
@@ -34,7 +34,7 @@ class Evaluation:
         figure: of the sweep's metric; NaN where there is none.
         stderr: of the figure.
         results: all of lm-eval's metrics, by task and group.
-        seconds: of ``evaluation``, and of ``overhead`` beside it.
+        seconds: of ``evaluation``, and of ``composition`` before it.
     """
 
     plan: str
@@ -52,6 +52,18 @@ class Evaluation:
         """What was evaluated on what."""
         return key_of(self.plan, self.role, self.documents)
 
+    @property
+    def n(self) -> int:
+        """How many documents it was on."""
+        ends = [part.split("-") for numbers in self.documents.values() for part in numbers.split(",")]
+        return sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
+
+    def __str__(self) -> str:
+        """``0.4120 ± 0.0300``."""
+        if math.isnan(self.figure):
+            return "–"
+        return f"{self.figure:.4f}" + ("" if math.isnan(self.stderr) else f" ± {self.stderr:.4f}")
+
 
 def key_of(plan: str, role: str, documents: Mapping[str, str]) -> str:
     """The identity of an evaluation within a sweep."""
@@ -68,47 +80,40 @@ class Ledger:
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
-        self.done: dict[str, Evaluation] = {}
-        lines = _whole_lines(path)
-        if lines:
-            self._read(lines, identity)
-        else:
-            self._append({"turnswap_sweep": FORMAT, "identity": identity})
+        self._journal = Journal(path)
+        if not self._journal.lines:
+            self._journal.start([{"turnswap_sweep": FORMAT, "identity": identity}])
+        self.done = {evaluation.key: evaluation for evaluation in self._read(identity)}
         self.resumed = len(self.done)
 
-    def _read(self, lines: list[str], identity: Mapping[str, Any]) -> None:
+    def _read(self, identity: Mapping[str, Any]) -> list[Evaluation]:
+        if not self._journal.lines:
+            return []
+        head, *entries = self._journal.lines
         try:
-            head, *entries = [json.loads(line) for line in lines]
             if head["turnswap_sweep"] != FORMAT:
                 raise ValueError(head["turnswap_sweep"])
-            found = [Evaluation(**_with_nan(entry)) for entry in entries]
+            found = [
+                Evaluation(**entry | {name: math.nan for name in ("figure", "stderr") if entry[name] is None})
+                for entry in entries
+            ]
+            changed = list(differences(head["identity"], json.loads(json.dumps(identity))))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{self.path} is no sweep that this version can go on with.", "Name another folder with -o."
             ) from error
-        changed = list(differences(head["identity"], json.loads(json.dumps(identity))))
         if changed:
             more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
             raise UserError(
                 f"{self.path} is of another sweep: {'; '.join(changed[:4])}{more}.",
                 "Figures of the two would not compare. Name another folder with -o, or undo the change.",
             )
-        self.done = {evaluation.key: evaluation for evaluation in found}
+        return found
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, on disk when this returns."""
-        self._append(asdict(evaluation))
+        self._journal.append(plain(asdict(evaluation)))
         self.done[evaluation.key] = evaluation
-
-    def _append(self, content: Mapping[str, Any]) -> None:
-        line = json.dumps(_without_nan(content), ensure_ascii=False, allow_nan=False, default=str)
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror or error}.") from None
 
 
 @contextmanager
@@ -130,32 +135,3 @@ def open_ledger(folder: Path, identity: Mapping[str, Any]) -> Iterator[Ledger]:
         yield Ledger(folder / FILE, identity)
     finally:
         lock.release()
-
-
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of a file; half a line at its end, left by a process that was killed, is cut off."""
-    if not path.exists():
-        return []
-    try:
-        content = path.read_bytes()
-        end = content.rfind(b"\n") + 1
-        if end < len(content):
-            os.truncate(path, end)
-        return (
-            content[:end].decode("utf-8").split("\n")[:-1]
-        )  # splitlines would also split at separators within a string
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "Name another folder with -o.") from None
-
-
-def _without_nan(value: Any) -> Any:
-    """NaN as null, which every reader of JSON takes."""
-    if isinstance(value, Mapping):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _with_nan(entry: dict[str, Any]) -> dict[str, Any]:
-    return entry | {name: math.nan if entry[name] is None else entry[name] for name in ("figure", "stderr")}

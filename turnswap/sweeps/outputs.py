@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from turnswap.core.errors import visible
 from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import ELSEWHERE
+from turnswap.core.journal import plain
 
-from .configurations import merge_content
+from .configurations import ALWAYS, merge_content
+from .documents import in_words
 from .ledger import FILE, Evaluation
 from .sweep import Row, Sweep
 
 _EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
 SELECTED, REPORTED = "selected on", "reported on"
+SAID = {"select": SELECTED, "report": REPORTED}
 
 
 def write_outputs(sweep: Sweep, folder: Path) -> list[Path]:
@@ -37,8 +39,7 @@ def write_outputs(sweep: Sweep, folder: Path) -> list[Path]:
 
 def as_rows(sweep: Sweep) -> list[dict[str, Any]]:
     """A flat mapping per row: figures, what they were made on, and the difference to the recipient in each."""
-    recipient = sweep.row("recipient")
-    return [_flat(sweep, row, recipient) for row in sweep.rows]
+    return [plain(_flat(sweep, row, sweep.row("recipient"))) for row in sweep.rows]
 
 
 def _flat(sweep: Sweep, row: Row, recipient: Row) -> dict[str, Any]:
@@ -53,32 +54,18 @@ def _flat(sweep: Sweep, row: Row, recipient: Row) -> dict[str, Any]:
     }
     for name, mine, theirs in (("select", row.select, recipient.select), ("report", row.report, recipient.report)):
         flat |= {
-            f"{name}_figure": _figure(mine),
-            f"{name}_stderr": _number(mine.stderr if mine else None),
-            f"{name}_difference": _number(mine.figure - theirs.figure if mine and theirs else None),
+            f"{name}_figure": mine.figure if mine else None,
+            f"{name}_stderr": mine.stderr if mine else None,
+            f"{name}_difference": mine.figure - theirs.figure if mine and theirs else None,
         }
     dropped = row.last_rung if row.select is None else None
-    flat |= {
-        "dropped_figure": _figure(dropped),
-        "dropped_documents": sum(map(_size, dropped.documents.values())) if dropped else None,
+    return flat | {
+        "dropped_figure": dropped.figure if dropped else None,
+        "dropped_documents": dropped.n if dropped else None,
         "figures_are": (f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED),
-        "same_as": list(one.also),
-        "parameters": dict(one.parameters),
+        "same_as": one.also,
+        "parameters": one.parameters,
     }
-    return flat
-
-
-def _size(described: str) -> int:
-    ends = [part.split("-") for part in described.split(",")]
-    return sum(int(end[-1]) - int(end[0]) + 1 for end in ends)
-
-
-def _figure(evaluation: Evaluation | None) -> float | None:
-    return _number(evaluation.figure if evaluation else None)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else value
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
@@ -86,9 +73,7 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
     return {
         "metric": sweep.metric.name,
         "higher_is_better": sweep.metric.higher_is_better,
-        "documents": {
-            {"select": SELECTED, "report": REPORTED}[role]: dict(named) for role, named in sweep.documents.items()
-        },
+        "documents": {SAID[role]: dict(named) for role, named in sweep.documents.items()},
         "best": sweep.best.configuration.name,
         "notes": sweep.notes,
         "settings": sweep.settings.model_dump(mode="json"),
@@ -97,13 +82,10 @@ def as_json(sweep: Sweep) -> dict[str, Any]:
 
 
 def _as_csv(sweep: Sweep) -> str:
-    rows = as_rows(sweep)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({k: json.dumps(v) if isinstance(v, (dict, list)) else v for k, v in row.items()})
-    return text.getvalue()
+    frame = pd.DataFrame(as_rows(sweep), dtype=object)  # numbers stay as they are beside empty cells
+    for name in ("same_as", "parameters"):
+        frame[name] = frame[name].map(json.dumps)
+    return frame.to_csv(index=False, lineterminator="\n")
 
 
 def _layerswap(sweep: Sweep) -> str:
@@ -113,30 +95,17 @@ def _layerswap(sweep: Sweep) -> str:
         "mergekit-yaml layerswap.yml ./merged",
         f"{best.configuration.name}, the best of the swaps in {FILE}, from the folder that the sweep was run in.",
     ]
-    for role, evaluation in (("select", best.select), ("report", best.report)):
+    for role, said in SAID.items():
+        evaluation = getattr(best, role)
         if evaluation is not None:
-            said = {"select": SELECTED, "report": REPORTED}[role]
-            lines.append(f"{said}: {name} {shown(evaluation)}, on {_where(evaluation)}")
-            for kind in ("recipient", "donor", "average"):
-                other = getattr(sweep.row(kind), role)
-                lines.append(f"  {kind}: {shown(other)}")
+            lines.append(f"{said}: {name} {evaluation}, on {in_words(evaluation.documents)}")
+            lines += [f"  {kind}: {getattr(sweep.row(kind), role)}" for kind in ALWAYS]
     kept = sweep.settings.model_dump(mode="json", include=_EVALUATED_WITH, exclude_defaults=True)
     lines += [f"evaluated with {json.dumps(kept, ensure_ascii=False)}"] if kept else []
     lines += [f"Note: {note}" for note in sweep.notes]
     head = "".join(f"# {visible(line)}\n" for line in lines)
     content = merge_content(sweep.settings, best.configuration.parameters)
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-
-
-def shown(evaluation: Evaluation | None) -> str:
-    """``0.4120 ± 0.0300``."""
-    if evaluation is None or math.isnan(evaluation.figure):
-        return "–"
-    return f"{evaluation.figure:.4f}" + ("" if math.isnan(evaluation.stderr) else f" ± {evaluation.stderr:.4f}")
-
-
-def _where(evaluation: Evaluation) -> str:
-    return ", ".join(f"{task}:{documents}" for task, documents in evaluation.documents.items())
 
 
 def table(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
@@ -152,14 +121,13 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in sweep.rows:
         one = row.configuration
-        mark = " *" if row is sweep.best else ""
-        selected = shown(row.select)
+        selected = str(row.select or "–")
         if row.select is None and row.last_rung is not None:
-            selected = f"({row.last_rung.figure:.4f} on {sum(map(_size, row.last_rung.documents.values()))})"
-        cells = ["–" if row.rank is None else str(row.rank), one.name + mark, one.layers, selected]
+            selected = f"({row.last_rung.figure:.4f} on {row.last_rung.n})"
+        cells = [str(row.rank or "–"), one.name + (" *" if row is sweep.best else ""), one.layers, selected]
         cells.append(_difference(row.select, recipient.select))
         if reported:
-            cells += [shown(row.report) if row.report else "", _difference(row.report, recipient.report)]
+            cells += [str(row.report or ""), _difference(row.report, recipient.report)]
         rows.append(cells)
     return header, rows
 
@@ -183,7 +151,7 @@ def grid_maps(sweep: Sweep) -> dict[str, list[Mapping[str, Any]]]:
                 {
                     "bottom": cell["bottom"],
                     "top": cell["top"],
-                    "value": _figure(row.select),
+                    "value": plain(row.select.figure) if row.select else None,
                     "configuration": row.configuration.name,
                     "best": row is sweep.best,
                 }

@@ -8,7 +8,8 @@ from typing import Any
 
 from turnswap.core.heat_maps import drawing_packages, heat_chart, write_heat_maps
 
-from .outputs import as_json, grid_maps, span, table
+from .documents import in_words
+from .outputs import SAID, grid_maps, span, table
 from .sweep import Sweep
 
 
@@ -19,24 +20,23 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
         UserError: the packages that draw are not installed, or the folder cannot be written.
     """
     drawing_packages("")
-    maps, content = grid_maps(sweep), as_json(sweep)
+    maps, settings = grid_maps(sweep), sweep.settings
     charts = {
         "heat_map" if number == 1 else f"heat_map_{number}": (
             title,
-            _chart(values, title, span(maps), sweep.metric.higher_is_better),
+            _chart(values, span(maps), sweep.metric.higher_is_better),
         )
         for number, (title, values) in enumerate(maps.items(), 1)
     }
-    models = {role: content["settings"][role] for role in ("recipient", "donor", "base")}
+    models = {"recipient": settings.recipient, "donor": settings.donor, "base": settings.base}
     facts = {role: model for role, model in models.items() if model}
     facts["metric"] = f"{sweep.metric.name}; differences are to the recipient, * is the best swap"
-    for said, named in content["documents"].items():
-        facts[said] = " ".join(f"{task}:{numbers}" for task, numbers in named.items())
-    title = f"Layer swaps of {sweep.settings.recipient} and {sweep.settings.donor}"
+    facts |= {SAID[role]: in_words(described) for role, described in sweep.documents.items()}
+    title = f"Layer swaps of {settings.recipient} and {settings.donor}"
     return write_heat_maps(folder, "sweep.html", title, charts, facts, table(sweep), sweep.notes)
 
 
-def _chart(values: Sequence[Mapping[str, Any]], title: str, domain: tuple[float, float], higher: bool) -> Any:
+def _chart(values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher: bool) -> Any:
     import altair as alt
     import pandas as pd
 
@@ -54,4 +54,4 @@ def _chart(values: Sequence[Mapping[str, Any]], title: str, domain: tuple[float,
         digits=".3f",
         dark=alt.datum.value <= middle if higher else alt.datum.value >= middle,
     )
-    return chart.properties(width=44 * len(tops), height=max(80, 26 * len(bottoms)), title=title)
+    return chart.properties(width=44 * len(tops), height=max(150, 26 * len(bottoms)))

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from turnswap.core import settings
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.swap_plan import PARAMETER_NAMES
 
+EXAMPLE = "See configs/sweep.yml for an example."
 ETA = 3  # of successive halving, where it is only said that there should be one
 AXES = (
     "bottom", "top", "transition", "bottom_transition", "top_transition", "blend", "invert", "embeddings", "head",
@@ -51,8 +52,18 @@ def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
+def _eta(value: Any) -> Any:
+    return ETA if value is True else None if value is False else value
+
+
 def _axes(value: Any) -> Any:
-    return {name: _axis(name, values) for name, values in value.items()} if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    if unknown := [name for name in value if name not in AXES]:
+        raise ValueError(
+            f"{unknown[0]} is no axis of a grid; there are {', '.join(AXES)}; other swaps are listed under swaps"
+        )
+    return {name: _axis(name, values) for name, values in value.items()}
 
 
 def _axis(name: str, values: Any) -> list[Any]:
@@ -74,6 +85,12 @@ def _axis(name: str, values: Any) -> list[Any]:
     if not values:
         raise ValueError(f"{name}: no values")
     return list(dict.fromkeys(values))
+
+
+def _not_said_elsewhere(arguments: dict[str, Any]) -> dict[str, Any]:
+    if said := [name for name in arguments if name in _SAID_ELSEWHERE]:
+        raise ValueError(f"the sweep itself sets {said[0]}: use {_SAID_ELSEWHERE[said[0]]}")
+    return arguments
 
 
 Names = Annotated[list[str], BeforeValidator(_listed)]
@@ -104,9 +121,9 @@ class Settings(BaseModel):
     metric: str
     limit: Annotated[int, Field(ge=1)] | None = None
     controls: Annotated[int, Field(ge=0)] = 0
-    halving: Annotated[int, Field(ge=2), BeforeValidator(lambda v: ETA if v is True else v)] | None = None
+    halving: Annotated[Annotated[int, Field(ge=2)] | None, BeforeValidator(_eta)] = None
     seed: int = 0
-    model_args: Arguments = Field(default_factory=dict)
+    model_args: Annotated[Arguments, AfterValidator(_not_said_elsewhere)] = Field(default_factory=dict)
     device: str | None = None
     batch_size: Annotated[int | str, BeforeValidator(_number)] = 1
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
@@ -131,51 +148,14 @@ def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     Raises:
         UserError: the file cannot be read, a name is unknown, a value is missing or of the wrong kind.
     """
-    content: dict[str, Any] = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{path} cannot be read: {reason}.", "See configs/sweep.yml for one.") from error
-        if not isinstance(content, dict):
-            raise UserError(f"{path} holds no settings of a sweep.", "See configs/sweep.yml for one.")
+    content = settings.read_yaml(path, EXAMPLE) if path is not None else {}
     given = {name: value for name, value in overrides.items() if value is not None and value != {}}
     if "grid" in given and isinstance(content.get("grid"), dict):
         given["grid"] = content["grid"] | given["grid"]
-    content = content | given
-    if content.get("halving") is False:
-        content["halving"] = None
-    try:
-        settings = Settings.model_validate(content)
-    except ValidationError as error:
-        raise _refusal(error) from error
-    unknown = [name for name in settings.grid if name not in AXES]
-    if unknown:
-        raise UserError(
-            f"{unknown[0]} is no axis of a grid.", f"There are {', '.join(AXES)}; other swaps are listed under swaps."
-        )
-    said = [name for name in settings.model_args if name in _SAID_ELSEWHERE]
-    if said:
-        raise UserError(f"model_args: {said[0]} is said by the sweep itself.", f"Use {_SAID_ELSEWHERE[said[0]]}.")
-    if not settings.grid and not settings.swaps:
+    advice = f"Give it as an option (--select-on for select_on) or in a YAML file. {EXAMPLE}"
+    found = settings.read_settings(Settings, content | given, "a sweep", advice)
+    if not found.grid and not found.swaps:
         raise UserError(
             "There is nothing to try.", "Give a grid (--bottom 0-8 --top 0-4), or swaps in a YAML: configs/sweep.yml."
         )
-    return settings
-
-
-def _refusal(error: ValidationError) -> UserError:
-    problems = error.errors()
-    missing = [str(problem["loc"][0]) for problem in problems if problem["type"] == "missing"]
-    unknown = [str(problem["loc"][0]) for problem in problems if problem["type"] == "extra_forbidden"]
-    if unknown:
-        return UserError(f"{unknown[0]} is no setting of a sweep.", f"There are: {', '.join(Settings.model_fields)}.")
-    if missing:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in missing)
-        return UserError(
-            f"It is not said: {', '.join(missing)}.", f"Give {options}, or the same in a YAML: see configs/sweep.yml."
-        )
-    places = {".".join(map(str, problem["loc"][:2])): problem for problem in problems}
-    reasons = "; ".join(f"{place}: {p['msg'].removeprefix('Value error, ')}" for place, p in places.items())
-    return UserError(f"The settings will not do: {reasons}.", "See configs/sweep.yml for an example.")
+    return found

@@ -133,18 +133,18 @@ class _Course:
                 f"no halving: {len(self.swaps)} swaps on {count(everything)} documents are too few for it"
             )
         *before, _ = halving.rungs(everything, n_cuts, eta, seed)
-        left, spent, shape = self.swaps, [], []
+        left, spent, shape = self.swaps, 0, []
         for documents in before:
             for row in left:
                 row.last_rung = self.at.of(row.configuration, "select", documents)
-            spent += [documents] * len(left)
+            spent += count(documents) * len(left)
             shape.append(f"{len(left)} on {count(documents)}")
             figures = {row.configuration.plan: row.last_rung.figure for row in left if row.last_rung}
             kept = halving.survivors(figures, eta, self.at.metric.higher_is_better)
             left = [row for row in left if row.configuration.plan in kept]
         if before:
             shape.append(f"{len(left)} on {count(everything)}")
-            work = halving.work(spent, everything) + len(left)
+            work = spent / count(everything) + len(left)
             self.notes.append(
                 f"halving by {eta}: swaps on documents: {', '.join(shape)}; the work of {work:.1f} evaluations instead "
                 f"of {len(self.swaps)}, {1 - work / len(self.swaps):.0%} saved; a dropped swap's figure is of its last "

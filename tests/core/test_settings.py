@@ -1,0 +1,57 @@
+"""Settings in YAML files: what is wrong with them is said in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from turnswap.core.errors import UserError
+from turnswap.core.settings import read_settings, read_yaml
+
+
+@dataclass
+class Plain:
+    name: str
+    number: int = 1
+    more: list[str] = field(default_factory=list)
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    number: int = 1
+
+
+@pytest.mark.parametrize("kind", [Plain, Model])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"nmae": "a"}, "nmae is no setting of a test. There are: name, number"),
+        ({"number": 2}, "a test needs name. See test.yml."),
+        (None, "a test needs name."),
+        ({"name": "a", "number": "many"}, "a test: number cannot be 'many': "),
+    ],
+)
+def test_what_is_wrong_is_named(kind: type[Any], content: object, words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read_settings(kind, content, "a test", "See test.yml.")
+    assert words in str(raised.value)
+
+
+@pytest.mark.parametrize("kind", [Plain, Model])
+def test_settings_that_are_right_are_read(kind: type[Any]) -> None:
+    found = read_settings(kind, {"name": "a", "number": 3}, "a test")
+    assert (found.name, found.number) == ("a", 3)
+
+
+@pytest.mark.parametrize("text", ["- a\n", "a: [b\n", ""])
+def test_a_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "settings.yml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(UserError, match=r"settings\.yml .*See test\.yml"):
+        read_yaml(path, "See test.yml.")

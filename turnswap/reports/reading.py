@@ -1,0 +1,275 @@
+"""lm-eval's result files of Multi-IF, read and checked: who was measured, on what, how, and each conversation.
+
+lm-eval writes ``DIR/<model>/results_<date>.json`` and, with ``--log_samples``, ``samples_<task>_<date>.jsonl``
+beside it. A model's languages may lie in several such pairs, and so may the conversations of one language.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.languages import code_of
+
+from . import figures
+from .runs import LanguageRun, Model, in_order
+from .samples import LoggedConversation, read_samples
+from .signature import describe_difference, facts_of, identity_of
+
+HEADLINE = "turn1_overall_acc"
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
+_OF_ONE_MODEL = ("name", "revision", "sha", "dtype", "backend")
+
+
+class ResultsError(UserError):
+    """Result files cannot be used: says which file, what was expected and what came."""
+
+
+@dataclass
+class Reading:
+    """How to read, and what was put up with on the way.
+
+    Attributes:
+        latest: of several runs of the same conversations take the newest, instead of refusing.
+        allow_partial: use the whole lines of a truncated samples file, instead of refusing.
+        filter_name: which of lm-eval's filters; needed only where a run has several.
+        group: whose tasks to read, such as ``leaderboard_multiif``; needed only where several were run.
+        warnings: what a reader of the figures must know; filled while reading.
+    """
+
+    latest: bool = False
+    allow_partial: bool = False
+    filter_name: str | None = None
+    group: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
+    """Every model's results from folders or results files.
+
+    Args:
+        arguments: paths; ``NAME=PATH`` gives the model of that path a name of one's own.
+        reading: see :class:`Reading`.
+
+    Raises:
+        ResultsError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
+            the same conversations, or parts of one model that were not run alike.
+    """
+    parts: list[LanguageRun] = []
+    for argument in arguments:
+        label, path = _split_label(argument)
+        found = [run for file in _results_files(path) for run in _read_results(file, label, reading)]
+        if not found:
+            raise ResultsError(
+                f"{path} holds results of lm-eval, but none of Multi-IF.",
+                "Expected results of tasks such as multiif_en, graded (a run with --predict_only has no figures).",
+            )
+        parts += found
+    models: dict[str, dict[str, LanguageRun]] = {}
+    for name in dict.fromkeys(part.model for part in parts):
+        for code in in_order({part.language for part in parts}):
+            same = [part for part in parts if (part.model, part.language) == (name, code)]
+            if same:
+                models.setdefault(name, {})[code] = _join(same, reading)
+    for name, languages in models.items():
+        _require_alike(name, list(languages.values()))
+    return [Model(name, languages) for name, languages in models.items()]
+
+
+def _split_label(argument: str) -> tuple[str | None, Path]:
+    """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
+    splits: list[tuple[str | None, str]] = [(None, argument)]
+    splits += [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
+    for label, path in splits:
+        if path and _exists(path):
+            return label, Path(path)
+    label, path = splits[1] if len(splits) > 1 else splits[0]
+    if not path:
+        raise ResultsError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
+    return label, Path(path)
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # too long for a name, or with a NUL
+        return False
+
+
+def _results_files(path: Path) -> list[Path]:
+    if not _exists(str(path)):
+        raise ResultsError(
+            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results file in it."
+        )
+    if path.is_file():
+        return [path]
+    files = sorted(file for file in path.rglob("*.json") if _is_results_file(file))
+    if not files:
+        orphans = sorted(path.rglob("samples_*.jsonl"))
+        raise ResultsError(
+            f"{path} holds no results_*.json" + (f", only samples such as {orphans[0].name}." if orphans else "."),
+            "Expected a folder that lm_eval wrote (--output_path); without its results file, a run did not finish: "
+            "repeat the command (with --use_cache it asks only for what is missing).",
+        )
+    return files
+
+
+def _is_results_file(file: Path) -> bool:
+    """lm-eval names them ``results_<date>.json``, or after an ``--output_path`` that ends in .json."""
+    return file.name.startswith("results_") or _DATE.search(file.stem) is not None
+
+
+def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[LanguageRun]:
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        results, configs = content["results"], content["configs"]
+        if not all(isinstance(each, dict) for each in (results, configs, *results.values(), *configs.values())):
+            raise TypeError("results and configs are objects of objects")
+    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
+        raise ResultsError(
+            f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
+            "It may have been cut off when a run was stopped; leave it out, or run again.",
+        ) from None
+    for task, config in configs.items():
+        language = code_of(str(config.get("dataset_name")))
+        metrics = results.get(task, {})
+        names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
+        if language is None or not names or (reading.group and task.rpartition("_")[0] != reading.group):
+            continue
+        chosen = _choose_filter(file, task, names, reading)
+        run = _language_run(file, content, task, language, chosen, label)
+        yield _with_samples(run, file, task, chosen, reading)
+
+
+def _choose_filter(file: Path, task: str, names: Sequence[str], reading: Reading) -> str:
+    if reading.filter_name is not None and reading.filter_name in names:
+        return reading.filter_name
+    if reading.filter_name is not None or len(names) > 1:
+        raise ResultsError(
+            f"{file}: {task} was graded behind the filters {', '.join(names)}"
+            + (f", not {reading.filter_name}." if reading.filter_name else "."),
+            "Choose one of them with --filter.",
+        )
+    return names[0]
+
+
+def _language_run(
+    file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str, label: str | None
+) -> LanguageRun:
+    metrics = content["results"][task]
+    reported = {}
+    for key, value in metrics.items():
+        name, _, of_filter = key.partition(",")
+        if of_filter == filter_name and not name.endswith("_stderr") and isinstance(value, int | float):
+            stderr = metrics.get(f"{name}_stderr,{filter_name}")
+            reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
+    counts = content.get("n-samples", {}).get(task, {})
+    identity = identity_of(content)
+    return LanguageRun(
+        model=label or str(identity["name"]),
+        language=language,
+        task=task,
+        facts=facts_of(content, task, filter_name),
+        identity=identity,
+        files=(file,),
+        n=int(counts.get("effective", 0)),
+        of=int(counts.get("original", 0)),
+        reported=reported,
+        conversations=None,
+        when=float(content.get("date") or 0),
+    )
+
+
+def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, reading: Reading) -> LanguageRun:
+    """The run with its conversations, proven to be those that its figures were computed from."""
+    dated = _DATE.search(file.stem)
+    date = dated.group() if dated else file.stem.removeprefix("results_")
+    samples = file.with_name(f"samples_{task}_{date}.jsonl")
+    if not samples.is_file():
+        return run
+    conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
+    if whole and reading.allow_partial and len(conversations) < run.n:
+        reading.warnings.append(
+            f"{samples.name} was cut off: figures are from {len(conversations)} of {run.n} conversations."
+        )
+        whole = False
+    if not whole:
+        return replace(run, n=len(conversations), reported={}, conversations=conversations)
+    if len(conversations) != run.n:
+        raise ResultsError(
+            f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.",
+            "The two do not belong together, or one was changed; run the evaluation again.",
+        )
+    found = figures.compute(figures.as_arrays(conversations))
+    counted = figures.counts(conversations).items()
+    found |= {name: total for name, total in counted if total is not None and name in run.reported}
+    for name, value in found.items():
+        expected = run.reported.get(name, (float("nan"),))[0]
+        if abs(value - expected) > 1e-9 or (value != value) != (expected != expected):
+            raise ResultsError(
+                f"{samples} does not match {file.name}: {name} is {value:.6f} by the samples and {expected:.6f} "
+                "in the results.",
+                "The two do not belong together, or one was changed; run the evaluation again.",
+            )
+    return replace(run, conversations=conversations)
+
+
+def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
+    """One run out of several of the same model and language: disjoint conversations are put together."""
+    newest = max(parts, key=lambda part: part.when)
+    if len(parts) == 1:
+        return newest
+    names = ", ".join(str(part.files[0]) for part in parts)
+    where = f"{newest.model} has {len(parts)} runs in {newest.language}: {names}."
+    if len(tasks := sorted({part.task for part in parts})) > 1:
+        groups = ", ".join(task.rpartition("_")[0] for task in tasks)
+        raise ResultsError(f"{where} They are of the tasks {', '.join(tasks)}.", f"Choose with --group: {groups}.")
+    if any(part.conversations is None for part in parts):
+        if reading.latest:
+            return newest
+        raise ResultsError(
+            where,
+            "Without samples they cannot be put together. Name one of the files, take the newest with --latest, or, "
+            "for different models, give names: NAME=PATH.",
+        )
+    used: list[LanguageRun] = []
+    together: dict[str, LoggedConversation] = {}
+    for part in sorted(parts, key=lambda part: -part.when):
+        new = {c.key: c for c in part.conversations or () if c.key not in together}
+        if len(new) < part.n and not reading.latest:
+            twice = next(c.key for c in part.conversations or () if c.key in together)
+            raise ResultsError(
+                f"{where} Conversation {twice} is in more than one.",
+                "Name one of the files, take the newest with --latest, or give different models names: NAME=PATH.",
+            )
+        together |= new
+        used += [part] if new else []
+    _require_alike(newest.model, used)
+    if len(used) == 1:
+        return newest
+    return replace(
+        newest,
+        files=tuple(file for part in used for file in part.files),
+        n=len(together),
+        reported={},
+        conversations=[together[key] for key in sorted(together)],
+    )
+
+
+def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
+    """Refuse parts that are not of one model, or were not run alike."""
+    first = runs[0]
+    for run in runs[1:]:
+        differing = [key for key in _OF_ONE_MODEL if first.identity.get(key) != run.identity.get(key)]
+        told = [f"{key} is {first.identity.get(key)} and {run.identity.get(key)}" for key in differing]
+        if difference := "; ".join([*told, *filter(None, [describe_difference(first.facts, run.facts)])]):
+            raise ResultsError(
+                f"The runs of {name} were not made alike: {difference}, in {first.files[0]} and {run.files[0]}.",
+                "One set of figures needs one model and one way of running. Leave one out, or give them names of their "
+                "own: NAME=PATH.",
+            )
