@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -42,75 +43,17 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _manual() -> str:
+    r"""What ``turnswap --help`` says above the commands; ``\b`` is click's mark for a block that keeps its lines."""
+    return files("turnswap.commands").joinpath("manual.txt").read_text("utf-8").replace("\\b", "\b")
+
+
+@click.group(
+    cls=Commands, help=_manual(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__)
 def main() -> None:
-    """Multi-IF for lm-eval, layer swapping for mergekit.
-
-    Make the stock commands see them, once per environment, and run them:
-
-    \b
-      turnswap enable
-      lm_eval run --model hf --model_args pretrained=MODEL --tasks multiif
-      mergekit-yaml layerswap.yml ./merged
-
-    MULTI-IF, three-turn conversations in 8 languages, graded by code.
-
-    Tasks: multiif_en, multiif_zh, multiif_fr, multiif_ru, multiif_hi, multiif_es, multiif_it, multiif_pt, and the
-    group multiif, which adds the macro mean over the languages; the group leaderboard_multiif has settings that never
-    change. Each prints, per turn, prompt- and instruction-level accuracy (strict and loose), their mean (overall),
-    forgetting and correction.
-
-    The conversations come from the Hugging Face Hub (facebook/Multi-IF, CC-BY-NC-2.0). For a local copy of its CSV,
-    or for the few conversations packaged with turnswap:
-
-    \b
-      export TURNSWAP_MULTIIF=/path/to/multiIF_20241018.csv
-      export TURNSWAP_MULTIIF=sample
-
-    What may be set beside lm-eval's own options:
-
-    \b
-      --gen_kwargs max_gen_toks=1024                      tokens per reply (default 2048, greedy)
-      --metadata '{"multiif_data": "FILE or sample"}'     the data of this run
-      --metadata '{"prompts": "plain"}'                   a User:/Assistant: transcript, no chat template
-      --metadata '{"reasoning_markers": ["[T]", "[/T]"]}' what opens and closes a reasoning trace, or "none"
-      --metadata '{"on_overflow": "error"}'               stop where a prompt does not fit the model
-      --metadata '{"open": 512}'                          API models: conversations under way at once
-      --metadata '{"max_failed": 0.01}'                   API models: share of conversations that may fail for good
-      --metadata '{"schedule": "lockstep"}'               API models: turn by turn all the same
-      --metadata '{"wave": 256}'                          engines in process: conversations per wave
-
-    LAYER SWAPPING, merge_method: layer_swap: the bottom and top layers of a task expert (base_model, the recipient)
-    are replaced by a language expert's (models, the donor). "turnswap analyze" shows where fine-tuning changed both,
-    "turnswap suggest" turns that into a configuration by published rules, "turnswap plan CONFIG" shows what would come
-    from where, "turnswap verify FOLDER" proves that it did.
-    configs/layerswap*.yml are to start from; parameters:
-
-    \b
-      bottom, top: 5              donor layers at either end, or auto
-      transition: 1               blended layers at each inner edge (or bottom_transition, top_transition)
-      blend: 0.5                  the donor's share in blends
-      layers: "0-4,30-31"         any set of donor layers instead, and blend_layers: "5,29"
-      invert: true                the donor's middle instead of its ends
-      embeddings, head: donor     or recipient, or blend; otherwise they follow the layer they touch
-      revert: "6-8"               layers from a third model that has parameters: {role: pretrained}
-      accept: rope                a difference between the models to put up with
-
-    "turnswap sweep" tries many swaps on lm-eval's tasks; one of them is lm_eval run --model hf-layerswap --model_args
-    pretrained=TASK_EXPERT,donor=LANGUAGE_EXPERT,bottom=5,top=2,transition=1. Neither writes a model.
-
-    DATA OF YOUR OWN: "turnswap build" makes conversations in other languages. lm_eval --include_path FOLDER finds the
-    tasks of a release; so does TURNSWAP_TASKS=FOLDER:FOLDER, where turnswap is enabled.
-
-    RESULTS: "turnswap report" shows them as a page, in a terminal or as Markdown; "compare" tells whether B beats A;
-    "leaderboard" ranks; "table" and "export" write figures for other programs and places. They read the folders that
-    lm_eval writes, best with --log_samples; NAME=FOLDER gives a model another name.
-
-    Nothing is installed behind your back: without "turnswap enable", use "turnswap lm-eval ...", "turnswap
-    mergekit-yaml ...", or lm_eval --include_path "$(turnswap tasks-path)" ...; with it, TURNSWAP_DISABLE=1 switches it
-    off for one command.
-    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    """Multi-IF for lm-eval, layer swapping for mergekit: every command; its help is ``manual.txt``."""
 
 
 @main.command()
