@@ -186,9 +186,9 @@ def test_a_better_model_is_told_from_a_worse_one_and_swapping_them_swaps_the_sig
 def test_p_values_are_corrected_within_a_metric(runs: Path, compared: Any) -> None:
     found = compared(runs / "weak", runs / "strong")
     for metric in ("overall_acc", "correction"):
-        family = [row for row in found["differences"] if row["metric"] == metric and row["corrected"] is not None]
-        p = np.array([row["p"] for row in family])
-        assert [row["corrected"] for row in family] == pytest.approx(list(holm(p)))
+        family = [each for each in found["differences"] if each["metric"] == metric and each["corrected"] is not None]
+        p = np.array([each["p"] for each in family])
+        assert [each["corrected"] for each in family] == pytest.approx(list(holm(p)))
     averages = {code: row(found, code, None)["corrected"] for code in ("en", "fr", "macro", "pooled")}
     assert averages.pop("pooled") is None  # not a comparison of its own
     assert averages.pop("en") < 0.05
