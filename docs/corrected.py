@@ -1,12 +1,12 @@
-"""``python -m turnswap.tasks.multiif.corrected > docs/corrected.md``: the corrections as a page for readers."""
+"""``python docs/corrected.py > docs/corrected.md``: the corrections as a page for readers."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from .corrections import ALL, Correction, Example, corrections
-from .grading import VERSION
+from turnswap.tasks.multiif.corrected.corrections import ALL, Correction, Example, corrections
+from turnswap.tasks.multiif.corrected.grading import VERSION
 
 _HEAD = """\
 # Corrected verdicts
@@ -24,8 +24,8 @@ Corrected figures hold for a version of the rules and a segmenter, which the res
 (`1,icu:78.3`). `pip install 'turnswap[cjk]'` brings the segmenter, ICU's dictionaries; the rules that need it say so,
 and without it they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
 
-Made by `python -m turnswap.tasks.multiif.corrected > docs/corrected.md`; tests hold the
-examples against both graders, and this page against the code.
+Made by `python docs/corrected.py > docs/corrected.md`; tests hold the examples against both graders, and this page
+against the code.
 """
 
 
