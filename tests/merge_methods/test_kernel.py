@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -56,8 +59,15 @@ def test_tensors_that_are_not_blended_are_handed_on_uncopied(tmp_path: Path) -> 
             name = NAME.format(layer)
             group = TensorGroup.from_tensors([theirs[name], ours[name]], ids=ids, base_index=1, name=name)
             # Contrary parameters change nothing: what counts is the plan that was checked.
-            (result,) = layer_swap([group], parameters={"bottom": 0, "top": 0, "transition": 0, "invert": True})
-            assert result.data_ptr() == source[name].data_ptr()
+            contrary = {"bottom": 0, "top": 0, "transition": 0, "invert": True}
+            with ThreadPoolExecutor(1) as pool:  # as with --multi-gpu: mergekit's kernels may run in other threads
+                for run in (layer_swap, functools.partial(_in_a_thread, pool)):
+                    (result,) = run([group], parameters=contrary)
+                    assert result.data_ptr() == source[name].data_ptr()
+
+
+def _in_a_thread(pool: ThreadPoolExecutor, *args: Any, **kwargs: Any) -> tuple[torch.Tensor, ...]:
+    return pool.submit(layer_swap, *args, **kwargs).result()
 
 
 def test_what_is_planned_is_what_is_written_and_nothing_else_decides(
