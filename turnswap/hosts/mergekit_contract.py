@@ -3,12 +3,12 @@
 ``turnswap status`` shows the check, and a version of mergekit that does not fit is refused by name. What is used:
 
 - Every command calls ``mergekit.merge.run_merge``, which asks ``get_architecture_info`` of the same module and reads
-  configurations with ``MergeConfiguration.model_validate``: ``merge_run.py``.
-- A kernel that takes a ``TensorGroup`` sees the tensor's name, and ``validate_inputs`` is called before anything is
-  read: ``layer_swap.py``.
+  configurations with ``MergeConfiguration.model_validate``: ``registration.py``, ``merge_run.py``.
+- A ``GroupMergeMethod`` sees the tensor's name, and its ``validate_inputs`` is called before anything is read:
+  ``layer_swap.py``.
 - A ``ModelArchitecture`` made of ``WeightInfo`` decides what is written: ``layout.py``.
 - ``convert_checkpoint_tensors`` makes fused experts of single ones: ``weights.py``, ``layout.py``.
-- ``ModelReference.merged`` names the cache entry of a merged adapter: ``lora.py``.
+- ``ModelReference.merged`` names the cache entry of a merged adapter: ``checkpoint.py``, ``merge_run.py``.
 - ``resolve_parameter`` gives filters their meaning: ``recipe.py``.
 """
 
