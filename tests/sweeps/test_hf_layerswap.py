@@ -271,7 +271,7 @@ def test_models_that_are_not_named_or_not_by_name_are_refused(experts: tuple[str
         HFLayerSwap(torch.nn.Linear(1, 1), experts[1])  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is for another donor"):
         HFLayerSwap(experts[0], experts[0], swap=str(swap_file))
-    with pytest.raises(UserError, match="bottom is given beside swap="):
+    with pytest.raises(UserError, match="bottom cannot be given beside swap="):
         HFLayerSwap(swap=str(swap_file), bottom=3)
     content = yaml.safe_load(swap_file.read_text()) | {"chat_template": "chatml"}
     swap_file.write_text(yaml.safe_dump(content))
