@@ -34,8 +34,8 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"
 BIN = Path(sys.executable).parent
 
-# Where one of these is asked for, the test runs a command of a host, or a model: it is slow.
-SLOW = {"run_command", "started_host", "tiny_model", "environment", "editable", "checkout"}
+# Where one of these is asked for, the test runs a command of a host, a model or a browser: it is slow.
+SLOW = {"run_command", "started_host", "tiny_model", "environment", "editable", "checkout", "browser"}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -97,6 +97,7 @@ def test_every_rule_has_an_example_and_a_reason() -> None:
     assert all(rule.reason != rule.name for rule in RULES.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", IMPOSSIBLE, ids=lambda rule: rule.name)
 def test_what_is_called_impossible_is_passed_by_no_reply(rule: Any, replies: list[str]) -> None:
     assert rule.name in found(CONFLICTING[rule.name])

@@ -239,6 +239,7 @@ def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path, 
         assert (steps / f"{number}-{step}.jsonl").read_bytes() == before[f"{number}-{step}.jsonl"]
 
 
+@pytest.mark.slow
 def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(server: str, tmp_path: Path) -> None:
     """Short texts and few of them: on a CPU each question takes seconds."""
     write_demo_model(tmp_path / "model")

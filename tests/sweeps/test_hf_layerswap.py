@@ -25,6 +25,8 @@ from turnswap.sweeps.hf_layerswap import HFLayerSwap
 from ..conftest import Command, read_results, read_samples
 from ..merge_methods.models import TOKENS, merge, pair, recipe, save_model
 
+pytestmark = pytest.mark.slow
+
 ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
 
 

@@ -20,6 +20,8 @@ from turnswap.sweeps.in_memory import SwapInMemory
 from ..merge_methods.models import GROUPED, HEADS, KINDS, merge, pair, recipe, save_model, tensors
 from ..merge_methods.test_architectures import save_vision_model
 
+pytestmark = pytest.mark.slow
+
 IDS = torch.arange(20)[None]
 EVERYTHING = "0-7"
 RECIPIENT: dict[str, Any] = {"layers": "none"}

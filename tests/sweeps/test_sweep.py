@@ -20,6 +20,8 @@ from turnswap.sweeps.sweep import Sweep
 from ..merge_methods.models import TOKENS, merge, save_model
 from .sweeping import BEST, LAYERS, copying, evaluations, noise, own_tasks_alone, run, save_copying_expert
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["copying", "noise", "own_tasks_alone"]  # fixtures
 
 

@@ -10,9 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from .sweeping import copying
+
+pytestmark = pytest.mark.slow
 
 __all__ = ["copying"]  # a fixture
 

@@ -29,6 +29,8 @@ from lm_eval.tasks import TaskManager
 from turnswap.sweeps import sweep
 from turnswap.sweeps.settings import Settings
 from pathlib import Path
+
+pytestmark = pytest.mark.slow
 sweep.open_manager = lambda s: TaskManager(include_path=s.include_path, include_defaults=False)
 said = []
 def say(line):
