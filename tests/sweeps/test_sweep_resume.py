@@ -21,6 +21,8 @@ from turnswap.sweeps.ledger import open_ledger
 from ..conftest import REPOSITORY
 from .sweeping import copying, evaluations, own_tasks_alone, run, save_copying_expert, write_tasks
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["copying", "own_tasks_alone"]  # fixtures
 
 KILLED = """
@@ -29,8 +31,6 @@ from lm_eval.tasks import TaskManager
 from turnswap.sweeps import sweep
 from turnswap.sweeps.settings import Settings
 from pathlib import Path
-
-pytestmark = pytest.mark.slow
 sweep.open_manager = lambda s: TaskManager(include_path=s.include_path, include_defaults=False)
 said = []
 def say(line):
