@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from turnswap.commands.main import main
 
 from .by_file import ByFile
-from .started_host import StartedHost, read_yamls_once
+from .started_host import StartedHost, find_out_once
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -28,7 +28,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 for variable in ("TURNSWAP_MULTIIF", "TURNSWAP_DISABLE"):
     os.environ.pop(variable, None)
 
-read_yamls_once()
+find_out_once()
 
 REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared" / "data"

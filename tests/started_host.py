@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.metadata
+import importlib.util
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
@@ -83,24 +86,46 @@ class StartedHost:
         self._process.wait(60)
 
 
-def read_yamls_once() -> None:
-    """Have lm-eval read the YAMLs in its own folder once per process: they never change."""
+def find_out_once() -> None:
+    """Have lm-eval find out once what never changes, and what it finds out anew in every run.
+
+    These are the thousands of YAMLs in its own folder, whose content is kept for other processes in pytest's cache, and
+    the description of this machine, for which it asks pip and others each time.
+    """
     import lm_eval.tasks
     from lm_eval.tasks import _index
 
+    if getattr(_index.load_yaml, "reads_once", False):
+        return
+    if importlib.util.find_spec("torch"):
+        from torch.utils import collect_env
+
+        collect_env.get_pretty_env_info = functools.cache(collect_env.get_pretty_env_info)
     own = Path(lm_eval.tasks.__file__).parent
     read, listed = _index.load_yaml, _index.TaskIndex._iter_yaml_files
-    if getattr(read, "reads_once", False):
-        return
-    known = functools.cache(read)
-    known_files = functools.cache(lambda root: tuple(listed(root)))
+    version = importlib.metadata.version("lm-eval")
+    kept = Path(__file__).parents[1] / ".pytest_cache" / f"lm-eval-{version}.pickle"
+    known: dict[Any, Any] = {}
+    try:
+        known = pickle.loads(kept.read_bytes())
+    except (OSError, EOFError, pickle.UnpicklingError):
+        for path in listed(own):
+            with contextlib.suppress(Exception):  # as lm-eval itself passes over what it cannot read
+                known[str(path.relative_to(own))] = read(path, resolve_func=False, recursive=True)
+        kept.parent.mkdir(exist_ok=True)
+        unfinished = kept.with_suffix(f".{os.getpid()}")
+        unfinished.write_bytes(pickle.dumps(known))
+        unfinished.replace(kept)
 
     def load_yaml(path: Any, **how: Any) -> Any:
-        return known(path, **how) if own in Path(path).parents else read(path, **how)
+        if how == {"resolve_func": False, "recursive": True} and own in Path(path).parents:
+            return known.get(str(Path(path).relative_to(own))) or read(path, **how)
+        return read(path, **how)
 
+    files = [own / name for name in known]
     load_yaml.reads_once = True  # type: ignore[attr-defined]
     _index.load_yaml = load_yaml
-    _index.TaskIndex._iter_yaml_files = staticmethod(lambda root: known_files(root) if root == own else listed(root))
+    _index.TaskIndex._iter_yaml_files = staticmethod(lambda root: files if root == own else listed(root))
 
 
 def _serve(theirs: socket.socket) -> Callable[[], object]:
@@ -148,9 +173,13 @@ if __name__ == "__main__":
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # of an extra that is not installed
             __import__(name)
-    read_yamls_once()
+    find_out_once()
     from lm_eval.tasks import TaskManager
 
     TaskManager()
+    with contextlib.suppress(ImportError):
+        from torch.utils import collect_env
+
+        collect_env.get_pretty_env_info()
     assert not any(name.partition(".")[0] == "turnswap" for name in sys.modules)
     _serve(connection)()

@@ -21,7 +21,7 @@ if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     from lm_eval.__main__ import cli_evaluate
 
-    runpy.run_path(str(Path(__file__).parents[1] / "started_host.py"))["read_yamls_once"]()
+    runpy.run_path(str(Path(__file__).parents[1] / "started_host.py"))["find_out_once"]()
     for command in commands:
         sys.argv = ["lm_eval", *command]
         status: object = 0
