@@ -108,7 +108,10 @@ def test_overflow_and_truncation_are_counted_on_a_model_that_cuts_prompts(
     ("arguments", "message"),
     [
         (["--metadata", '{"multiif_data": "missing.csv"}'], "--metadata multiif_data names 'missing.csv', which is no"),
-        (["--metadata", '{"prompts": "poem"}'], "--metadata prompts is 'poem'. Expected chat_template or plain"),
+        (
+            ["--metadata", '{"prompts": "poem"}'],
+            "--metadata: prompts cannot be 'poem': Input should be 'chat_template'",
+        ),
         (
             ["--gen_kwargs", "max_gen_toks=512"],
             "The reply may take 512 tokens, but prompt and reply together have room",

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from turnswap.core.errors import UserError
+from pydantic import BeforeValidator, Field
+
+from turnswap.core.settings import read_settings
 
 Message = dict[str, str]
 Markers = tuple[tuple[str, str], ...]
@@ -102,6 +104,21 @@ def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> tupl
     return text, False
 
 
+def _markers(value: Any) -> Markers:
+    if value in (None, False, "none", "None") or value == []:
+        return ()
+    pairs = [value] if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list) and len(pair) == 2 and all(isinstance(m, str) and m for m in pair) and pair[0] != pair[1]
+        for pair in pairs
+    ):
+        raise ValueError(
+            'expected an opening and a closing marker, such as ["<think>", "</think>"], a list of such pairs, '
+            "or none to keep reasoning in the replies"
+        )
+    return tuple((opening, closing) for opening, closing in pairs)
+
+
 @dataclass(frozen=True)
 class Settings:
     """How conversations are run; from ``--metadata``.
@@ -117,59 +134,20 @@ class Settings:
     """
 
     prompts: Literal["chat_template", "plain"] = "chat_template"
-    reasoning_markers: Markers = THINK
+    reasoning_markers: Annotated[Markers, BeforeValidator(_markers)] = THINK
     on_overflow: Literal["warn", "error"] = "warn"
     schedule: Literal["auto", "pipelined", "lockstep"] = "auto"
-    open: int | None = None
-    wave: int | None = None
-    max_failed: float = 0.0
+    open: Annotated[int, Field(ge=1, strict=True)] | None = None
+    wave: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_failed: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, Any]) -> Settings:
         """The settings asked for by ``--metadata``; raises UserError for a value that cannot be used."""
-        given: dict[str, Any] = {}
-        for name, choices in _CHOICES.items():
-            if (value := metadata.get(name)) is not None:
-                if value not in choices:
-                    raise UserError(f"--metadata {name} is {value!r}.", f"Expected {' or '.join(choices)}.")
-                given[name] = value
-        for name in ("open", "wave"):
-            if (value := metadata.get(name)) is not None:
-                if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                    raise UserError(
-                        f"--metadata {name} is {value!r}.", "Expected a number of conversations, such as 256."
-                    )
-                given[name] = value
-        if (value := metadata.get("max_failed")) is not None:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-                raise UserError(f"--metadata max_failed is {value!r}.", "Expected a share of 0 to 1, such as 0.01.")
-            given["max_failed"] = float(value)
-        if "reasoning_markers" in metadata:
-            given["reasoning_markers"] = _parse_markers(metadata["reasoning_markers"])
-        return cls(**given)
-
-
-_CHOICES = {
-    "prompts": ("chat_template", "plain"),
-    "on_overflow": ("warn", "error"),
-    "schedule": ("auto", "pipelined", "lockstep"),
-}
-
-
-def _parse_markers(value: Any) -> Markers:
-    if value in (None, False, "none", "None") or value == []:
-        return ()
-    pairs = [value] if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
-    if not isinstance(pairs, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(m, str) and m for m in pair) and pair[0] != pair[1]
-        for pair in pairs
-    ):
-        raise UserError(
-            f"--metadata reasoning_markers is {value!r}.",
-            'Expected an opening and a closing marker, such as ["<think>", "</think>"], a list of such pairs, '
-            "or none to keep reasoning in the replies.",
-        )
-    return tuple((opening, closing) for opening, closing in pairs)
+        ours = {name: metadata[name] for name in cls.__dataclass_fields__ if name in metadata}
+        # null says nothing, but of reasoning markers that there are none
+        asked = {name: value for name, value in ours.items() if value is not None or name == "reasoning_markers"}
+        return read_settings(cls, asked, "--metadata")
 
 
 @dataclass(frozen=True)

@@ -73,11 +73,14 @@ def test_settings_come_from_the_metadata(metadata: dict[str, object], expected: 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"prompts": "simple"}, "prompts is 'simple'. Expected chat_template or plain"),
-        ({"on_overflow": True}, "on_overflow is True. Expected warn or error"),
-        ({"reasoning_markers": "<think>"}, "Expected an opening and a closing marker"),
-        ({"reasoning_markers": ["only one"]}, "Expected an opening and a closing marker"),
-        ({"reasoning_markers": ["same", "same"]}, "Expected an opening and a closing marker"),
+        ({"prompts": "simple"}, "prompts cannot be 'simple': Input should be 'chat_template' or 'plain'"),
+        ({"on_overflow": True}, "on_overflow cannot be True: Input should be 'warn' or 'error'"),
+        ({"reasoning_markers": "<think>"}, "expected an opening and a closing marker"),
+        ({"reasoning_markers": ["only one"]}, "expected an opening and a closing marker"),
+        ({"open": True}, "open cannot be True: Input should be a valid integer"),
+        ({"wave": 0}, "wave cannot be 0: Input should be greater than or equal to 1"),
+        ({"max_failed": 1.5}, "max_failed cannot be 1.5: Input should be less than or equal to 1"),
+        ({"reasoning_markers": ["same", "same"]}, "expected an opening and a closing marker"),
     ],
 )
 def test_unusable_settings_are_refused(metadata: dict[str, object], message: str) -> None:

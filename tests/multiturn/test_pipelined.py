@@ -271,7 +271,7 @@ def test_an_engine_in_process_cannot_be_pipelined() -> None:
 def test_a_setting_that_cannot_be_used_is_refused(name: str, value: object) -> None:
     from .test_runner import run
 
-    with pytest.raises(UserError, match=f"--metadata {name} is "):
+    with pytest.raises(UserError, match=f"--metadata: {name} cannot be "):
         run(ScriptedLM(), {"metadata": {name: value}})
 
 
