@@ -71,6 +71,12 @@ class Layout:
     weights: Mapping[str, Weight]
     tagalong_files: tuple[str, ...] = ()
 
+    @property
+    def compared(self) -> list[Weight]:
+        """The weights that an analysis compares: numbers of the text decoder's."""
+        weights = self.weights.values()
+        return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
+
     def architecture(self) -> ModelArchitecture:
         """What mergekit is to write."""
 

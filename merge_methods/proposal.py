@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from turnswap import __version__
 from turnswap.core.errors import UserError, visible
 
 from .analysis_file import EXPERTS, Analysis, kinship
+from .checkpoint import type_name
 from .compatibility import Model, open_model
 from .layout import Layout, component_of
 from .recipe import Recipe, parse_configuration, read_recipe
@@ -51,16 +54,7 @@ class Proposal:
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the tensors' sources, which ``turnswap plan --json`` lists."""
-        return {
-            "rule": self.suggestion.rule,
-            "source": self.suggestion.source,
-            "parameters": dict(self.suggestion.parameters),
-            "reasons": list(self.suggestion.reasons),
-            "figures": [dict(row) for row in self.suggestion.figures],
-            "notes": list(self.suggestion.notes),
-            "warnings": list(self.warnings),
-            "configuration": self.text,
-        }
+        return dataclasses.asdict(self.suggestion) | {"warnings": self.warnings, "configuration": self.text}
 
 
 def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False) -> Experts:
@@ -78,10 +72,7 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
     models = []
     for role in EXPERTS:
         try:
-            reference = ModelReference.parse(analysis.models[role])
-            models.append(open_model(reference, options))
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"{analysis.models[role]!r}, the {role} of the analysis, names no model.") from error
+            models.append(open_model(analysis.models[role], options))
         except UserError as error:
             raise UserError(
                 f"The {role} of the analysis: {error.message}",
@@ -181,17 +172,15 @@ def check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
     Raises:
         UserError: layers or components differ, or have another number of parameters.
     """
-    held: dict[tuple[int | None, str], int] = {}
-    for weight in layout.weights.values():
-        if weight.place.part != "outside" and weight.header.dtype.is_floating_point:
-            place = weight.place.layer, component_of(weight)
-            held[place] = held.get(place, 0) + math.prod(weight.header.shape)
-    analysed = {(cell.layer, cell.component): cell.parameters for cell in analysis.cells}
+    held: Counter[tuple[int | None, str]] = Counter()
+    for weight in layout.compared:
+        held[weight.place.layer, component_of(weight)] += math.prod(weight.header.shape)
+    analysed = Counter({(cell.layer, cell.component): cell.parameters for cell in analysis.cells})
     if layout.n_layers != analysis.n_layers or held != analysed:
         raise UserError(
             f"The {role}, {analysis.models[role]}, is not the model that was analysed: it has "
-            f"{layout.n_layers} layers and {sum(held.values())} parameters, the analysis {analysis.n_layers} and "
-            f"{sum(analysed.values())}.",
+            f"{layout.n_layers} layers and {held.total()} parameters, the analysis {analysis.n_layers} and "
+            f"{analysed.total()}.",
             "Run turnswap analyze again, with -o.",
         )
 
@@ -203,12 +192,11 @@ def _types(layout: Layout) -> dict[str, Any]:
 
 def _most(layout: Layout) -> str:
     """The floating type of most of a model's parameters."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for weight in layout.weights.values():
         if weight.header.dtype.is_floating_point:
-            name = str(weight.header.dtype).removeprefix("torch.")
-            sizes[name] = sizes.get(name, 0) + math.prod(weight.header.shape)
-    return max(sizes, key=lambda name: sizes[name])
+            sizes[type_name(weight.header.dtype)] += math.prod(weight.header.shape)
+    return max(sizes, key=sizes.__getitem__)
 
 
 def _commands(experts: Experts, request: Request) -> list[str]:
