@@ -137,12 +137,18 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
     recipe = read_recipe(parse_configuration(yaml.safe_load(body)), request.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
-    opening = _opening(experts, suggestion, request)
+    file = shlex.quote(request.output)
+    adapters = any(model.reference.lora for model in (experts.recipient, experts.donor))
+    cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
+    commands = (
+        f"mergekit-yaml {file} ./merged{cache}",
+        f"Before: turnswap plan {file}; after: turnswap verify ./merged{cache}",
+    )
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
-    comments = [*opening, *suggestion.reasons, *told, *_table(suggestion)]
-    # Not wrapped: commands are there to be copied.
-    commands = [f"# {visible(line)}" for line in _commands(experts, request)]
-    return Proposal(suggestion, recipe, warnings, "\n".join([*commands, *map(_comment, comments), body]))
+    comments = [*_opening(experts, suggestion, request), *suggestion.reasons, *told, *_table(suggestion)]
+    # Commands are not wrapped: they are there to be copied.
+    lines = [*(f"# {visible(command)}" for command in commands), *map(_comment, comments), body]
+    return Proposal(suggestion, recipe, warnings, "\n".join(lines))
 
 
 def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...]:
@@ -199,23 +205,12 @@ def _most(layout: Layout) -> str:
     return max(sizes, key=sizes.__getitem__)
 
 
-def _commands(experts: Experts, request: Request) -> list[str]:
-    """The commands that use the file."""
-    quoted = shlex.quote(request.output)
-    adapters = any(model.reference.lora is not None for model in (experts.recipient, experts.donor))
-    cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
-    return [
-        f"mergekit-yaml {quoted} ./merged{cache}",
-        f"Before: turnswap plan {quoted}; after: turnswap verify ./merged{cache}",
-    ]
-
-
 def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
     """Who made the file of what, and by which rule."""
     models = experts.analysis.models
+    origin = f"the analysis {request.origin}" if request.origin else "an analysis"
     return [
-        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from "
-        + (f"the analysis {request.origin}:" if request.origin else "an analysis:"),
+        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from {origin}:",
         f"  recipient {models['recipient']}",
         f"  donor     {models['donor']}",
         f"  ancestor  {models['base']} (every weight was compared with it; the swap takes nothing of it)",

@@ -222,35 +222,38 @@ def check_settings(config: MergeConfiguration) -> None:
             )
         if name not in SHARED:
             raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join(SHARED)}.")
-        if isinstance(setting, ConditionalParameter):
-            setting = [setting]
-        if isinstance(setting, list):
-            if not all(isinstance(item, ConditionalParameter) for item in setting):
-                written = ",".join(map(str, setting))
-                raise UserError(
-                    f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
-                    f'Write one value, or several as a string: {name}: "{written}".',
-                )
-            if any(isinstance(item.value, list) for item in setting):
-                raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-            _check_order(name, [None if item.filter == "*" else item.filter for item in setting])
+        entries = setting if isinstance(setting, list) else [setting]
+        conditional = [entry for entry in entries if isinstance(entry, ConditionalParameter)]
+        if isinstance(setting, list) and len(conditional) < len(entries):
+            written = ",".join(map(str, setting))
+            raise UserError(
+                f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
+                f'Write one value, or several as a string: {name}: "{written}".',
+            )
+        if any(isinstance(entry.value, list) for entry in conditional):
+            raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
+        # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
+        filters = _filters(setting)
+        if filters and None not in filters:
+            alone = ", ".join(map(repr, filters))
+            raise UserError(
+                f"{name} is given for {alone} alone; other tensors would fall to the default.",
+                "Add a last entry without a filter, such as: - value: 0.",
+            )
+        hidden = filters[filters.index(None) + 1 :] if filters else []
+        if hidden:
+            raise UserError(
+                f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one "
+                "without a filter stands before it.",
+                "Put the entry without a filter last.",
+            )
 
 
-def _check_order(name: str, filters: list[str | None]) -> None:
-    """Refuse filters that leave some tensors to a default, or that never apply: mergekit takes the first that fits."""
-    if None not in filters:
-        alone = ", ".join(map(repr, filters))
-        raise UserError(
-            f"{name} is given for {alone} alone; other tensors would fall to the default.",
-            "Add a last entry without a filter, such as: - value: 0.",
-        )
-    hidden = filters[filters.index(None) + 1 :]
-    if hidden:
-        raise UserError(
-            f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one without "
-            "a filter stands before it.",
-            "Put the entry without a filter last.",
-        )
+def _filters(setting: Any) -> list[str | None]:
+    """The filters of a parameter's entries; None, as mergekit's ``*``, for an entry that is for every tensor."""
+    entries = setting if isinstance(setting, list) else [setting]
+    filters = [entry.filter for entry in entries if isinstance(entry, ConditionalParameter)]
+    return [None if text == "*" else text for text in filters]
 
 
 def read_recipe(
@@ -299,9 +302,8 @@ def read_recipe(
 
 def _check_that_filters_match(settings: Mapping[str, Any], planned: Mapping[str, Planned]) -> None:
     for name, setting in settings.items():
-        for item in setting if isinstance(setting, list) else [setting]:
-            text = item.filter if isinstance(item, ConditionalParameter) else None
-            if text and text != "*" and not any(text in tensor for tensor in planned):
+        for text in _filters(setting):
+            if text and not any(text in tensor for tensor in planned):
                 example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
                 raise UserError(
                     f"{name}: the filter {text!r} matches no tensor of this model.",

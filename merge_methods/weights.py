@@ -17,7 +17,7 @@ from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError
 
@@ -28,7 +28,6 @@ from .layout import Weight
 from .recipe import Planned
 
 PREFIX = "base_model.model."
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class WeightReader:
@@ -122,17 +121,20 @@ class AdapterReader:
     """
 
     def __init__(self, reader: WeightReader, reference: ModelReference, options: MergeOptions) -> None:
+        from peft.utils import load_peft_weights  # takes a second, which only adapters need
+
         assert reference.lora is not None
         self.reader, self.name = reader, str(reference)
         try:
             folder = Path(ModelReference(model=reference.lora).local_path(options.transformers_cache))
             self.config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-            self.tensors = _read_tensors(folder)
+            saved = load_peft_weights(str(folder), device="cpu")  # all at once: an adapter is small
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"The adapter {reference.lora} cannot be read ({type(error).__name__}: {error}).",
                 "Expected adapter_config.json and adapter_model.safetensors, as peft writes them.",
             ) from error
+        self.tensors = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items()}
         unusual = [name for name in self.tensors if "magnitude" in name]
         if self.config.get("peft_type") != "LORA" or self.config.get("use_dora") or unusual:
             raise UserError(
@@ -180,19 +182,6 @@ class AdapterReader:
 
 def _module(name: str) -> str:
     return re.sub(r"\.lora_(A|B|embedding_A|embedding_B)(\.weight)?$", "", name)
-
-
-def _read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """The adapter's tensors by their names in the model: an adapter is small, so all at once."""
-    file = next((folder / name for name in ADAPTER_FILES if (folder / name).is_file()), None)
-    if file is None:
-        raise OSError(f"neither {' nor '.join(ADAPTER_FILES)} is in {folder}")
-    if file.suffix == ".bin":
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    else:
-        with safe_open(file, "pt") as opened:
-            loaded = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    return {name.removeprefix(PREFIX): tensor for name, tensor in loaded.items()}
 
 
 def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:
