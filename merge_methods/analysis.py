@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -187,9 +187,10 @@ class TensorChange:
     cosine: float
 
 
-def tensor_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str]) -> Iterator[TensorChange]:
-    """The change of each named tensor, one at a time in float32. The recipe must have a pretrained model."""
+def _changes_of(names: Iterable[str], recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
+    """The change of each named tensor, one at a time in float32."""
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    found = []
     for name in names:
         weight = recipe.tensors[name].weight
         base, recipient, donor = (
@@ -198,7 +199,8 @@ def tensor_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str]) 
         recipient, donor = recipient - base, donor - base
         whole, ours, theirs = (float(torch.linalg.vector_norm(vector)) for vector in (base, recipient, donor))
         cosine = _divided(float(recipient @ donor), ours * theirs)
-        yield TensorChange(name, _divided(ours, whole), _divided(theirs, whole), cosine)
+        found.append(TensorChange(name, _divided(ours, whole), _divided(theirs, whole), cosine))
+    return found
 
 
 def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
@@ -217,7 +219,7 @@ def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
         for name, tensor in recipe.tensors.items()
         if tensor.weight.place.layer is not None and tensor.weight.header.dtype.is_floating_point
     ]
-    return list(tensor_changes(recipe, options, names))
+    return _changes_of(names, recipe, options)
 
 
 @dataclass(frozen=True)
@@ -276,4 +278,4 @@ def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
         place = tensor.weight.place
         if place.layer in layers and len(tensor.weight.header.shape) == 2:
             first_of.setdefault(place.layer, name)
-    return drifts(recipe, list(tensor_changes(recipe, options, first_of.values())))
+    return drifts(recipe, _changes_of(first_of.values(), recipe, options))

@@ -141,7 +141,11 @@ def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_i
         UserError: it names every difference with both values.
     """
     check_structure(recipient, other)
-    behaviour = [difference for difference in _behaviour(recipient, other) if difference.name not in accepted]
+    found = list(_facts(recipient, other, BEHAVIOUR))
+    if recipient.tokenizer_files and other.tokenizer_files:
+        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
+        found += [tokenizers] if tokenizers else []
+    behaviour = [difference for difference in found if difference.name not in accepted]
     names = ", ".join(difference.name for difference in behaviour)
     _refuse(recipient, other, behaviour, f"If you know that this may differ, add to parameters: accept: {names!r}.")
     if not dtype_is_set:
@@ -203,14 +207,6 @@ def _tensors(recipient: Model, other: Model) -> list[Difference]:
     return []
 
 
-def _behaviour(recipient: Model, other: Model) -> Iterator[Difference]:
-    yield from _facts(recipient, other, BEHAVIOUR)
-    if recipient.tokenizer_files and other.tokenizer_files:
-        difference = tokenizer_difference(recipient.description.folder, other.description.folder)
-        if difference:
-            yield difference
-
-
 def _types(recipient: Model, other: Model) -> list[Difference]:
     """The first tensor of the text decoder that is stored in another type."""
     for name, weight in recipient.layout.weights.items():
@@ -236,18 +232,17 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
     except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
     vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
-    for token in sorted(vocabularies[0].keys() | vocabularies[1].keys()):
-        ids = [vocabulary.get(token) for vocabulary in vocabularies]
-        if ids[0] != ids[1]:
-            return Difference("tokenizer", *(f"{token!r} is {'absent' if id_ is None else id_}" for id_ in ids))
+    differing = vocabularies[0].items() ^ vocabularies[1].items()
+    if differing:
+        token, _ = min(differing)
+        return Difference("tokenizer", *(f"{token!r} is {held.get(token, 'absent')}" for held in vocabularies))
     # Written by one version of the library, which fills in the defaults that older files leave out.
     left, right = (json.loads(tokenizer.to_str()) for tokenizer in tokenizers)
     for written in (left, right):
         written |= {f"{key} of the model": value for key, value in written.pop("model").items() if key != "vocab"}
-    for part in sorted((left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}):
-        if left.get(part) != right.get(part):
-            return Difference("tokenizer", f"one {part}", "another")
-    return None
+    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}
+    unlike = [part for part in parts if left.get(part) != right.get(part)]
+    return Difference("tokenizer", f"one {min(unlike)}", "another") if unlike else None
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:

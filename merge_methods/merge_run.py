@@ -166,13 +166,8 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _fresh_loaders(references: list[ModelReference]) -> Iterator[None]:
     """mergekit keeps files open by the models' names for the life of the process; a folder may have changed since."""
-
-    def forget() -> None:
+    with contextlib.ExitStack() as stack:
         for reference in references:
             LoaderCache.loaders.pop(reference, None)
-
-    forget()
-    try:
+            stack.callback(LoaderCache.loaders.pop, reference, None)
         yield
-    finally:
-        forget()

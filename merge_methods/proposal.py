@@ -68,7 +68,7 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
     Raises:
         UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor.
     """
-    warnings = kinship_warnings(analysis, anyway)
+    warnings = _kinship_warnings(analysis, anyway)
     models = []
     for role in EXPERTS:
         try:
@@ -78,7 +78,7 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
                 f"The {role} of the analysis: {error.message}",
                 f"{error.advice} Relative folders are taken from where turnswap analyze ran: run this there.".strip(),
             ) from error
-        check_layout(analysis, role, models[-1].layout)
+        _check_layout(analysis, role, models[-1].layout)
     return Experts(analysis, models[0], models[1], warnings)
 
 
@@ -129,7 +129,10 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
         "models": [{"model": analysis.models["donor"]}],
         "parameters": dict(suggestion.parameters) | ({"accept": request.accept} if request.accept else {}),
     }
-    stored = [_types(model.layout) for model in (experts.recipient, experts.donor)]
+    stored = [  # the type of every tensor that a merge can take from either expert
+        {name: weight.header.dtype for name, weight in model.layout.weights.items() if weight.place.part != "outside"}
+        for model in (experts.recipient, experts.donor)
+    ]
     notes = []
     if stored[0] != stored[1]:
         content["dtype"] = _most(experts.recipient.layout)
@@ -151,12 +154,8 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
     return Proposal(suggestion, recipe, warnings, "\n".join(lines))
 
 
-def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...]:
-    """What must be known of the experts' descent, which every rule supposes.
-
-    Raises:
-        UserError: an expert does not seem to come from the ancestor, and it was not said to go on ``anyway``.
-    """
+def _kinship_warnings(analysis: Analysis, anyway: bool) -> tuple[str, ...]:
+    """What must be known of the experts' descent, which every rule supposes to be from one ancestor."""
     warnings = []
     for role in EXPERTS:
         found = kinship(analysis, role)
@@ -172,12 +171,8 @@ def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...
     return tuple(warnings)
 
 
-def check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
-    """Refuse an analysis of other models than the one with this layout.
-
-    Raises:
-        UserError: layers or components differ, or have another number of parameters.
-    """
+def _check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
+    """Refuse an analysis of other models than the one with this layout."""
     held: Counter[tuple[int | None, str]] = Counter()
     for weight in layout.compared:
         held[weight.place.layer, component_of(weight)] += math.prod(weight.header.shape)
@@ -189,11 +184,6 @@ def check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
             f"{analysed.total()}.",
             "Run turnswap analyze again, with -o.",
         )
-
-
-def _types(layout: Layout) -> dict[str, Any]:
-    """The type of every tensor that a merge can take from either expert."""
-    return {name: weight.header.dtype for name, weight in layout.weights.items() if weight.place.part != "outside"}
 
 
 def _most(layout: Layout) -> str:

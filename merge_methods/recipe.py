@@ -203,12 +203,8 @@ def _validated(name: str, value: Any) -> Iterator[None]:
         raise UserError(f"{name}: got {value!r}. {reasons}.") from error
 
 
-def check_settings(config: MergeConfiguration) -> None:
-    """Refuse unknown parameters, gradients, filters that leave some tensors to a default, and unknown types.
-
-    Raises:
-        UserError: it names what was found and what to write instead.
-    """
+def _check_settings(config: MergeConfiguration) -> None:
+    """Refuse unknown parameters, gradients, filters that leave some tensors to a default, and unknown types."""
     for key in ("dtype", "out_dtype"):
         name = str(getattr(config, key))
         if name.removeprefix("torch.") not in ("None", "", "bfloat16", "float16", "float32", "float64"):
@@ -273,7 +269,7 @@ def read_recipe(
     config = with_plain_paths(config)
     opened = {} if opened is None else opened
     references = roles_of(config)
-    check_settings(config)
+    _check_settings(config)
     settings = config.parameters or {}
     accepted = parse_accepted(_resolve("accept", settings, ""))
     for reference in references.values():

@@ -116,16 +116,12 @@ def _tensor_problems(
         return
     declared = declared_tensor(planned, readers, config)
     if not _same_bits(tensor, declared):
-        yield f"{planned.name}: is not, bit for bit, {_described(planned)}"
+        source = planned.source
+        blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
+        what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"
+        yield f"{planned.name}: is not, bit for bit, {what}"
     if tensor.is_floating_point() and not _is_finite(tensor):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _described(planned: Planned) -> str:
-    source = planned.source
-    if source.origin == "blend":
-        return f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
-    return f"the {source.origin}'s ({source.why})"
 
 
 def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -285,8 +281,8 @@ def _write_card_section(card: Path, report: Report, content: dict[str, Any]) -> 
         "|---|---|---|---|",
     ]
     for role, source in content["sources"].items():
+        revision = f" @ {source['revision']}" if source["revision"] else ""
         for name, digest in source["sha256"].items():
-            revision = f" @ {source['revision']}" if source["revision"] else ""
             lines.append(f"| {role} | {source['model']}{revision} | {name} | `{digest}` |")
     lines += [f"| output | | {name} | `{digest}` |" for name, digest in content["output"]["sha256"].items()]
     section = "\n".join([*lines, CARD_END])

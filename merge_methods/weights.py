@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
@@ -24,7 +23,7 @@ from turnswap.core.errors import UserError
 from .checkpoint import Checkpoint, merged_folder
 from .compatibility import Model
 from .layer_swap import blended
-from .layout import Weight
+from .layout import Weight, converted
 from .recipe import Planned
 
 PREFIX = "base_model.model."
@@ -51,9 +50,8 @@ class WeightReader:
         for name in (info.name, *(info.aliases or ()), *(info.tied_names or ())):
             if name in self.checkpoint.tensors:
                 return self.checkpoint.read(name)
-        near = [n for n in self.checkpoint.tensors if weight.place.layer is None or f".{weight.place.layer}." in n]
-        sources = {name: (lambda name=name: self.checkpoint.read(name)) for name in near}
-        made = convert_checkpoint_tensors(self.model.config.model_type, sources, info.name)
+        checkpoint = self.checkpoint
+        made = converted(self.model.config, checkpoint.tensors, info.name, weight.place, checkpoint.read)
         if made is None:
             raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
         return made
@@ -128,7 +126,8 @@ class AdapterReader:
         try:
             folder = Path(ModelReference(model=reference.lora).local_path(options.transformers_cache))
             self.config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-            saved = load_peft_weights(str(folder), device="cpu")  # all at once: an adapter is small
+            # All at once, since an adapter is small; an absolute path, since peft asks the Hub for "a/b" without weights.
+            saved = load_peft_weights(str(folder.absolute()), device="cpu")
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"The adapter {reference.lora} cannot be read ({type(error).__name__}: {error}).",
@@ -146,8 +145,9 @@ class AdapterReader:
     def _check_all_known(self, reader: WeightReader) -> None:
         """Every tensor of the adapter belongs to a weight of the model: none would be left out silently."""
         modules = {weight.info.name.removesuffix(".weight") for weight in reader.model.layout.weights.values()}
+        suffix = r"(\.lora_(A|B|embedding_A|embedding_B)(\.weight)?|\.weight|\.bias)$"
         for name in self.tensors:
-            if name.removesuffix(".weight").removesuffix(".bias") not in modules and _module(name) not in modules:
+            if re.sub(suffix, "", name) not in modules:
                 raise UserError(
                     f"{self.name}: the adapter's {name} belongs to no weight of the model.",
                     "Is it an adapter of this model? If so, merge it with peft first, and name the merged folder.",
@@ -178,10 +178,6 @@ class AdapterReader:
             if re.match(rf"(.*\.)?({pattern})$", module):
                 alpha = float(value)
         return alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
-
-
-def _module(name: str) -> str:
-    return re.sub(r"\.lora_(A|B|embedding_A|embedding_B)(\.weight)?$", "", name)
 
 
 def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:
