@@ -176,7 +176,7 @@ def from_json(content: Any) -> Analysis:
     Raises:
         UserError: it is something else, it was altered, or rules for choosing layers cannot go by its figures.
     """
-    if not isinstance(content, dict) or content.get(CHECKSUM) != _checksum(content):
+    if not isinstance(content, dict) or CHECKSUM not in content or content[CHECKSUM] != _checksum(content):
         raise UserError(
             "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
             "Run turnswap analyze again, with -o, and name the folder that it wrote.",

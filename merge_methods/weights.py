@@ -126,7 +126,7 @@ class AdapterReader:
         try:
             folder = Path(ModelReference(model=reference.lora).local_path(options.transformers_cache))
             self.config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-            # All at once, since an adapter is small; an absolute path, since peft asks the Hub for "a/b" without weights.
+            # All at once: an adapter is small. An absolute path: for "a/b" without weights peft would ask the Hub.
             saved = load_peft_weights(str(folder.absolute()), device="cpu")
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
