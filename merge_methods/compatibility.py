@@ -86,7 +86,7 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         adapter = Path(reference.lora.path)
         if adapter.is_dir() and not (adapter / "adapter_config.json").is_file():
             raise UserError(
-                f"{adapter} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."
+                f"{reference.lora} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."
             )
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:

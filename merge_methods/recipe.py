@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from turnswap.core.errors import UserError
 from turnswap.core.settings import read_yaml
 
-from .checkpoint import same_model, with_plain_paths
+from .checkpoint import TensorInfo, same_model, with_plain_paths
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
 from .layer_swap import Plan, layer_swap
 from .layout import Weight
@@ -43,7 +42,7 @@ class Planned:
     @property
     def n_bytes(self) -> int:
         """Its size in the output."""
-        return math.prod(self.weight.header.shape) * int(self.dtype.itemsize)
+        return TensorInfo(self.weight.header.shape, self.dtype).n_bytes
 
 
 @dataclass(frozen=True)
@@ -218,18 +217,17 @@ def _check_settings(config: MergeConfiguration) -> None:
             )
         if name not in SHARED:
             raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join(SHARED)}.")
-        entries = setting if isinstance(setting, list) else [setting]
-        conditional = [entry for entry in entries if isinstance(entry, ConditionalParameter)]
-        if isinstance(setting, list) and len(conditional) < len(entries):
+        entries = _conditional(setting)
+        if isinstance(setting, list) and (not setting or len(entries) < len(setting)):
             written = ",".join(map(str, setting))
             raise UserError(
                 f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
                 f'Write one value, or several as a string: {name}: "{written}".',
             )
-        if any(isinstance(entry.value, list) for entry in conditional):
+        if any(isinstance(entry.value, list) for entry in entries):
             raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
         # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
-        filters = _filters(setting)
+        filters = [None if entry.filter == "*" else entry.filter for entry in entries]
         if filters and None not in filters:
             alone = ", ".join(map(repr, filters))
             raise UserError(
@@ -245,11 +243,10 @@ def _check_settings(config: MergeConfiguration) -> None:
             )
 
 
-def _filters(setting: Any) -> list[str | None]:
-    """The filters of a parameter's entries; None, as mergekit's ``*``, for an entry that is for every tensor."""
+def _conditional(setting: Any) -> list[ConditionalParameter]:
+    """A parameter's entries with a filter, or a ``value:`` for whatever is left."""
     entries = setting if isinstance(setting, list) else [setting]
-    filters = [entry.filter for entry in entries if isinstance(entry, ConditionalParameter)]
-    return [None if text == "*" else text for text in filters]
+    return [entry for entry in entries if isinstance(entry, ConditionalParameter)]
 
 
 def read_recipe(
@@ -298,8 +295,8 @@ def read_recipe(
 
 def _check_that_filters_match(settings: Mapping[str, Any], planned: Mapping[str, Planned]) -> None:
     for name, setting in settings.items():
-        for text in _filters(setting):
-            if text and not any(text in tensor for tensor in planned):
+        for text in (entry.filter for entry in _conditional(setting)):
+            if text and text != "*" and not any(text in tensor for tensor in planned):
                 example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
                 raise UserError(
                     f"{name}: the filter {text!r} matches no tensor of this model.",
