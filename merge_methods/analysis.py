@@ -10,12 +10,12 @@ apart (DRIFT, arXiv 2510.15050); ||task vector|| / ||ancestor|| shows it beforeh
 from __future__ import annotations
 
 import dataclasses
+import math
 import operator
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from tqdm import tqdm
 
@@ -23,7 +23,7 @@ from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
 from .compatibility import Model, check_structure, open_model
-from .layout import ORDER, Weight, component_of
+from .layout import ORDER, component_of
 from .recipe import Recipe
 from .weights import WeightReader, expert_reader
 
@@ -54,60 +54,35 @@ class _Cell:
     of: dict[str, _Sums] = field(default_factory=lambda: {role: _Sums() for role in EXPERTS})
 
 
-def analyze(
-    base: Model, recipient: Model, donor: Model, options: MergeOptions, progress: Callable[[int], object] = int
-) -> Analysis:
-    """Compare two experts with their ancestor, tensor by tensor.
+def analyze_references(base: str, recipient: str, donor: str, options: MergeOptions) -> Analysis:
+    """Compare two experts with their ancestor, tensor by tensor; with a progress bar over bytes.
 
     Args:
-        base: the pretrained ancestor.
+        base: the pretrained ancestor: a folder, a Hub id, or ``model+adapter``, as the others.
         recipient: the task expert.
         donor: the language expert.
         options: mergekit's, for how inputs are read.
-        progress: called with the number of bytes of each tensor that was looked at.
 
     Raises:
-        UserError: the models' structures differ, or one lacks a tensor.
+        UserError: a model is not there or damaged, or the models' structures differ.
     """
-    check_structure(base, recipient)
-    check_structure(base, donor)
-    models = {"base": base, "recipient": recipient, "donor": donor}
+    names = {"base": base, "recipient": recipient, "donor": donor}
+    models = {role: open_model(name, options) for role, name in names.items()}
+    ancestor = models["base"]
+    for role in EXPERTS:
+        check_structure(ancestor, models[role])
     readers = {role: expert_reader(model, options) for role, model in models.items()}
-    head_size = _head_size(base)
+    head_size = _head_size(ancestor)
+    total = len(models) * sum(weight.header.n_bytes for weight in ancestor.layout.compared)
     cells: dict[tuple[int | None, str], _Cell] = {}
-    for weight in _floating(base):
-        component = component_of(weight)
-        cell = cells.setdefault((weight.place.layer, component), _Cell())
-        tensors = {role: reader.read(weight) for role, reader in readers.items()}
-        _add(cell, tensors, component, head_size)
-        progress(sum(tensor.nbytes for tensor in tensors.values()))
-    return Analysis({role: str(model) for role, model in models.items()}, base.layout.n_layers, _finish(cells))
-
-
-def analyze_references(base: str, recipient: str, donor: str, options: MergeOptions) -> Analysis:
-    """:func:`analyze` for models by path, Hub id, or ``model+adapter``; with a progress bar over bytes.
-
-    Raises:
-        UserError: as :func:`analyze`, or a model is not there or damaged.
-    """
-    models = []
-    for name in (base, recipient, donor):
-        try:
-            reference = ModelReference.parse(name)
-        except (ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{name!r} names no model ({error}).", "Expected a folder, a Hub id, or MODEL+ADAPTER."
-            ) from None
-        models.append(open_model(reference, options))
-    total = 3 * sum(weight.header.n_bytes for weight in _floating(models[0]))
     with tqdm(total=total, unit="B", unit_scale=True, desc="Comparing", leave=False) as bar:
-        return analyze(models[0], models[1], models[2], options, bar.update)
-
-
-def _floating(model: Model) -> Iterator[Weight]:
-    for weight in model.layout.weights.values():
-        if weight.place.part != "outside" and weight.header.dtype.is_floating_point:
-            yield weight
+        for weight in ancestor.layout.compared:
+            component = component_of(weight)
+            cell = cells.setdefault((weight.place.layer, component), _Cell())
+            tensors = {role: reader.read(weight) for role, reader in readers.items()}
+            _add(cell, tensors, component, head_size)
+            bar.update(sum(tensor.nbytes for tensor in tensors.values()))
+    return Analysis({role: str(model) for role, model in models.items()}, ancestor.layout.n_layers, _finish(cells))
 
 
 def _head_size(model: Model) -> int | None:
@@ -121,10 +96,7 @@ def _head_size(model: Model) -> int | None:
 def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:
     """Add one tensor, piece by piece in float32."""
     base = tensors["base"]
-    flat = {
-        role: tensor.reshape(-1, tensor.shape[-1]) if tensor.dim() > 1 else tensor[None]
-        for role, tensor in tensors.items()
-    }
+    flat = {role: tensor.reshape(-1, tensor.shape[-1]) for role, tensor in tensors.items()}
     n_rows, width = flat["base"].shape
     cell.parameters += base.numel()
     squares = {role: torch.zeros(n_rows) for role in ("base", *EXPERTS)}
@@ -154,6 +126,7 @@ def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_
 
 
 def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
+    """The cells with their shares of the most changed, in the order in which they are drawn."""
     marks = {
         (role, kind): _threshold([part for cell in cells.values() for part in getattr(cell.of[role], kind)])
         for role in EXPERTS
@@ -164,43 +137,40 @@ def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
         sums = cell.of[role]
         return ExpertChange(
             mean_absolute=sums.absolute / cell.parameters,
-            relative=(sums.squares / cell.base) ** 0.5 if cell.base else float("nan"),
+            relative=_divided(sums.squares, cell.base) ** 0.5,
             changed=sums.changed / cell.parameters,
             rows=_share(sums.rows, marks[role, "rows"]) or 0.0,
             heads=_share(sums.heads, marks[role, "heads"]),
         )
 
+    def order(cell: Cell) -> tuple[int, int]:
+        outside = {"embeddings": -1, "head": 10**6}.get(cell.component, 10**5)
+        return outside if cell.layer is None else cell.layer, ORDER.index(cell.component)
+
     finished = []
     for (layer, component), cell in cells.items():
         lengths = (cell.of["recipient"].squares * cell.of["donor"].squares) ** 0.5
-        cosine = max(-1.0, min(1.0, cell.product / lengths)) if lengths else float("nan")
+        cosine = max(-1.0, min(1.0, cell.product / lengths)) if lengths else math.nan
         both = change(cell, "recipient"), change(cell, "donor")
         finished.append(Cell(layer, component, cell.parameters, cell.base**0.5, *both, cosine))
-    order = {name: number for number, name in enumerate(ORDER)}
-    places = {"embeddings": -1, "head": 10**6}
-    return sorted(
-        finished,
-        key=lambda cell: (
-            places.get(cell.component, 10**5) if cell.layer is None else cell.layer,
-            order[cell.component],
-        ),
-    )
+    return sorted(finished, key=order)
+
+
+def _divided(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
 
 
 def _threshold(parts: Sequence[torch.Tensor]) -> float:
     """The smallest relative change among the 5 % most changed; what did not change is never among them."""
     if not parts:
-        return float("inf")
+        return math.inf
     values = torch.cat(list(parts))
     count = max(1, round(MOST_CHANGED * len(values)))
     return max(float(values.topk(count).values[-1]), 1e-12)
 
 
 def _share(parts: Sequence[torch.Tensor], mark: float) -> float | None:
-    if not parts:
-        return None
-    values = torch.cat(list(parts))
-    return float((values >= mark).float().mean())
+    return float((torch.cat(list(parts)) >= mark).float().mean()) if parts else None
 
 
 @dataclass(frozen=True)
@@ -217,23 +187,20 @@ class TensorChange:
     cosine: float
 
 
-def tensor_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str]) -> Iterator[TensorChange]:
-    """The change of each named tensor, one at a time in float32. The recipe must have a pretrained model."""
+def _changes_of(names: Iterable[str], recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
+    """The change of each named tensor, one at a time in float32."""
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    found = []
     for name in names:
         weight = recipe.tensors[name].weight
         base, recipient, donor = (
             readers[role].read(weight).float().flatten() for role in ("pretrained", "recipient", "donor")
         )
         recipient, donor = recipient - base, donor - base
-        sizes = [float(torch.linalg.vector_norm(vector)) for vector in (base, recipient, donor)]
-        product = sizes[1] * sizes[2]
-        yield TensorChange(
-            name,
-            sizes[1] / sizes[0] if sizes[0] else float("nan"),
-            sizes[2] / sizes[0] if sizes[0] else float("nan"),
-            float(recipient @ donor) / product if product else float("nan"),
-        )
+        whole, ours, theirs = (float(torch.linalg.vector_norm(vector)) for vector in (base, recipient, donor))
+        cosine = _divided(float(recipient @ donor), ours * theirs)
+        found.append(TensorChange(name, _divided(ours, whole), _divided(theirs, whole), cosine))
+    return found
 
 
 def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
@@ -252,7 +219,7 @@ def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
         for name, tensor in recipe.tensors.items()
         if tensor.weight.place.layer is not None and tensor.weight.header.dtype.is_floating_point
     ]
-    return list(tensor_changes(recipe, options, names))
+    return _changes_of(names, recipe, options)
 
 
 @dataclass(frozen=True)
@@ -311,4 +278,4 @@ def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
         place = tensor.weight.place
         if place.layer in layers and len(tensor.weight.header.shape) == 2:
             first_of.setdefault(place.layer, name)
-    return drifts(recipe, list(tensor_changes(recipe, options, first_of.values())))
+    return drifts(recipe, _changes_of(first_of.values(), recipe, options))

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
-from turnswap.core.settings import read_settings
-
-from .layout import ORDER
 
 EXPERTS = ("recipient", "donor")
 # A row or a head is among the most changed if it is in the top 5 % of the model's.
 MOST_CHANGED = 0.05
-FILE = "analysis.json"
-AGAIN = "Run turnswap analyze again, with -o."
-
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Size = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+FILE, CHECKSUM = "analysis.json", "sha256"
+FORM = 1  # raise it with every change of what the file says: older files are refused then
 
 
 @dataclass(frozen=True)
@@ -66,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Of three models; cells in the order of layers and :data:`ORDER`."""
+    """Of three models; cells in the order of layers and of ``layout.ORDER``."""
 
     models: Mapping[str, str]
     n_layers: int
@@ -126,14 +119,21 @@ def as_rows(analysis: Analysis) -> list[dict[str, object]]:
 
 
 def as_json(analysis: Analysis) -> dict[str, object]:
-    """Everything, for other programs."""
-    return {
+    """Everything, for other programs, and a checksum by which :func:`from_json` knows it for unaltered."""
+    content: dict[str, object] = {
         "models": dict(analysis.models),
         "layers": analysis.n_layers,
         "ancestor": {role: vars(kinship(analysis, role)) for role in EXPERTS},
         "most_changed": f"the {MOST_CHANGED:.0%} rows (heads) of the model with the largest ||change|| / ||ancestor||",
         "cells": as_rows(analysis),
     }
+    return content | {CHECKSUM: _checksum(content)}
+
+
+def _checksum(content: Mapping[str, object]) -> str:
+    """Of everything else in it, however its JSON is ordered and spaced."""
+    others = {name: value for name, value in content.items() if name != CHECKSUM}
+    return hashlib.sha256(json.dumps([FORM, others], sort_keys=True).encode()).hexdigest()
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> None:
@@ -142,69 +142,19 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
+    import pandas as pd  # a merge, which reads its models' changes too, does without
+
     advice = "Name another folder with -o."
     write_whole(folder / FILE, json.dumps(as_json(analysis), indent=1, ensure_ascii=False) + "\n", advice)
-    rows, text = as_rows(analysis), io.StringIO(newline="")
-    writer = csv.DictWriter(text, list(rows[0]))
-    writer.writeheader()
-    writer.writerows(rows)
-    write_whole(folder / "analysis.csv", text.getvalue(), advice)
-
-
-class _Checked(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-
-class _Row(_Checked):
-    """What :func:`as_rows` writes per layer, component and expert."""
-
-    layer: Annotated[int, Field(ge=0)] | None
-    component: str
-    expert: Literal["recipient", "donor"]
-    parameters: Annotated[int, Field(gt=0)]
-    ancestor_norm: _Size
-    mean_absolute: _Size
-    relative: _Size | None
-    changed: _Share
-    rows: _Share
-    heads: _Share | None
-    cosine: Annotated[float, Field(ge=-1, le=1)] | None
-
-    @property
-    def shared(self) -> tuple[object, ...]:
-        """What the rows of both experts say alike."""
-        return self.layer, self.component, self.parameters, self.ancestor_norm, self.cosine
-
-
-class _Kinship(_Checked):
-    verdict: str
-    reason: str
-
-
-class _Models(_Checked):
-    base: str
-    recipient: str
-    donor: str
-
-
-class _Experts(_Checked):
-    recipient: _Kinship
-    donor: _Kinship
-
-
-class _File(_Checked):
-    models: _Models
-    layers: Annotated[int, Field(gt=0)]
-    ancestor: _Experts
-    most_changed: str
-    cells: list[_Row]
+    table = pd.DataFrame(as_rows(analysis), dtype=object)  # numbers stay as they are beside empty cells
+    write_whole(folder / "analysis.csv", table.to_csv(index=False, lineterminator="\r\n"), advice)
 
 
 def read_analysis(path: Path) -> Analysis:
     """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote.
 
     Raises:
-        UserError: there is none, it is of an older form, or its figures contradict each other.
+        UserError: there is none, or it is not as this version of turnswap wrote it.
     """
     file = path / FILE if path.is_dir() else path
     try:
@@ -224,57 +174,36 @@ def from_json(content: Any) -> Analysis:
     """What :func:`as_json` made, as it was.
 
     Raises:
-        UserError: it is something else, of an older form, or its figures contradict each other.
+        UserError: it is something else, it was altered, or rules for choosing layers cannot go by its figures.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
-        raise UserError("This is no analysis.", "Name the folder that turnswap analyze -o wrote.")
-    if any(isinstance(row, dict) and "ancestor_norm" not in row for row in content["cells"]):
-        raise UserError("This analysis is of an older form, which lacks the ancestor's norms.", AGAIN)
-    file = read_settings(_File, content, "an analysis of turnswap", AGAIN)
-    analysis = Analysis(file.models.model_dump(), file.layers, _cells(file.cells))
-    layers = {cell.layer for cell in analysis.cells} - {None}
-    if layers != set(range(file.layers)):
-        raise _contradiction(f"it speaks of {file.layers} layers and has figures of {len(layers)}")
-    for role in EXPERTS:
-        recorded, found = getattr(file.ancestor, role).verdict, kinship(analysis, role).verdict
-        if recorded != found:
-            raise _contradiction(
-                f"whether the {role} comes from the ancestor is {recorded!r} in it, and {found!r} by its figures"
-            )
-    return analysis
+    if not isinstance(content, dict) or CHECKSUM not in content or content[CHECKSUM] != _checksum(content):
+        raise UserError(
+            "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
+            "Run turnswap analyze again, with -o, and name the folder that it wrote.",
+        )
+    rows = content["cells"]
+    cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]
+    return Analysis(content["models"], content["layers"], cells)
 
 
-def _cells(rows: Sequence[_Row]) -> list[Cell]:
-    cells = []
-    seen: set[tuple[int | None, str]] = set()
-    if len(rows) % 2:
-        raise _contradiction("an expert's figures are missing")
-    for recipient, donor in zip(rows[::2], rows[1::2], strict=True):
-        place = recipient.layer, recipient.component
-        where = recipient.component if recipient.layer is None else f"{recipient.component} of layer {recipient.layer}"
-        if (recipient.expert, donor.expert) != EXPERTS or recipient.shared != donor.shared:
-            raise _contradiction(f"the experts' figures for {where} do not belong together")
-        if place in seen or recipient.component not in ORDER:
-            raise _contradiction(f"{where} is {'there twice' if place in seen else 'no component'}")
-        if (recipient.relative is None) != (recipient.ancestor_norm == 0) or (recipient.relative is None) != (
-            donor.relative is None
-        ):
-            raise _contradiction(f"the change of {where} does not fit its norm")
-        if recipient.relative is not None and (recipient.cosine is None) != (0 in (recipient.relative, donor.relative)):
-            raise _contradiction(f"the cosine of {where} does not fit its changes")
-        seen.add(place)
-        changes = [
-            ExpertChange(row.mean_absolute, _or_nan(row.relative), row.changed, row.rows, row.heads)
-            for row in (recipient, donor)
-        ]
-        cosine = _or_nan(recipient.cosine)
-        cells.append(Cell(*place, recipient.parameters, recipient.ancestor_norm, changes[0], changes[1], cosine))
-    return cells
+def _cell(recipient: Mapping[str, Any], donor: Mapping[str, Any]) -> Cell:
+    """What two rows of :func:`as_rows` say."""
 
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
 
-def _or_nan(value: float | None) -> float:
-    return float("nan") if value is None else value
+    def change(row: Mapping[str, Any]) -> ExpertChange:
+        figures = {field.name: row[field.name] for field in fields(ExpertChange)}
+        return ExpertChange(**figures | {name: number(row[name]) for name in ("mean_absolute", "relative")})
 
-
-def _contradiction(what: str) -> UserError:
-    return UserError(f"This analysis was altered, or another version of turnswap made it: {what}.", AGAIN)
+    norm, both = number(recipient["ancestor_norm"]), (change(recipient), change(donor))
+    # A relative change from zeros has no value; everything else has one, unless a weight has none.
+    figures = [norm, *(one.mean_absolute for one in both), *(one.relative for one in both if norm)]
+    if not all(map(math.isfinite, figures)):
+        where = "" if recipient["layer"] is None else f" of layer {recipient['layer']}"
+        raise UserError(
+            f"The change of {recipient['component']}{where} is not finite: a model holds NaN or infinite values.",
+            "Repair or replace that model, and run turnswap analyze again, with -o.",
+        )
+    place = recipient["layer"], recipient["component"], recipient["parameters"]
+    return Cell(*place, norm, *both, number(recipient["cosine"]))

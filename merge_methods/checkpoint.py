@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,17 +138,12 @@ class Checkpoint:
         if self._open_bin is None or self._open_bin[0] != file:
             self._open_bin = None
             try:
-                loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_zip(file))
+                # torch's older format, which is no zip file, can only be read whole.
+                loaded = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
                 self._open_bin = file, dict(loaded.get("state_dict", loaded))
             except Exception as error:  # torch raises whatever the pickle makes it raise
                 raise _corrupt(file, error) from error
         return self._open_bin[1]
-
-
-def _is_zip(file: Path) -> bool:
-    """Whether torch can map the file: its older format can only be read whole."""
-    with file.open("rb") as opened:
-        return opened.read(4) == b"PK\x03\x04"
 
 
 def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
@@ -156,10 +152,19 @@ def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
     return DTYPES[name]
 
 
+def type_name(dtype: object) -> str:
+    """``bfloat16`` of ``torch.bfloat16``, as configurations and mergekit write it."""
+    return str(dtype).removeprefix("torch.")
+
+
+def first_line(error: Exception) -> str:
+    """What the error says first: hosts' messages run to many lines."""
+    return (str(error).splitlines() or [""])[0]
+
+
 def _corrupt(path: Path, error: Exception) -> UserError:
-    first_line = (str(error).splitlines() or [""])[0]
     return UserError(
-        f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line}).",
+        f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line(error)}).",
         "Download or copy it again.",
     )
 
@@ -239,19 +244,6 @@ def with_plain_paths(config: MergeConfiguration) -> MergeConfiguration:
     models = config.models and [listed.model_copy(update={"model": plain(listed.model)}) for listed in config.models]
     base = config.base_model and plain(config.base_model)
     return config.model_copy(update={"models": models, "base_model": base}, deep=True)
-
-
-def check_adapter(adapter: ModelPath) -> None:
-    """Refuse a local folder that is no adapter.
-
-    Raises:
-        UserError: it holds no adapter_config.json.
-    """
-    folder = Path(adapter.path)
-    if folder.is_dir() and not (folder / "adapter_config.json").is_file():
-        raise UserError(
-            f"{adapter} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."
-        )
 
 
 def merged_folder(reference: ModelReference, cache: str | None) -> Path | None:

@@ -16,7 +16,7 @@ from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, Description, check_adapter, describe, merged_folder
+from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
 from .layout import Layout, is_tied, n_layers_of, read_layout
 
 # Facts of the text decoder's configuration that must agree, by the name used in messages.
@@ -65,24 +65,37 @@ def tokenizer_files(folder: Path) -> list[Path]:
     return [path for name in TOKENIZER_FILES if (path := folder / name).is_file()]
 
 
-def open_model(reference: ModelReference, options: MergeOptions) -> Model:
+def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
+
+    Args:
+        model: mergekit's reference, or a text that is one: a folder, a Hub id, or ``model+adapter``.
+        options: mergekit's, for how models are read.
 
     Raises:
         UserError: it is not there, incomplete, damaged, or no decoder.
     """
+    try:
+        reference = ModelReference.parse(model) if isinstance(model, str) else model
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{model!r} names no model ({error}).", "Expected a folder, a Hub id, or MODEL+ADAPTER."
+        ) from None
     description = describe(reference.model, options.transformers_cache)
     if reference.lora is not None:
-        check_adapter(reference.lora)
+        adapter = Path(reference.lora.path)
+        if adapter.is_dir() and not (adapter / "adapter_config.json").is_file():
+            raise UserError(
+                f"{reference.lora} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."
+            )
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
     try:
         config = reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
-        first_line = (str(error).splitlines() or [""])[0]
         raise UserError(
-            f"The configuration of {reference.model} cannot be read ({first_line}).", "Check its config.json."
+            f"The configuration of {reference.model} cannot be read ({first_line(error)}).", "Check its config.json."
         ) from error
     if len(config.architectures or ()) != 1:
         raise UserError(
@@ -118,7 +131,7 @@ def check_structure(recipient: Model, other: Model) -> None:
     Raises:
         UserError: it names every difference with both values.
     """
-    _refuse(recipient, other, list(_structure(recipient, other)), "Both must be fine-tuned from one pretrained model.")
+    _refuse(recipient, other, _structure(recipient, other), "Both must be fine-tuned from one pretrained model.")
 
 
 def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
@@ -128,11 +141,15 @@ def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_i
         UserError: it names every difference with both values.
     """
     check_structure(recipient, other)
-    behaviour = [difference for difference in _behaviour(recipient, other) if difference.name not in accepted]
+    found = list(_facts(recipient, other, BEHAVIOUR))
+    if recipient.tokenizer_files and other.tokenizer_files:
+        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
+        found += [tokenizers] if tokenizers else []
+    behaviour = [difference for difference in found if difference.name not in accepted]
     names = ", ".join(difference.name for difference in behaviour)
     _refuse(recipient, other, behaviour, f"If you know that this may differ, add to parameters: accept: {names!r}.")
     if not dtype_is_set:
-        types = list(_dtypes(recipient, other))
+        types = _types(recipient, other)
         _refuse(recipient, other, types, "Add dtype: bfloat16 (or another) to the configuration.")
 
 
@@ -142,76 +159,61 @@ def _refuse(recipient: Model, other: Model, differences: list[Difference], advic
         raise UserError(f"{recipient} and {other} cannot be swapped. They differ in {listed}.", advice)
 
 
-def _structure(recipient: Model, other: Model) -> Iterator[Difference]:
-    ours, theirs = recipient.config, other.config
-    kinds = [str((config.architectures or [config.model_type])[0]) for config in (ours, theirs)]
-    if kinds[0] != kinds[1]:
-        yield Difference("architecture", *kinds)
-    if n_layers_of(ours) != n_layers_of(theirs):
-        yield Difference("layers", str(n_layers_of(ours)), str(n_layers_of(theirs)))
-    before = list(_facts(ours, theirs, STRUCTURE))
-    yield from before
-    if is_tied(ours) != is_tied(theirs):
-        yield Difference("tied embeddings", *("tied" if is_tied(config) else "untied" for config in (ours, theirs)))
-    elif not before and kinds[0] == kinds[1] and recipient.layout.n_layers == other.layout.n_layers:
-        yield from _tensors(recipient, other)
+def _unequal(name: str, ours: object, theirs: object) -> list[Difference]:
+    return [] if ours == theirs else [Difference(name, str(ours), str(theirs))]
 
 
-def _facts(ours: PretrainedConfig, theirs: PretrainedConfig, facts: dict[str, tuple[str, ...]]) -> Iterator[Difference]:
-    text_ours, text_theirs = ours.get_text_config(), theirs.get_text_config()
+def _structure(recipient: Model, other: Model) -> list[Difference]:
+    configs = recipient.config, other.config
+    found = [
+        *_unequal("architecture", *(config.architectures[0] for config in configs)),
+        *_unequal("layers", *map(n_layers_of, configs)),
+        *_facts(recipient, other, STRUCTURE),
+        *_unequal("tied embeddings", *("tied" if is_tied(config) else "untied" for config in configs)),
+    ]
+    return found or _tensors(recipient, other)  # which differ wherever the build does
+
+
+def _facts(recipient: Model, other: Model, facts: dict[str, tuple[str, ...]]) -> Iterator[Difference]:
+    """A difference at most for each fact, whatever attribute of the configuration holds it."""
+    texts = [model.config.get_text_config() for model in (recipient, other)]
     for name, attributes in facts.items():
-        for attribute in attributes:
-            values = [_plain(getattr(text, attribute, None)) for text in (text_ours, text_theirs)]
-            if values[0] != values[1]:
-                yield Difference(name, *map(str, values))
-                break
+        pairs = ([_without_none(getattr(text, attribute, None)) for text in texts] for attribute in attributes)
+        yield from next((found for pair in pairs if (found := _unequal(name, *pair))), [])
 
 
-def _plain(value: Any) -> Any:
-    """A configuration's value as compared: integers and floats of one value are the same."""
+def _without_none(value: Any) -> Any:
+    """A configuration's value as compared: what is not given and what is given as None are the same."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in sorted(value.items()) if item is not None}
-    return float(value) if isinstance(value, float) else value
+        return {key: _without_none(item) for key, item in sorted(value.items()) if item is not None}
+    return value
 
 
-def _tensors(recipient: Model, other: Model) -> Iterator[Difference]:
-    """Tensors of the text decoder that one model lacks, or that have another shape."""
-    theirs = other.layout.weights
-    for name, weight in recipient.layout.weights.items():
-        if weight.place.part == "outside":
+def _tensors(recipient: Model, other: Model) -> list[Difference]:
+    """The first tensor of the text decoder that one model lacks, or that has another shape."""
+    ours, theirs = recipient.layout.weights, other.layout.weights
+    tied = all(any(weight.place.part == "tied" for weight in held.values()) for held in (ours, theirs))
+    for name in dict.fromkeys([*ours, *theirs]):
+        pair = ours.get(name), theirs.get(name)
+        weight = pair[0] or theirs[name]
+        # One that is tied may be stored under its other name.
+        if weight.place.part == "outside" or (None in pair and weight.place.part == "tied" and tied):
             continue
-        if name not in theirs:
-            if weight.place.part == "tied" and any(w.place.part == "tied" for w in theirs.values()):
-                continue  # stored under its other name
-            yield Difference(f"tensor {name}", "there", "missing")
-            return
-        if weight.header.shape != theirs[name].header.shape:
-            yield Difference(f"shape of {name}", str(weight.header.shape), str(theirs[name].header.shape))
-            return
-    for name, weight in theirs.items():
-        if weight.place.part in ("layer", "head", "embeddings") and name not in recipient.layout.weights:
-            yield Difference(f"tensor {name}", "missing", "there")
-            return
+        found = _unequal(f"tensor {name}", *("missing" if one is None else "there" for one in pair))
+        if not found:
+            found = _unequal(f"shape of {name}", *(one.header.shape for one in pair if one))
+        if found:
+            return found
+    return []
 
 
-def _behaviour(recipient: Model, other: Model) -> Iterator[Difference]:
-    yield from _facts(recipient.config, other.config, BEHAVIOUR)
-    if recipient.tokenizer_files and other.tokenizer_files:
-        difference = tokenizer_difference(recipient.description.folder, other.description.folder)
-        if difference:
-            yield difference
-
-
-def _dtypes(recipient: Model, other: Model) -> Iterator[Difference]:
+def _types(recipient: Model, other: Model) -> list[Difference]:
+    """The first tensor of the text decoder that is stored in another type."""
     for name, weight in recipient.layout.weights.items():
         theirs = other.layout.weights.get(name)
         if theirs and weight.place.part != "outside" and weight.header.dtype != theirs.header.dtype:
-            yield Difference(f"the type of {name}", _short(weight.header.dtype), _short(theirs.header.dtype))
-            return
-
-
-def _short(dtype: object) -> str:
-    return str(dtype).removeprefix("torch.")
+            return _unequal(f"the type of {name}", *(type_name(one.header.dtype) for one in (weight, theirs)))
+    return []
 
 
 def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
@@ -230,18 +232,17 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
     except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
     vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
-    for token in sorted(vocabularies[0].keys() | vocabularies[1].keys()):
-        ids = [vocabulary.get(token) for vocabulary in vocabularies]
-        if ids[0] != ids[1]:
-            return Difference("tokenizer", *(f"{token!r} is {'absent' if id_ is None else id_}" for id_ in ids))
+    differing = vocabularies[0].items() ^ vocabularies[1].items()
+    if differing:
+        token, _ = min(differing)
+        return Difference("tokenizer", *(f"{token!r} is {held.get(token, 'absent')}" for held in vocabularies))
     # Written by one version of the library, which fills in the defaults that older files leave out.
     left, right = (json.loads(tokenizer.to_str()) for tokenizer in tokenizers)
     for written in (left, right):
         written |= {f"{key} of the model": value for key, value in written.pop("model").items() if key != "vocab"}
-    for part in sorted((left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}):
-        if left.get(part) != right.get(part):
-            return Difference("tokenizer", f"one {part}", "another")
-    return None
+    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}
+    unlike = [part for part in parts if left.get(part) != right.get(part)]
+    return Difference("tokenizer", f"one {min(unlike)}", "another") if unlike else None
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:

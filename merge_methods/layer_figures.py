@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, Analysis, Cell
 from .layout import Layout, Weight, component_of
 
-ATTENTION = frozenset({"q", "k", "v", "qkv", "o"})
-MLP = frozenset({"router", "gate", "up", "gate+up", "down"})
+MODULES = {"attention": {"q", "k", "v", "qkv", "o"}, "mlp": {"router", "gate", "up", "gate+up", "down"}}
+Unit = TypeVar("Unit")  # a layer, or a module of one
 # Sums in float32 are good to about 1e-7 of their value: what differs by less than this does not differ.
 ROUNDING = 1e-6
 
@@ -29,9 +29,8 @@ def matrices(analysis: Analysis) -> tuple[dict[int, list[Cell]], tuple[str, ...]
             left_out.append(f"{cell.component} of layer {cell.layer}")
         else:
             layers[cell.layer].append(cell)
-    return layers, (
-        (f"Left out, since they are all zeros in the ancestor: {', '.join(left_out)}.",) if left_out else ()
-    )
+    note = f"Left out, since they are all zeros in the ancestor: {', '.join(left_out)}."
+    return layers, (note,) if left_out else ()
 
 
 def _lengths(cells: Sequence[Cell], role: str) -> list[float]:
@@ -58,14 +57,25 @@ def cosine(cells: Sequence[Cell]) -> float:
     return product / lengths if lengths else math.nan
 
 
-def normalised(values: Mapping[Any, float], role: str) -> dict[Any, float]:
-    """An expert's figures, divided by their sum; a UserError where they are all zero."""
-    total = math.fsum(values.values())
-    if not total:
-        raise UserError(
-            f"The {role} did not change in any layer: it is the ancestor there.", "Name another model as the expert."
-        )
-    return {place: value / total for place, value in values.items()}
+def shares(
+    units: Mapping[Unit, Sequence[Cell]], measure: Callable[[Sequence[Cell], str], float]
+) -> dict[str, dict[Unit, float]]:
+    """Of each expert: what is measured of each unit, divided by the sum over units.
+
+    Raises:
+        UserError: an expert's figures are all zero.
+    """
+    found = {}
+    for role in EXPERTS:
+        values = {unit: measure(cells, role) for unit, cells in units.items()}
+        total = math.fsum(values.values())
+        if not total:
+            raise UserError(
+                f"The {role} did not change in any layer: it is the ancestor there.",
+                "Name another model as the expert.",
+            )
+        found[role] = {unit: value / total for unit, value in values.items()}
+    return found
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -96,12 +106,12 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
     for weight in layout.weights.values():
         if weight.place.layer is not None:
             held.setdefault(_segment(weight), set()).add(component_of(weight))
-    filters: dict[str, list[str]] = {"attention": [], "mlp": []}
+    filters: dict[str, list[str]] = {module: [] for module in MODULES}
     for segment, components in held.items():
         matrices = components - {"norms"}
         if not matrices:
             continue
-        module = "attention" if matrices <= ATTENTION else "mlp" if matrices <= MLP else None
+        module = next((name for name, parts in MODULES.items() if matrices <= parts), None)
         if module is None:
             raise _cannot(f"{segment} holds {', '.join(sorted(matrices))}")
         filters[module].append(f".{segment}.")

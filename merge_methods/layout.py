@@ -8,6 +8,7 @@ mergekit's knowledge, and mergekit is told to write exactly that.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -70,6 +71,12 @@ class Layout:
     n_layers: int
     weights: Mapping[str, Weight]
     tagalong_files: tuple[str, ...] = ()
+
+    @property
+    def compared(self) -> list[Weight]:
+        """The weights that an analysis compares: numbers of the text decoder's."""
+        weights = self.weights.values()
+        return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
 
     def architecture(self) -> ModelArchitecture:
         """What mergekit is to write."""
@@ -152,17 +159,25 @@ def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo]) -> 
     known = arch_info_for_config(config)
     weights: dict[str, Weight] = {}
     used: set[str] = set()
+    read: set[str] = set()
+
+    def described(name: str) -> torch.Tensor:
+        """A tensor that has a shape and a type, and no content."""
+        read.add(name)
+        return torch.empty(tensors[name].shape, dtype=tensors[name].dtype, device="meta")
+
     for place, info in _known_weights(config, known, n_layers) if known else ():
         names = [name for name in (info.name, *(info.aliases or ())) if name in tensors]
         if names:
             used.update(names)
             header = tensors[names[0]]
         else:
-            converted = _convert(config, tensors, info.name, place)
-            if converted is None:
+            read.clear()
+            made = converted(config, tensors, info.name, place, described)
+            if made is None:
                 continue  # mergekit's list names it, this checkpoint does without
-            header, consumed = converted
-            used |= consumed
+            used |= read
+            header = TensorInfo(tuple(made.shape), made.dtype)
         if tied and info.vocabulary_axis is not None:
             place = Place("tied")
         weights[info.name] = Weight(place, _for_writing(place, info, header), header)
@@ -206,22 +221,23 @@ def _for_writing(place: Place, info: WeightInfo, header: TensorInfo) -> WeightIn
     return info.model_copy(update=changes)
 
 
-def _convert(
-    config: PretrainedConfig, tensors: Mapping[str, TensorInfo], target: str, place: Place
-) -> tuple[TensorInfo, set[str]] | None:
-    """What a tensor that transformers makes of others (fused experts) is, and the others' names. Reads nothing."""
-    consumed: set[str] = set()
+def converted(
+    config: PretrainedConfig, names: Iterable[str], target: str, place: Place, read: Callable[[str], torch.Tensor]
+) -> torch.Tensor | None:
+    """A tensor that transformers makes of others in a checkpoint (fused experts); None where it makes none such.
 
-    def source(name: str) -> Callable[[], torch.Tensor]:
-        def load() -> torch.Tensor:
-            consumed.add(name)
-            return torch.empty(tensors[name].shape, dtype=tensors[name].dtype, device="meta")
-
-        return load
-
-    near = [name for name in tensors if place.layer is None or f".{place.layer}." in name]
-    made = convert_checkpoint_tensors(config.model_type, {name: source(name) for name in near}, target)
-    return None if made is None else (TensorInfo(tuple(made.shape), made.dtype), consumed)
+    Args:
+        config: the model's.
+        names: of the checkpoint's tensors.
+        target: the name of the tensor to make.
+        place: where it lies.
+        read: called with the name of each tensor that it is made of.
+    """
+    near = (name for name in names if place.layer is None or f".{place.layer}." in name)
+    made: torch.Tensor | None = convert_checkpoint_tensors(
+        config.model_type, {name: functools.partial(read, name) for name in near}, target
+    )
+    return made
 
 
 def _layer_prefix(weights: Mapping[str, Any], tensors: Iterable[str], n_layers: int) -> str:

@@ -47,7 +47,7 @@ def run_layer_swap(
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
     out = Path(out_path)
-    check_output(out)
+    _check_output(out)
     recipe = read_recipe(config, options)
     references = [model.reference for model in recipe.models.values()]
     if any(reference.lora for reference in references):
@@ -57,11 +57,11 @@ def run_layer_swap(
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
     for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
-    check_space(recipe, out)
+    _check_space(recipe, out)
     following = layer_swap.following(recipe.recipient.reference, recipe.plan)
     with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
         run_merge(recipe.config.model_copy(deep=True), str(unfinished), options, source)
-        check_complete(recipe, unfinished)
+        _check_complete(recipe, unfinished)
 
 
 def merge_adapters(references: list[ModelReference], options: MergeOptions) -> None:
@@ -104,12 +104,8 @@ def unfinished_folder(out: Path) -> Path:
     return (out if out.is_dir() else out.parent) / f".{out.name}.incomplete" / out.name
 
 
-def check_output(out: Path) -> None:
-    """Refuse an output folder that holds what a merge writes.
-
-    Raises:
-        UserError: it does, or it is no folder.
-    """
+def _check_output(out: Path) -> None:
+    """Refuse an output folder that holds what a merge writes, or is no folder."""
     if out.is_symlink() and not out.exists():
         raise UserError(f"{out} is a link to {out.readlink()}, which is not there.", "Name another folder.")
     if out.exists() and not out.is_dir():
@@ -121,12 +117,8 @@ def check_output(out: Path) -> None:
         )
 
 
-def check_space(recipe: Recipe, out: Path) -> None:
-    """Refuse a merge that the disk has no room for.
-
-    Raises:
-        UserError: the output is larger than what is free.
-    """
+def _check_space(recipe: Recipe, out: Path) -> None:
+    """Refuse a merge that the disk has no room for."""
     needed = sum(tensor.n_bytes for tensor in recipe.tensors.values())
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
@@ -137,12 +129,8 @@ def check_space(recipe: Recipe, out: Path) -> None:
         )
 
 
-def check_complete(recipe: Recipe, folder: Path) -> None:
-    """Refuse a result that lacks a planned tensor or has another one, by its headers.
-
-    Raises:
-        UserError: it does.
-    """
+def _check_complete(recipe: Recipe, folder: Path) -> None:
+    """Refuse a result that lacks a planned tensor or has another one, by its headers."""
     wrong = sorted(set(Checkpoint(folder).tensors) ^ set(recipe.tensors))
     if wrong:
         raise UserError(
@@ -178,13 +166,8 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
 @contextlib.contextmanager
 def _fresh_loaders(references: list[ModelReference]) -> Iterator[None]:
     """mergekit keeps files open by the models' names for the life of the process; a folder may have changed since."""
-
-    def forget() -> None:
+    with contextlib.ExitStack() as stack:
         for reference in references:
             LoaderCache.loaders.pop(reference, None)
-
-    forget()
-    try:
+            stack.callback(LoaderCache.loaders.pop, reference, None)
         yield
-    finally:
-        forget()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +19,7 @@ from turnswap import __version__
 from turnswap.core.errors import UserError, visible
 
 from .analysis_file import EXPERTS, Analysis, kinship
+from .checkpoint import type_name
 from .compatibility import Model, open_model
 from .layout import Layout, component_of
 from .recipe import Recipe, parse_configuration, read_recipe
@@ -51,16 +54,7 @@ class Proposal:
 
     def as_json(self) -> dict[str, Any]:
         """Everything but the tensors' sources, which ``turnswap plan --json`` lists."""
-        return {
-            "rule": self.suggestion.rule,
-            "source": self.suggestion.source,
-            "parameters": dict(self.suggestion.parameters),
-            "reasons": list(self.suggestion.reasons),
-            "figures": [dict(row) for row in self.suggestion.figures],
-            "notes": list(self.suggestion.notes),
-            "warnings": list(self.warnings),
-            "configuration": self.text,
-        }
+        return dataclasses.asdict(self.suggestion) | {"warnings": self.warnings, "configuration": self.text}
 
 
 def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False) -> Experts:
@@ -74,20 +68,17 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
     Raises:
         UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor.
     """
-    warnings = kinship_warnings(analysis, anyway)
+    warnings = _kinship_warnings(analysis, anyway)
     models = []
     for role in EXPERTS:
         try:
-            reference = ModelReference.parse(analysis.models[role])
-            models.append(open_model(reference, options))
-        except (ValueError, RuntimeError) as error:
-            raise UserError(f"{analysis.models[role]!r}, the {role} of the analysis, names no model.") from error
+            models.append(open_model(analysis.models[role], options))
         except UserError as error:
             raise UserError(
                 f"The {role} of the analysis: {error.message}",
                 f"{error.advice} Relative folders are taken from where turnswap analyze ran: run this there.".strip(),
             ) from error
-        check_layout(analysis, role, models[-1].layout)
+        _check_layout(analysis, role, models[-1].layout)
     return Experts(analysis, models[0], models[1], warnings)
 
 
@@ -138,7 +129,10 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
         "models": [{"model": analysis.models["donor"]}],
         "parameters": dict(suggestion.parameters) | ({"accept": request.accept} if request.accept else {}),
     }
-    stored = [_types(model.layout) for model in (experts.recipient, experts.donor)]
+    stored = [  # the type of every tensor that a merge can take from either expert
+        {name: weight.header.dtype for name, weight in model.layout.weights.items() if weight.place.part != "outside"}
+        for model in (experts.recipient, experts.donor)
+    ]
     notes = []
     if stored[0] != stored[1]:
         content["dtype"] = _most(experts.recipient.layout)
@@ -146,20 +140,22 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
     recipe = read_recipe(parse_configuration(yaml.safe_load(body)), request.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
-    opening = _opening(experts, suggestion, request)
+    file = shlex.quote(request.output)
+    adapters = any(model.reference.lora for model in (experts.recipient, experts.donor))
+    cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
+    commands = (
+        f"mergekit-yaml {file} ./merged{cache}",
+        f"Before: turnswap plan {file}; after: turnswap verify ./merged{cache}",
+    )
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
-    comments = [*opening, *suggestion.reasons, *told, *_table(suggestion)]
-    # Not wrapped: commands are there to be copied.
-    commands = [f"# {visible(line)}" for line in _commands(experts, request)]
-    return Proposal(suggestion, recipe, warnings, "\n".join([*commands, *map(_comment, comments), body]))
+    comments = [*_opening(experts, suggestion, request), *suggestion.reasons, *told, *_table(suggestion)]
+    # Commands are not wrapped: they are there to be copied.
+    lines = [*(f"# {visible(command)}" for command in commands), *map(_comment, comments), body]
+    return Proposal(suggestion, recipe, warnings, "\n".join(lines))
 
 
-def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...]:
-    """What must be known of the experts' descent, which every rule supposes.
-
-    Raises:
-        UserError: an expert does not seem to come from the ancestor, and it was not said to go on ``anyway``.
-    """
+def _kinship_warnings(analysis: Analysis, anyway: bool) -> tuple[str, ...]:
+    """What must be known of the experts' descent, which every rule supposes to be from one ancestor."""
     warnings = []
     for role in EXPERTS:
         found = kinship(analysis, role)
@@ -175,59 +171,36 @@ def kinship_warnings(analysis: Analysis, anyway: bool = False) -> tuple[str, ...
     return tuple(warnings)
 
 
-def check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
-    """Refuse an analysis of other models than the one with this layout.
-
-    Raises:
-        UserError: layers or components differ, or have another number of parameters.
-    """
-    held: dict[tuple[int | None, str], int] = {}
-    for weight in layout.weights.values():
-        if weight.place.part != "outside" and weight.header.dtype.is_floating_point:
-            place = weight.place.layer, component_of(weight)
-            held[place] = held.get(place, 0) + math.prod(weight.header.shape)
-    analysed = {(cell.layer, cell.component): cell.parameters for cell in analysis.cells}
+def _check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
+    """Refuse an analysis of other models than the one with this layout."""
+    held: Counter[tuple[int | None, str]] = Counter()
+    for weight in layout.compared:
+        held[weight.place.layer, component_of(weight)] += math.prod(weight.header.shape)
+    analysed = Counter({(cell.layer, cell.component): cell.parameters for cell in analysis.cells})
     if layout.n_layers != analysis.n_layers or held != analysed:
         raise UserError(
             f"The {role}, {analysis.models[role]}, is not the model that was analysed: it has "
-            f"{layout.n_layers} layers and {sum(held.values())} parameters, the analysis {analysis.n_layers} and "
-            f"{sum(analysed.values())}.",
+            f"{layout.n_layers} layers and {held.total()} parameters, the analysis {analysis.n_layers} and "
+            f"{analysed.total()}.",
             "Run turnswap analyze again, with -o.",
         )
 
 
-def _types(layout: Layout) -> dict[str, Any]:
-    """The type of every tensor that a merge can take from either expert."""
-    return {name: weight.header.dtype for name, weight in layout.weights.items() if weight.place.part != "outside"}
-
-
 def _most(layout: Layout) -> str:
     """The floating type of most of a model's parameters."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for weight in layout.weights.values():
         if weight.header.dtype.is_floating_point:
-            name = str(weight.header.dtype).removeprefix("torch.")
-            sizes[name] = sizes.get(name, 0) + math.prod(weight.header.shape)
-    return max(sizes, key=lambda name: sizes[name])
-
-
-def _commands(experts: Experts, request: Request) -> list[str]:
-    """The commands that use the file."""
-    quoted = shlex.quote(request.output)
-    adapters = any(model.reference.lora is not None for model in (experts.recipient, experts.donor))
-    cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
-    return [
-        f"mergekit-yaml {quoted} ./merged{cache}",
-        f"Before: turnswap plan {quoted}; after: turnswap verify ./merged{cache}",
-    ]
+            sizes[type_name(weight.header.dtype)] += math.prod(weight.header.shape)
+    return max(sizes, key=sizes.__getitem__)
 
 
 def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
     """Who made the file of what, and by which rule."""
     models = experts.analysis.models
+    origin = f"the analysis {request.origin}" if request.origin else "an analysis"
     return [
-        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from "
-        + (f"the analysis {request.origin}:" if request.origin else "an analysis:"),
+        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from {origin}:",
         f"  recipient {models['recipient']}",
         f"  donor     {models['donor']}",
         f"  ancestor  {models['base']} (every weight was compared with it; the swap takes nothing of it)",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from turnswap.core.errors import UserError
 from turnswap.core.settings import read_yaml
 
-from .checkpoint import same_model, with_plain_paths
+from .checkpoint import TensorInfo, same_model, with_plain_paths
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
 from .layer_swap import Plan, layer_swap
 from .layout import Weight
@@ -43,7 +42,7 @@ class Planned:
     @property
     def n_bytes(self) -> int:
         """Its size in the output."""
-        return math.prod(self.weight.header.shape) * int(self.dtype.itemsize)
+        return TensorInfo(self.weight.header.shape, self.dtype).n_bytes
 
 
 @dataclass(frozen=True)
@@ -203,12 +202,8 @@ def _validated(name: str, value: Any) -> Iterator[None]:
         raise UserError(f"{name}: got {value!r}. {reasons}.") from error
 
 
-def check_settings(config: MergeConfiguration) -> None:
-    """Refuse unknown parameters, gradients, filters that leave some tensors to a default, and unknown types.
-
-    Raises:
-        UserError: it names what was found and what to write instead.
-    """
+def _check_settings(config: MergeConfiguration) -> None:
+    """Refuse unknown parameters, gradients, filters that leave some tensors to a default, and unknown types."""
     for key in ("dtype", "out_dtype"):
         name = str(getattr(config, key))
         if name.removeprefix("torch.") not in ("None", "", "bfloat16", "float16", "float32", "float64"):
@@ -222,35 +217,36 @@ def check_settings(config: MergeConfiguration) -> None:
             )
         if name not in SHARED:
             raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join(SHARED)}.")
-        if isinstance(setting, ConditionalParameter):
-            setting = [setting]
-        if isinstance(setting, list):
-            if not all(isinstance(item, ConditionalParameter) for item in setting):
-                written = ",".join(map(str, setting))
-                raise UserError(
-                    f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
-                    f'Write one value, or several as a string: {name}: "{written}".',
-                )
-            if any(isinstance(item.value, list) for item in setting):
-                raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-            _check_order(name, [None if item.filter == "*" else item.filter for item in setting])
+        entries = _conditional(setting)
+        if isinstance(setting, list) and (not setting or len(entries) < len(setting)):
+            written = ",".join(map(str, setting))
+            raise UserError(
+                f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
+                f'Write one value, or several as a string: {name}: "{written}".',
+            )
+        if any(isinstance(entry.value, list) for entry in entries):
+            raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
+        # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
+        filters = [None if entry.filter == "*" else entry.filter for entry in entries]
+        if filters and None not in filters:
+            alone = ", ".join(map(repr, filters))
+            raise UserError(
+                f"{name} is given for {alone} alone; other tensors would fall to the default.",
+                "Add a last entry without a filter, such as: - value: 0.",
+            )
+        hidden = filters[filters.index(None) + 1 :] if filters else []
+        if hidden:
+            raise UserError(
+                f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one "
+                "without a filter stands before it.",
+                "Put the entry without a filter last.",
+            )
 
 
-def _check_order(name: str, filters: list[str | None]) -> None:
-    """Refuse filters that leave some tensors to a default, or that never apply: mergekit takes the first that fits."""
-    if None not in filters:
-        alone = ", ".join(map(repr, filters))
-        raise UserError(
-            f"{name} is given for {alone} alone; other tensors would fall to the default.",
-            "Add a last entry without a filter, such as: - value: 0.",
-        )
-    hidden = filters[filters.index(None) + 1 :]
-    if hidden:
-        raise UserError(
-            f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one without "
-            "a filter stands before it.",
-            "Put the entry without a filter last.",
-        )
+def _conditional(setting: Any) -> list[ConditionalParameter]:
+    """A parameter's entries with a filter, or a ``value:`` for whatever is left."""
+    entries = setting if isinstance(setting, list) else [setting]
+    return [entry for entry in entries if isinstance(entry, ConditionalParameter)]
 
 
 def read_recipe(
@@ -270,7 +266,7 @@ def read_recipe(
     config = with_plain_paths(config)
     opened = {} if opened is None else opened
     references = roles_of(config)
-    check_settings(config)
+    _check_settings(config)
     settings = config.parameters or {}
     accepted = parse_accepted(_resolve("accept", settings, ""))
     for reference in references.values():
@@ -299,8 +295,7 @@ def read_recipe(
 
 def _check_that_filters_match(settings: Mapping[str, Any], planned: Mapping[str, Planned]) -> None:
     for name, setting in settings.items():
-        for item in setting if isinstance(setting, list) else [setting]:
-            text = item.filter if isinstance(item, ConditionalParameter) else None
+        for text in (entry.filter for entry in _conditional(setting)):
             if text and text != "*" and not any(text in tensor for tensor in planned):
                 example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
                 raise UserError(

@@ -16,8 +16,8 @@ from typing import Any, Literal, TypeAlias
 from turnswap.core.errors import UserError
 
 from . import layer_figures as figures
-from .analysis_file import EXPERTS, Analysis
-from .layer_figures import ATTENTION, MLP, ROUNDING, module_filters, normalised
+from .analysis_file import Analysis
+from .layer_figures import MODULES, ROUNDING, Unit, module_filters
 from .layout import Layout
 from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
@@ -80,13 +80,10 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
         UserError: an expert did not change, or the donor's share is the larger at neither end.
     """
     layers, notes = figures.matrices(analysis)
-    shares = {
-        role: normalised({n: figures.change(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS
-    }
-    differences = {layer: shares["donor"][layer] - shares["recipient"][layer] for layer in layers}
+    shares = figures.shares(layers, figures.change)
 
     def run(order: Iterable[int]) -> int:
-        return len(list(takewhile(lambda layer: differences[layer] > ROUNDING, order)))
+        return len(list(takewhile(lambda layer: _difference(shares, layer) > ROUNDING, order)))
 
     bottom, top = run(range(analysis.n_layers)), run(reversed(range(analysis.n_layers)))
     if not bottom + top:
@@ -100,18 +97,18 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
     donors = {*range(bottom), *range(analysis.n_layers - top, analysis.n_layers)}
     decisions: dict[int, Decision] = {layer: "donor" if layer in donors else "recipient" for layer in layers}
     ends_, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
-    reasons = [
+    reasons = (
         f"bottom {bottom}: {_told('from layer 0 on', bottom)}.",
         f"top {top}: {_told('from the last layer down', top)}.",
         "transition 0: the paper found no significant gain from blended layers (as accounts of it say).",
-    ]
+    )
     source = (
         "after the analysis of Bandarkar et al. 2024, arXiv 2410.01335, of where each expert changed most. "
         f"The form is turnswap's: ||change|| / ||ancestor|| of a layer, divided by the sum over layers. {MATRICES}"
     )
     parameters = {"bottom": bottom, "top": top, "transition": 0} | ends_
-    rows = tuple(_row({"layer": n}, shares, n) | {"from": decisions[n]} for n in layers)
-    return Suggestion("ratio", source, parameters, tuple(reasons), rows, (*notes, *more))
+    rows = _rows(shares, decisions)
+    return Suggestion("ratio", source, parameters, reasons, rows, (*notes, *more))
 
 
 def shin_hwang(
@@ -141,49 +138,43 @@ def shin_hwang(
     if not 0 <= blend <= 1:
         raise UserError(f"blend: expected the donor's share, 0 to 1, got {blend}.")
     layers, notes = figures.matrices(analysis)
-    whole = {
-        role: normalised({n: figures.summed(cells, role) for n, cells in layers.items()}, role) for role in EXPERTS
-    }
-    decisions = {n: _decided(whole["donor"][n] - whole["recipient"][n], threshold) for n in layers}
+    shares = figures.shares(layers, figures.summed)
+    decisions = {n: _decided(_difference(shares, n), threshold) for n in layers}
     ends, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
-    unit = "layer"
     named: dict[str, Any] = {**_sets(decisions)}
-    rows = [_row({"layer": n}, whole, n) | {"from": decisions[n]} for n in layers]
+    rows, words = _rows(shares, decisions), _in_words(decisions)
     if granularity == "module":
-        unit = "module"
         filters = module_filters(layout)
         units = {
-            (n, module): [cell for cell in cells if cell.component in parts]
+            (n, module): held
             for n, cells in layers.items()
-            for module, parts in (("attention", ATTENTION), ("mlp", MLP))
+            for module, parts in MODULES.items()
+            if (held := [cell for cell in cells if cell.component in parts])
         }
-        units = {place: cells for place, cells in units.items() if cells}
-        shares = {
-            role: normalised({at: figures.summed(cells, role) for at, cells in units.items()}, role) for role in EXPERTS
-        }
-        chosen = {at: _decided(shares["donor"][at] - shares["recipient"][at], threshold) for at in units}
-        rows = [_row({"layer": at[0], "module": at[1]}, shares, at) | {"from": chosen[at]} for at in units]
+        of_modules = figures.shares(units, figures.summed)
+        chosen = {at: _decided(_difference(of_modules, at), threshold) for at in units}
         sets = {module: _sets({n: made for (n, of), made in chosen.items() if of == module}) for module in filters}
         for name, value in named.items():
             entries = [{"filter": text, "value": sets[of][name]} for of, texts in filters.items() for text in texts]
             named[name] = [*entries, {"value": value}]
         more = (
             *more,
-            "What belongs to neither module (norms before and after them) follows the decision for the whole layer: "
-            f"{_in_words(decisions)}. Norms inside a module follow the module.",
+            f"What belongs to neither module (norms before and after them) follows the decision for the whole layer: "
+            f"{words}. Norms inside a module follow the module.",
         )
+        rows, words = _rows(of_modules, chosen), _in_words(chosen)
     if any(cell.component == "router" for cells in layers.values() for cell in cells):
         more = (*more, "A mixture's experts count as one matrix per projection: r is of the group.")
     reasons = (
-        f"{unit} by {unit}: d = p_donor - p_recipient; where |d| > {threshold:g} the larger takes it, else both are "
-        f"blended with {blend:g} of the donor.",
-        f"{'Modules' if unit == 'module' else 'Layers'}: {_in_words(chosen if unit == 'module' else decisions)}.",
+        f"{granularity} by {granularity}: d = p_donor - p_recipient; where |d| > {threshold:g} the larger takes it, "
+        f"else both are blended with {blend:g} of the donor.",
+        f"{granularity.capitalize()}s: {words}.",
     )
     source = (
         "Shin and Hwang 2026, arXiv 2601.22620: r(W) = ||W_expert - W_base|| / ||W_base||, summed per "
-        f"{unit}, divided by the sum over all: p. {MATRICES}"
+        f"{granularity}, divided by the sum over all: p. {MATRICES}"
     )
-    return Suggestion("shin-hwang", source, named | {"blend": blend} | ends, reasons, tuple(rows), (*notes, *more))
+    return Suggestion("shin-hwang", source, named | {"blend": blend} | ends, reasons, rows, (*notes, *more))
 
 
 def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
@@ -240,9 +231,20 @@ RULES: Mapping[str, Callable[..., Suggestion]] = {
 }
 
 
-def _row(place: Mapping[str, object], shares: Mapping[str, Mapping[Any, float]], at: Any) -> dict[str, object]:
-    recipient, donor = shares["recipient"][at], shares["donor"][at]
-    return {**place, "p_recipient": recipient, "p_donor": donor, "d": donor - recipient}
+def _difference(shares: Mapping[str, Mapping[Unit, float]], unit: Unit) -> float:
+    return shares["donor"][unit] - shares["recipient"][unit]
+
+
+def _rows(
+    shares: Mapping[str, Mapping[Unit, float]], decisions: Mapping[Unit, Decision]
+) -> tuple[dict[str, object], ...]:
+    """The figures of each layer, or of each ``(layer, module)``, and what was decided."""
+    rows = []
+    for unit, decision in decisions.items():
+        place = dict(zip(("layer", "module"), unit if isinstance(unit, tuple) else (unit,), strict=False))
+        told = {f"p_{role}": of[unit] for role, of in shares.items()} | {"d": _difference(shares, unit)}
+        rows.append({**place, **told, "from": decision})
+    return tuple(rows)
 
 
 def _decided(difference: float, threshold: float) -> Decision:

@@ -15,7 +15,7 @@ import functools
 import itertools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 from turnswap.core.errors import UserError
@@ -219,7 +219,7 @@ def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[TensorSource, ..
                 raise UserError(
                     f"blend_layers: layer {layer} is already taken: {sources[layer].why}.", "Name each layer once."
                 )
-            sources[layer] = _blended(swap.blend, f"blend_layers {swap.blend_layers}")
+            sources[layer] = _taken(swap.blend, f"blend_layers {swap.blend_layers}")
     if swap.revert is not None:
         for layer in parse_layers(swap.revert, n_layers, "revert"):
             if sources[layer].origin != "recipient":
@@ -241,39 +241,36 @@ def _partition(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
         )
     assert swap.layers is not None
     named = parse_layers(swap.layers, n_layers, "layers")
-    origin, rest = ("recipient", "donor") if swap.invert else ("donor", "recipient")
-    return [
-        _whole(origin, f"layers {swap.layers}" + (", inverted" if swap.invert else ""))
-        if layer in named
-        else _whole(rest, NOT_NAMED)
-        for layer in range(n_layers)
-    ]
+    share, rest = _shares(swap)
+    taken = _taken(share, f"layers {swap.layers}" + (", inverted" if swap.invert else ""))
+    return [taken if layer in named else _taken(rest, NOT_NAMED) for layer in range(n_layers)]
 
 
 def _zones(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
     """The source of each layer from bottom, top and their transitions."""
     depths = resolve_depths(swap, n_layers)
-    outer, middle = ("recipient", "donor") if swap.invert else ("donor", "recipient")
-    share_of = {"donor": 1.0, "recipient": 0.0}
+    outer, middle = _shares(swap)
     bottom, top = (
-        ramp(width, swap.blend, share_of[outer], share_of[middle])
-        for width in (depths.bottom_transition, depths.top_transition)
+        ramp(width, swap.blend, outer, middle) for width in (depths.bottom_transition, depths.top_transition)
     )
-    sources = [_whole(outer, f"bottom {depths.bottom}")] * depths.bottom
-    sources += [_blended(share, "bottom transition") for share in bottom]
-    sources += [_whole(middle, MIDDLE)] * (n_layers - len(sources) - len(top) - depths.top)
-    sources += [_blended(share, "top transition") for share in reversed(top)]
-    sources += [_whole(outer, f"top {depths.top}")] * depths.top
+    sources = [_taken(outer, f"bottom {depths.bottom}")] * depths.bottom
+    sources += [_taken(share, "bottom transition") for share in bottom]
+    sources += [_taken(middle, MIDDLE)] * (n_layers - len(sources) - len(top) - depths.top)
+    sources += [_taken(share, "top transition") for share in reversed(top)]
+    sources += [_taken(outer, f"top {depths.top}")] * depths.top
     return sources
 
 
-def _whole(origin: str, why: str) -> TensorSource:
-    return TensorSource("donor", 1.0, why) if origin == "donor" else TensorSource("recipient", 0.0, why)
+def _shares(swap: SwapParameters) -> tuple[float, float]:
+    """The donor's share in what is swapped, and in the rest."""
+    return (0.0, 1.0) if swap.invert else (1.0, 0.0)
 
 
-def _blended(share: float, why: str) -> TensorSource:
-    """A blend, or where nothing is blended the model that has it all: a share of 0 or 1 must be a copy, bit for bit."""
-    return TensorSource("blend", share, why) if 0 < share < 1 else _whole("donor" if share else "recipient", why)
+def _taken(share: float, why: str) -> TensorSource:
+    """A blend, or the model that has it all: a share of 0 or 1 must be a copy, bit for bit."""
+    if 0 < share < 1:
+        return TensorSource("blend", share, why)
+    return TensorSource("donor", 1.0, why) if share else TensorSource("recipient", 0.0, why)
 
 
 def source_of(place: Place, swap: SwapParameters, n_layers: int) -> TensorSource:
@@ -298,13 +295,12 @@ def source_of(place: Place, swap: SwapParameters, n_layers: int) -> TensorSource
 
 
 def _at_an_end(name: str, choice: Choice | None, touching: TensorSource, swap: SwapParameters) -> TensorSource:
-    if choice == "blend":
-        return _blended(swap.blend, f"{name}: blend")
     if choice is not None:
-        return _whole(choice, f"{name}: {choice}")
+        share = {"donor": 1.0, "recipient": 0.0, "blend": swap.blend}[choice]
+        return _taken(share, f"{name}: {choice}")
     if touching.origin == "pretrained":  # ``revert`` names layers only
-        return _whole("recipient", "follows the zone that was reverted")
-    return TensorSource(touching.origin, touching.donor_share, f"follows {touching.why}")
+        return _taken(0.0, "follows the zone that was reverted")
+    return replace(touching, why=f"follows {touching.why}")
 
 
 def _tied(embeddings: TensorSource, head: TensorSource, swap: SwapParameters) -> TensorSource:

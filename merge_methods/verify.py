@@ -22,10 +22,11 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
 
+from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
-from .checkpoint import Checkpoint, sha256
+from .checkpoint import Checkpoint, sha256, type_name
 from .compatibility import Model, tokenizer_difference, tokenizer_files
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_configuration, read_recipe
@@ -34,7 +35,7 @@ from .weights import WeightReader, declared_tensor
 
 PROVENANCE = "layer_swap.json"
 CARD_START, CARD_END = "<!-- layer_swap: start -->", "<!-- layer_swap: end -->"
-PACKAGES = ("turnswap", "mergekit", "torch", "transformers", "safetensors", "peft")
+PACKAGES = ("mergekit", "torch", "transformers", "safetensors", "peft")
 # What a configuration may differ in: who wrote it, and the type, which is checked on its own.
 NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 
@@ -115,16 +116,12 @@ def _tensor_problems(
         return
     declared = declared_tensor(planned, readers, config)
     if not _same_bits(tensor, declared):
-        yield f"{planned.name}: is not, bit for bit, {_described(planned)}"
+        source = planned.source
+        blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
+        what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"
+        yield f"{planned.name}: is not, bit for bit, {what}"
     if tensor.is_floating_point() and not _is_finite(tensor):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _described(planned: Planned) -> str:
-    source = planned.source
-    if source.origin == "blend":
-        return f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
-    return f"the {source.origin}'s ({source.why})"
 
 
 def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
@@ -154,7 +151,7 @@ def _config_problems(folder: Path, recipe: Recipe, options: MergeOptions) -> Ite
         if ours.get(key) != theirs.get(key):
             yield f"config.json: {key} is {ours.get(key)!r}, the recipient's is {theirs.get(key)!r}"
     asked = recipe.config.out_dtype or recipe.config.dtype
-    if asked and str(config.dtype).removeprefix("torch.") != asked.removeprefix("torch."):
+    if asked and type_name(config.dtype) != type_name(asked):
         yield f"config.json: dtype is {config.dtype}, declared {asked}"
 
 
@@ -169,12 +166,11 @@ def _tokenizer_problems(folder: Path, recipe: Recipe) -> Iterator[str]:
     if not recipe.recipient.tokenizer_files:
         yield from (f"tokenizer: the recipient has none, here is {path.name}" for path in tokenizer_files(folder))
         return
-    difference = tokenizer_difference(recipe.recipient.description.folder, folder)
+    ours = recipe.recipient.description.folder
+    difference = tokenizer_difference(ours, folder)
     if difference:
         yield f"tokenizer: the recipient's {difference.recipient}, here {difference.other}"
-        return
-    ours, theirs = recipe.recipient.description.folder, folder
-    if recipe.config.chat_template is None and _chat_template(ours) != _chat_template(theirs):
+    elif recipe.config.chat_template is None and _chat_template(ours) != _chat_template(folder):
         yield "tokenizer: the chat template is not the recipient's"
 
 
@@ -201,21 +197,20 @@ def plan_as_json(recipe: Recipe) -> dict[str, Any]:
         "bytes": sum(tensor.n_bytes for tensor in recipe.tensors.values()),
         "notes": list(recipe.notes),
         "warnings": list(recipe.warnings),
-        "tensors": [_tensor_as_json(tensor) for tensor in recipe.tensors.values()],
-    }
-
-
-def _tensor_as_json(tensor: Planned) -> dict[str, Any]:
-    return {
-        "name": tensor.name,
-        "part": tensor.weight.place.part,
-        "layer": tensor.weight.place.layer,
-        "source": tensor.source.origin,
-        "donor_share": tensor.source.donor_share,
-        "why": tensor.source.why,
-        "shape": list(tensor.weight.header.shape),
-        "dtype": str(tensor.dtype).removeprefix("torch."),
-        "bytes": tensor.n_bytes,
+        "tensors": [
+            {
+                "name": tensor.name,
+                "part": tensor.weight.place.part,
+                "layer": tensor.weight.place.layer,
+                "source": tensor.source.origin,
+                "donor_share": tensor.source.donor_share,
+                "why": tensor.source.why,
+                "shape": list(tensor.weight.header.shape),
+                "dtype": type_name(tensor.dtype),
+                "bytes": tensor.n_bytes,
+            }
+            for tensor in recipe.tensors.values()
+        ],
     }
 
 
@@ -234,7 +229,11 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     content = {
         "plan": plan_as_json(recipe),
         "configuration": recipe.config.model_dump(exclude_none=True, mode="json"),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {
+            "python": platform.python_version(),
+            "turnswap": __version__,
+            **{package: importlib.metadata.version(package) for package in PACKAGES},
+        },
         "sources": {
             role: {
                 "model": str(model),
@@ -267,16 +266,6 @@ def _sha256(files: list[Path]) -> dict[Path, str]:
         return dict(zip(once, pool.map(sha256, once), strict=True))
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def _write_card_section(card: Path, report: Report, content: dict[str, Any]) -> None:
     """Put the section at the card's end, in place of one that an earlier check wrote."""
     counts = ", ".join(f"{count} {origin}" for origin, count in sorted(report.tensors.items()))
@@ -284,7 +273,7 @@ def _write_card_section(card: Path, report: Report, content: dict[str, Any]) -> 
         CARD_START,
         "## Provenance",
         "",
-        f"Layer swap, checked tensor by tensor with `turnswap verify` {content['versions'].get('turnswap', '')}: "
+        f"Layer swap, checked tensor by tensor with `turnswap verify` {__version__}: "
         f"{sum(report.tensors.values())} tensors ({counts}), each bit-equal to its declared source.",
         f"Plan, versions and hashes of all inputs and outputs: `{PROVENANCE}`.",
         "",
@@ -292,8 +281,8 @@ def _write_card_section(card: Path, report: Report, content: dict[str, Any]) -> 
         "|---|---|---|---|",
     ]
     for role, source in content["sources"].items():
+        revision = f" @ {source['revision']}" if source["revision"] else ""
         for name, digest in source["sha256"].items():
-            revision = f" @ {source['revision']}" if source["revision"] else ""
             lines.append(f"| {role} | {source['model']}{revision} | {name} | `{digest}` |")
     lines += [f"| output | | {name} | `{digest}` |" for name, digest in content["output"]["sha256"].items()]
     section = "\n".join([*lines, CARD_END])

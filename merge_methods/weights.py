@@ -13,22 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, merged_folder
 from .compatibility import Model
 from .layer_swap import blended
-from .layout import Weight
+from .layout import Weight, converted
 from .recipe import Planned
 
 PREFIX = "base_model.model."
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 
 
 class WeightReader:
@@ -52,9 +50,8 @@ class WeightReader:
         for name in (info.name, *(info.aliases or ()), *(info.tied_names or ())):
             if name in self.checkpoint.tensors:
                 return self.checkpoint.read(name)
-        near = [n for n in self.checkpoint.tensors if weight.place.layer is None or f".{weight.place.layer}." in n]
-        sources = {name: (lambda name=name: self.checkpoint.read(name)) for name in near}
-        made = convert_checkpoint_tensors(self.model.config.model_type, sources, info.name)
+        checkpoint = self.checkpoint
+        made = converted(self.model.config, checkpoint.tensors, info.name, weight.place, checkpoint.read)
         if made is None:
             raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
         return made
@@ -122,17 +119,21 @@ class AdapterReader:
     """
 
     def __init__(self, reader: WeightReader, reference: ModelReference, options: MergeOptions) -> None:
+        from peft.utils import load_peft_weights  # takes a second, which only adapters need
+
         assert reference.lora is not None
         self.reader, self.name = reader, str(reference)
         try:
             folder = Path(ModelReference(model=reference.lora).local_path(options.transformers_cache))
             self.config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
-            self.tensors = _read_tensors(folder)
+            # All at once: an adapter is small. An absolute path: for "a/b" without weights peft would ask the Hub.
+            saved = load_peft_weights(str(folder.absolute()), device="cpu")
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
                 f"The adapter {reference.lora} cannot be read ({type(error).__name__}: {error}).",
                 "Expected adapter_config.json and adapter_model.safetensors, as peft writes them.",
             ) from error
+        self.tensors = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items()}
         unusual = [name for name in self.tensors if "magnitude" in name]
         if self.config.get("peft_type") != "LORA" or self.config.get("use_dora") or unusual:
             raise UserError(
@@ -144,8 +145,9 @@ class AdapterReader:
     def _check_all_known(self, reader: WeightReader) -> None:
         """Every tensor of the adapter belongs to a weight of the model: none would be left out silently."""
         modules = {weight.info.name.removesuffix(".weight") for weight in reader.model.layout.weights.values()}
+        suffix = r"(\.lora_(A|B|embedding_A|embedding_B)(\.weight)?|\.weight|\.bias)$"
         for name in self.tensors:
-            if name.removesuffix(".weight").removesuffix(".bias") not in modules and _module(name) not in modules:
+            if re.sub(suffix, "", name) not in modules:
                 raise UserError(
                     f"{self.name}: the adapter's {name} belongs to no weight of the model.",
                     "Is it an adapter of this model? If so, merge it with peft first, and name the merged folder.",
@@ -176,23 +178,6 @@ class AdapterReader:
             if re.match(rf"(.*\.)?({pattern})$", module):
                 alpha = float(value)
         return alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
-
-
-def _module(name: str) -> str:
-    return re.sub(r"\.lora_(A|B|embedding_A|embedding_B)(\.weight)?$", "", name)
-
-
-def _read_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    """The adapter's tensors by their names in the model: an adapter is small, so all at once."""
-    file = next((folder / name for name in ADAPTER_FILES if (folder / name).is_file()), None)
-    if file is None:
-        raise OSError(f"neither {' nor '.join(ADAPTER_FILES)} is in {folder}")
-    if file.suffix == ".bin":
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    else:
-        with safe_open(file, "pt") as opened:
-            loaded = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-    return {name.removeprefix(PREFIX): tensor for name, tensor in loaded.items()}
 
 
 def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:

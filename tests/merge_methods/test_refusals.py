@@ -32,6 +32,7 @@ Refusal = Callable[..., str]
         ({"weight": 0.5}, ["weight is no parameter of layer_swap"]),
         ({"role": "pretrained"}, ["role stands at the top level", "under the model"]),
         ({"bottom": [2, 0]}, ["bottom: ", "[2, 0]", "gradient"]),
+        ({"bottom": []}, ["bottom: ", "[]", "Write one value"]),
         ({"bottom": [0, 0.5, 1]}, ["bottom: ", "[0, 0.5, 1]", "gradient"]),
         ({"layers": [0, 5]}, ["layers: ", "[0, 5]", "gradient", 'layers: "0,5"']),
         ({"bottom": [{"filter": "mlp", "value": [1, 2]}, {"value": 0}]}, ["bottom: ", "gradient"]),
