@@ -85,34 +85,22 @@ def length_range(language: str, thresholds: Thresholds) -> tuple[float, float]:
 
 def measure(translation: Translation) -> dict[str, Any]:
     """Every figure that the gates look at, as JSON; see :func:`problems`."""
-    scores, signatures = _scores(translation)
-    return {
-        **scores,
-        "signatures": signatures,
-        "length_ratio": [
-            round(len(after) / max(len(before), 1), 3)
-            for before, after in zip(translation.source, translation.translation, strict=True)
-        ],
-        **_languages(translation),
-    }
-
-
-def _scores(translation: Translation) -> tuple[dict[str, Any], dict[str, str]]:
+    source, after, back = list(translation.source), translation.translation, list(translation.back)
+    chrf = CHRF()
     metrics = {
-        "chrf": CHRF(),
+        "chrf": chrf,
         "chrf_plus_plus": CHRF(word_order=2),
         "bleu": BLEU(tokenize=_tokenizer(translation.source_language), effective_order=True),
     }
-    back, source = list(translation.back), list(translation.source)
-    scores: dict[str, Any] = {
-        name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()
+    return {
+        **{name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()},
+        "turn_chrf": [
+            round(chrf.corpus_score([one], [[other]]).score, 2) for one, other in zip(back, source, strict=True)
+        ],
+        "signatures": {name: str(metric.get_signature()) for name, metric in metrics.items()},
+        "length_ratio": [round(len(one) / max(len(other), 1), 3) for one, other in zip(after, source, strict=True)],
+        **_languages(translation),
     }
-    signatures = {name: str(metric.get_signature()) for name, metric in metrics.items()}
-    chrf = metrics["chrf"]
-    scores["turn_chrf"] = [
-        round(chrf.corpus_score([one], [[other]]).score, 2) for one, other in zip(back, source, strict=True)
-    ]
-    return scores, signatures
 
 
 def _tokenizer(language: str) -> str:
@@ -126,16 +114,14 @@ def _languages(translation: Translation) -> dict[str, Any]:
     """What langdetect finds, or the share of the script where it does not know the language."""
     scripts = scripts_of(translation.language)
     own = [_own_words(prompt) for prompt in translation.translation]
-    shares = [round(share_in(text, scripts), 3) for text in own]
-    found = {"script_share": shares, "letters": [sum(map(str.isalpha, text)) for text in own]}
-    if not set(_detected(translation.language)) & known_languages():
-        told = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
-        return {**found, "language_check": told, "found": None, "found_in_all": None}
+    known = bool(set(_detected(translation.language)) & known_languages())
+    by_script = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
     return {
-        **found,
-        "language_check": "langdetect",
-        "found": [detect_language(text) for text in own],
-        "found_in_all": detect_language("\n".join(own)),
+        "script_share": [round(share_in(text, scripts), 3) for text in own],
+        "letters": [sum(map(str.isalpha, text)) for text in own],
+        "language_check": "langdetect" if known else by_script,
+        "found": [detect_language(text) for text in own] if known else None,
+        "found_in_all": detect_language("\n".join(own)) if known else None,
     }
 
 
@@ -203,9 +189,6 @@ def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConvers
     return sorted(conversations, key=_badness)
 
 
-def _badness(conversation: DraftConversation) -> tuple[float, float, float]:
-    note = conversation.notes.get("translate")
-    figures = note.get("figures") if isinstance(note, Mapping) else None
-    if not isinstance(figures, Mapping):
-        return (-math.inf, -math.inf, -math.inf)
-    return min(figures["turn_chrf"]), figures["chrf"], figures["bleu"]
+def _badness(conversation: DraftConversation) -> tuple[float, ...]:
+    figures = conversation.note("translate").get("figures")
+    return (min(figures["turn_chrf"]), figures["chrf"], figures["bleu"]) if figures else (-math.inf,)

@@ -52,16 +52,12 @@ def check_spans(source: str, translation: str, where: str) -> None:
         ValueError: names the span.
     """
     before, after = (Counter(map(_comparable, protected_spans(text))) for text in (source, translation))
-    for span in [*before, *(span for span in after if span not in before)]:
-        if after[span] < before[span]:
+    for span in before | after:  # the source's first
+        added = after[span] > before[span] and not any(character.isalnum() for character in span)
+        if after[span] < before[span] or added:
             raise ValueError(
-                f"a protected span is lost: {span!r} occurs {before[span]} times in {where} of the source and "
-                f"{after[span]} times in its translation"
-            )
-        if after[span] > before[span] and not any(character.isalnum() for character in span):
-            raise ValueError(
-                f"a protected span is added: {span!r} occurs {before[span]} times in {where} of the source and "
-                f"{after[span]} times in its translation"
+                f"a protected span is {'added' if added else 'lost'}: {span!r} occurs {before[span]} times in {where} "
+                f"of the source and {after[span]} times in its translation"
             )
 
 

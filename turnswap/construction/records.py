@@ -83,6 +83,11 @@ class DraftConversation:
         """What the user says."""
         return [turn.prompt for turn in self.turns]
 
+    def note(self, step: str) -> Mapping[str, Any]:
+        """What a step found out; nothing where it left no note, or what a user's file has there is none."""
+        note = self.notes.get(step)
+        return note if isinstance(note, Mapping) else {}
+
     def with_note(self, step: str, note: Any) -> DraftConversation:
         """The same with what a step found out."""
         return dataclasses.replace(self, notes={**self.notes, step: note})

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.pages import json_for_script, render_page
@@ -22,27 +24,11 @@ from turnswap.tasks.multiif.languages import name_of
 from .records import DraftConversation, digest
 
 TURNS = (1, 2, 3)
-FILLED_IN = (
-    "decision",
-    *(f"edited_{turn}" for turn in TURNS),
-    "edited_kwargs",
-    "satisfying_reply",
-    "comment",
-    "reviewer",
-)
-COLUMNS = (
-    "key",
-    "digest",
-    "language",
-    "returned",
-    *(f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")),
-    "instructions",
-    "source_kwargs",
-    "kwargs",
-    "scores",
-    "problems",
-    *FILLED_IN,
-)
+EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
+FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
+_TEXTS = [f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")]
+_LAST_TURN = ("instructions", "source_kwargs", "kwargs")
+COLUMNS = ("key", "digest", "language", "returned", *_TEXTS, *_LAST_TURN, "scores", "problems", *FILLED_IN)
 DECISIONS = ("accept", "edit", "reject")
 
 # What spreadsheets take for a formula; behind an apostrophe they show it as text.
@@ -76,22 +62,21 @@ def text_digest(conversation: DraftConversation) -> str:
 
 def source_of(conversation: DraftConversation) -> Mapping[str, Any] | None:
     """Language and turns of the source, as JSON; None for what is no translation."""
-    note = conversation.notes.get("translate")
-    source = note.get("source") if isinstance(note, Mapping) else None
+    source = conversation.note("translate").get("source")
     return source if isinstance(source, Mapping) else None
 
 
 def row_of(entry: Entry) -> dict[str, str]:
     """The row of a conversation, nothing filled in."""
-    conversation, note = entry.conversation, entry.conversation.notes.get("translate") or {}
+    conversation, note = entry.conversation, entry.conversation.note("translate")
     source = (source_of(conversation) or {}).get("turns", [])
+    prompts = {
+        "translation": conversation.prompts,
+        "source": [turn["prompt"] for turn in source],
+        "back_translation": note.get("back", ()),
+    }
     row = dict.fromkeys(COLUMNS, "")
-    for number, turn in enumerate(conversation.turns, 1):
-        row[f"translation_{number}"] = turn.prompt
-    for number, content in enumerate(source, 1):
-        row[f"source_{number}"] = content["prompt"]
-    for number, prompt in enumerate(note.get("back", ()), 1):
-        row[f"back_translation_{number}"] = prompt
+    row |= {f"{name}_{number}": prompt for name, each in prompts.items() for number, prompt in enumerate(each, 1)}
     last = conversation.last
     return row | {
         "key": conversation.key,
@@ -117,11 +102,9 @@ def _scores(figures: Mapping[str, Any]) -> str:
 
 def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as CSV, no cell a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([neutral(row.get(column, "")) for column in columns] for row in rows)
-    return text.getvalue()
+    cells = [[neutral(row.get(column, "")) for column in columns] for row in rows]
+    text: str = pd.DataFrame(cells, columns=list(columns)).to_csv(index=False, lineterminator="\r\n")
+    return text
 
 
 def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
@@ -148,7 +131,7 @@ def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
         )
     if unknown := [column for column in header if column not in COLUMNS]:
         raise UserError(f"{name} has columns that no sheet has: {', '.join(map(repr, unknown))}.", "Remove them.")
-    if len(header) != len(COLUMNS):
+    if len(header) > len(COLUMNS):
         raise UserError(f"{name} has a column twice.", "Remove one of them.")
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
@@ -168,27 +151,23 @@ def write_sheets(folder: Path, entries: Sequence[Entry]) -> None:
         UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
     """
     rows = [row_of(entry) for entry in entries]
-    path = folder / "audit.csv"
+    path, content = folder / "audit.csv", as_csv(rows).encode("utf-8-sig")
     if path.exists():
         there = read_csv(path.read_bytes(), str(path))
         filled = any(row[column].strip() for row in there for column in FILLED_IN)
-        if filled and [_fixed(row) for row in there] == [_fixed(_clean_breaks(row)) for row in rows]:
+        if filled and list(map(_fixed, there)) == list(map(_fixed, read_csv(content, str(path)))):
             return
         if filled:
             raise UserError(
                 f"{path} has decisions filled in, and the sheet would change: other conversations or texts.",
                 "Save it under another name, name that under audit.reviews, and delete audit.csv.",
             )
-    write_whole(path, as_csv(rows).encode("utf-8-sig"))
+    write_whole(path, content)
     write_whole(folder / "audit.html", as_page(rows))
 
 
 def _fixed(row: Mapping[str, str]) -> dict[str, str]:
     return {column: row[column] for column in COLUMNS if column not in FILLED_IN}
-
-
-def _clean_breaks(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: cell.replace("\r\n", "\n") for column, cell in row.items()}
 
 
 def as_page(rows: Sequence[Mapping[str, str]]) -> str:

@@ -14,9 +14,10 @@ from math import log
 from turnswap.tasks.multiif.langid import LanguageIdentifier
 from turnswap.tasks.multiif.text import known_languages
 
+from .scripts import UNSPACED, script_of_character
+
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
 def words_of(texts: Iterable[str]) -> list[str]:
@@ -25,7 +26,7 @@ def words_of(texts: Iterable[str]) -> list[str]:
     for text in texts:
         letters = "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text.lower())
         for word in letters.split():
-            if unicodedata.name(word[0], "").startswith(_UNSPACED):
+            if script_of_character(word[0]) in UNSPACED:
                 pieces = [word[at : at + _LONGEST_UNSPACED] for at in range(0, len(word), _LONGEST_UNSPACED)]
                 words |= dict.fromkeys(pieces)
             elif len(word) > 1:

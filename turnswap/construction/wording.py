@@ -7,42 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .instructions import making_of, must_contain
-from .instructions.draw import strings
+from .instructions.draw import ENGLISH, strings
 
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-)
-_NUMBER_WORDS = _NUMBERS.split()
+_NUMBER_WORDS, _ORDINALS = ENGLISH["numbers"].split(), ENGLISH["ordinals"].split()
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
-_ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-
-# What tells the same to a reader of English, as patterns.
-_ACCEPTED = {
-    "at least": r"at least|or more|no fewer than|no less than|not fewer than|not less than|a minimum of",
-    "less than": r"(?<!not )(?<!no )(?:less than|fewer than)|\bunder\b|\bbelow\b",
-    "sentence": r"sentences?",
-    "word": r"words?",
-    "paragraph": r"paragraphs?",
-    "bullet": r"bullets?|bulleted",
-    "blank line": r"(?:blank|empty) lines?|(?:two|2|double) (?:new ?lines|line breaks)|double line break",
-    "highlight": r"highlight\w*",
-    "placeholder": r"placeholders?",
-    "title": r"titles?|headings?|headlines?",
-    "response": r"(?:responses|answers|replies|versions|alternatives)",
-    "quotation marks": r"quotation marks|double quotes|quote marks|speech marks",
-    "capital": r"capitals?|capitali[sz]ed|upper ?-?case",
-    "lowercase": r"lower ?-?case|small letters",
-    "comma": r"commas?",
-    "letter": r"letters?",
-    "repeat": r"repeat\w*|word for word|verbatim|unchanged|copy\w*|restate\w*",
-    "json": r"json",
-    "avoid": r"n['’]t|not|avoid\w*|without|leave out|never|no|free of|forbidden|steer clear|skip\w*|omit\w*|exclude\w*",
-    "start": r"starts?|begins?|starting|beginning|first word|opens?|opening|open",
-    "end": r"ends?|ending|finish\w*|last|clos\w*|conclud\w*|final\w*",
-    "square brackets": r"square brackets?|square-bracket\w*|\[",
-    "postscript": r"postscript|p\.\s?s|p\.p\.s",
-}
+_ACCEPTED = ENGLISH["accepted"]
 # The opposite of what is meant: another relation, or a relation where the number is exact.
 _RELATIONS = (
     r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"

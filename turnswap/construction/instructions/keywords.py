@@ -10,17 +10,11 @@ from turnswap.tasks.multiif.instructions.patterns import compile_word
 from ..records import DraftConversation
 from ..scripts import LATIN, UNSPACED
 from . import ids
-from .draw import Draw
+from .draw import ENGLISH, Draw
 from .forced_text import literal, literals
 from .making import Kwargs, making
 from .rules import ANY, Demand, impossible, tension
 from .shape import Shape
-
-_FILLERS = (
-    "absolutely actually amazing awesome basically certainly definitely delve essential exciting fantastic "
-    "finally furthermore however important incredible indeed literally moreover nevertheless obviously perfect "
-    "perhaps probably quite simply suddenly therefore truly ultimately unique utterly wonderful"
-)
 
 
 def _draw_existence(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
@@ -72,7 +66,9 @@ making(
 
 def _draw_forbidden(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
     prompts = " ".join(turn.prompt for turn in conversation.turns).lower()
-    words = [word for word in _FILLERS.split() if word not in prompts] if conversation.language == "en" else []
+    words = (
+        [word for word in ENGLISH["fillers"].split() if word not in prompts] if conversation.language == "en" else []
+    )
     return {"forbidden_words": draw.some(words, draw.one((2, 3)))} if words else None
 
 

@@ -89,7 +89,7 @@ def must_contain(id: str, kwargs: Kwargs) -> list[str]:
     """
     if named := making_of(id).named:
         return list(named(kwargs))
-    return [str(each) for name in get_instruction(id).kwargs for each in _listed(kwargs[name])]
+    return [str(each) for name in get_instruction(id).kwargs for each in listed(kwargs[name])]
 
 
 def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
@@ -99,7 +99,7 @@ def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
 
 def texts_of(id: str, kwargs: Kwargs) -> list[str]:
     """The texts of kwargs that are of the conversation's language: those that a translation translates."""
-    return [text for name in text_kwargs(id, kwargs) for text in _listed(kwargs[name])]
+    return [text for name in text_kwargs(id, kwargs) for text in listed(kwargs[name])]
 
 
 def text_kwargs(id: str, kwargs: Kwargs) -> list[str]:
@@ -110,17 +110,18 @@ def text_kwargs(id: str, kwargs: Kwargs) -> list[str]:
     """
     fixed = making_of(id).fixed_text
     texts = [name for name, kwarg in get_instruction(id).kwargs.items() if kwarg.is_text]
-    return [name for name in texts if not any(map(fixed, _listed(kwargs[name])))]
+    return [name for name in texts if not any(map(fixed, listed(kwargs[name])))]
 
 
 def with_texts(id: str, kwargs: Kwargs, texts: Sequence[str]) -> dict[str, Any]:
     """The kwargs with these in place of :func:`texts_of`."""
     left, made = list(texts), dict(kwargs)
     for name in text_kwargs(id, kwargs):
-        new = [left.pop(0) for _ in _listed(kwargs[name])]
+        new = [left.pop(0) for _ in listed(kwargs[name])]
         made[name] = new if isinstance(kwargs[name], list | tuple) else new[0]
     return made
 
 
-def _listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[Any]:
+    """The items of a kwarg that is a list, or its one value."""
     return list(value) if isinstance(value, list | tuple) else [value]
