@@ -114,12 +114,8 @@ class Audit:
     def _outcome(self, conversation: DraftConversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
         review = reviews[0]
         comments = {each.reviewer: each.comment for each in reviews if each.comment}
-        note: dict[str, Any] = {
-            "decision": review.decision,
-            "reviewers": sorted(each.reviewer for each in reviews),
-            "adjudicated": adjudicated,
-            "comments": comments,
-        }
+        names = sorted(each.reviewer for each in reviews)
+        note = {"decision": review.decision, "reviewers": names, "adjudicated": adjudicated, "comments": comments}
         if review.decision == "edit":
             note["scores"] = "of the translation before the edit"
         if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
@@ -134,11 +130,14 @@ class Audit:
         self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
     ) -> list[Entry]:
         """What came back first, then what reviewers disagree about, then by scores."""
+        told = {
+            key: [f"reviewers disagree: {', '.join(f'{each.reviewer} {each.decision}' for each in at_odds)}"]
+            for key, at_odds in conflicts.items()
+        }
         entries = [
-            Entry(each, self.returned.get(each.key, ""), [_told(conflicts[each.key])] if each.key in conflicts else [])
-            for each in worst_first(conversations)
+            Entry(each, self.returned.get(each.key, ""), told.get(each.key, [])) for each in worst_first(conversations)
         ]
-        return sorted(entries, key=lambda entry: (not entry.returned, entry.conversation.key not in conflicts))
+        return sorted(entries, key=lambda entry: (not entry.returned, not entry.problems))
 
     def _write_agreement(self, reviews: Sequence[Review]) -> None:
         found = agreements(first_decisions(reviews, self.settings.adjudicator))
@@ -156,13 +155,10 @@ class Audit:
         path = self.folder / "conflicts.csv"
         rows = [
             {
-                "key": each.key,
+                **{name: getattr(review, name) for name in ("key", "reviewer", "decision", "comment")},
                 "language": each.language,
-                "reviewer": review.reviewer,
-                "decision": review.decision,
                 "turns": "\n---\n".join(turn.prompt for turn in review.turns),
                 "kwargs": json.dumps(review.turns[-1].kwargs, ensure_ascii=False),
-                "comment": review.comment,
             }
             for each in conversations
             for review in conflicts.get(each.key, ())
@@ -171,10 +167,6 @@ class Audit:
             write_whole(path, as_csv(rows, _CONFLICT_COLUMNS).encode("utf-8-sig"))
         else:
             path.unlink(missing_ok=True)
-
-
-def _told(reviews: Sequence[Review]) -> str:
-    return "reviewers disagree: " + ", ".join(f"{review.reviewer} {review.decision}" for review in reviews)
 
 
 def _content(path: Path) -> bytes:

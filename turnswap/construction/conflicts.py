@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -20,7 +23,6 @@ from .instructions import Severity, find_conflicts
 from .llm import LLM
 from .questions import Question, read_answer
 from .records import DraftConversation, Outcome
-from .settings import Positive
 
 VERSION = 1
 
@@ -42,7 +44,7 @@ class ConflictSettings:
 
     llm_check: bool = True
     reject_tensions: bool = False
-    chunk: Positive = 32
+    chunk: PositiveInt = 32
 
 
 class Conflicts:
@@ -126,23 +128,13 @@ def audit_csv(path: Path) -> list[Finding]:
 
 
 def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
+    key, language = conversation["key"], conversation["language"]
     found: dict[tuple[str, tuple[int, ...]], Finding] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
             rule, positions = conflict.rule, conflict.positions
-            ids, kwargs = (
-                tuple(turn[part][position] for position in positions) for part in ("instruction_ids", "kwargs")
-            )
-            first = Finding(
-                conversation["key"],
-                conversation["language"],
-                number,
-                rule.name,
-                rule.severity,
-                ids,
-                kwargs,
-                rule.reason,
-            )
+            ids, kwargs = (tuple(turn[part][at] for at in positions) for part in ("instruction_ids", "kwargs"))
+            first = Finding(key, language, number, rule.name, rule.severity, ids, kwargs, rule.reason)
             found.setdefault((rule.name, positions), first)
     return list(found.values())
 
@@ -153,17 +145,12 @@ def summary(findings: Sequence[Finding]) -> list[str]:
     for severity, meaning in (("impossible", "no reply passes both"), ("tension", "only an odd reply passes both")):
         here = [finding for finding in findings if finding.severity == severity]
         lines.append(f"{severity} ({meaning}), conversations: {len({finding.key for finding in here})}")
-        of_rule = Counter((finding.rule, finding.instruction_ids) for finding in here)
-        for rule in sorted({finding.rule for finding in here}, key=lambda name: (-_number(name, here), name)):
-            lines.append(f"  {_number(rule, here):5}  {rule}")
-            lines += [
-                f"         {count:5}  {' × '.join(ids)}" for (name, ids), count in of_rule.most_common() if name == rule
-            ]
+        conversations = Counter(rule for rule, _ in {(finding.rule, finding.key) for finding in here})
+        for rule in sorted(conversations, key=lambda name: (-conversations[name], name)):
+            lines.append(f"  {conversations[rule]:5}  {rule}")
+            pairs = Counter(finding.instruction_ids for finding in here if finding.rule == rule)
+            lines += [f"         {count:5}  {' × '.join(ids)}" for ids, count in pairs.most_common()]
     return lines
-
-
-def _number(rule: str, findings: Sequence[Finding]) -> int:
-    return len({finding.key for finding in findings if finding.rule == rule})
 
 
 def write_findings(findings: Sequence[Finding], path: Path) -> None:
@@ -172,14 +159,7 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Finding)])
-    writer.writeheader()
-    for finding in findings:
-        lists = {name: _json(getattr(finding, name)) for name in ("instruction_ids", "kwargs")}
-        writer.writerow({**vars(finding), **lists})
-    write_whole(path, text.getvalue())
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    table = pd.DataFrame(map(vars, findings), columns=[field.name for field in dataclasses.fields(Finding)])
+    for lists in ("instruction_ids", "kwargs"):
+        table[lists] = table[lists].map(partial(json.dumps, ensure_ascii=False))
+    write_whole(path, table.to_csv(index=False, lineterminator="\r\n"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,15 +32,30 @@ _CJK = ("zh-cn", "zh-tw", "ja")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A reply, and the verdicts on it."""
+    """A reply, and the verdicts on it by the published rules, one for each instruction."""
 
     reply: str
+    instruction_ids: Sequence[str]
     verdicts: Sequence[Verdict]
 
     @property
     def failed(self) -> list[int]:
         """The positions of the instructions that it does not follow, strictly."""
         return [position for position, verdict in enumerate(self.verdicts) if not verdict.strict]
+
+    @property
+    def failed_ids(self) -> str:
+        """The ids of these, for a message."""
+        return ", ".join(self.instruction_ids[position] for position in self.failed)
+
+
+def graded(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Attempt:
+    """A reply with its verdicts.
+
+    Raises:
+        MalformedInstruction: an unknown id, or kwargs that do not fit it.
+    """
+    return Attempt(reply, instruction_ids, grade_reply(reply, instruction_ids, kwargs))
 
 
 @dataclass(frozen=True)
@@ -81,7 +97,7 @@ def construct(
         if reply in seen:
             continue
         seen.add(reply)
-        tried = Attempt(reply, grade_reply(reply, instruction_ids, kwargs))
+        tried = graded(reply, instruction_ids, kwargs)
         if best is None or len(tried.failed) < len(best.failed):
             best = tried
         if not best.failed or len(seen) == attempts:
@@ -106,16 +122,14 @@ def gather(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) 
 
 def _vocabularies(shape: Shape, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
     wanted = shape.language or language
-    own = [word for word in words_of(texts) if not any(test(word) for test in shape.unwanted)]
-    common = [word for word in common_words(wanted) if not any(test(word) for test in shape.unwanted)]
+    own, common = shape.wanted(words_of(texts)), shape.wanted(common_words(wanted))
     clear = clearest(own, wanted, capitals=shape.upper)
     found = [own, clear[:40], [*clear[:15], *common[:15]], common]
     if shape.upper:
         found = [clear[:15], clear[:40], clearest({*own, *common}, wanted, capitals=True)[:10]]
     elif wanted != language:
         found = [common, *found[1:3]]
-    letters = [letter * 2 for letter in "abcdefghijklmnopqrstuvwxyz"]
-    rest = [word for word in letters if not any(test(word) for test in shape.unwanted)] or [_DASH]
+    rest = shape.wanted(letter * 2 for letter in string.ascii_lowercase) or [_DASH]
     return list(dict.fromkeys(tuple(words) for words in found if len(words) > 1)) or [tuple(rest)]
 
 

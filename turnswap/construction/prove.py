@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from turnswap.tasks.multiif.grading import grade_reply
+from pydantic import PositiveInt
 
-from .constructors import Attempt, construct
+from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM
 from .questions import Question, read_answer
 from .records import DraftConversation, Outcome
-from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -37,7 +36,7 @@ class ProveSettings:
         llm: ask the LLM, at most twice, where no reply could be constructed.
     """
 
-    attempts: Positive = 150
+    attempts: PositiveInt = 150
     llm: bool = True
 
 
@@ -76,21 +75,14 @@ class _Proof:
     def __init__(self, conversation: DraftConversation, attempts: int) -> None:
         self.conversation, self.turn = conversation, conversation.last
         self.how, self.problem = "reviewer", ""
-        audit = conversation.notes.get("audit")
-        given = audit.get("satisfying_reply") if isinstance(audit, Mapping) else None
-        self.attempt = self._graded(given if isinstance(given, str) else "")
+        self.attempt = self._graded(str(conversation.note("audit").get("satisfying_reply") or ""))
         if not self.attempt.reply or self.attempt.failed:
+            turn, prompts, language = self.turn, conversation.prompts, conversation.language
             self.how = "rule"
-            self.attempt = construct(
-                self.turn.instruction_ids,
-                self.turn.kwargs,
-                conversation.prompts,
-                conversation.language,
-                attempts=attempts,
-            )
+            self.attempt = construct(turn.instruction_ids, turn.kwargs, prompts, language, attempts=attempts)
 
     def _graded(self, reply: str) -> Attempt:
-        return Attempt(reply, grade_reply(reply, self.turn.instruction_ids, self.turn.kwargs))
+        return graded(reply, self.turn.instruction_ids, self.turn.kwargs)
 
     @property
     def question(self) -> Question:
@@ -112,35 +104,26 @@ class _Proof:
             attempt = self._graded(read_answer(answer, reply=str)["reply"])
             if len(attempt.failed) < len(self.attempt.failed):
                 self.how, self.attempt = "llm", attempt
-            self.problem = ""
-            if attempt.failed:
-                raise ValueError(f"the reply does not follow {', '.join(self._failed(attempt))}")
+            self.problem = f"the reply does not follow {attempt.failed_ids}" if attempt.failed else ""
         except ValueError as error:
             self.problem = str(error)
-            raise
-
-    def _failed(self, attempt: Attempt) -> list[str]:
-        return [self.turn.instruction_ids[position] for position in attempt.failed]
+        if self.problem:
+            raise ValueError(self.problem)
 
     @property
     def outcome(self) -> Outcome:
         """What comes of the conversation."""
+        attempt, ids = self.attempt, self.turn.instruction_ids
         # The published verdicts; what the corrected rules alone tell is no part of them.
         kinds = ("strict", "loose", "ungradeable")
-        verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in self.attempt.verdicts]
-        noted = self.conversation.with_note(
-            "prove", {"how": self.how, "reply": self.attempt.reply, "verdicts": verdicts}
-        )
-        if failed := self._failed(self.attempt):
-            gaps = [f"no reply can be constructed for {id_} yet" for id_ in failed if making_of(id_).shape is None]
+        verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in attempt.verdicts]
+        noted = self.conversation.with_note("prove", {"how": self.how, "reply": attempt.reply, "verdicts": verdicts})
+        if attempt.failed:
+            lacking = [ids[position] for position in attempt.failed if making_of(ids[position]).shape is None]
+            gaps = [f"no reply can be constructed for {id_} yet" for id_ in lacking]
             more = "".join(f"; {each}" for each in (*gaps, self.problem) if each)
-            return Outcome(noted, f"no reply was found that follows all: the best fails {', '.join(failed)}{more}")
-        random = [
-            id_
-            for id_, verdict in zip(self.turn.instruction_ids, self.attempt.verdicts, strict=True)
-            if verdict.ungradeable
-        ]
-        if random:
+            return Outcome(noted, f"no reply was found that follows all: the best fails {attempt.failed_ids}{more}")
+        if random := [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]:
             return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
         return Outcome(noted)
 

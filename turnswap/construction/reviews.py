@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
+from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
 from .records import DraftConversation, Turn
-from .sheet import DECISIONS, FILLED_IN, TURNS, read_csv, source_of, text_digest
+from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, read_csv, source_of, text_digest
 
 _SHOWN = 20
 
@@ -73,9 +74,9 @@ def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConver
                 continue
             try:
                 review = _read(row, known)
-                if earlier := seen.get((review.key, review.reviewer)):
+                earlier = seen.setdefault((review.key, review.reviewer), number)
+                if earlier != number:
                     raise ValueError(f"{review.reviewer} decided it in row {earlier} already")
-                seen[review.key, review.reviewer] = number
                 reviews.append(review)
             except ValueError as problem:
                 problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
@@ -97,13 +98,15 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
         raise ValueError(f"{came}; expected {', '.join(DECISIONS)}")
     if not reviewer:
         raise ValueError("the column reviewer is empty")
-    edited = [column for column in FILLED_IN if column.startswith("edited") and row[column].strip()]
+    edited = [column for column in EDITED if row[column].strip()]
     if edited and decision != "edit":
         raise ValueError(f"{edited[0]} is filled in, and the decision is {decision}; expected edit")
     turns = _edited(row, conversation) if decision == "edit" else conversation.turns
     reply, after_return = row["satisfying_reply"].strip(), bool(row["returned"].strip())
     if reply and decision != "reject":
-        _check_reply(reply, turns[-1])
+        attempt = graded(reply, turns[-1].instruction_ids, turns[-1].kwargs)
+        if attempt.failed:
+            raise ValueError(f"the satisfying_reply does not follow {attempt.failed_ids}")
     if decision == "accept" and after_return and not reply:
         raise ValueError("it came back from the proof: to accept it, give a satisfying_reply")
     return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
@@ -111,10 +114,9 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
 
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
-    prompts = {f"translation_{number}": turn.prompt for number, turn in enumerate(conversation.turns, 1)}
-    for column in (f"translation_{number}" for number in TURNS):
-        if row[column] != prompts.get(column, ""):
-            raise ValueError(f"{column} was changed; write edits into {column.replace('translation', 'edited')}")
+    for number, prompt in itertools.zip_longest(TURNS, conversation.prompts, fillvalue=""):
+        if row[f"translation_{number}"] != prompt:
+            raise ValueError(f"translation_{number} was changed; write edits into edited_{number}")
     try:
         same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.last.kwargs]
     except ValueError:
@@ -157,13 +159,6 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
     except MalformedInstruction as error:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
-
-
-def _check_reply(reply: str, last: Turn) -> None:
-    verdicts = grade_reply(reply, last.instruction_ids, last.kwargs)
-    failed = [id_ for id_, verdict in zip(last.instruction_ids, verdicts, strict=True) if not verdict.strict]
-    if failed:
-        raise ValueError(f"the satisfying_reply does not follow {', '.join(failed)}")
 
 
 def latest(reviews: Sequence[Review]) -> dict[str, dict[str, Review]]:

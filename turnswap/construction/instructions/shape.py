@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
@@ -74,6 +74,10 @@ class Shape:
         for name, value in parts.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
+
+    def wanted(self, words: Iterable[str]) -> list[str]:
+        """The words that may be used."""
+        return [word for word in words if not any(test(word) for test in self.unwanted)]
 
     def at_least(self, part: str, of: str, number: int) -> None:
         """Ask for so many of something in a part that counts by name, such as ``letters``."""
