@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.extend import draw_instruction, weights
 from turnswap.construction.instructions import Draw, find_conflicts, making_of
 from turnswap.construction.instructions.draw import content_words
 from turnswap.construction.records import DraftConversation, Turn

@@ -10,8 +10,7 @@ import pytest
 
 from turnswap.construction.constructors import construct
 from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
-from turnswap.construction.extend import Extend, ExtendSettings
-from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, weights
 from turnswap.construction.instructions import find_conflicts, must_contain
 from turnswap.construction.instructions.making import MAKINGS, making
 from turnswap.construction.llm import LLM, LLMSettings

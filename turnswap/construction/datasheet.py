@@ -21,7 +21,7 @@ from turnswap.tasks.multiif.languages import name_of
 from .llm import LLM
 from .pipeline import Pipeline, counted
 from .records import DraftConversation, digest
-from .settings import BuildSettings, ReleaseSettings
+from .steps import BuildSettings, ReleaseSettings
 
 _REASONS = 6  # shown per step
 

@@ -23,7 +23,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 from .datasheet import datasheet
 from .pipeline import Pipeline
 from .records import DraftConversation
-from .settings import BuildSettings, ReleaseSettings, read_release
+from .steps import BuildSettings, ReleaseSettings, read_release
 
 COLUMNS = [
     "turns",

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import PositiveInt
+
 from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
 from .records import DraftConversation, Outcome, Turn, check_extension, digest
-from .settings import Positive
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -38,7 +39,7 @@ class SeedSettings:
     hub: str | None = None
     revision: str | None = None
     language: str = "en"
-    limit: Positive | None = None
+    limit: PositiveInt | None = None
     seed: int = 0
 
 

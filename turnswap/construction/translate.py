@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import PositiveInt
+
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
@@ -22,7 +24,6 @@ from .protected import distinct_spans
 from .questions import Question, read_answer
 from .records import DraftConversation, Outcome, Turn
 from .scripts import scripts_of
-from .settings import Positive
 
 VERSION = 1
 WORDING = (
@@ -39,7 +40,7 @@ WORDING = (
 class TranslateSettings(Thresholds):
     """The section ``translate``: the thresholds, and ``chunk``, how many conversations are asked about at once."""
 
-    chunk: Positive = 16
+    chunk: PositiveInt = 16
 
 
 @dataclass(frozen=True)
