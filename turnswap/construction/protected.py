@@ -7,7 +7,6 @@ the source, named to the LLM, and counted in what comes back.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -64,14 +63,3 @@ def check_spans(source: str, translation: str, where: str) -> None:
 def _comparable(span: str) -> str:
     """Formats go by any case: ``json`` is JSON."""
     return span.upper() if span.isalpha() else span
-
-
-def check_characters(text: str, where: str) -> None:
-    """A text must hold no control characters and no halves of characters.
-
-    Raises:
-        ValueError: names the character.
-    """
-    for character in text:
-        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
-            raise ValueError(f"a character that no text has: U+{ord(character):04X} in {where}")
