@@ -20,7 +20,7 @@ from turnswap.core.files import write_whole
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
 from .records import DraftConversation, Outcome, digest
-from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews
+from .reviews import Review, ReviewProblems, first_decisions, read_reviews
 from .sheet import Entry, as_csv, write_sheets
 
 VERSION = 1
@@ -75,8 +75,10 @@ class Audit:
         if not self.settings.enabled:
             return [[Outcome(each.with_note(self.name, {"decision": None, "reviewers": []}))] for each in conversations]
         reviews = self._read(conversations)
-        by_key = latest(reviews)
-        decided = [self._decided(each, by_key.get(each.key, {})) for each in conversations]
+        by_key: dict[str, dict[str, Review]] = {each.key: {} for each in conversations}
+        for review in reviews:  # of a reviewer's own, the last one counts
+            by_key[review.key][review.reviewer] = review
+        decided = [self._decided(each, by_key[each.key]) for each in conversations]
         outcomes = [outcome for outcome, _ in decided]
         conflicts = {each.key: at_odds for each, (_, at_odds) in zip(conversations, decided, strict=True) if at_odds}
         self._write_agreement(reviews)

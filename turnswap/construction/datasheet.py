@@ -18,10 +18,11 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.languages import name_of
 
+from . import STEPS
 from .llm import LLM
 from .pipeline import Pipeline, counted
 from .records import DraftConversation, digest
-from .steps import NAMES, BuildSettings, ReleaseSettings
+from .steps import BuildSettings, ReleaseSettings
 
 _REASONS = 6  # shown per step
 
@@ -47,7 +48,7 @@ def datasheet(
     used = [Counter(id_ for each in own for id_ in each.last.instruction_ids) for own in of_language.values()]
     how = Counter((each.language, each.note("prove")["how"]) for each in conversations)
     scores, signatures = _scores(conversations)
-    sections = {name: _without_paths(dict(getattr(build, name))) for name in NAMES[:-1]}
+    sections = {name: _without_paths(dict(getattr(build, name))) for name in STEPS[:-1]}
     return render(
         "datasheet.md.j2",
         build=build,

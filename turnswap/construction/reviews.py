@@ -161,14 +161,6 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
 
 
-def latest(reviews: Sequence[Review]) -> dict[str, dict[str, Review]]:
-    """By key and reviewer: the last one counts."""
-    found: dict[str, dict[str, Review]] = {}
-    for review in reviews:
-        found.setdefault(review.key, {})[review.reviewer] = review
-    return found
-
-
 def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[str, dict[str, str]]:
     """By reviewer and key: what they decided before they could know of each other, for their agreement."""
     found: dict[str, dict[str, str]] = {}

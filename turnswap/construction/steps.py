@@ -13,6 +13,7 @@ from turnswap.core.journal import read_jsonl
 from turnswap.core.settings import read_settings, read_yaml
 from turnswap.tasks.multiif.languages import name_of
 
+from . import LAST, STEPS
 from .audit import Audit, AuditSettings
 from .conflicts import Conflicts, ConflictSettings
 from .extend import Extend, ExtendSettings
@@ -22,9 +23,6 @@ from .pipeline import Pipeline, Step
 from .prove import Prove, ProveSettings, returned
 from .seeds import Seeds, SeedSettings
 from .translate import Translate, TranslateSettings
-
-LAST = "release"  # made of what all steps left, not conversation by conversation
-NAMES = ("seeds", "extend", "conflicts", "translate", "filter", "audit", "prove", LAST)
 
 _EXAMPLE = "See configs/build_sw_ko.yaml for a whole one."
 _TAKEN = ("multiif", "leaderboard_multiif")
@@ -128,9 +126,9 @@ def assemble(config: Path) -> Build:
     build = read_build(config)
     read_release(build)  # a missing licence is told before work starts
     # What could not be proved goes back to the audit: the proof's file of the run before tells.
-    proof = build.folder / f"{NAMES.index('prove') + 1}-prove.jsonl"
+    proof = build.folder / f"{STEPS.index('prove') + 1}-prove.jsonl"
     llm, back = LLM(build.llm, build.folder / "llm-answers"), returned(read_jsonl(proof))
-    steps = [make_step(name, build, llm, back) for name in NAMES[1:-1]]
+    steps = [make_step(name, build, llm, back) for name in STEPS[1:-1]]
     return Build(build, Pipeline(build.folder, Seeds(build.section(SeedSettings, "seeds")), steps))
 
 
@@ -154,14 +152,3 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
         case "prove":
             return Prove(build.section(ProveSettings, name), llm)
     raise AssertionError(name)
-
-
-def require_step(name: str) -> str:
-    """The name of a step.
-
-    Raises:
-        UserError: there is none of this name.
-    """
-    if name not in NAMES:
-        raise UserError(f"{name} is no step.", f"There are: {', '.join(NAMES)}.")
-    return name
