@@ -80,12 +80,8 @@ def construct(
 ) -> Attempt:
     """The first reply that follows all instructions strictly, else the one that follows most of those tried.
 
-    Args:
-        instruction_ids: of the turn.
-        kwargs: one for each.
-        texts: whose words to use, such as the conversation's prompts.
-        language: their code.
-        attempts: how many replies to grade at most.
+    Its words are those of ``texts``, such as the conversation's prompts in this language; ``attempts`` replies at most
+    are graded.
 
     Raises:
         MalformedInstruction: an unknown id, or kwargs that do not fit it.
@@ -107,16 +103,11 @@ def construct(
 
 
 def gather(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Shape:
-    """What a turn's instructions ask, as far as their records tell.
-
-    Raises:
-        MalformedInstruction: an unknown id, or kwargs that do not fit it.
-    """
+    """What a turn's instructions ask, as far as their records tell; a MalformedInstruction where that is nonsense."""
     shape = Shape()
     for id_, raw in zip(instruction_ids, kwargs, strict=True):
-        parsed = parse_kwargs(id_, raw)
         if shaped_by := making_of(id_).shape:
-            shaped_by(shape, parsed)
+            shaped_by(shape, parse_kwargs(id_, raw))
     return shape
 
 
@@ -147,17 +138,14 @@ def _replies(shape: Shape, vocabularies: Sequence[tuple[str, ...]], language: st
             more_sentences = shape.sentences.step_towards(sentences) if stop else 0
             if not more_words and not more_sentences:
                 break
-            layout = replace(
-                layout,
-                size=max(layout.size + more_words, 0),
-                sentences=max(layout.sentences + more_sentences, 0),
-            )
+            size, sentences = max(layout.size + more_words, 0), max(layout.sentences + more_sentences, 0)
+            layout = replace(layout, size=size, sentences=sentences)
         yield reply
 
 
 def _counts(shape: Shape, reply: str) -> tuple[int, int]:
     """Words and sentences as the grader counts them, where there are bounds."""
-    if shape.words.low == shape.sentences.low == 0 and shape.words.high is shape.sentences.high is None:
+    if not shape.words.bounded and not shape.sentences.bounded:
         return 0, 0
     language = counting.detect_language(reply) or "en"
     if language in _CJK:
@@ -222,10 +210,6 @@ class _Pieces:
             lines.append("My answer is yes.")
         return [line for line in lines if line]
 
-    def _close(self) -> list[str]:
-        marked = [f"{marker} {self._word()}" for marker in self.shape.postscripts]
-        return [*marked, self.shape.ending] if self.shape.ending else marked
-
     def _slots(self, number: int) -> list[str]:
         """The filling in so many parts, none of them blank."""
         size = len(self._filling)
@@ -240,14 +224,13 @@ class _Pieces:
         early, last = slots[: paragraphs - 1], slots[paragraphs - 1 :]
         last[-1] = newline.join(filter(None, [last[-1], *self._middle()]))
         last[-1] += "".join(f"\n* {self._word()}" for _ in range(bullets))
-        closing = newline.join(self._close())
+        closing = newline.join(filter(None, [*(f"{each} {self._word()}" for each in shape.postscripts), shape.ending]))
         if closing:
             last[-1] += ("\n" if bullets else newline if last[-1] else "") + closing
         parts = [*early, rule.join(last)]
-        for number, word in first_words.items():
-            if 1 <= number <= len(parts):
-                parts[number - 1] = f"{word} {parts[number - 1]}"
-        return "\n\n".join(parts)
+        return "\n\n".join(
+            f"{first_words[number]} {part}" if number in first_words else part for number, part in enumerate(parts, 1)
+        )
 
     def as_text(self) -> str:
         shape = self.shape

@@ -35,8 +35,7 @@ class Question:
 
 def read_prompt(prompt: str) -> dict[str, Any]:
     """The input of a question from its prompt: for models that answer from a recording."""
-    content: dict[str, Any] = json.loads(prompt.rpartition(f"{MARK}\n")[2])
-    return content
+    return json.loads(prompt.rpartition(f"{MARK}\n")[2])  # type: ignore[no-any-return]
 
 
 def read_answer(answer: str, **kinds: type) -> dict[str, Any]:

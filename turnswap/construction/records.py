@@ -103,18 +103,18 @@ class DraftConversation:
         Raises:
             UserError: a field is missing or of another kind, an instruction is unknown, or kwargs do not fit it.
         """
-        key = content.get("key") if isinstance(content, Mapping) else None
         try:
             turns = tuple(map(Turn.from_json, content["turns"]))
             conversation = cls(str(content["key"]), str(content["language"]), turns, dict(content.get("notes") or {}))
+            if not turns:
+                raise ValueError("it has no turns")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+            key = content.get("key") if isinstance(content, Mapping) else None
             raise UserError(
                 f"The conversation {key or '(without a key)'} is malformed: {reason}.",
                 "Expected key, language, and turns, each with prompt, instruction_ids and kwargs.",
             ) from error
-        if not turns:
-            raise UserError(f"The conversation {key} has no turns.")
         return conversation
 
 

@@ -24,14 +24,8 @@ from .pipeline import Pipeline, kept
 from .records import DraftConversation
 from .steps import BuildSettings, ReleaseSettings, read_release
 
-COLUMNS = [
-    "turns",
-    "responses",
-    *(f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")),
-    "key",
-    "turn_index",
-    "language",
-]
+_OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
+COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 
 
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
@@ -45,7 +39,13 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
             Nothing is written then.
     """
     settings = read_release(build)
-    _require_done(pipeline)
+    for name, came, left in pipeline.behind():
+        if left:
+            raise UserError(
+                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
+                f"such as {left[0].key}: nothing is released.",
+                "Run all steps first: turnswap build run CONFIG.",
+            )
     proved = kept(pipeline.outcomes("prove"))
     languages = [code for code in build.languages if any(each.language == code for each in proved)]
     if others := sorted({each.language for each in proved} - set(languages)):
@@ -102,17 +102,6 @@ def as_row(conversation: DraftConversation) -> dict[str, str]:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _require_done(pipeline: Pipeline) -> None:
-    """Refuse a pipeline in which anything waits, has not run, or was made of what has changed since."""
-    for name, came, left in pipeline.behind():
-        if left:
-            raise UserError(
-                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
-                f"such as {left[0].key}: nothing is released.",
-                "Run all steps first: turnswap build run CONFIG.",
-            )
 
 
 def _task_yaml(build: BuildSettings, code: str) -> str:

@@ -27,13 +27,8 @@ def find_problem(
 ) -> str | None:
     """What is wrong with the wording of an instruction, fit for a reason of rejection; None where nothing is.
 
-    Args:
-        wording: what the user shall say.
-        id_: the instruction's.
-        kwargs: its own.
-        language: of the conversation. What only a reader of English can tell is checked in English alone.
-        earlier: the prompts before.
-        longest: characters that a wording may have beside what it must contain.
+    What only a reader of English can tell is checked in English alone. ``earlier`` are the prompts before, ``longest``
+    is how many characters a wording may have beside what it must contain.
     """
     needed = must_contain(id_, kwargs)
     if not wording.strip():
@@ -57,19 +52,19 @@ def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], objec
     if re.fullmatch(r"\*+", needed):
         return re.compile(rf"(?<!\*){re.escape(needed)}(?!\*)" if len(needed) > 1 else r"\*").search
     if verbatim:
-        edges = (r"(?<!\w)" if needed[:1].isalnum() else "", r"(?!\w)" if needed[-1:].isalnum() else "")
-        whole = edges if language == "en" else ("", "")
-        return re.compile(whole[0] + re.escape(needed) + whole[1]).search
+        before = r"(?<!\w)" if language == "en" and needed[:1].isalnum() else ""
+        behind = r"(?!\w)" if language == "en" and needed[-1:].isalnum() else ""
+        return re.compile(before + re.escape(needed) + behind).search
     if needed.isdigit():
         return re.compile(_number(int(needed), language), re.IGNORECASE).search
     if _ORDINAL.fullmatch(needed):
-        number = int(re.sub(r"\D", "", needed))
+        number = int(needed[:-2])
         words = [rf"\b{number}-?(?:st|nd|rd|th)\b", rf"\bparagraph (?:number )?{number}\b"]
         if number < len(_ORDINALS):
             words += [rf"\b{_ORDINALS[number]}\b", rf"\bparagraph {_NUMBER_WORDS[number]}\b"]
         return re.compile("|".join(words), re.IGNORECASE).search
-    pattern = _ACCEPTED.get(needed, re.escape(needed))
-    return re.compile(rf"(?:{pattern})" if needed in ("avoid", "square brackets") else rf"\b(?:{pattern})", re.I).search
+    whole_words = "" if needed in ("avoid", "square brackets") else r"\b"
+    return re.compile(rf"{whole_words}(?:{_ACCEPTED.get(needed, re.escape(needed))})", re.IGNORECASE).search
 
 
 def _number(number: int, language: str) -> str:

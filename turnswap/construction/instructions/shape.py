@@ -20,6 +20,11 @@ class Bounds:
         else:
             self.high = number if self.high is None else min(self.high, number)
 
+    @property
+    def bounded(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self.low) or self.high is not None
+
     def step_towards(self, count: int) -> int:
         """How many more are needed (fewer, where negative) to be within."""
         if self.high is not None and count >= self.high:
