@@ -8,7 +8,7 @@ They find translations that went wrong; a good score is no proof of a good trans
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -139,49 +139,43 @@ def _own_words(prompt: str) -> str:
 
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     """What keeps a translation from passing, with the figures; empty where it passes."""
-    return [
-        *_untranslated(translation),
-        *_out_of_range(translation, figures, thresholds),
-        *_of_another_language(translation, figures, thresholds),
-    ]
-
-
-def _untranslated(translation: Translation) -> Iterator[str]:
+    found = []
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
         if any(map(str.isalpha, _own_words(after))):
             if after == source:
-                yield f"the text is not translated: turn {number} is the source's"
+                found.append(f"the text is not translated: turn {number} is the source's")
             elif back == after:
-                yield f"the text is not translated back: turn {number} is the translation's"
-
-
-def _out_of_range(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
+                found.append(f"the text is not translated back: turn {number} is the translation's")
     far = "the back-translation is far from the source"
     for name in ("chrf", "chrf_plus_plus", "bleu"):
         if figures[name] < getattr(thresholds, name):
-            yield f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}"
+            found.append(f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}")
     for number, score in enumerate(figures["turn_chrf"], 1):
         if score < thresholds.turn_chrf:
-            yield f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}"
+            found.append(f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}")
     least, most = length_range(translation.language, thresholds)
     for number, ratio in enumerate(figures["length_ratio"], 1):
         if not least <= ratio <= most:
-            yield f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}"
+            found.append(f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}")
     for number, share in enumerate(figures["script_share"], 1):
         if share < thresholds.script_share:
-            yield f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}"
+            found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
+    return found + _of_another_language(translation, figures, thresholds)
 
 
-def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
+def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     expected, source = _detected(translation.language), _detected(translation.source_language)
-    wanted = f"not {' or '.join(expected)}"
-    for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1):
-        told = letters >= thresholds.language_letters or code in source
-        if code is not None and told and code not in expected:
-            yield f"the language is another: langdetect finds {code} in turn {number}, {wanted}"
-    if figures["found_in_all"] not in (None, *expected):
-        yield f"the language is another: langdetect finds {figures['found_in_all']} in all turns, {wanted}"
+    found = [
+        (code, f"turn {number}")
+        for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1)
+        if letters >= thresholds.language_letters or code in source
+    ]
+    return [
+        f"the language is another: langdetect finds {code} in {where}, not {' or '.join(expected)}"
+        for code, where in (*found, (figures["found_in_all"], "all turns"))
+        if code not in (None, *expected)
+    ]
 
 
 def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:

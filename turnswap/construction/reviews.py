@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
 from .records import DraftConversation, Turn
-from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, read_csv, source_of, text_digest
+from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, Entry, read_csv, row_of, source_of, text_digest
 
 _SHOWN = 20
 
@@ -114,15 +113,10 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
 
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
-    for number, prompt in itertools.zip_longest(TURNS, conversation.prompts, fillvalue=""):
-        if row[f"translation_{number}"] != prompt:
-            raise ValueError(f"translation_{number} was changed; write edits into edited_{number}")
-    try:
-        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.last.kwargs]
-    except ValueError:
-        same = False
-    if not same:
-        raise ValueError("kwargs was changed; write edits into edited_kwargs")
+    written = row_of(Entry(conversation))
+    for column, right in zip((*(f"translation_{turn}" for turn in TURNS), "kwargs"), EDITED, strict=True):
+        if row[column] != written[column]:
+            raise ValueError(f"{column} was changed; write edits into {right}")
 
 
 def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:

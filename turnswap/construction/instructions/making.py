@@ -103,11 +103,7 @@ def texts_of(id: str, kwargs: Kwargs) -> list[str]:
 
 
 def text_kwargs(id: str, kwargs: Kwargs) -> list[str]:
-    """The names of the kwargs that hold such texts. Letters, numbers, relations and codes of languages are none.
-
-    Raises:
-        MalformedInstruction: there is no such instruction.
-    """
+    """The names of the kwargs that hold such texts. Letters, numbers, relations and codes of languages are none."""
     fixed = making_of(id).fixed_text
     texts = [name for name, kwarg in get_instruction(id).kwargs.items() if kwarg.is_text]
     return [name for name in texts if not any(map(fixed, listed(kwargs[name])))]
