@@ -57,14 +57,9 @@ class Audit:
         self.files = {str(path): _content(path) for path in settings.reviews}
         if len(self.files) < len(settings.reviews):
             raise UserError("audit.reviews names a file twice.", "Name each once.")
-
-    @property
-    def identity(self) -> Any:
-        """Version, settings, the reviews' contents, and what came back from the proof."""
-        if not self.settings.enabled:
-            return [VERSION, False]
-        files = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
-        return [VERSION, self.settings.required, self.settings.adjudicator, files, self.returned]
+        contents = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
+        enabled = [settings.required, settings.adjudicator, contents, self.returned]
+        self.identity: list[Any] = [VERSION, *(enabled if settings.enabled else [False])]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """What the reviewers decided; None for what waits for them. Writes the files of ``FOLDER/audit``.

@@ -22,7 +22,7 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 from .instructions import Severity, find_conflicts
 from .llm import LLM
 from .questions import Question, read_answer
-from .records import DraftConversation, Outcome
+from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
 
@@ -54,13 +54,7 @@ class Conflicts:
 
     def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """Version and settings, and the LLM where it is asked."""
-        settings = dataclasses.asdict(self.settings)
-        settings.pop("chunk")
-        return [VERSION, settings, self.llm.identity if self.settings.llm_check else None]
+        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""

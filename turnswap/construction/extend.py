@@ -24,7 +24,7 @@ from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
 from .llm import LLM
 from .questions import Question, read_answer
-from .records import DraftConversation, Outcome, Turn
+from .records import DraftConversation, Outcome, Turn, decisive
 from .wording import find_problem
 
 VERSION = 1
@@ -73,13 +73,7 @@ class Extend:
         if any(weight < 0 for weight in self.weights.values()) or not any(self.weights.values()):
             raise UserError("extend.weights must not be negative, nor all of them 0.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """What outcomes depend on. How many go in one batch changes nothing."""
-        settings = dataclasses.asdict(dataclasses.replace(self.settings, weights=self.weights))
-        settings.pop("chunk")
-        return [VERSION, settings, self.llm.identity]
+        self.identity = [VERSION, {**decisive(settings), "weights": self.weights}, llm.identity]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""

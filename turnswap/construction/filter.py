@@ -61,11 +61,7 @@ class Filter:
                 )
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
-
-    @property
-    def identity(self) -> Any:
-        """Version, the words themselves, and the LLM where it is asked."""
-        return [VERSION, digest(self.words), self.llm.identity if self.settings.llm_check else None]
+        self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""

@@ -32,23 +32,17 @@ class Step(Protocol):
 
     name: str
     chunk: int
-
-    @property
-    def identity(self) -> Any:
-        """See above."""
+    identity: Any
 
     def run(self, conversations: Sequence[DraftConversation]) -> Sequence[Sequence[Outcome] | None]:
         """What comes of each conversation, in order; None where that cannot be decided yet (a review is missing)."""
 
 
 class FirstStep(Protocol):
-    """Where conversations come from."""
+    """Where conversations come from; see :class:`Step`."""
 
     name: str
-
-    @property
-    def identity(self) -> Any:
-        """JSON values that what is loaded depends on."""
+    identity: Any
 
     def load(self) -> Sequence[Outcome]:
         """All conversations, and what was not taken."""
@@ -89,10 +83,6 @@ class Pipeline:
         Raises:
             UserError: a file cannot be read or written, or a step refuses. What was done stays.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
         if redo is not None and self.file(redo).exists():
             self.file(redo).replace(self.file(redo).with_suffix(".previous"))
         conversations, count = self._load()

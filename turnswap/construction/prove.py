@@ -7,7 +7,7 @@ last turn's instructions can be followed together as they are graded, not that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import PositiveInt
@@ -16,7 +16,7 @@ from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM
 from .questions import Question, read_answer
-from .records import DraftConversation, Outcome
+from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
 WORDING = (
@@ -48,11 +48,7 @@ class Prove:
 
     def __init__(self, settings: ProveSettings, llm: LLM) -> None:
         self.settings, self.llm = settings, llm
-
-    @property
-    def identity(self) -> Any:
-        """Version, settings, and the LLM where it is asked."""
-        return [VERSION, asdict(self.settings), self.llm.identity if self.settings.llm else None]
+        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""

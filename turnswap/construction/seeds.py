@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import DraftConversation, Outcome, Turn, check_extension, digest
+from .records import DraftConversation, Outcome, Turn, check_extension, decisive, digest
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -57,11 +56,8 @@ class Seeds:
                 "Name the commit to read, as the Hub shows it in the data set's history.",
             )
         self.settings = settings
-
-    @property
-    def identity(self) -> Any:
-        """Version and settings, the file's place left out: its content counts."""
-        return [VERSION, {**dataclasses.asdict(self.settings), "file": None}]
+        # The file's place is left out: its content counts.
+        self.identity: list[Any] = [VERSION, {**decisive(settings), "file": None}]
 
     def load(self) -> list[Outcome]:
         """The seeds in the order of the data, those that are malformed rejected with the reason.

@@ -24,7 +24,7 @@ from .instructions.making import listed
 from .llm import LLM
 from .protected import distinct_spans
 from .questions import Question, read_answer
-from .records import DraftConversation, Outcome, Turn
+from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
 
 VERSION = 1
@@ -79,12 +79,7 @@ class Translate:
         if len(set(languages)) < len(languages):
             raise UserError(f"languages names one twice: {', '.join(languages)}.")
         self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """Version, thresholds, languages, and the LLM."""
-        settings = {name: value for name, value in asdict(self.settings).items() if name != "chunk"}
-        return [VERSION, settings, list(self.languages), self.llm.identity]
+        self.identity = [VERSION, decisive(settings), list(languages), llm.identity]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
