@@ -98,7 +98,7 @@ def test_a_record_of_its_own_closes_the_gaps(tmp_path: Path) -> None:
     making(
         ID,
         named=lambda kwargs: [kwargs["refrain"], "line"],
-        draw=lambda draw, conversation: {"refrain": "la la", **draw.relation("relation", (2, 3), (2,), "num_times")},
+        draw=lambda draw: {"refrain": "la la", **draw.relation("relation", (2, 3), (2,), "num_times")},
         shape=lambda shape, kwargs: shape.at_least("repeated", kwargs["refrain"], kwargs["num_times"]),
     )
     drawn = draw_instruction(0, DraftConversation("k", "en", (Turn("Sing.", (), ()),)), {ID: 1.0})

@@ -215,5 +215,5 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"1-seeds.jsonl cannot be written: Not a directory"):
+    with pytest.raises(UserError, match="cannot be made"):
         run(tmp_path / "file", ["a"], Marking())

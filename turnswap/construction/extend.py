@@ -143,7 +143,7 @@ def draw_instruction(
     without a weight or that nobody said how to draw. ``weights`` are relative to each other.
     """
     last, turn = conversation.last, len(conversation.turns) + 1
-    draws = {id_: Draw(seed, conversation.key, turn, id_) for id_ in sorted(weights) if weights[id_] > 0}
+    draws = {id_: Draw(conversation, seed, conversation.key, turn, id_) for id_ in sorted(weights) if weights[id_] > 0}
     # In random order, heavier ones more often in front (Efraimidis and Spirakis, 2006).
     rank = {id_: draw.number() ** (1 / weights[id_]) for id_, draw in draws.items()}
     for id_ in sorted(draws, key=lambda each: (-rank[each], each)):
@@ -151,7 +151,7 @@ def draw_instruction(
         if drawn_by is None or id_ in last.instruction_ids:
             continue
         for _ in range(_TRIES):
-            kwargs = drawn_by(draws[id_], conversation)
+            kwargs = drawn_by(draws[id_])
             if kwargs is None or not _same_language(id_, kwargs, conversation):
                 break
             position = len(last.instruction_ids)

@@ -83,6 +83,10 @@ class Pipeline:
         Raises:
             UserError: a file cannot be read or written, or a step refuses. What was done stays.
         """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
         if redo is not None and self.file(redo).exists():
             self.file(redo).replace(self.file(redo).with_suffix(".previous"))
         conversations, count = self._load()

@@ -20,14 +20,14 @@ def _forced_marker(kwargs: Kwargs) -> list[Forced]:
 
 making(
     ids.PLACEHOLDERS,
-    draw=lambda draw, conversation: {"num_placeholders": draw.one((1, 2, 3, 4))},
+    draw=lambda draw: {"num_placeholders": draw.one((1, 2, 3, 4))},
     named=lambda kwargs: ["placeholder", str(kwargs["num_placeholders"]), "square brackets"],
     shape=lambda shape, kwargs: shape.set(placeholders=max(shape.placeholders, kwargs["num_placeholders"])),
 )
 
 making(
     ids.POSTSCRIPT,
-    draw=lambda draw, conversation: {"postscript_marker": draw.one(("P.S.", "P.S.", "P.P.S"))},
+    draw=lambda draw: {"postscript_marker": draw.one(("P.S.", "P.S.", "P.P.S"))},
     shape=lambda shape, kwargs: shape.postscripts.append(kwargs["postscript_marker"].strip()),
     forces=_forced_marker,
     fixed_text=lambda marker: re.fullmatch(MARKERS, marker.strip()) is not None,

@@ -19,9 +19,10 @@ _NOT_KEYWORDS, _KEYWORDS = frozenset(ENGLISH["in_every_request"].split()), ENGLI
 
 
 class Draw:
-    """Random numbers from a hash: the same on every machine and under every version of Python."""
+    """Random numbers for a turn of a conversation: from a hash, the same on every machine and version of Python."""
 
-    def __init__(self, *origin: object) -> None:
+    def __init__(self, conversation: DraftConversation, *origin: object) -> None:
+        self.conversation = conversation
         self._origin, self._count = "\0".join(map(str, origin)), 0
 
     def number(self) -> float:
@@ -44,10 +45,10 @@ class Draw:
         relation = self.one(("at least", "at least", "less than"))
         return {name: relation, number: self.one(at_least if relation == "at least" else less_than)}
 
-    def keywords(self, conversation: DraftConversation, count: int) -> list[str] | None:
+    def keywords(self, count: int) -> list[str] | None:
         """Words of the conversation, filled up with neutral ones in English; None where there are not enough."""
-        words = self.some(content_words(conversation), count)
-        if len(words) < count and conversation.language == "en":
+        words = self.some(content_words(self.conversation), count)
+        if len(words) < count and self.conversation.language == "en":
             words += self.some([word for word in _KEYWORDS if word not in words], count - len(words))
         return words if len(words) == count else None
 

@@ -7,7 +7,6 @@ from typing import Any
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.text import known_languages
 
-from ..records import DraftConversation
 from . import ids
 from .draw import Draw
 from .making import making
@@ -16,8 +15,8 @@ from .rules import Demand, impossible
 _DRAWN = ("ar", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "tr", "vi")
 
 
-def _draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    return {"language": draw.one([code for code in _DRAWN if code in known_languages() - {conversation.language}])}
+def _draw(draw: Draw) -> dict[str, Any] | None:
+    return {"language": draw.one([code for code in _DRAWN if code in known_languages() - {draw.conversation.language}])}
 
 
 making(

@@ -8,7 +8,6 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from ..records import DraftConversation
 from .draw import Draw
 from .forced_text import Forced
 from .shape import Shape
@@ -39,7 +38,7 @@ class Making:
     """
 
     id: str
-    draw: Callable[[Draw, DraftConversation], dict[str, Any] | None] | None = None
+    draw: Callable[[Draw], dict[str, Any] | None] | None = None
     weight: float = 1.0
     named: Callable[[Kwargs], Sequence[str]] | None = None
     own_numbers: frozenset[int] = frozenset()
@@ -74,7 +73,7 @@ def making_of(id: str) -> Making:
     return MAKINGS.get(id) or Making(get_instruction(id).id)
 
 
-def nothing_to_draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any]:
+def nothing_to_draw(draw: Draw) -> dict[str, Any]:
     """For :attr:`Making.draw` of an instruction without kwargs."""
     return {}
 

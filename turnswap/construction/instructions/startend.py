@@ -10,9 +10,7 @@ from .rules import Demand, impossible, tension
 
 making(
     ids.END,
-    draw=lambda draw, conversation: (
-        {"end_phrase": draw.one(ENGLISH["closings"])} if conversation.language == "en" else None
-    ),
+    draw=lambda draw: {"end_phrase": draw.one(ENGLISH["closings"])} if draw.conversation.language == "en" else None,
     weight=3.0,
     named=lambda kwargs: ["end", kwargs["end_phrase"]],
     shape=lambda shape, kwargs: shape.set(ending=max(shape.ending, kwargs["end_phrase"].strip(), key=len)),
