@@ -7,7 +7,6 @@ How far they agree is in ``agreement.json``.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +18,12 @@ from turnswap.core.files import write_whole
 
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
-from .records import DraftConversation, Outcome, digest
-from .reviews import Review, ReviewProblems, first_decisions, read_reviews
+from .records import DraftConversation, Outcome, digest, json_text
+from .reviews import Review, first_decisions, read_reviews
 from .sheet import Entry, as_csv, write_sheets
 
 VERSION = 1
+_SHOWN = 20  # problems in a message
 _CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
 
 
@@ -83,12 +83,15 @@ class Audit:
         return outcomes
 
     def _read(self, conversations: Sequence[DraftConversation]) -> list[Review]:
+        reviews, problems = read_reviews(self.files, conversations)
         report = self.folder / "problems.txt"
-        try:
-            reviews = read_reviews(self.files, conversations)
-        except ReviewProblems as error:
-            write_whole(report, "".join(f"{problem}\n" for problem in error.problems))
-            raise
+        if problems:
+            write_whole(report, "".join(f"{problem}\n" for problem in problems))
+            more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+            raise UserError(
+                f"{len(problems)} rows of the reviews cannot be used:\n" + "\n".join([*problems[:_SHOWN], *more]),
+                f"Correct these rows: until then no row is applied. All of them are in {report}.",
+            )
         report.unlink(missing_ok=True)
         return reviews
 
@@ -144,7 +147,7 @@ class Audit:
             "interval": f"95 %, percentile bootstrap over conversations, {RESAMPLES} resamples, seed {SEED}",
             "pairs": [asdict(each) for each in found],
         }
-        write_whole(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / "agreement.json", json_text(content, indent=1) + "\n")
 
     def _write_conflicts(
         self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
@@ -155,7 +158,7 @@ class Audit:
                 **{name: getattr(review, name) for name in ("key", "reviewer", "decision", "comment")},
                 "language": each.language,
                 "turns": "\n---\n".join(turn.prompt for turn in review.turns),
-                "kwargs": json.dumps(review.turns[-1].kwargs, ensure_ascii=False),
+                "kwargs": json_text(review.turns[-1].kwargs),
             }
             for each in conversations
             for review in conflicts.get(each.key, ())

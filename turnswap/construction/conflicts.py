@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 from .instructions import Severity, find_conflicts
 from .llm import LLM
 from .questions import Question, read_answer
-from .records import DraftConversation, Outcome, decisive
+from .records import DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
 
@@ -155,5 +153,5 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     """
     table = pd.DataFrame(map(vars, findings), columns=[field.name for field in dataclasses.fields(Finding)])
     for lists in ("instruction_ids", "kwargs"):
-        table[lists] = table[lists].map(partial(json.dumps, ensure_ascii=False))
+        table[lists] = table[lists].map(json_text)
     write_whole(path, table.to_csv(index=False, lineterminator="\r\n"))

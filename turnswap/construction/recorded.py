@@ -6,7 +6,6 @@ The recording is JSONL, one object per line: ``input``, the JSON object of a que
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
 
 from .questions import read_prompt
-from .records import digest
+from .records import digest, json_text
 
 
 @register_model("turnswap-recorded")
@@ -61,10 +60,10 @@ class RecordedLM(LM):
             answer = self.answers.get(digest(asked))
             if answer is None:
                 raise UserError(
-                    f"{self.path} holds no answer to: {json.dumps(asked, ensure_ascii=False)[:2000]}",
+                    f"{self.path} holds no answer to: {json_text(asked)[:2000]}",
                     "Record it, or use a model that can answer.",
                 )
-            answers.append(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+            answers.append(answer if isinstance(answer, str) else json_text(answer))
             self.cache_hook.add_partial("generate_until", request.args, answers[-1])
         return answers
 

@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from turnswap.core.errors import UserError
@@ -124,6 +125,9 @@ class Outcome:
 
     conversation: DraftConversation
     reason: str | None = None
+
+
+json_text = partial(json.dumps, ensure_ascii=False)
 
 
 def digest(*parts: Any) -> str:

@@ -5,7 +5,6 @@ Everything lies in one folder that may be moved: the tasks name the CSV relative
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
 from .datasheet import datasheet, render
 from .pipeline import Pipeline, kept
-from .records import DraftConversation
+from .records import DraftConversation, json_text
 from .steps import BuildSettings, ReleaseSettings, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
@@ -94,14 +93,10 @@ def as_row(conversation: DraftConversation) -> dict[str, str]:
     row = dict.fromkeys(COLUMNS, "")
     row |= {"key": f"{seed}:0:{conversation.language}", "turn_index": "0", "language": name_of(conversation.language)}
     for number, turn in enumerate(conversation.turns, 1):
-        row[f"turn_{number}_prompt"] = _json({"role": "user", "content": turn.prompt})
-        row[f"turn_{number}_instruction_id_list"] = _json(list(turn.instruction_ids))
-        row[f"turn_{number}_kwargs"] = _json([_json(dict(kwargs)) for kwargs in turn.kwargs])
+        row[f"turn_{number}_prompt"] = json_text({"role": "user", "content": turn.prompt})
+        row[f"turn_{number}_instruction_id_list"] = json_text(list(turn.instruction_ids))
+        row[f"turn_{number}_kwargs"] = json_text([json_text(dict(kwargs)) for kwargs in turn.kwargs])
     return row
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _task_yaml(build: BuildSettings, code: str) -> str:

@@ -13,10 +13,8 @@ from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwar
 from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
-from .records import DraftConversation, Turn
+from .records import DraftConversation, Turn, json_text
 from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, Entry, read_csv, row_of, source_of, text_digest
-
-_SHOWN = 20
 
 
 @dataclass(frozen=True)
@@ -43,24 +41,15 @@ class Review:
         return self.decision, self.turns
 
 
-class ReviewProblems(UserError):
-    """Rows that cannot be used; ``problems`` has one line for each."""
+def read_reviews(
+    files: Mapping[str, bytes], conversations: Sequence[DraftConversation]
+) -> tuple[list[Review], list[str]]:
+    """The reviews in these files (their contents by name), in order, and what is wrong with rows, a line for each.
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        super().__init__(
-            f"{len(problems)} rows of the reviews cannot be used:\n" + "\n".join(problems[:_SHOWN]) + more,
-            "Correct these rows: until then no row is applied. All of them are in audit/problems.txt.",
-        )
-        self.problems = tuple(problems)
-
-
-def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConversation]) -> list[Review]:
-    """The reviews in these files (their contents by name), in order. Rows with nothing filled in are left out.
+    Rows with nothing filled in are left out. Wrong are an unknown key or decision, no reviewer, a text that changed
+    since the sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
 
     Raises:
-        ReviewProblems: rows are not usable: an unknown key or decision, no reviewer, a text that changed since the
-            sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
         UserError: a file is no sheet.
     """
     known = {conversation.key: conversation for conversation in conversations}
@@ -79,9 +68,7 @@ def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConver
                 reviews.append(review)
             except ValueError as problem:
                 problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
-    if problems:
-        raise ReviewProblems(problems)
-    return reviews
+    return reviews, problems
 
 
 def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
@@ -135,8 +122,9 @@ def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Tu
     ]
     turns = equivalent(before, prompts, values)
     if kwargs is not None and [dict(each) for each in turns[-1].kwargs] != kwargs:
-        expected = json.dumps(turns[-1].kwargs, ensure_ascii=False)
-        raise ValueError(f"edited_kwargs change what must stay: only words may be edited; expected {expected}")
+        raise ValueError(
+            f"edited_kwargs change what must stay: only words may be edited; expected {json_text(turns[-1].kwargs)}"
+        )
     if turns == conversation.turns:
         raise ValueError("the decision is edit, and nothing is edited")
     return turns

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from turnswap.core.files import write_whole
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 
-from .records import DraftConversation, digest
+from .records import DraftConversation, digest, json_text
 
 TURNS = (1, 2, 3)
 EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
@@ -84,20 +83,16 @@ def row_of(entry: Entry) -> dict[str, str]:
         "language": conversation.language,
         "returned": entry.returned,
         "instructions": ", ".join(last.instruction_ids),
-        "source_kwargs": _json(source[-1]["kwargs"]) if source else "",
-        "kwargs": _json(last.kwargs),
+        "source_kwargs": json_text(source[-1]["kwargs"]) if source else "",
+        "kwargs": json_text(last.kwargs),
         "scores": _scores(note.get("figures") or {}),
         "problems": "; ".join([*entry.problems, *note.get("warnings", ())]),
     }
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
-
-
 def _scores(figures: Mapping[str, Any]) -> str:
     shown = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf", "length_ratio", "language_check", "found")
-    return ", ".join(f"{name}: {_json(figures[name])}" for name in shown if figures.get(name) is not None)
+    return ", ".join(f"{name}: {json_text(figures[name])}" for name in shown if figures.get(name) is not None)
 
 
 def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:

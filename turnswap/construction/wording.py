@@ -45,6 +45,8 @@ def find_problem(
         tells = language == "en" or verbatim or each.isdigit()
         if tells and not _finder(each, verbatim, language)(wording):
             return f"the wording lacks {each!r}"
+    for text in sorted(strings(kwargs), key=len, reverse=True):
+        wording = wording.replace(text, " ")
     return _wrong_number(wording, id_, kwargs, earlier) or _wrong_relation(wording, id_, kwargs, language)
 
 
@@ -78,8 +80,6 @@ def _number(number: int, language: str) -> str:
 
 def _wrong_number(wording: str, id_: str, kwargs: Mapping[str, Any], earlier: Sequence[str]) -> str | None:
     """A number that neither the kwargs nor the conversation hold: the LLM has made up a demand."""
-    for text in sorted(strings(kwargs), key=len, reverse=True):
-        wording = wording.replace(text, " ")
     known = {value for value in kwargs.values() if isinstance(value, int)} | making_of(id_).own_numbers
     known |= set(map(int, _digits(" ".join(earlier))))
     made_up = [number for number in _digits(wording) if int(number) not in known]
@@ -93,8 +93,6 @@ def _digits(text: str) -> list[str]:
 def _wrong_relation(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
     if language != "en":
         return None
-    for text in strings(kwargs):
-        wording = wording.replace(text, " ")
     found = re.search(rf"\b(?:{_RELATIONS})\b", wording, re.IGNORECASE)
     if making_of(id_).exact and found:
         return f"the wording says {found[0]!r}, but the number is exact"
