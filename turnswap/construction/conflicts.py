@@ -19,15 +19,10 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from .instructions import Severity, find_conflicts
 from .llm import LLM
-from .questions import Question, read_answer
+from .questions import WORDINGS, Question, read_answer
 from .records import DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
-
-_WORDING = """Below is what a user says in a conversation, turn by turn, and every instruction that the assistant's \
-last reply is checked against. Do two instructions exclude each other, or an instruction and what the user asks for, \
-so that no sensible reply can follow all of them?
-The answer's keys are conflict (true or false) and reason (one sentence in English; empty where there is none)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Conflicts:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
-    return Question("find_conflict", _WORDING, payload, conversation.key)
+    return Question("find_conflict", WORDINGS["find_conflict"], payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:

@@ -23,20 +23,13 @@ from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
 from .llm import LLM
-from .questions import Question, read_answer
+from .questions import WORDINGS, Question, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .wording import find_problem
 
 VERSION = 1
 _TURNS = 3
 _TRIES = 8  # kwargs drawn per instruction before another one is taken
-
-_WORDING = """A user has a conversation with an assistant. Word what the user says next: one request, in the language \
-of the conversation, that the assistant do what it was asked before once more and follow one further instruction, \
-which is given by its id and kwargs. Say all that the kwargs say and nothing that they do not: no other number, no \
-other demand. The request must contain each of the strings in must_contain, keywords and markers just as they are. \
-If there is a problem, it is what was wrong with an earlier try.
-The answer's key is request: what the user says, one to three sentences."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +116,12 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return Question("word_request", _WORDING, payload, name=f"{conversation.key}, turn {len(conversation.turns) + 1}")
+    return Question(
+        "word_request",
+        WORDINGS["word_request"],
+        payload,
+        name=f"{conversation.key}, turn {len(conversation.turns) + 1}",
+    )
 
 
 def weights() -> dict[str, float]:

@@ -18,17 +18,12 @@ from turnswap.core.errors import UserError
 
 from .instructions.making import listed
 from .llm import LLM
-from .questions import Question, read_answer
+from .questions import WORDINGS, Question, read_answer
 from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
 
 VERSION = 1
 _IN_A_WORD = r"[\p{L}\p{M}\p{N}]"
-WORDING = (
-    "Below is what a user says in a conversation, turn by turn, in the language of this code. Is it sensitive: does it "
-    "hold or ask for sexual content, violence, hate, self-harm, crime, personal data, or advice on medicine, law or "
-    'politics that may harm? Answer {"sensitive": true or false, "reason": "..."}, the reason in English.'
-)
 
 
 @dataclass(frozen=True)
@@ -120,7 +115,7 @@ def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
-    return Question("find_sensitive", WORDING, payload, conversation.key)
+    return Question("find_sensitive", WORDINGS["find_sensitive"], payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:

@@ -15,16 +15,10 @@ from pydantic import PositiveInt
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM
-from .questions import Question, read_answer
+from .questions import WORDINGS, Question, read_answer
 from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
-WORDING = (
-    "Below is what a user said in a conversation, turn by turn, and the instructions that hold in the last turn, as "
-    "code checks them. Write the assistant's reply to the last turn in the language of this code, so that it follows "
-    'every instruction to the letter. If "problem" is there, an earlier reply failed for it. '
-    'Answer {"reply": "..."}.'
-)
 
 
 @dataclass(frozen=True)
@@ -88,7 +82,7 @@ class _Proof:
             "turns": self.conversation.prompts,
             "instructions": self.turn.instructions_as_json(),
         }
-        return Question("reply", WORDING, payload, f"reply to {self.conversation.key}")
+        return Question("reply", WORDINGS["reply"], payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
 from .constructors import graded

@@ -23,19 +23,11 @@ from .instructions import making_of
 from .instructions.making import listed
 from .llm import LLM
 from .protected import distinct_spans
-from .questions import Question, read_answer
+from .questions import WORDINGS, Question, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
 
 VERSION = 1
-WORDING = (
-    "Below are what a user says in a conversation, turn by turn, and, per instruction, words that replies will be "
-    'checked for. Translate both from the language "from" to the language "to", as a native speaker would put them. '
-    "Translate the same word in the same way everywhere: each of the words must occur in the turns exactly as you "
-    'translate it alone, wherever the original does. Leave the spans in "protected" exactly as they are, digits '
-    'included, as often as they occur. Keep line breaks. If "problem" is there, an earlier translation failed for it. '
-    'Answer {"turns": ["...", ...], "kwargs": [["...", ...], ...]}, with as many entries as there are in the input.'
-)
 
 
 @dataclass(frozen=True)
@@ -127,7 +119,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": distinct_spans(source.prompts),
     }
-    return Question("translate", WORDING, payload, _key(job))
+    return Question("translate", WORDINGS["translate"], payload, _key(job))
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
