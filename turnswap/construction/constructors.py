@@ -50,11 +50,7 @@ class Attempt:
 
 
 def graded(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Attempt:
-    """A reply with its verdicts.
-
-    Raises:
-        MalformedInstruction: an unknown id, or kwargs that do not fit it.
-    """
+    """A reply with its verdicts; a MalformedInstruction where an id is unknown, or kwargs do not fit it."""
     return Attempt(reply, instruction_ids, grade_reply(reply, instruction_ids, kwargs))
 
 
@@ -200,7 +196,8 @@ class _Pieces:
         lines += [string for string in shape.strings if not shape.repeated.get(string.strip())]
         lines += [" ".join([keyword] * number) for keyword, number in shape.repeated.items()]
         lines += [letter * number for letter, number in shape.letters.items()]
-        lines.append(" ".join(_capital(next(self._next)) for _ in range(shape.capitals.low)))
+        words = [next(self._next).upper() for _ in range(shape.capitals.low)]
+        lines.append(" ".join(word if word.isupper() and word.isalpha() else "OK" for word in words))
         lines.append(" ".join(f"[{self._word()}]" for _ in range(shape.placeholders)))
         if shape.highlights:
             lines.append(" ".join([self._word(), *(f"*{self._word()}*" for _ in range(shape.highlights))]))
@@ -269,8 +266,3 @@ class _Pieces:
         if place > 1 and not after:
             string += "]" * deep
         return "\n\n".join([*before, string, *behind])
-
-
-def _capital(word: str) -> str:
-    """A word in capitals; in scripts without capitals another one."""
-    return word.upper() if word.upper().isupper() and word.isalpha() else "OK"

@@ -86,11 +86,14 @@ def length_range(language: str, thresholds: Thresholds) -> tuple[float, float]:
 def measure(translation: Translation) -> dict[str, Any]:
     """Every figure that the gates look at, as JSON; see :func:`problems`."""
     source, after, back = list(translation.source), translation.translation, list(translation.back)
-    chrf = CHRF()
+    chrf, scripts = CHRF(), scripts_of(translation.source_language)
+    chinese = translation.source_language.startswith("zh")
+    # None that needs a dictionary to be installed.
+    tokenizer = "zh" if chinese else "char" if scripts & UNSPACED else "13a"
     metrics = {
         "chrf": chrf,
         "chrf_plus_plus": CHRF(word_order=2),
-        "bleu": BLEU(tokenize=_tokenizer(translation.source_language), effective_order=True),
+        "bleu": BLEU(tokenize=tokenizer, effective_order=True),
     }
     return {
         **{name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()},
@@ -101,13 +104,6 @@ def measure(translation: Translation) -> dict[str, Any]:
         "length_ratio": [round(len(one) / max(len(other), 1), 3) for one, other in zip(after, source, strict=True)],
         **_languages(translation),
     }
-
-
-def _tokenizer(language: str) -> str:
-    """sacrebleu's for the source's language: none that needs a dictionary to be installed."""
-    if language.startswith("zh"):
-        return "zh"
-    return "char" if scripts_of(language) & UNSPACED else "13a"
 
 
 def _languages(translation: Translation) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
 
 from .instructions.content import MARKERS
 
@@ -37,11 +36,6 @@ def protected_spans(text: str) -> list[str]:
     return [match.group() for match in _SPANS.finditer(text)]
 
 
-def distinct_spans(texts: Sequence[str]) -> list[str]:
-    """The protected spans of texts, each once, in the order in which they first occur: what the LLM is told."""
-    return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
-
-
 def check_spans(source: str, translation: str, where: str) -> None:
     """Every protected span of the source must have survived, as often as it occurred, and no marker been added.
 
@@ -50,7 +44,10 @@ def check_spans(source: str, translation: str, where: str) -> None:
     Raises:
         ValueError: names the span.
     """
-    before, after = (Counter(map(_comparable, protected_spans(text))) for text in (source, translation))
+    before, after = (
+        Counter(span.upper() if span.isalpha() else span for span in protected_spans(text))  # json is JSON
+        for text in (source, translation)
+    )
     for span in before | after:  # the source's first
         added = after[span] > before[span] and not any(character.isalnum() for character in span)
         if after[span] < before[span] or added:
@@ -58,8 +55,3 @@ def check_spans(source: str, translation: str, where: str) -> None:
                 f"a protected span is {'added' if added else 'lost'}: {span!r} occurs {before[span]} times in {where} "
                 f"of the source and {after[span]} times in its translation"
             )
-
-
-def _comparable(span: str) -> str:
-    """Formats go by any case: ``json`` is JSON."""
-    return span.upper() if span.isalpha() else span

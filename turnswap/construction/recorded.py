@@ -23,14 +23,7 @@ from .records import digest, json_text
 
 @register_model("turnswap-recorded")
 class RecordedLM(LM):
-    """Answers from a recording.
-
-    Args:
-        path: the recording.
-
-    Raises:
-        UserError: a question is asked that the recording does not hold.
-    """
+    """Answers from the recording at ``path``; a UserError where a question is asked that it does not hold."""
 
     def __init__(self, path: str, **_: Any) -> None:
         super().__init__()

@@ -56,7 +56,9 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         f"{build.name}.csv": csv_text(conversations),
         f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings),
     }
-    files |= {f"{build.name}_{code}.yaml": _task_yaml(build, code) for code in languages}
+    for code in languages:
+        task = {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)}
+        files[f"{build.name}_{code}.yaml"] = yaml.safe_dump(task, sort_keys=False)
     files[f"{build.name}.yaml"] = _group_yaml(build, settings, languages)
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
     return [write_whole(folder / name, content) for name, content in files.items()]
@@ -96,13 +98,6 @@ def as_row(conversation: DraftConversation) -> dict[str, str]:
         row[f"turn_{number}_instruction_id_list"] = json_text(list(turn.instruction_ids))
         row[f"turn_{number}_kwargs"] = json_text([json_text(dict(kwargs)) for kwargs in turn.kwargs])
     return row
-
-
-def _task_yaml(build: BuildSettings, code: str) -> str:
-    return yaml.safe_dump(
-        {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)},
-        sort_keys=False,
-    )
 
 
 def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequence[str]) -> str:

@@ -21,15 +21,13 @@ def _draw_existence(draw: Draw) -> dict[str, Any] | None:
     return {"keywords": words} if words else None
 
 
-def _shape_existence(shape: Shape, kwargs: Kwargs) -> None:
-    shape.strings += [word for word in kwargs["keywords"] if word not in shape.strings]
-
-
 making(
     ids.EXISTENCE,
     draw=_draw_existence,
     weight=3.0,
-    shape=_shape_existence,
+    shape=lambda shape, kwargs: shape.strings.extend(
+        [each for each in kwargs["keywords"] if each not in shape.strings]
+    ),
     forces=lambda kwargs: literals(kwargs["keywords"]),
 )
 

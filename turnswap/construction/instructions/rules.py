@@ -87,11 +87,8 @@ class Rule:
 
     def concerns(self, *demands: Demand) -> bool:
         """Whether it holds for these, in this order."""
-        if len(demands) != len(self.sides):
-            return False
-        return all(not ids or each.id in ids for each, ids in zip(demands, self.sides, strict=True)) and self.holds(
-            *demands
-        )
+        fits = [not ids or each.id in ids for each, ids in zip(demands, self.sides, strict=False)]
+        return len(demands) == len(self.sides) and all(fits) and self.holds(*demands)
 
 
 @dataclass(frozen=True)
