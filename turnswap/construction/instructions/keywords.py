@@ -26,7 +26,7 @@ making(
     draw=_draw_existence,
     weight=3.0,
     shape=lambda shape, kwargs: shape.strings.extend(
-        [each for each in kwargs["keywords"] if each not in shape.strings]
+        [word for word in kwargs["keywords"] if word not in shape.strings]
     ),
     forces=lambda kwargs: literals(kwargs["keywords"]),
 )

@@ -56,16 +56,13 @@ class Demand:
 
     def bounds_the_same_as(self, other: Demand) -> bool:
         """Whether both bound the same count: of the same word, say."""
-        return self.id == other.id and self._counted == other._counted
+        counted = self.kwargs.keys() - (INSTRUCTIONS[self.id].bound or ())
+        return self.id == other.id and all(_same(self.kwargs[name], other.kwargs[name]) for name in counted)
 
-    @property
-    def _counted(self) -> dict[str, Any]:
-        bound = INSTRUCTIONS[self.id].bound or ()
-        return {
-            name: value.strip().lower() or value if isinstance(value, str) else value
-            for name, value in self.kwargs.items()
-            if name not in bound
-        }
+
+def _same(one: Any, other: Any) -> bool:
+    words = [each.strip().lower() or each if isinstance(each, str) else each for each in (one, other)]
+    return bool(words[0] == words[1])
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ class Rule:
 
     def concerns(self, *demands: Demand) -> bool:
         """Whether it holds for these, in this order."""
-        fits = [not ids or each.id in ids for each, ids in zip(demands, self.sides, strict=False)]
-        return len(demands) == len(self.sides) and all(fits) and self.holds(*demands)
+        fits = all(not ids or each.id in ids for each, ids in zip(demands, self.sides, strict=False))
+        return len(demands) == len(self.sides) and fits and self.holds(*demands)
 
 
 @dataclass(frozen=True)
