@@ -84,4 +84,5 @@ def _kappas(tables: np.ndarray) -> np.ndarray:
     observed = n * np.einsum("rii->r", tables)
     by_chance = (tables.sum(axis=1) * tables.sum(axis=2)).sum(axis=1)
     possible = n * n - by_chance
-    return np.divide(observed - by_chance, possible, out=np.full(len(tables), np.nan), where=possible > 0)
+    with np.errstate(invalid="ignore"):
+        return np.where(possible > 0, (observed - by_chance) / possible, np.nan)
