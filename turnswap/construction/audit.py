@@ -20,7 +20,7 @@ from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
 from .records import DraftConversation, Outcome, digest, json_text
 from .reviews import Review, first_decisions, read_reviews
-from .sheet import Entry, as_csv, write_sheets
+from .sheet import as_csv, row_of, write_sheets
 
 VERSION = 1
 _SHOWN = 20  # problems in a message
@@ -79,7 +79,7 @@ class Audit:
         self._write_agreement(reviews)
         self._write_conflicts(conversations, conflicts)
         if None in outcomes or not (self.folder / "audit.csv").exists():
-            write_sheets(self.folder, self._entries(conversations, conflicts))
+            write_sheets(self.folder, self._rows(conversations, conflicts))
         return outcomes
 
     def _read(self, conversations: Sequence[DraftConversation]) -> list[Review]:
@@ -126,18 +126,17 @@ class Audit:
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
         return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
 
-    def _entries(
+    def _rows(
         self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
-    ) -> list[Entry]:
+    ) -> list[dict[str, str]]:
         """What came back first, then what reviewers disagree about, then by scores."""
-        told = {
-            key: [f"reviewers disagree: {', '.join(f'{each.reviewer} {each.decision}' for each in at_odds)}"]
-            for key, at_odds in conflicts.items()
-        }
-        entries = [
-            Entry(each, self.returned.get(each.key, ""), told.get(each.key, [])) for each in worst_first(conversations)
-        ]
-        return sorted(entries, key=lambda entry: (not entry.returned, not entry.problems))
+        told = {key: ", ".join(f"{each.reviewer} {each.decision}" for each in it) for key, it in conflicts.items()}
+        rows = []
+        worst = worst_first(conversations)
+        for each in sorted(worst, key=lambda each: (each.key not in self.returned, each.key not in told)):
+            problem = f"reviewers disagree: {told[each.key]}" if each.key in told else ""
+            rows.append(row_of(each, self.returned.get(each.key, ""), problem))
+        return rows
 
     def _write_agreement(self, reviews: Sequence[Review]) -> None:
         found = agreements(first_decisions(reviews, self.settings.adjudicator))

@@ -19,7 +19,7 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from .instructions import Severity, find_conflicts
 from .llm import LLM
-from .questions import WORDINGS, Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
@@ -70,7 +70,7 @@ class Conflicts:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
-    return Question("find_conflict", WORDINGS["find_conflict"], payload, conversation.key)
+    return question_of("find_conflict", payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:

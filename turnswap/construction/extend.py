@@ -23,7 +23,7 @@ from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
 from .llm import LLM
-from .questions import WORDINGS, Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .wording import find_problem
 
@@ -116,12 +116,7 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return Question(
-        "word_request",
-        WORDINGS["word_request"],
-        payload,
-        name=f"{conversation.key}, turn {len(conversation.turns) + 1}",
-    )
+    return question_of("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}")
 
 
 def weights() -> dict[str, float]:

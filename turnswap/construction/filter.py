@@ -18,7 +18,7 @@ from turnswap.core.errors import UserError
 
 from .instructions.making import listed
 from .llm import LLM
-from .questions import WORDINGS, Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
 
@@ -115,7 +115,7 @@ def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
-    return Question("find_sensitive", WORDINGS["find_sensitive"], payload, conversation.key)
+    return question_of("find_sensitive", payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:

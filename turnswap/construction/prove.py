@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM
-from .questions import WORDINGS, Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
@@ -82,7 +82,7 @@ class _Proof:
             "turns": self.conversation.prompts,
             "instructions": self.turn.instructions_as_json(),
         }
-        return Question("reply", WORDINGS["reply"], payload, f"reply to {self.conversation.key}")
+        return question_of("reply", payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.

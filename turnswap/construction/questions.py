@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 MARK = "INPUT:"
-WORDINGS: dict[str, str] = tomllib.loads((files(__package__) / "questions.toml").read_text("utf-8"))
+_WORDINGS: dict[str, str] = tomllib.loads((files(__package__) / "questions.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Question:
         """The user message: wording, then the input as JSON."""
         content = json.dumps({"task": self.task, **self.payload}, ensure_ascii=False, indent=1)
         return f"{self.wording}\nAnswer with one JSON object and nothing else.\n\n{MARK}\n{content}"
+
+
+def question_of(task: str, payload: Mapping[str, Any], name: str) -> Question:
+    """A question of ours, worded as ``questions.toml`` has it."""
+    return Question(task, _WORDINGS[task], payload, name)
 
 
 def read_prompt(prompt: str) -> dict[str, Any]:

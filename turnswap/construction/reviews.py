@@ -13,7 +13,7 @@ from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
 from .records import DraftConversation, Turn, json_text
-from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, Entry, read_csv, row_of, source_of, text_digest
+from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, read_csv, row_of, source_of, text_digest
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
 
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
-    written = row_of(Entry(conversation))
+    written = row_of(conversation)
     for column, right in zip((*(f"translation_{turn}" for turn in TURNS), "kwargs"), EDITED, strict=True):
         if row[column] != written[column]:
             raise ValueError(f"{column} was changed; write edits into {right}")

@@ -9,7 +9,6 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +43,6 @@ def original(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A conversation to review, with why it came back (empty where it did not) and what else to know."""
-
-    conversation: DraftConversation
-    returned: str = ""
-    problems: Sequence[str] = ()
-
-
 def text_digest(conversation: DraftConversation) -> str:
     """Of what a reviewer judges: language, turns, and the source's."""
     content = conversation.as_json()
@@ -65,9 +55,9 @@ def source_of(conversation: DraftConversation) -> Mapping[str, Any] | None:
     return source if isinstance(source, Mapping) else None
 
 
-def row_of(entry: Entry) -> dict[str, str]:
-    """The row of a conversation, nothing filled in."""
-    conversation, note = entry.conversation, entry.conversation.note("translate")
+def row_of(conversation: DraftConversation, returned: str = "", problem: str = "") -> dict[str, str]:
+    """The row of a conversation, nothing filled in; with why it came back, if it did, and what else to know."""
+    note, last = conversation.note("translate"), conversation.last
     source = (source_of(conversation) or {}).get("turns", [])
     prompts = {
         "translation": conversation.prompts,
@@ -76,17 +66,16 @@ def row_of(entry: Entry) -> dict[str, str]:
     }
     row = dict.fromkeys(COLUMNS, "")
     row |= {f"{name}_{number}": prompt for name, each in prompts.items() for number, prompt in enumerate(each, 1)}
-    last = conversation.last
     return row | {
         "key": conversation.key,
         "digest": text_digest(conversation),
         "language": conversation.language,
-        "returned": entry.returned,
+        "returned": returned,
         "instructions": ", ".join(last.instruction_ids),
         "source_kwargs": json_text(source[-1]["kwargs"]) if source else "",
         "kwargs": json_text(last.kwargs),
         "scores": _scores(note.get("figures") or {}),
-        "problems": "; ".join([*entry.problems, *note.get("warnings", ())]),
+        "problems": "; ".join(filter(None, [problem, *note.get("warnings", ())])),
     }
 
 
@@ -139,13 +128,12 @@ def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
     ]
 
 
-def write_sheets(folder: Path, entries: Sequence[Entry]) -> None:
-    """``audit.csv`` and ``audit.html``, unless there are the same already.
+def write_sheets(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """``audit.csv`` and ``audit.html`` of rows as :func:`row_of` makes them, unless there are the same already.
 
     Raises:
         UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
     """
-    rows = [row_of(entry) for entry in entries]
     path, content = folder / "audit.csv", as_csv(rows).encode("utf-8-sig")
     if path.exists():
         there = read_csv(path.read_bytes(), str(path))

@@ -23,7 +23,7 @@ from .instructions import making_of
 from .instructions.making import listed
 from .llm import LLM
 from .protected import protected_spans
-from .questions import WORDINGS, Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
 
@@ -120,7 +120,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": list(dict.fromkeys(spans)),
     }
-    return Question("translate", WORDINGS["translate"], payload, _key(job))
+    return question_of("translate", payload, _key(job))
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
