@@ -19,7 +19,7 @@ from turnswap.core.files import write_whole
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
 from .records import DraftConversation, Outcome, digest, json_text
-from .reviews import Review, first_decisions, read_reviews
+from .reviews import Review, read_reviews
 from .sheet import as_csv, row_of, write_sheets
 
 VERSION = 1
@@ -139,12 +139,15 @@ class Audit:
         return rows
 
     def _write_agreement(self, reviews: Sequence[Review]) -> None:
-        found = agreements(first_decisions(reviews, self.settings.adjudicator))
+        first: dict[str, dict[str, str]] = {}  # before they could know of each other
+        for review in reviews:
+            if review.reviewer != self.settings.adjudicator:
+                first.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
         content = {
             "of": "each reviewer's first decision per conversation: accept, edit or reject",
             "kappa": "Cohen 1960",
             "interval": f"95 %, percentile bootstrap over conversations, {RESAMPLES} resamples, seed {SEED}",
-            "pairs": [asdict(each) for each in found],
+            "pairs": [asdict(each) for each in agreements(first)],
         }
         write_whole(self.folder / "agreement.json", json_text(content, indent=1) + "\n")
 

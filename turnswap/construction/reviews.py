@@ -140,12 +140,3 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
     except MalformedInstruction as error:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
-
-
-def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[str, dict[str, str]]:
-    """By reviewer and key: what they decided before they could know of each other, for their agreement."""
-    found: dict[str, dict[str, str]] = {}
-    for review in reviews:
-        if review.reviewer != adjudicator:
-            found.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
-    return found

@@ -40,19 +40,17 @@ class Demand:
     @property
     def at_least(self) -> int:
         """The least count that its relation allows; 0 where it has none."""
-        number, relation = self._bound
-        return max(number, 0) if relation == "at least" else 0
+        return max(self._bounds.get("at least", 0), 0)
 
     @property
     def below(self) -> float:
         """The count that its relation no longer allows; infinite where it allows any."""
-        number, relation = self._bound
-        return float(number) if relation == "less than" else float("inf")
+        return float(self._bounds.get("less than", "inf"))
 
     @property
-    def _bound(self) -> tuple[int, str]:
+    def _bounds(self) -> dict[str, Any]:
         names = INSTRUCTIONS[self.id].bound
-        return (self.kwargs[names[0]], self.kwargs[names[1]]) if names else (0, "")
+        return {self.kwargs[names[1]]: self.kwargs[names[0]]} if names else {}
 
     def bounds_the_same_as(self, other: Demand) -> bool:
         """Whether both bound the same count: of the same word, say."""
