@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from .instructions.content import MARKERS
 
@@ -34,6 +35,11 @@ _SPANS = re.compile(
 def protected_spans(text: str) -> list[str]:
     """Code, URLs, addresses, placeholders, markers, formats and numbers of a text, in order, as often as they occur."""
     return [match.group() for match in _SPANS.finditer(text)]
+
+
+def distinct_spans(texts: Sequence[str]) -> list[str]:
+    """The protected spans of texts, each once, in the order in which they first occur: what the LLM is told."""
+    return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
 
 
 def check_spans(source: str, translation: str, where: str) -> None:

@@ -22,7 +22,7 @@ from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
 from .llm import LLM
-from .protected import protected_spans
+from .protected import distinct_spans
 from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
@@ -112,13 +112,12 @@ def _key(job: _Job) -> str:
 def _question(job: _Job, back: bool = False) -> Question:
     """For the translation, or, ``back``, for that of what came into the source's language."""
     source = job.source
-    spans = [span for prompt in source.prompts for span in protected_spans(prompt)]
     payload = {
         "from": job.language if back else source.language,
         "to": source.language if back else job.language,
         "turns": job.prompts if back else source.prompts,
         "kwargs": [] if back else questions_words(source.turns),
-        "protected": list(dict.fromkeys(spans)),
+        "protected": distinct_spans(source.prompts),
     }
     return question_of("translate", payload, _key(job))
 

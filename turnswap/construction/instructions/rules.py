@@ -45,10 +45,10 @@ class Demand:
     @property
     def below(self) -> float:
         """The count that its relation no longer allows; infinite where it allows any."""
-        return float(self._bounds.get("less than", "inf"))
+        return self._bounds.get("less than", float("inf"))
 
     @property
-    def _bounds(self) -> dict[str, Any]:
+    def _bounds(self) -> dict[str, int]:
         names = INSTRUCTIONS[self.id].bound
         return {self.kwargs[names[1]]: self.kwargs[names[0]]} if names else {}
 
