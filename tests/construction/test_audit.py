@@ -13,9 +13,8 @@ import pytest
 from turnswap.construction.audit import Audit, AuditSettings
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import DraftConversation, Outcome
-from turnswap.construction.settings import BuildSettings
 from turnswap.construction.sheet import COLUMNS, FILLED_IN, as_csv, neutral, original, read_csv
-from turnswap.construction.steps import make_step
+from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.core.errors import UserError
 
 from .auditing import SW, source, translated

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.extend import Extend, ExtendSettings
-from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, weights
 from turnswap.construction.instructions import must_contain
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline

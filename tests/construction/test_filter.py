@@ -9,8 +9,7 @@ import pytest
 
 from turnswap.construction.filter import Filter, FilterSettings, occurs, read_words
 from turnswap.construction.records import DraftConversation, Outcome
-from turnswap.construction.settings import BuildSettings
-from turnswap.construction.steps import make_step
+from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.core.errors import UserError
 
 from .auditing import KO, SW, WORDS, recorded, turns

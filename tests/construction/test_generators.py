@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.extend import draw_instruction, weights
 from turnswap.construction.instructions import Draw, find_conflicts, making_of
 from turnswap.construction.instructions.draw import content_words
 from turnswap.construction.records import DraftConversation, Turn
@@ -25,7 +25,7 @@ def conversation(key: str = "k", *instructions: tuple[str, dict[str, Any]], lang
     return DraftConversation(key, language, (Turn(PROMPT, ids, kwargs),))
 
 
-def drawn_by(id_: str) -> Callable[[Draw, DraftConversation], dict[str, Any] | None]:
+def drawn_by(id_: str) -> Callable[[Draw], dict[str, Any] | None]:
     found = making_of(id_).draw
     assert found is not None
     return found
@@ -38,7 +38,7 @@ def test_every_instruction_of_the_benchmark_can_be_drawn() -> None:
 
 @pytest.mark.parametrize("id_", sorted(WEIGHTS))
 def test_kwargs_are_such_as_the_published_grader_takes_as_they_are(id_: str) -> None:
-    drawn = [drawn_by(id_)(Draw(number), conversation()) for number in range(40)]
+    drawn = [drawn_by(id_)(Draw(conversation(), number)) for number in range(40)]
     for kwargs in drawn:
         assert kwargs is not None
         instruction = get_instruction(id_)
@@ -107,8 +107,8 @@ def test_in_other_languages_no_english_words_are_drawn() -> None:
         turns=(Turn("Andika barua fupi kuhusu bustani ya jirani.", ("punctuation:no_comma",), ({},)),),
     )
     for id_ in ("startend:end_checker", "keywords:forbidden_words", "detectable_format:multiple_sections"):
-        assert drawn_by(id_)(Draw(0), swahili) is None
-    drawn = drawn_by("keywords:frequency")(Draw(0), swahili)
+        assert drawn_by(id_)(Draw(swahili, 0)) is None
+    drawn = drawn_by("keywords:frequency")(Draw(swahili, 0))
     assert drawn is not None
     assert drawn["keyword"] in ("barua", "fupi", "kuhusu", "bustani", "jirani")
 

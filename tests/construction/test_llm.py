@@ -11,7 +11,7 @@ from lm_eval.api.registry import get_model
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.questions import Question, read_answer, read_prompt
 from turnswap.construction.recorded import RecordedLM
-from turnswap.construction.settings import read_build
+from turnswap.construction.steps import read_build
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
 

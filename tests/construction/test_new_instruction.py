@@ -10,8 +10,7 @@ import pytest
 
 from turnswap.construction.constructors import construct
 from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
-from turnswap.construction.extend import Extend, ExtendSettings
-from turnswap.construction.generators import draw_instruction, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, weights
 from turnswap.construction.instructions import find_conflicts, must_contain
 from turnswap.construction.instructions.making import MAKINGS, making
 from turnswap.construction.llm import LLM, LLMSettings
@@ -99,7 +98,7 @@ def test_a_record_of_its_own_closes_the_gaps(tmp_path: Path) -> None:
     making(
         ID,
         named=lambda kwargs: [kwargs["refrain"], "line"],
-        draw=lambda draw, conversation: {"refrain": "la la", **draw.relation("relation", (2, 3), (2,), "num_times")},
+        draw=lambda draw: {"refrain": "la la", **draw.relation("relation", (2, 3), (2,), "num_times")},
         shape=lambda shape, kwargs: shape.at_least("repeated", kwargs["refrain"], kwargs["num_times"]),
     )
     drawn = draw_instruction(0, DraftConversation("k", "en", (Turn("Sing.", (), ()),)), {ID: 1.0})

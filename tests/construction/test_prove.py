@@ -13,8 +13,7 @@ from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.prove import Prove, ProveSettings, returned
 from turnswap.construction.recorded import RecordedLM  # noqa: F401 - names turnswap-recorded to lm-eval
 from turnswap.construction.records import DraftConversation, Outcome, Turn
-from turnswap.construction.settings import BuildSettings
-from turnswap.construction.steps import make_step
+from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.construction.vocabulary import clearest, common_words, words_of
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line, read_jsonl

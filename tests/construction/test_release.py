@@ -19,8 +19,7 @@ from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import DraftConversation, Turn
 from turnswap.construction.release import csv_text, release
-from turnswap.construction.settings import BuildSettings, read_release
-from turnswap.construction.steps import make_step
+from turnswap.construction.steps import BuildSettings, make_step, read_release
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 

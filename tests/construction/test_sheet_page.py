@@ -11,7 +11,7 @@ import pytest
 
 from turnswap.construction.audit import Audit, AuditSettings
 from turnswap.construction.records import DraftConversation, Turn
-from turnswap.construction.sheet import COLUMNS, Entry, as_csv, read_csv, row_of, write_sheets
+from turnswap.construction.sheet import COLUMNS, as_csv, read_csv, row_of, write_sheets
 
 from .auditing import SW, translated
 from .test_audit import PROOF
@@ -36,8 +36,8 @@ def open_sheet(browser: Browser, tmp_path: Path) -> Iterator[Any]:
     context = browser.new_context(accept_downloads=True)
 
     def open_(conversations: list[DraftConversation], returned: dict[str, str] | None = None) -> Page:
-        entries = [Entry(each, (returned or {}).get(each.key, "")) for each in conversations]
-        write_sheets(tmp_path / "audit", entries)
+        rows = [row_of(each, (returned or {}).get(each.key, "")) for each in conversations]
+        write_sheets(tmp_path / "audit", rows)
         page = context.new_page()
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -179,6 +179,6 @@ def test_on_a_phone_the_columns_stack_and_without_javascript_the_texts_are_there
 
 
 def test_the_pages_columns_are_the_csvs(three: list[DraftConversation]) -> None:
-    row = row_of(Entry(three[0]))
+    row = row_of(three[0])
     assert tuple(row) == COLUMNS
     assert read_csv(as_csv([row]).encode(), "x") == [row]

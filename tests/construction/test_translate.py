@@ -16,8 +16,7 @@ from turnswap.construction.llm import LLM
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.protected import check_spans, protected_spans
 from turnswap.construction.records import DraftConversation, Outcome, Turn
-from turnswap.construction.settings import BuildSettings
-from turnswap.construction.steps import make_step
+from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.construction.translate import Translate, TranslateSettings, warnings
 from turnswap.core.errors import UserError
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from turnswap.construction import LAST, STEPS
 from turnswap.core.errors import UserError, visible
 
 if TYPE_CHECKING:
@@ -35,16 +36,18 @@ def build() -> None:
 
 @build.command()
 @click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--last", metavar="STEP", help="End after this step.")
-@click.option("--redo", metavar="STEP", help="Make the outcomes of this step anew; its old file stays, as .previous.")
+@click.option("--last", type=click.Choice(STEPS), metavar="STEP", help="End after this step.")
+@click.option(
+    "--redo",
+    type=click.Choice(STEPS),
+    metavar="STEP",
+    help="Make this step's outcomes anew; its old file stays, as .previous.",
+)
 def run(config: Path, last: str | None, redo: str | None) -> None:
     """Run the steps of CONFIG: what is done stays, what is missing or changed is done."""
     made = _assemble(config)
     from turnswap.construction.release import release
-    from turnswap.construction.steps import LAST, require_step
 
-    for name in filter(None, (last, redo)):
-        require_step(name)
     waiting = None
     for count in made.pipeline.run(last, None if redo == LAST else redo):
         click.echo(_told(count))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -39,13 +38,8 @@ def cohen_kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
     ``p_o`` is the share of equal pairs, ``p_e`` the sum over categories of the product of both raters' shares. None
     where there are no pairs, or where both raters used one and the same category throughout: ``p_e`` is 1.
     """
-    n = len(pairs)
-    first, second = Counter(one for one, _ in pairs), Counter(other for _, other in pairs)
-    by_chance = sum(first[category] * second[category] for category in first)
-    if by_chance == n * n:
-        return None
-    observed = sum(one == other for one, other in pairs)
-    return (n * observed - by_chance) / (n * n - by_chance)
+    (kappa,) = _kappas(_table(pairs)[None])
+    return None if np.isnan(kappa) else float(kappa)
 
 
 def agreements(decisions: Mapping[str, Mapping[str, str]]) -> list[Agreement]:
@@ -58,31 +52,37 @@ def agreements(decisions: Mapping[str, Mapping[str, str]]) -> list[Agreement]:
 
 
 def _between(reviewers: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> Agreement:
-    n = len(pairs)
+    n, kappa = len(pairs), cohen_kappa(pairs)
     if not n:
         return Agreement(reviewers, 0, None, None, None, "no conversation was decided by both")
-    agreed, kappa = sum(one == other for one, other in pairs) / n, cohen_kappa(pairs)
+    agreed = sum(one == other for one, other in pairs) / n
     if kappa is None:
         return Agreement(reviewers, n, agreed, None, None, "both used one and the same decision throughout")
-    resampled = _resampled(pairs)
-    if len(resampled) < 0.95 * RESAMPLES:
+    # Resampling pairs is drawing how often each kind of pair comes.
+    table = _table(pairs)
+    drawn = np.random.default_rng(SEED).multinomial(n, table.ravel() / n, RESAMPLES)
+    kappas = _kappas(drawn.reshape(RESAMPLES, *table.shape))
+    if np.isnan(kappas).mean() > 0.05:
         reason = "no interval: kappa is undefined in more than 5 % of the resamples"
         return Agreement(reviewers, n, agreed, kappa, None, reason)
-    low, high = np.percentile(resampled, [2.5, 97.5])
+    low, high = np.nanpercentile(kappas, [2.5, 97.5])
     return Agreement(reviewers, n, agreed, kappa, (float(low), float(high)))
 
 
-def _resampled(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-    """Kappa of every resample in which it is defined. Resampling pairs is drawing how often each kind of pair comes."""
+def _table(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+    """How often each decision of the first met each of the second."""
     categories = sorted({decision for pair in pairs for decision in pair})
-    size, n = len(categories), len(pairs)
-    table = np.zeros((size, size))
+    table = np.zeros((len(categories), len(categories)))
     for one, other in pairs:
         table[categories.index(one), categories.index(other)] += 1
-    generator = np.random.default_rng(SEED)
-    tables = generator.multinomial(n, table.ravel() / n, RESAMPLES).reshape(RESAMPLES, size, size)
+    return table
+
+
+def _kappas(tables: np.ndarray) -> np.ndarray:
+    """Kappa of each table, NaN where it is undefined."""
+    n = tables.sum(axis=(1, 2))
     observed = n * np.einsum("rii->r", tables)
     by_chance = (tables.sum(axis=1) * tables.sum(axis=2)).sum(axis=1)
-    defined = by_chance < n * n
-    kappas: np.ndarray = (observed[defined] - by_chance[defined]) / (n * n - by_chance[defined])
-    return kappas
+    possible = n * n - by_chance
+    with np.errstate(invalid="ignore"):
+        return np.where(possible > 0, (observed - by_chance) / possible, np.nan)

@@ -7,7 +7,6 @@ How far they agree is in ``agreement.json``.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +18,12 @@ from turnswap.core.files import write_whole
 
 from .agreement import RESAMPLES, SEED, agreements
 from .gates import worst_first
-from .records import DraftConversation, Outcome, digest
-from .reviews import Review, ReviewProblems, first_decisions, latest, read_reviews
-from .sheet import Entry, as_csv, write_sheets
+from .records import DraftConversation, Outcome, digest, json_text
+from .reviews import Review, read_reviews
+from .sheet import as_csv, row_of, write_sheets
 
 VERSION = 1
+_SHOWN = 20  # problems in a message
 _CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
 
 
@@ -57,14 +57,9 @@ class Audit:
         self.files = {str(path): _content(path) for path in settings.reviews}
         if len(self.files) < len(settings.reviews):
             raise UserError("audit.reviews names a file twice.", "Name each once.")
-
-    @property
-    def identity(self) -> Any:
-        """Version, settings, the reviews' contents, and what came back from the proof."""
-        if not self.settings.enabled:
-            return [VERSION, False]
-        files = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
-        return [VERSION, self.settings.required, self.settings.adjudicator, files, self.returned]
+        contents = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
+        enabled = [settings.required, settings.adjudicator, contents, self.returned]
+        self.identity: list[Any] = [VERSION, *(enabled if settings.enabled else [False])]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """What the reviewers decided; None for what waits for them. Writes the files of ``FOLDER/audit``.
@@ -75,23 +70,28 @@ class Audit:
         if not self.settings.enabled:
             return [[Outcome(each.with_note(self.name, {"decision": None, "reviewers": []}))] for each in conversations]
         reviews = self._read(conversations)
-        by_key = latest(reviews)
-        decided = [self._decided(each, by_key.get(each.key, {})) for each in conversations]
+        by_key: dict[str, dict[str, Review]] = {each.key: {} for each in conversations}
+        for review in reviews:  # of a reviewer's own, the last one counts
+            by_key[review.key][review.reviewer] = review
+        decided = [self._decided(each, by_key[each.key]) for each in conversations]
         outcomes = [outcome for outcome, _ in decided]
         conflicts = {each.key: at_odds for each, (_, at_odds) in zip(conversations, decided, strict=True) if at_odds}
         self._write_agreement(reviews)
         self._write_conflicts(conversations, conflicts)
         if None in outcomes or not (self.folder / "audit.csv").exists():
-            write_sheets(self.folder, self._entries(conversations, conflicts))
+            write_sheets(self.folder, self._rows(conversations, conflicts))
         return outcomes
 
     def _read(self, conversations: Sequence[DraftConversation]) -> list[Review]:
+        reviews, problems = read_reviews(self.files, conversations)
         report = self.folder / "problems.txt"
-        try:
-            reviews = read_reviews(self.files, conversations)
-        except ReviewProblems as error:
-            write_whole(report, "".join(f"{problem}\n" for problem in error.problems))
-            raise
+        if problems:
+            write_whole(report, "".join(f"{problem}\n" for problem in problems))
+            more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+            raise UserError(
+                f"{len(problems)} rows of the reviews cannot be used:\n" + "\n".join([*problems[:_SHOWN], *more]),
+                f"Correct these rows: until then no row is applied. All of them are in {report}.",
+            )
         report.unlink(missing_ok=True)
         return reviews
 
@@ -114,12 +114,8 @@ class Audit:
     def _outcome(self, conversation: DraftConversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
         review = reviews[0]
         comments = {each.reviewer: each.comment for each in reviews if each.comment}
-        note: dict[str, Any] = {
-            "decision": review.decision,
-            "reviewers": sorted(each.reviewer for each in reviews),
-            "adjudicated": adjudicated,
-            "comments": comments,
-        }
+        names = sorted(each.reviewer for each in reviews)
+        note = {"decision": review.decision, "reviewers": names, "adjudicated": adjudicated, "comments": comments}
         if review.decision == "edit":
             note["scores"] = "of the translation before the edit"
         if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
@@ -130,25 +126,30 @@ class Audit:
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
         return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
 
-    def _entries(
+    def _rows(
         self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
-    ) -> list[Entry]:
+    ) -> list[dict[str, str]]:
         """What came back first, then what reviewers disagree about, then by scores."""
-        entries = [
-            Entry(each, self.returned.get(each.key, ""), [_told(conflicts[each.key])] if each.key in conflicts else [])
-            for each in worst_first(conversations)
-        ]
-        return sorted(entries, key=lambda entry: (not entry.returned, entry.conversation.key not in conflicts))
+        told = {key: ", ".join(f"{each.reviewer} {each.decision}" for each in it) for key, it in conflicts.items()}
+        rows = []
+        worst = worst_first(conversations)
+        for each in sorted(worst, key=lambda each: (each.key not in self.returned, each.key not in told)):
+            problem = f"reviewers disagree: {told[each.key]}" if each.key in told else ""
+            rows.append(row_of(each, self.returned.get(each.key, ""), problem))
+        return rows
 
     def _write_agreement(self, reviews: Sequence[Review]) -> None:
-        found = agreements(first_decisions(reviews, self.settings.adjudicator))
+        first: dict[str, dict[str, str]] = {}  # before they could know of each other
+        for review in reviews:
+            if review.reviewer != self.settings.adjudicator:
+                first.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
         content = {
             "of": "each reviewer's first decision per conversation: accept, edit or reject",
             "kappa": "Cohen 1960",
             "interval": f"95 %, percentile bootstrap over conversations, {RESAMPLES} resamples, seed {SEED}",
-            "pairs": [asdict(each) for each in found],
+            "pairs": [asdict(each) for each in agreements(first)],
         }
-        write_whole(self.folder / "agreement.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        write_whole(self.folder / "agreement.json", json_text(content, indent=1) + "\n")
 
     def _write_conflicts(
         self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
@@ -156,13 +157,10 @@ class Audit:
         path = self.folder / "conflicts.csv"
         rows = [
             {
-                "key": each.key,
+                **{name: getattr(review, name) for name in ("key", "reviewer", "decision", "comment")},
                 "language": each.language,
-                "reviewer": review.reviewer,
-                "decision": review.decision,
                 "turns": "\n---\n".join(turn.prompt for turn in review.turns),
-                "kwargs": json.dumps(review.turns[-1].kwargs, ensure_ascii=False),
-                "comment": review.comment,
+                "kwargs": json_text(review.turns[-1].kwargs),
             }
             for each in conversations
             for review in conflicts.get(each.key, ())
@@ -171,10 +169,6 @@ class Audit:
             write_whole(path, as_csv(rows, _CONFLICT_COLUMNS).encode("utf-8-sig"))
         else:
             path.unlink(missing_ok=True)
-
-
-def _told(reviews: Sequence[Review]) -> str:
-    return "reviewers disagree: " + ", ".join(f"{review.reviewer} {review.decision}" for review in reviews)
 
 
 def _content(path: Path) -> bytes:

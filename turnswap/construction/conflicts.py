@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import io
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
+from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -18,16 +19,10 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from .instructions import Severity, find_conflicts
 from .llm import LLM
-from .questions import Question, read_answer
-from .records import DraftConversation, Outcome
-from .settings import Positive
+from .questions import Question, question_of, read_answer
+from .records import DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
-
-_WORDING = """Below is what a user says in a conversation, turn by turn, and every instruction that the assistant's \
-last reply is checked against. Do two instructions exclude each other, or an instruction and what the user asks for, \
-so that no sensible reply can follow all of them?
-The answer's keys are conflict (true or false) and reason (one sentence in English; empty where there is none)."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class ConflictSettings:
 
     llm_check: bool = True
     reject_tensions: bool = False
-    chunk: Positive = 32
+    chunk: PositiveInt = 32
 
 
 class Conflicts:
@@ -52,13 +47,7 @@ class Conflicts:
 
     def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """Version and settings, and the LLM where it is asked."""
-        settings = dataclasses.asdict(self.settings)
-        settings.pop("chunk")
-        return [VERSION, settings, self.llm.identity if self.settings.llm_check else None]
+        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
@@ -81,7 +70,7 @@ class Conflicts:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
-    return Question("find_conflict", _WORDING, payload, conversation.key)
+    return question_of("find_conflict", payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:
@@ -126,23 +115,13 @@ def audit_csv(path: Path) -> list[Finding]:
 
 
 def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
+    key, language = conversation["key"], conversation["language"]
     found: dict[tuple[str, tuple[int, ...]], Finding] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
             rule, positions = conflict.rule, conflict.positions
-            ids, kwargs = (
-                tuple(turn[part][position] for position in positions) for part in ("instruction_ids", "kwargs")
-            )
-            first = Finding(
-                conversation["key"],
-                conversation["language"],
-                number,
-                rule.name,
-                rule.severity,
-                ids,
-                kwargs,
-                rule.reason,
-            )
+            ids, kwargs = (tuple(turn[part][at] for at in positions) for part in ("instruction_ids", "kwargs"))
+            first = Finding(key, language, number, rule.name, rule.severity, ids, kwargs, rule.reason)
             found.setdefault((rule.name, positions), first)
     return list(found.values())
 
@@ -153,17 +132,12 @@ def summary(findings: Sequence[Finding]) -> list[str]:
     for severity, meaning in (("impossible", "no reply passes both"), ("tension", "only an odd reply passes both")):
         here = [finding for finding in findings if finding.severity == severity]
         lines.append(f"{severity} ({meaning}), conversations: {len({finding.key for finding in here})}")
-        of_rule = Counter((finding.rule, finding.instruction_ids) for finding in here)
-        for rule in sorted({finding.rule for finding in here}, key=lambda name: (-_number(name, here), name)):
-            lines.append(f"  {_number(rule, here):5}  {rule}")
-            lines += [
-                f"         {count:5}  {' × '.join(ids)}" for (name, ids), count in of_rule.most_common() if name == rule
-            ]
+        conversations = Counter(rule for rule, _ in {(finding.rule, finding.key) for finding in here})
+        for rule in sorted(conversations, key=lambda name: (-conversations[name], name)):
+            lines.append(f"  {conversations[rule]:5}  {rule}")
+            pairs = Counter(finding.instruction_ids for finding in here if finding.rule == rule)
+            lines += [f"         {count:5}  {' × '.join(ids)}" for ids, count in pairs.most_common()]
     return lines
-
-
-def _number(rule: str, findings: Sequence[Finding]) -> int:
-    return len({finding.key for finding in findings if finding.rule == rule})
 
 
 def write_findings(findings: Sequence[Finding], path: Path) -> None:
@@ -172,14 +146,7 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Finding)])
-    writer.writeheader()
-    for finding in findings:
-        lists = {name: _json(getattr(finding, name)) for name in ("instruction_ids", "kwargs")}
-        writer.writerow({**vars(finding), **lists})
-    write_whole(path, text.getvalue())
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    table = pd.DataFrame(map(vars, findings), columns=[field.name for field in dataclasses.fields(Finding)])
+    for lists in ("instruction_ids", "kwargs"):
+        table[lists] = table[lists].map(json_text)
+    write_whole(path, table.to_csv(index=False, lineterminator="\r\n"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,15 +32,26 @@ _CJK = ("zh-cn", "zh-tw", "ja")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A reply, and the verdicts on it."""
+    """A reply, and the verdicts on it by the published rules, one for each instruction."""
 
     reply: str
+    instruction_ids: Sequence[str]
     verdicts: Sequence[Verdict]
 
     @property
     def failed(self) -> list[int]:
         """The positions of the instructions that it does not follow, strictly."""
         return [position for position, verdict in enumerate(self.verdicts) if not verdict.strict]
+
+    @property
+    def failed_ids(self) -> str:
+        """The ids of these, for a message."""
+        return ", ".join(self.instruction_ids[position] for position in self.failed)
+
+
+def graded(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Attempt:
+    """A reply with its verdicts; a MalformedInstruction where an id is unknown, or kwargs do not fit it."""
+    return Attempt(reply, instruction_ids, grade_reply(reply, instruction_ids, kwargs))
 
 
 @dataclass(frozen=True)
@@ -64,12 +76,8 @@ def construct(
 ) -> Attempt:
     """The first reply that follows all instructions strictly, else the one that follows most of those tried.
 
-    Args:
-        instruction_ids: of the turn.
-        kwargs: one for each.
-        texts: whose words to use, such as the conversation's prompts.
-        language: their code.
-        attempts: how many replies to grade at most.
+    Its words are those of ``texts``, such as the conversation's prompts in this language; ``attempts`` replies at most
+    are graded.
 
     Raises:
         MalformedInstruction: an unknown id, or kwargs that do not fit it.
@@ -81,7 +89,7 @@ def construct(
         if reply in seen:
             continue
         seen.add(reply)
-        tried = Attempt(reply, grade_reply(reply, instruction_ids, kwargs))
+        tried = graded(reply, instruction_ids, kwargs)
         if best is None or len(tried.failed) < len(best.failed):
             best = tried
         if not best.failed or len(seen) == attempts:
@@ -91,31 +99,24 @@ def construct(
 
 
 def gather(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> Shape:
-    """What a turn's instructions ask, as far as their records tell.
-
-    Raises:
-        MalformedInstruction: an unknown id, or kwargs that do not fit it.
-    """
+    """What a turn's instructions ask, as far as their records tell; a MalformedInstruction where that is nonsense."""
     shape = Shape()
     for id_, raw in zip(instruction_ids, kwargs, strict=True):
-        parsed = parse_kwargs(id_, raw)
         if shaped_by := making_of(id_).shape:
-            shaped_by(shape, parsed)
+            shaped_by(shape, parse_kwargs(id_, raw))
     return shape
 
 
 def _vocabularies(shape: Shape, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
     wanted = shape.language or language
-    own = [word for word in words_of(texts) if not any(test(word) for test in shape.unwanted)]
-    common = [word for word in common_words(wanted) if not any(test(word) for test in shape.unwanted)]
+    own, common = shape.wanted(words_of(texts)), shape.wanted(common_words(wanted))
     clear = clearest(own, wanted, capitals=shape.upper)
     found = [own, clear[:40], [*clear[:15], *common[:15]], common]
     if shape.upper:
         found = [clear[:15], clear[:40], clearest({*own, *common}, wanted, capitals=True)[:10]]
     elif wanted != language:
         found = [common, *found[1:3]]
-    letters = [letter * 2 for letter in "abcdefghijklmnopqrstuvwxyz"]
-    rest = [word for word in letters if not any(test(word) for test in shape.unwanted)] or [_DASH]
+    rest = shape.wanted(letter * 2 for letter in string.ascii_lowercase) or [_DASH]
     return list(dict.fromkeys(tuple(words) for words in found if len(words) > 1)) or [tuple(rest)]
 
 
@@ -133,17 +134,14 @@ def _replies(shape: Shape, vocabularies: Sequence[tuple[str, ...]], language: st
             more_sentences = shape.sentences.step_towards(sentences) if stop else 0
             if not more_words and not more_sentences:
                 break
-            layout = replace(
-                layout,
-                size=max(layout.size + more_words, 0),
-                sentences=max(layout.sentences + more_sentences, 0),
-            )
+            size, sentences = max(layout.size + more_words, 0), max(layout.sentences + more_sentences, 0)
+            layout = replace(layout, size=size, sentences=sentences)
         yield reply
 
 
 def _counts(shape: Shape, reply: str) -> tuple[int, int]:
     """Words and sentences as the grader counts them, where there are bounds."""
-    if shape.words.low == shape.sentences.low == 0 and shape.words.high is shape.sentences.high is None:
+    if not shape.words.bounded and not shape.sentences.bounded:
         return 0, 0
     language = counting.detect_language(reply) or "en"
     if language in _CJK:
@@ -198,7 +196,8 @@ class _Pieces:
         lines += [string for string in shape.strings if not shape.repeated.get(string.strip())]
         lines += [" ".join([keyword] * number) for keyword, number in shape.repeated.items()]
         lines += [letter * number for letter, number in shape.letters.items()]
-        lines.append(" ".join(_capital(next(self._next)) for _ in range(shape.capitals.low)))
+        words = [next(self._next).upper() for _ in range(shape.capitals.low)]
+        lines.append(" ".join(word if word.isupper() and word.isalpha() else "OK" for word in words))
         lines.append(" ".join(f"[{self._word()}]" for _ in range(shape.placeholders)))
         if shape.highlights:
             lines.append(" ".join([self._word(), *(f"*{self._word()}*" for _ in range(shape.highlights))]))
@@ -207,10 +206,6 @@ class _Pieces:
         if shape.fixed_answer:
             lines.append("My answer is yes.")
         return [line for line in lines if line]
-
-    def _close(self) -> list[str]:
-        marked = [f"{marker} {self._word()}" for marker in self.shape.postscripts]
-        return [*marked, self.shape.ending] if self.shape.ending else marked
 
     def _slots(self, number: int) -> list[str]:
         """The filling in so many parts, none of them blank."""
@@ -226,14 +221,13 @@ class _Pieces:
         early, last = slots[: paragraphs - 1], slots[paragraphs - 1 :]
         last[-1] = newline.join(filter(None, [last[-1], *self._middle()]))
         last[-1] += "".join(f"\n* {self._word()}" for _ in range(bullets))
-        closing = newline.join(self._close())
+        closing = newline.join(filter(None, [*(f"{each} {self._word()}" for each in shape.postscripts), shape.ending]))
         if closing:
             last[-1] += ("\n" if bullets else newline if last[-1] else "") + closing
         parts = [*early, rule.join(last)]
-        for number, word in first_words.items():
-            if 1 <= number <= len(parts):
-                parts[number - 1] = f"{word} {parts[number - 1]}"
-        return "\n\n".join(parts)
+        return "\n\n".join(
+            f"{first_words[number]} {part}" if number in first_words else part for number, part in enumerate(parts, 1)
+        )
 
     def as_text(self) -> str:
         shape = self.shape
@@ -272,8 +266,3 @@ class _Pieces:
         if place > 1 and not after:
             string += "]" * deep
         return "\n\n".join([*before, string, *behind])
-
-
-def _capital(word: str) -> str:
-    """A word in capitals; in scripts without capitals another one."""
-    return word.upper() if word.upper().isupper() and word.isalpha() else "OK"

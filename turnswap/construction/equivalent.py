@@ -15,7 +15,7 @@ from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
 
 from .instructions import making_of
 from .instructions.making import texts_of, with_texts
-from .protected import check_characters, check_spans
+from .protected import check_spans
 from .records import Turn, check_extension
 from .scripts import scripts_of
 
@@ -54,9 +54,8 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         values: per instruction of the last turn, in place of what :func:`questions_words` gave.
 
     Raises:
-        ValueError: prompts or words are too few, blank, or do not fit the source: in words fit for a reason. A
-            protected span was changed; a word is not in the prompt in which the source's was; two words became one;
-            a word would be another pattern to the grader.
+        ValueError: prompts or words are too few, blank, or do not fit the source, in words fit for a reason: a
+            protected span was changed, say, or a word is not in the prompt in which the source's was.
     """
     check_extension(source)
     asked = questions_words(source)
@@ -93,7 +92,9 @@ def _clean(text: object, where: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"a text is missing: {where} is {text!r}")
     clean = unicodedata.normalize("NFC", text.replace("\r\n", "\n").strip())
-    check_characters(clean, where)
+    for character in clean:  # no control characters, and no halves of characters
+        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
+            raise ValueError(f"a character that no text has: U+{ord(character):04X} in {where}")
     return clean
 
 
@@ -142,22 +143,16 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
     That is the turn that brings the instruction, where the source's word stands there; otherwise every turn in which
     it stands. In other turns the language may inflect it.
     """
-    found = [number for number, turn in enumerate(source) if _occurs_as_word(one, turn.prompt)]
+    whole = re.compile(rf"(?<!\w){re.escape(one.strip())}(?!\w)", re.IGNORECASE)
+    found = [number for number, turn in enumerate(source) if whole.search(turn.prompt)]
     found = found or [number for number, turn in enumerate(source) if one.strip().lower() in turn.prompt.lower()]
     brought = next(number for number, turn in enumerate(source) if len(turn.instruction_ids) > position)
     for number in [brought] if brought in found else found:
-        same_case = one.strip() in source[number].prompt
-        prompt, word = prompts[number], other
-        if not same_case:
-            prompt, word = prompt.lower(), word.lower()
-        if word not in prompt:
+        as_written = str if one.strip() in source[number].prompt else str.lower
+        if as_written(other) not in as_written(prompts[number]):
             raise ValueError(
                 f"a kwarg is not in the prompt: {other!r}, for {one!r}, does not occur in turn {number + 1}"
             )
-
-
-def _occurs_as_word(word: str, text: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word.strip())}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _checked_kwargs(id_: str, kwargs: Any, new: Sequence[str]) -> dict[str, Any]:

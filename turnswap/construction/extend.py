@@ -1,4 +1,10 @@
-"""Step 2, ``extend``: two further turns, each with an instruction that is drawn and a request that the LLM words."""
+"""Step 2, ``extend``: two further turns, each with an instruction that is drawn and a request that the LLM words.
+
+A draw is random and yet the same every time: it depends only on the seed, the conversation's key, the number of the
+turn and the conversation itself. Every instruction has random numbers of its own, so that another weight or generator
+leaves the others' kwargs as they are. Numbers are in the ranges of Multi-IF's English data; keywords are words of the
+conversation.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +14,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from pydantic import PositiveInt
+
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
-from .generators import draw_instruction, weights
-from .instructions import must_contain
+from .instructions import Draw, find_conflicts, making_of, must_contain
+from .instructions.ids import LANGUAGE
+from .instructions.making import is_of_any_language
 from .llm import LLM
-from .questions import Question, read_answer
-from .records import DraftConversation, Outcome, Turn
-from .settings import Positive
+from .questions import Question, question_of, read_answer
+from .records import DraftConversation, Outcome, Turn, decisive
 from .wording import find_problem
 
 VERSION = 1
 _TURNS = 3
-
-_WORDING = """A user has a conversation with an assistant. Word what the user says next: one request, in the language \
-of the conversation, that the assistant do what it was asked before once more and follow one further instruction, \
-which is given by its id and kwargs. Say all that the kwargs say and nothing that they do not: no other number, no \
-other demand. The request must contain each of the strings in must_contain, keywords and markers just as they are. \
-If there is a problem, it is what was wrong with an earlier try.
-The answer's key is request: what the user says, one to three sentences."""
+_TRIES = 8  # kwargs drawn per instruction before another one is taken
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class ExtendSettings:
 
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
-    longest: Positive = 500
-    chunk: Positive = 32
+    longest: PositiveInt = 500
+    chunk: PositiveInt = 32
 
 
 class Extend:
@@ -64,13 +66,7 @@ class Extend:
         if any(weight < 0 for weight in self.weights.values()) or not any(self.weights.values()):
             raise UserError("extend.weights must not be negative, nor all of them 0.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """What outcomes depend on. How many go in one batch changes nothing."""
-        settings = dataclasses.asdict(dataclasses.replace(self.settings, weights=self.weights))
-        settings.pop("chunk")
-        return [VERSION, settings, self.llm.identity]
+        self.identity = [VERSION, {**decisive(settings), "weights": self.weights}, llm.identity]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
@@ -120,4 +116,48 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return Question("word_request", _WORDING, payload, name=f"{conversation.key}, turn {len(conversation.turns) + 1}")
+    return question_of("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}")
+
+
+def weights() -> dict[str, float]:
+    """How often each instruction that can be drawn is, relative to the others.
+
+    In Multi-IF's English data title and ends are drawn ten times as often as small letters.
+    """
+    return {id_: making_of(id_).weight for id_ in INSTRUCTIONS if making_of(id_).draw}
+
+
+def draw_instruction(
+    seed: int, conversation: DraftConversation, weights: Mapping[str, float]
+) -> tuple[str, dict[str, Any]] | None:
+    """An instruction for the conversation's next turn: its id and kwargs, or None where none goes with those before.
+
+    One that the conversation has already is not drawn, nor one in conflict or tension with those that it has, nor one
+    without a weight or that nobody said how to draw. ``weights`` are relative to each other.
+    """
+    last, turn = conversation.last, len(conversation.turns) + 1
+    draws = {id_: Draw(conversation, seed, conversation.key, turn, id_) for id_ in sorted(weights) if weights[id_] > 0}
+    # In random order, heavier ones more often in front (Efraimidis and Spirakis, 2006).
+    rank = {id_: draw.number() ** (1 / weights[id_]) for id_, draw in draws.items()}
+    for id_ in sorted(draws, key=lambda each: (-rank[each], each)):
+        drawn_by = making_of(id_).draw
+        if drawn_by is None or id_ in last.instruction_ids:
+            continue
+        for _ in range(_TRIES):
+            kwargs = drawn_by(draws[id_])
+            if kwargs is None or not _same_language(id_, kwargs, conversation):
+                break
+            position = len(last.instruction_ids)
+            conflicts = find_conflicts([*last.instruction_ids, id_], [*last.kwargs, kwargs])
+            if not any(position in conflict.positions for conflict in conflicts):
+                return id_, kwargs
+    return None
+
+
+def _same_language(id_: str, kwargs: Mapping[str, Any], conversation: DraftConversation) -> bool:
+    """Whether the instruction's words would be of the language that the reply is asked to be in."""
+    last = conversation.last
+    if id_ == LANGUAGE:
+        return all(map(is_of_any_language, last.instruction_ids, last.kwargs))
+    asked = [each["language"] for each in last.kwargs if "language" in each]
+    return is_of_any_language(id_, kwargs) or all(code == conversation.language for code in asked)

@@ -10,22 +10,20 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+
+import regex
+from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 
+from .instructions.making import listed
 from .llm import LLM
-from .questions import Question, read_answer
+from .questions import Question, question_of, read_answer
 from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
-from .settings import Positive
 
 VERSION = 1
-WORDING = (
-    "Below is what a user says in a conversation, turn by turn, in the language of this code. Is it sensitive: does it "
-    "hold or ask for sexual content, violence, hate, self-harm, crime, personal data, or advice on medicine, law or "
-    'politics that may harm? Answer {"sensitive": true or false, "reason": "..."}, the reason in English.'
-)
+_IN_A_WORD = r"[\p{L}\p{M}\p{N}]"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class FilterSettings:
 
     word_lists: Mapping[str, Path] = field(default_factory=dict)
     llm_check: bool = True
-    chunk: Positive = 32
+    chunk: PositiveInt = 32
 
 
 class Filter:
@@ -57,11 +55,7 @@ class Filter:
                 )
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
-
-    @property
-    def identity(self) -> Any:
-        """Version, the words themselves, and the LLM where it is asked."""
-        return [VERSION, digest(self.words), self.llm.identity if self.settings.llm_check else None]
+        self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
@@ -103,42 +97,25 @@ def occurs(word: str, text: str) -> bool:
     It must begin and end where a word does. In Korean it need only begin there, as particles follow without a space;
     in scripts without spaces it may stand anywhere. Vowel signs belong to the letter that they follow.
     """
-    word, text = _folded(word), _folded(text)
-    start = text.find(word)
-    while start >= 0:
-        end = start + len(word)
-        if _is_edge(text[start - 1 : start], word[0]) and (
-            _is_hangul(word[-1]) or _is_edge(text[end : end + 1], word[-1])
-        ):
-            return True
-        start = text.find(word, start + 1)
-    return False
-
-
-def _folded(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-
-
-def _is_edge(neighbour: str, own: str) -> bool:
-    return not neighbour or unicodedata.category(neighbour)[0] not in "LMN" or script_of_character(own) in UNSPACED
-
-
-def _is_hangul(character: str) -> bool:
-    return script_of_character(character) == "HANGUL"
+    word, text = (" ".join(unicodedata.normalize("NFKC", each).casefold().split()) for each in (word, text))
+    first, last = script_of_character(word[0]), script_of_character(word[-1])
+    before = "" if first in UNSPACED else rf"(?<!{_IN_A_WORD})"
+    behind = "" if last in UNSPACED or last == "HANGUL" else rf"(?!{_IN_A_WORD})"
+    return regex.search(before + regex.escape(word) + behind, text) is not None
 
 
 def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
     for number, prompt in enumerate(conversation.prompts, 1):
         yield f"turn {number}", prompt
     for id_, kwargs in conversation.last.instructions:
-        values = [value if isinstance(value, list | tuple) else [value] for value in kwargs.values()]
-        yield from ((f"the kwargs of {id_}", each) for value in values for each in value if isinstance(each, str))
+        values = [each for value in kwargs.values() for each in listed(value)]
+        yield from ((f"the kwargs of {id_}", each) for each in values if isinstance(each, str))
 
 
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
-    return Question("find_sensitive", WORDING, payload, conversation.key)
+    return question_of("find_sensitive", payload, conversation.key)
 
 
 def _read(outcome: Outcome, answer: str) -> Outcome:

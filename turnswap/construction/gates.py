@@ -8,7 +8,7 @@ They find translations that went wrong; a good score is no proof of a good trans
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -85,57 +85,39 @@ def length_range(language: str, thresholds: Thresholds) -> tuple[float, float]:
 
 def measure(translation: Translation) -> dict[str, Any]:
     """Every figure that the gates look at, as JSON; see :func:`problems`."""
-    scores, signatures = _scores(translation)
+    source, after, back = list(translation.source), translation.translation, list(translation.back)
+    chrf, scripts = CHRF(), scripts_of(translation.source_language)
+    chinese = translation.source_language.startswith("zh")
+    # None that needs a dictionary to be installed.
+    tokenizer = "zh" if chinese else "char" if scripts & UNSPACED else "13a"
+    metrics = {
+        "chrf": chrf,
+        "chrf_plus_plus": CHRF(word_order=2),
+        "bleu": BLEU(tokenize=tokenizer, effective_order=True),
+    }
     return {
-        **scores,
-        "signatures": signatures,
-        "length_ratio": [
-            round(len(after) / max(len(before), 1), 3)
-            for before, after in zip(translation.source, translation.translation, strict=True)
+        **{name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()},
+        "turn_chrf": [
+            round(chrf.corpus_score([one], [[other]]).score, 2) for one, other in zip(back, source, strict=True)
         ],
+        "signatures": {name: str(metric.get_signature()) for name, metric in metrics.items()},
+        "length_ratio": [round(len(one) / max(len(other), 1), 3) for one, other in zip(after, source, strict=True)],
         **_languages(translation),
     }
-
-
-def _scores(translation: Translation) -> tuple[dict[str, Any], dict[str, str]]:
-    metrics = {
-        "chrf": CHRF(),
-        "chrf_plus_plus": CHRF(word_order=2),
-        "bleu": BLEU(tokenize=_tokenizer(translation.source_language), effective_order=True),
-    }
-    back, source = list(translation.back), list(translation.source)
-    scores: dict[str, Any] = {
-        name: round(metric.corpus_score(back, [source]).score, 2) for name, metric in metrics.items()
-    }
-    signatures = {name: str(metric.get_signature()) for name, metric in metrics.items()}
-    chrf = metrics["chrf"]
-    scores["turn_chrf"] = [
-        round(chrf.corpus_score([one], [[other]]).score, 2) for one, other in zip(back, source, strict=True)
-    ]
-    return scores, signatures
-
-
-def _tokenizer(language: str) -> str:
-    """sacrebleu's for the source's language: none that needs a dictionary to be installed."""
-    if language.startswith("zh"):
-        return "zh"
-    return "char" if scripts_of(language) & UNSPACED else "13a"
 
 
 def _languages(translation: Translation) -> dict[str, Any]:
     """What langdetect finds, or the share of the script where it does not know the language."""
     scripts = scripts_of(translation.language)
     own = [_own_words(prompt) for prompt in translation.translation]
-    shares = [round(share_in(text, scripts), 3) for text in own]
-    found = {"script_share": shares, "letters": [sum(map(str.isalpha, text)) for text in own]}
-    if not set(_detected(translation.language)) & known_languages():
-        told = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
-        return {**found, "language_check": told, "found": None, "found_in_all": None}
+    known = bool(set(_detected(translation.language)) & known_languages())
+    by_script = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
     return {
-        **found,
-        "language_check": "langdetect",
-        "found": [detect_language(text) for text in own],
-        "found_in_all": detect_language("\n".join(own)),
+        "script_share": [round(share_in(text, scripts), 3) for text in own],
+        "letters": [sum(map(str.isalpha, text)) for text in own],
+        "language_check": "langdetect" if known else by_script,
+        "found": [detect_language(text) for text in own] if known else None,
+        "found_in_all": detect_language("\n".join(own)) if known else None,
     }
 
 
@@ -153,49 +135,43 @@ def _own_words(prompt: str) -> str:
 
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     """What keeps a translation from passing, with the figures; empty where it passes."""
-    return [
-        *_untranslated(translation),
-        *_out_of_range(translation, figures, thresholds),
-        *_of_another_language(translation, figures, thresholds),
-    ]
-
-
-def _untranslated(translation: Translation) -> Iterator[str]:
+    found = []
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
         if any(map(str.isalpha, _own_words(after))):
             if after == source:
-                yield f"the text is not translated: turn {number} is the source's"
+                found.append(f"the text is not translated: turn {number} is the source's")
             elif back == after:
-                yield f"the text is not translated back: turn {number} is the translation's"
-
-
-def _out_of_range(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
+                found.append(f"the text is not translated back: turn {number} is the translation's")
     far = "the back-translation is far from the source"
     for name in ("chrf", "chrf_plus_plus", "bleu"):
         if figures[name] < getattr(thresholds, name):
-            yield f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}"
+            found.append(f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}")
     for number, score in enumerate(figures["turn_chrf"], 1):
         if score < thresholds.turn_chrf:
-            yield f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}"
+            found.append(f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}")
     least, most = length_range(translation.language, thresholds)
     for number, ratio in enumerate(figures["length_ratio"], 1):
         if not least <= ratio <= most:
-            yield f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}"
+            found.append(f"the length is odd: ratio {ratio} is not within {least} and {most} in turn {number}")
     for number, share in enumerate(figures["script_share"], 1):
         if share < thresholds.script_share:
-            yield f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}"
+            found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
+    return found + _of_another_language(translation, figures, thresholds)
 
 
-def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> Iterator[str]:
+def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     expected, source = _detected(translation.language), _detected(translation.source_language)
-    wanted = f"not {' or '.join(expected)}"
-    for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1):
-        told = letters >= thresholds.language_letters or code in source
-        if code is not None and told and code not in expected:
-            yield f"the language is another: langdetect finds {code} in turn {number}, {wanted}"
-    if figures["found_in_all"] not in (None, *expected):
-        yield f"the language is another: langdetect finds {figures['found_in_all']} in all turns, {wanted}"
+    found = [
+        (code, f"turn {number}")
+        for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1)
+        if letters >= thresholds.language_letters or code in source
+    ]
+    return [
+        f"the language is another: langdetect finds {code} in {where}, not {' or '.join(expected)}"
+        for code, where in (*found, (figures["found_in_all"], "all turns"))
+        if code not in (None, *expected)
+    ]
 
 
 def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:
@@ -203,9 +179,6 @@ def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConvers
     return sorted(conversations, key=_badness)
 
 
-def _badness(conversation: DraftConversation) -> tuple[float, float, float]:
-    note = conversation.notes.get("translate")
-    figures = note.get("figures") if isinstance(note, Mapping) else None
-    if not isinstance(figures, Mapping):
-        return (-math.inf, -math.inf, -math.inf)
-    return min(figures["turn_chrf"]), figures["chrf"], figures["bleu"]
+def _badness(conversation: DraftConversation) -> tuple[float, ...]:
+    figures = conversation.note("translate").get("figures")
+    return (min(figures["turn_chrf"]), figures["chrf"], figures["bleu"]) if figures else (-math.inf,)

@@ -47,12 +47,7 @@ class LLMSettings:
 
 
 class LLM:
-    """Asks a model of lm-eval's; it is loaded when the first question is asked.
-
-    Args:
-        settings: see :class:`LLMSettings`.
-        cache: a folder for answers.
-    """
+    """Asks a model of lm-eval's, loaded when the first question is asked; answers are kept in the folder ``cache``."""
 
     def __init__(self, settings: LLMSettings, cache: Path) -> None:
         self.settings, self.cache = settings, cache
@@ -74,10 +69,9 @@ class LLM:
     @cached_property
     def _lm(self) -> LM | CachingLM:
         try:
-            made = get_model(self.settings.model).create_from_arg_obj(
-                dict(self.settings.model_args),
-                {"batch_size": self.settings.batch_size} if self.settings.batch_size is not None else {},
-            )
+            size = self.settings.batch_size
+            more = {} if size is None else {"batch_size": size}
+            made = get_model(self.settings.model).create_from_arg_obj(dict(self.settings.model_args), more)
         except UserError:
             raise
         except Exception as error:  # each model of lm-eval's has its own ways to fail
@@ -135,10 +129,8 @@ class LLM:
     ) -> list[Item]:
         """The items in order, those without a reason of rejection after a question each; see :meth:`ask_checked`.
 
-        Args:
-            items: dataclasses with a ``reason``, such as outcomes.
-            question: about an item.
-            read: what an answer makes of an item; a ValueError becomes its reason.
+        Items are dataclasses with a ``reason``, such as outcomes; ``read`` tells what an answer makes of one, and its
+        ValueError becomes the reason.
         """
         open_ = [number for number, item in enumerate(items) if item.reason is None]
         checks = [partial(read, items[number]) for number in open_]

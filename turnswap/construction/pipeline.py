@@ -32,23 +32,17 @@ class Step(Protocol):
 
     name: str
     chunk: int
-
-    @property
-    def identity(self) -> Any:
-        """See above."""
+    identity: Any
 
     def run(self, conversations: Sequence[DraftConversation]) -> Sequence[Sequence[Outcome] | None]:
         """What comes of each conversation, in order; None where that cannot be decided yet (a review is missing)."""
 
 
 class FirstStep(Protocol):
-    """Where conversations come from."""
+    """Where conversations come from; see :class:`Step`."""
 
     name: str
-
-    @property
-    def identity(self) -> Any:
-        """JSON values that what is loaded depends on."""
+    identity: Any
 
     def load(self) -> Sequence[Outcome]:
         """All conversations, and what was not taken."""
@@ -105,24 +99,23 @@ class Pipeline:
 
     def behind(self) -> Iterator[tuple[str, list[DraftConversation], list[DraftConversation]]]:
         """Per step what came to it, and what of that it has not done as its settings are now."""
-        came = [outcome.conversation for outcome in self.outcomes(self.first.name) if outcome.reason is None]
+        came = kept(self.outcomes(self.first.name))
         for step in self.steps:
             done = _holding(read_jsonl(self.file(step.name)), digest(step.identity), came)
             yield step.name, came, [each for each in came if each.key not in done]
-            came = [outcome.conversation for outcome in self.outcomes(step.name) if outcome.reason is None]
+            came = kept(self.outcomes(step.name))
 
     def outcomes(self, name: str) -> list[Outcome]:
         """What is in a step's file, whether still up to date or not."""
         return [outcome for line in read_jsonl(self.file(name)) for outcome in _outcomes(line)]
 
     def _load(self) -> tuple[list[DraftConversation], Count]:
-        outcomes = list(self.first.load())
-        made_by = digest(self.first.identity)
-        kept = [outcome.conversation for outcome in outcomes if outcome.reason is None]
-        _refuse_twice(kept)
+        outcomes, made_by = list(self.first.load()), digest(self.first.identity)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
+        conversations = _distinct(kept(outcomes))
         write_whole(self.file(self.first.name), "".join(map(as_line, lines)))
-        return kept, Count(self.first.name, len(outcomes), len(kept), len(outcomes) - len(kept), 0, len(outcomes))
+        came, left = len(outcomes), len(conversations)
+        return conversations, Count(self.first.name, came, left, came - left, 0, came)
 
     def _run(self, step: Step, conversations: Sequence[DraftConversation]) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
@@ -140,18 +133,16 @@ class Pipeline:
             }
             journal.append(*made.values())
             done |= made
-        found = [
-            outcome
-            for conversation in conversations
-            if conversation.key in done
-            for outcome in _outcomes(done[conversation.key])
-        ]
-        kept = [outcome.conversation for outcome in found if outcome.reason is None]
-        _refuse_twice(kept)
-        waiting = sum(conversation.key not in done for conversation in conversations)
-        return kept, Count(
-            step.name, len(conversations), len(kept), len(found) - len(kept), waiting, len(left) - waiting
-        )
+        here = [done[conversation.key] for conversation in conversations if conversation.key in done]
+        outcomes = [outcome for line in here for outcome in _outcomes(line)]
+        passed, came, waiting = _distinct(kept(outcomes)), len(conversations), len(conversations) - len(here)
+        rejected = len(outcomes) - len(passed)
+        return passed, Count(step.name, came, len(passed), rejected, waiting, len(left) - waiting)
+
+
+def kept(outcomes: Iterable[Outcome]) -> list[DraftConversation]:
+    """The conversations that go on to the next step."""
+    return [outcome.conversation for outcome in outcomes if outcome.reason is None]
 
 
 def _holding(
@@ -167,14 +158,8 @@ def _holding(
 
 
 def _line(conversation: DraftConversation, made_by: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    return {
-        "of": conversation.key,
-        "came": digest(conversation.as_json()),
-        "made_by": made_by,
-        "outcomes": [
-            {"reason": outcome.reason, "conversation": outcome.conversation.as_json()} for outcome in outcomes
-        ],
-    }
+    made = [{"reason": outcome.reason, "conversation": outcome.conversation.as_json()} for outcome in outcomes]
+    return {"of": conversation.key, "came": digest(conversation.as_json()), "made_by": made_by, "outcomes": made}
 
 
 def _outcomes(line: dict[str, Any]) -> list[Outcome]:
@@ -186,12 +171,12 @@ def _outcomes(line: dict[str, Any]) -> list[Outcome]:
         ) from error
 
 
-def _refuse_twice(conversations: Sequence[DraftConversation]) -> None:
-    seen: set[str] = set()
-    for conversation in conversations:
-        if conversation.key in seen:
-            raise UserError(f"The key {conversation.key} occurs twice.", "Give every conversation a key of its own.")
-        seen.add(conversation.key)
+def _distinct(conversations: list[DraftConversation]) -> list[DraftConversation]:
+    """The same, refused where two have one key."""
+    for key, times in Counter(conversation.key for conversation in conversations).items():
+        if times > 1:
+            raise UserError(f"The key {key} occurs twice.", "Give every conversation a key of its own.")
+    return conversations
 
 
 def counted(reasons: Iterable[str]) -> Counter[str]:

@@ -7,7 +7,6 @@ the source, named to the LLM, and counted in what comes back.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
@@ -51,31 +50,14 @@ def check_spans(source: str, translation: str, where: str) -> None:
     Raises:
         ValueError: names the span.
     """
-    before, after = (Counter(map(_comparable, protected_spans(text))) for text in (source, translation))
-    for span in [*before, *(span for span in after if span not in before)]:
-        if after[span] < before[span]:
+    before, after = (
+        Counter(span.upper() if span.isalpha() else span for span in protected_spans(text))  # json is JSON
+        for text in (source, translation)
+    )
+    for span in before | after:  # the source's first
+        added = after[span] > before[span] and not any(character.isalnum() for character in span)
+        if after[span] < before[span] or added:
             raise ValueError(
-                f"a protected span is lost: {span!r} occurs {before[span]} times in {where} of the source and "
-                f"{after[span]} times in its translation"
+                f"a protected span is {'added' if added else 'lost'}: {span!r} occurs {before[span]} times in {where} "
+                f"of the source and {after[span]} times in its translation"
             )
-        if after[span] > before[span] and not any(character.isalnum() for character in span):
-            raise ValueError(
-                f"a protected span is added: {span!r} occurs {before[span]} times in {where} of the source and "
-                f"{after[span]} times in its translation"
-            )
-
-
-def _comparable(span: str) -> str:
-    """Formats go by any case: ``json`` is JSON."""
-    return span.upper() if span.isalpha() else span
-
-
-def check_characters(text: str, where: str) -> None:
-    """A text must hold no control characters and no halves of characters.
-
-    Raises:
-        ValueError: names the character.
-    """
-    for character in text:
-        if character not in "\n\t" and unicodedata.category(character) in ("Cc", "Cs"):
-            raise ValueError(f"a character that no text has: U+{ord(character):04X} in {where}")

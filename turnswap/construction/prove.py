@@ -7,25 +7,18 @@ last turn's instructions can be followed together as they are graded, not that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from turnswap.tasks.multiif.grading import grade_reply
+from pydantic import PositiveInt
 
-from .constructors import Attempt, construct
+from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM
-from .questions import Question, read_answer
-from .records import DraftConversation, Outcome
-from .settings import Positive
+from .questions import Question, question_of, read_answer
+from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
-WORDING = (
-    "Below is what a user said in a conversation, turn by turn, and the instructions that hold in the last turn, as "
-    "code checks them. Write the assistant's reply to the last turn in the language of this code, so that it follows "
-    'every instruction to the letter. If "problem" is there, an earlier reply failed for it. '
-    'Answer {"reply": "..."}.'
-)
 
 
 @dataclass(frozen=True)
@@ -37,7 +30,7 @@ class ProveSettings:
         llm: ask the LLM, at most twice, where no reply could be constructed.
     """
 
-    attempts: Positive = 150
+    attempts: PositiveInt = 150
     llm: bool = True
 
 
@@ -49,11 +42,7 @@ class Prove:
 
     def __init__(self, settings: ProveSettings, llm: LLM) -> None:
         self.settings, self.llm = settings, llm
-
-    @property
-    def identity(self) -> Any:
-        """Version, settings, and the LLM where it is asked."""
-        return [VERSION, asdict(self.settings), self.llm.identity if self.settings.llm else None]
+        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm else None]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
@@ -76,21 +65,14 @@ class _Proof:
     def __init__(self, conversation: DraftConversation, attempts: int) -> None:
         self.conversation, self.turn = conversation, conversation.last
         self.how, self.problem = "reviewer", ""
-        audit = conversation.notes.get("audit")
-        given = audit.get("satisfying_reply") if isinstance(audit, Mapping) else None
-        self.attempt = self._graded(given if isinstance(given, str) else "")
+        self.attempt = self._graded(str(conversation.note("audit").get("satisfying_reply") or ""))
         if not self.attempt.reply or self.attempt.failed:
+            turn, prompts, language = self.turn, conversation.prompts, conversation.language
             self.how = "rule"
-            self.attempt = construct(
-                self.turn.instruction_ids,
-                self.turn.kwargs,
-                conversation.prompts,
-                conversation.language,
-                attempts=attempts,
-            )
+            self.attempt = construct(turn.instruction_ids, turn.kwargs, prompts, language, attempts=attempts)
 
     def _graded(self, reply: str) -> Attempt:
-        return Attempt(reply, grade_reply(reply, self.turn.instruction_ids, self.turn.kwargs))
+        return graded(reply, self.turn.instruction_ids, self.turn.kwargs)
 
     @property
     def question(self) -> Question:
@@ -100,7 +82,7 @@ class _Proof:
             "turns": self.conversation.prompts,
             "instructions": self.turn.instructions_as_json(),
         }
-        return Question("reply", WORDING, payload, f"reply to {self.conversation.key}")
+        return question_of("reply", payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.
@@ -112,35 +94,26 @@ class _Proof:
             attempt = self._graded(read_answer(answer, reply=str)["reply"])
             if len(attempt.failed) < len(self.attempt.failed):
                 self.how, self.attempt = "llm", attempt
-            self.problem = ""
-            if attempt.failed:
-                raise ValueError(f"the reply does not follow {', '.join(self._failed(attempt))}")
+            self.problem = f"the reply does not follow {attempt.failed_ids}" if attempt.failed else ""
         except ValueError as error:
             self.problem = str(error)
-            raise
-
-    def _failed(self, attempt: Attempt) -> list[str]:
-        return [self.turn.instruction_ids[position] for position in attempt.failed]
+        if self.problem:
+            raise ValueError(self.problem)
 
     @property
     def outcome(self) -> Outcome:
         """What comes of the conversation."""
+        attempt, ids = self.attempt, self.turn.instruction_ids
         # The published verdicts; what the corrected rules alone tell is no part of them.
         kinds = ("strict", "loose", "ungradeable")
-        verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in self.attempt.verdicts]
-        noted = self.conversation.with_note(
-            "prove", {"how": self.how, "reply": self.attempt.reply, "verdicts": verdicts}
-        )
-        if failed := self._failed(self.attempt):
-            gaps = [f"no reply can be constructed for {id_} yet" for id_ in failed if making_of(id_).shape is None]
+        verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in attempt.verdicts]
+        noted = self.conversation.with_note("prove", {"how": self.how, "reply": attempt.reply, "verdicts": verdicts})
+        if attempt.failed:
+            lacking = [ids[position] for position in attempt.failed if making_of(ids[position]).shape is None]
+            gaps = [f"no reply can be constructed for {id_} yet" for id_ in lacking]
             more = "".join(f"; {each}" for each in (*gaps, self.problem) if each)
-            return Outcome(noted, f"no reply was found that follows all: the best fails {', '.join(failed)}{more}")
-        random = [
-            id_
-            for id_, verdict in zip(self.turn.instruction_ids, self.attempt.verdicts, strict=True)
-            if verdict.ungradeable
-        ]
-        if random:
+            return Outcome(noted, f"no reply was found that follows all: the best fails {attempt.failed_ids}{more}")
+        if random := [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]:
             return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
         return Outcome(noted)
 

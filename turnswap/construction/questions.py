@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 MARK = "INPUT:"
+_WORDINGS: dict[str, str] = tomllib.loads((files(__package__) / "questions.toml").read_text("utf-8"))
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,14 @@ class Question:
         return f"{self.wording}\nAnswer with one JSON object and nothing else.\n\n{MARK}\n{content}"
 
 
+def question_of(task: str, payload: Mapping[str, Any], name: str) -> Question:
+    """A question of ours, worded as ``questions.toml`` has it."""
+    return Question(task, _WORDINGS[task], payload, name)
+
+
 def read_prompt(prompt: str) -> dict[str, Any]:
     """The input of a question from its prompt: for models that answer from a recording."""
-    content: dict[str, Any] = json.loads(prompt.rpartition(f"{MARK}\n")[2])
-    return content
+    return json.loads(prompt.rpartition(f"{MARK}\n")[2])  # type: ignore[no-any-return]
 
 
 def read_answer(answer: str, **kinds: type) -> dict[str, Any]:

@@ -6,7 +6,6 @@ The recording is JSONL, one object per line: ``input``, the JSON object of a que
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,12 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
 
 from .questions import read_prompt
-from .records import digest
+from .records import digest, json_text
 
 
 @register_model("turnswap-recorded")
 class RecordedLM(LM):
-    """Answers from a recording.
-
-    Args:
-        path: the recording.
-
-    Raises:
-        UserError: a question is asked that the recording does not hold.
-    """
+    """Answers from the recording at ``path``; a UserError where a question is asked that it does not hold."""
 
     def __init__(self, path: str, **_: Any) -> None:
         super().__init__()
@@ -61,10 +53,10 @@ class RecordedLM(LM):
             answer = self.answers.get(digest(asked))
             if answer is None:
                 raise UserError(
-                    f"{self.path} holds no answer to: {json.dumps(asked, ensure_ascii=False)[:2000]}",
+                    f"{self.path} holds no answer to: {json_text(asked)[:2000]}",
                     "Record it, or use a model that can answer.",
                 )
-            answers.append(answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False))
+            answers.append(answer if isinstance(answer, str) else json_text(answer))
             self.cache_hook.add_partial("generate_until", request.args, answers[-1])
         return answers
 

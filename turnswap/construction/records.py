@@ -8,6 +8,7 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from turnswap.core.errors import UserError
@@ -83,6 +84,11 @@ class DraftConversation:
         """What the user says."""
         return [turn.prompt for turn in self.turns]
 
+    def note(self, step: str) -> Mapping[str, Any]:
+        """What a step found out; nothing where it left no note, or what a user's file has there is none."""
+        note = self.notes.get(step)
+        return note if isinstance(note, Mapping) else {}
+
     def with_note(self, step: str, note: Any) -> DraftConversation:
         """The same with what a step found out."""
         return dataclasses.replace(self, notes={**self.notes, step: note})
@@ -98,18 +104,18 @@ class DraftConversation:
         Raises:
             UserError: a field is missing or of another kind, an instruction is unknown, or kwargs do not fit it.
         """
-        key = content.get("key") if isinstance(content, Mapping) else None
         try:
             turns = tuple(map(Turn.from_json, content["turns"]))
             conversation = cls(str(content["key"]), str(content["language"]), turns, dict(content.get("notes") or {}))
+            if not turns:
+                raise ValueError("it has no turns")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+            key = content.get("key") if isinstance(content, Mapping) else None
             raise UserError(
                 f"The conversation {key or '(without a key)'} is malformed: {reason}.",
                 "Expected key, language, and turns, each with prompt, instruction_ids and kwargs.",
             ) from error
-        if not turns:
-            raise UserError(f"The conversation {key} has no turns.")
         return conversation
 
 
@@ -121,7 +127,15 @@ class Outcome:
     reason: str | None = None
 
 
+json_text = partial(json.dumps, ensure_ascii=False)
+
+
 def digest(*parts: Any) -> str:
     """Identifies JSON values: 16 hexadecimal digits of a SHA-256 over their canonical form."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def decisive(settings: Any) -> dict[str, Any]:
+    """The settings of a section that outcomes depend on, as JSON: how many go in one batch changes nothing."""
+    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "chunk"}

@@ -5,13 +5,10 @@ Everything lies in one folder that may be moved: the tasks name the CSV relative
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 import yaml
 
 from turnswap.core.errors import UserError
@@ -20,19 +17,13 @@ from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
-from .datasheet import datasheet
-from .pipeline import Pipeline
-from .records import DraftConversation
-from .settings import BuildSettings, ReleaseSettings, read_release
+from .datasheet import datasheet, render
+from .pipeline import Pipeline, kept
+from .records import DraftConversation, json_text
+from .steps import BuildSettings, ReleaseSettings, read_release
 
-COLUMNS = [
-    "turns",
-    "responses",
-    *(f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")),
-    "key",
-    "turn_index",
-    "language",
-]
+_OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
+COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 
 
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
@@ -46,8 +37,14 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
             Nothing is written then.
     """
     settings = read_release(build)
-    _require_done(pipeline)
-    proved = [outcome.conversation for outcome in pipeline.outcomes("prove") if outcome.reason is None]
+    for name, came, left in pipeline.behind():
+        if left:
+            raise UserError(
+                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
+                f"such as {left[0].key}: nothing is released.",
+                "Run all steps first: turnswap build run CONFIG.",
+            )
+    proved = kept(pipeline.outcomes("prove"))
     languages = [code for code in build.languages if any(each.language == code for each in proved)]
     if others := sorted({each.language for each in proved} - set(languages)):
         raise UserError(f"There are conversations in {', '.join(others)}, which languages does not list.")
@@ -55,8 +52,13 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     folder = settings.folder or build.folder / "release"
-    files = {f"{build.name}.csv": csv_text(conversations), f"_{build.name}.yaml": _shared_yaml(build, settings)}
-    files |= {f"{build.name}_{code}.yaml": _task_yaml(build, code) for code in languages}
+    files = {
+        f"{build.name}.csv": csv_text(conversations),
+        f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings),
+    }
+    for code in languages:
+        task = {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)}
+        files[f"{build.name}_{code}.yaml"] = yaml.safe_dump(task, sort_keys=False)
     files[f"{build.name}.yaml"] = _group_yaml(build, settings, languages)
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
     return [write_whole(folder / name, content) for name, content in files.items()]
@@ -68,26 +70,22 @@ def csv_text(conversations: Sequence[DraftConversation]) -> str:
     Raises:
         UserError: a conversation would not be read back as it is, or two would have the same key.
     """
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    seen: set[str] = set()
+    rows: dict[str, dict[str, str]] = {}
     for line, conversation in enumerate(conversations, 2):
         row = as_row(conversation)
-        read = parse_row(row, line)
         turns = [
             {"prompt": turn.prompt, "instruction_ids": list(turn.instruction_ids), "kwargs": [*map(dict, turn.kwargs)]}
             for turn in conversation.turns
         ]
-        if read["turns"] != turns or row["key"] in seen:
+        if parse_row(row, line)["turns"] != turns or row["key"] in rows:
             raise UserError(
                 f"The conversation {conversation.key} would not be read back as it is, or its key {row['key']} "
                 "is twice.",
                 "Expected two or three turns, and keys that differ in what is before the language.",
             )
-        seen.add(row["key"])
-        writer.writerow(row)
-    return file.getvalue()
+        rows[row["key"]] = row
+    text: str = pd.DataFrame(rows.values(), columns=COLUMNS).to_csv(index=False, lineterminator="\n")
+    return text
 
 
 def as_row(conversation: DraftConversation) -> dict[str, str]:
@@ -96,49 +94,10 @@ def as_row(conversation: DraftConversation) -> dict[str, str]:
     row = dict.fromkeys(COLUMNS, "")
     row |= {"key": f"{seed}:0:{conversation.language}", "turn_index": "0", "language": name_of(conversation.language)}
     for number, turn in enumerate(conversation.turns, 1):
-        row[f"turn_{number}_prompt"] = _json({"role": "user", "content": turn.prompt})
-        row[f"turn_{number}_instruction_id_list"] = _json(list(turn.instruction_ids))
-        row[f"turn_{number}_kwargs"] = _json([_json(dict(kwargs)) for kwargs in turn.kwargs])
+        row[f"turn_{number}_prompt"] = json_text({"role": "user", "content": turn.prompt})
+        row[f"turn_{number}_instruction_id_list"] = json_text(list(turn.instruction_ids))
+        row[f"turn_{number}_kwargs"] = json_text([json_text(dict(kwargs)) for kwargs in turn.kwargs])
     return row
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _require_done(pipeline: Pipeline) -> None:
-    """Refuse a pipeline in which anything waits, has not run, or was made of what has changed since."""
-    for name, came, left in pipeline.behind():
-        if left:
-            raise UserError(
-                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
-                f"such as {left[0].key}: nothing is released.",
-                "Run all steps first: turnswap build run CONFIG.",
-            )
-
-
-def _shared_yaml(build: BuildSettings, settings: ReleaseSettings) -> str:
-    return f"""\
-# What the languages of {build.name} share: the settings of Multi-IF's own tasks, and the data beside this file.
-class: !function turnswap.tasks.multiif.task.MultiIF
-dataset_path: {build.name}.csv
-output_type: generate_until
-generation_kwargs:
-  do_sample: false
-  temperature: 0.0
-  max_gen_toks: 2048
-  until: []
-metadata:
-  version: {settings.version}
-  data_file: {build.name}.csv # relative to the YAML of the task
-"""
-
-
-def _task_yaml(build: BuildSettings, code: str) -> str:
-    return yaml.safe_dump(
-        {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)},
-        sort_keys=False,
-    )
 
 
 def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequence[str]) -> str:

@@ -7,16 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
+from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
-from .records import DraftConversation, Turn
-from .sheet import DECISIONS, FILLED_IN, TURNS, read_csv, source_of, text_digest
-
-_SHOWN = 20
+from .records import DraftConversation, Turn, json_text
+from .sheet import DECISIONS, EDITED, FILLED_IN, TURNS, read_csv, row_of, source_of, text_digest
 
 
 @dataclass(frozen=True)
@@ -43,24 +40,15 @@ class Review:
         return self.decision, self.turns
 
 
-class ReviewProblems(UserError):
-    """Rows that cannot be used; ``problems`` has one line for each."""
+def read_reviews(
+    files: Mapping[str, bytes], conversations: Sequence[DraftConversation]
+) -> tuple[list[Review], list[str]]:
+    """The reviews in these files (their contents by name), in order, and what is wrong with rows, a line for each.
 
-    def __init__(self, problems: Sequence[str]) -> None:
-        more = f"\n... and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
-        super().__init__(
-            f"{len(problems)} rows of the reviews cannot be used:\n" + "\n".join(problems[:_SHOWN]) + more,
-            "Correct these rows: until then no row is applied. All of them are in audit/problems.txt.",
-        )
-        self.problems = tuple(problems)
-
-
-def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConversation]) -> list[Review]:
-    """The reviews in these files (their contents by name), in order. Rows with nothing filled in are left out.
+    Rows with nothing filled in are left out. Wrong are an unknown key or decision, no reviewer, a text that changed
+    since the sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
 
     Raises:
-        ReviewProblems: rows are not usable: an unknown key or decision, no reviewer, a text that changed since the
-            sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
         UserError: a file is no sheet.
     """
     known = {conversation.key: conversation for conversation in conversations}
@@ -73,15 +61,13 @@ def read_reviews(files: Mapping[str, bytes], conversations: Sequence[DraftConver
                 continue
             try:
                 review = _read(row, known)
-                if earlier := seen.get((review.key, review.reviewer)):
+                earlier = seen.setdefault((review.key, review.reviewer), number)
+                if earlier != number:
                     raise ValueError(f"{review.reviewer} decided it in row {earlier} already")
-                seen[review.key, review.reviewer] = number
                 reviews.append(review)
             except ValueError as problem:
                 problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
-    if problems:
-        raise ReviewProblems(problems)
-    return reviews
+    return reviews, problems
 
 
 def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
@@ -97,13 +83,15 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
         raise ValueError(f"{came}; expected {', '.join(DECISIONS)}")
     if not reviewer:
         raise ValueError("the column reviewer is empty")
-    edited = [column for column in FILLED_IN if column.startswith("edited") and row[column].strip()]
+    edited = [column for column in EDITED if row[column].strip()]
     if edited and decision != "edit":
         raise ValueError(f"{edited[0]} is filled in, and the decision is {decision}; expected edit")
     turns = _edited(row, conversation) if decision == "edit" else conversation.turns
     reply, after_return = row["satisfying_reply"].strip(), bool(row["returned"].strip())
     if reply and decision != "reject":
-        _check_reply(reply, turns[-1])
+        attempt = graded(reply, turns[-1].instruction_ids, turns[-1].kwargs)
+        if attempt.failed:
+            raise ValueError(f"the satisfying_reply does not follow {attempt.failed_ids}")
     if decision == "accept" and after_return and not reply:
         raise ValueError("it came back from the proof: to accept it, give a satisfying_reply")
     return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
@@ -111,16 +99,10 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
 
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
-    prompts = {f"translation_{number}": turn.prompt for number, turn in enumerate(conversation.turns, 1)}
-    for column in (f"translation_{number}" for number in TURNS):
-        if row[column] != prompts.get(column, ""):
-            raise ValueError(f"{column} was changed; write edits into {column.replace('translation', 'edited')}")
-    try:
-        same = json.loads(row["kwargs"]) == [dict(kwargs) for kwargs in conversation.last.kwargs]
-    except ValueError:
-        same = False
-    if not same:
-        raise ValueError("kwargs was changed; write edits into edited_kwargs")
+    written = row_of(conversation)
+    for column, right in zip((*(f"translation_{turn}" for turn in TURNS), "kwargs"), EDITED, strict=True):
+        if row[column] != written[column]:
+            raise ValueError(f"{column} was changed; write edits into {right}")
 
 
 def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:
@@ -139,8 +121,9 @@ def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Tu
     ]
     turns = equivalent(before, prompts, values)
     if kwargs is not None and [dict(each) for each in turns[-1].kwargs] != kwargs:
-        expected = json.dumps(turns[-1].kwargs, ensure_ascii=False)
-        raise ValueError(f"edited_kwargs change what must stay: only words may be edited; expected {expected}")
+        raise ValueError(
+            f"edited_kwargs change what must stay: only words may be edited; expected {json_text(turns[-1].kwargs)}"
+        )
     if turns == conversation.turns:
         raise ValueError("the decision is edit, and nothing is edited")
     return turns
@@ -157,27 +140,3 @@ def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:
         return [parse_kwargs(id_, each) for id_, each in zip(last.instruction_ids, content, strict=True)]
     except MalformedInstruction as error:
         raise ValueError(f"edited_kwargs do not fit: {error}") from None
-
-
-def _check_reply(reply: str, last: Turn) -> None:
-    verdicts = grade_reply(reply, last.instruction_ids, last.kwargs)
-    failed = [id_ for id_, verdict in zip(last.instruction_ids, verdicts, strict=True) if not verdict.strict]
-    if failed:
-        raise ValueError(f"the satisfying_reply does not follow {', '.join(failed)}")
-
-
-def latest(reviews: Sequence[Review]) -> dict[str, dict[str, Review]]:
-    """By key and reviewer: the last one counts."""
-    found: dict[str, dict[str, Review]] = {}
-    for review in reviews:
-        found.setdefault(review.key, {})[review.reviewer] = review
-    return found
-
-
-def first_decisions(reviews: Sequence[Review], adjudicator: str | None) -> dict[str, dict[str, str]]:
-    """By reviewer and key: what they decided before they could know of each other, for their agreement."""
-    found: dict[str, dict[str, str]] = {}
-    for review in reviews:
-        if review.reviewer != adjudicator:
-            found.setdefault(review.reviewer, {}).setdefault(review.key, review.decision)
-    return found

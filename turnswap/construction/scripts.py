@@ -22,10 +22,11 @@ _OF_LANGUAGE = {
     for language in languages
 }
 # Codes of ISO 15924 that a language's code may end in.
-_OF_CODE = {
-    "arab": "ARABIC", "beng": "BENGALI", "cyrl": "CYRILLIC", "deva": "DEVANAGARI", "guru": "GURMUKHI", "hans": "CJK",
-    "hant": "CJK", "hebr": "HEBREW", "latn": LATIN, "mtei": "MEETEI", "tfng": "TIFINAGH",
-}  # fmt: skip
+_CODES = """
+arab ARABIC; beng BENGALI; cyrl CYRILLIC; deva DEVANAGARI; guru GURMUKHI; hans CJK; hant CJK; hebr HEBREW; latn LATIN;
+mtei MEETEI; tfng TIFINAGH
+"""
+_OF_CODE = dict(entry.split() for entry in _CODES.split(";"))
 
 
 def scripts_of(language: str) -> frozenset[str]:

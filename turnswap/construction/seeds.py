@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import DraftConversation, Outcome, Turn, check_extension, digest
-from .settings import Positive
+from .records import DraftConversation, Outcome, Turn, check_extension, decisive, digest
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -38,7 +38,7 @@ class SeedSettings:
     hub: str | None = None
     revision: str | None = None
     language: str = "en"
-    limit: Positive | None = None
+    limit: PositiveInt | None = None
     seed: int = 0
 
 
@@ -56,12 +56,8 @@ class Seeds:
                 "Name the commit to read, as the Hub shows it in the data set's history.",
             )
         self.settings = settings
-
-    @property
-    def identity(self) -> Any:
-        """Version and settings, the file's place left out: its content counts."""
-        settings = dataclasses.asdict(dataclasses.replace(self.settings, file=None))
-        return [VERSION, settings]
+        # The file's place is left out: its content counts.
+        self.identity: list[Any] = [VERSION, {**decisive(settings), "file": None}]
 
     def load(self) -> list[Outcome]:
         """The seeds in the order of the data, those that are malformed rejected with the reason.
@@ -69,37 +65,33 @@ class Seeds:
         Raises:
             UserError: the file or data set cannot be read, or holds no seed.
         """
-        rows = _read_file(self.settings.file) if self.settings.file is not None else self._read_hub()
-        outcomes: list[Outcome] = []
-        seen: set[str] = set()
-        for number, row in rows:
-            outcome = self._take(row, number)
-            if outcome.reason is None and outcome.conversation.key in seen:
-                reason = f"the key occurs twice: {outcome.conversation.key}"
-                outcome = _rejected(row, number, self.settings.language, reason)
-            seen.add(outcome.conversation.key)
-            outcomes.append(outcome)
+        file, limit = self.settings.file, self.settings.limit
+        outcomes = list(self._taken(_read_file(file) if file is not None else self._read_hub()))
         if not outcomes:
-            raise UserError(f"{self.settings.file or self.settings.hub} holds no seeds.", "Expected one a line.")
-        return self._draw(outcomes)
-
-    def _draw(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """``limit`` of those that are not rejected: a seed's chance does not hang on its place among the others."""
-        kept = [outcome.conversation.key for outcome in outcomes if outcome.reason is None]
-        if self.settings.limit is None:
-            return list(outcomes)
-        drawn = set(sorted(kept, key=lambda key: digest(self.settings.seed, key))[: self.settings.limit])
+            raise UserError(f"{file or self.settings.hub} holds no seeds.", "Expected one a line.")
+        if limit is None:
+            return outcomes
+        # Those that are not rejected are drawn: a seed's chance does not hang on its place among the others.
+        keys = [outcome.conversation.key for outcome in outcomes if outcome.reason is None]
+        drawn = set(sorted(keys, key=lambda key: digest(self.settings.seed, key))[:limit])
         return [outcome for outcome in outcomes if outcome.reason is not None or outcome.conversation.key in drawn]
 
-    def _take(self, row: Mapping[str, Any], number: int) -> Outcome:
-        try:
-            content = _from_ifeval(row, self.settings.language) if "instruction_id_list" in row else row
-            conversation = DraftConversation.from_json(content)
-            _require_gradeable(conversation)
-        except (ValueError, UserError) as error:
-            reason = error.message if isinstance(error, UserError) else str(error)
-            return _rejected(row, number, self.settings.language, f"malformed: {reason}")
-        return Outcome(conversation)
+    def _taken(self, rows: Iterable[tuple[int, Mapping[str, Any]]]) -> Iterator[Outcome]:
+        language, seen = self.settings.language, set[str]()
+        for number, row in rows:
+            try:
+                content = _from_ifeval(row, language) if "instruction_id_list" in row else row
+                conversation = DraftConversation.from_json(content)
+                _require_gradeable(conversation)
+            except (ValueError, UserError) as error:
+                reason = error.message if isinstance(error, UserError) else str(error)
+                yield _rejected(row, number, language, f"malformed: {reason}")
+                continue
+            if conversation.key in seen:
+                yield _rejected(row, number, language, f"the key occurs twice: {conversation.key}")
+            else:
+                yield Outcome(conversation)
+            seen.add(conversation.key)
 
     def _read_hub(self) -> Iterator[tuple[int, dict[str, Any]]]:
         import datasets

@@ -7,42 +7,26 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 
-from .records import DraftConversation, digest
+from .records import DraftConversation, digest, json_text
 
 TURNS = (1, 2, 3)
-FILLED_IN = (
-    "decision",
-    *(f"edited_{turn}" for turn in TURNS),
-    "edited_kwargs",
-    "satisfying_reply",
-    "comment",
-    "reviewer",
-)
-COLUMNS = (
-    "key",
-    "digest",
-    "language",
-    "returned",
-    *(f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")),
-    "instructions",
-    "source_kwargs",
-    "kwargs",
-    "scores",
-    "problems",
-    *FILLED_IN,
-)
+EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
+FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
+_TEXTS = [f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")]
+_LAST_TURN = ("instructions", "source_kwargs", "kwargs")
+COLUMNS = ("key", "digest", "language", "returned", *_TEXTS, *_LAST_TURN, "scores", "problems", *FILLED_IN)
 DECISIONS = ("accept", "edit", "reject")
 
 # What spreadsheets take for a formula; behind an apostrophe they show it as text.
@@ -59,15 +43,6 @@ def original(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A conversation to review, with why it came back (empty where it did not) and what else to know."""
-
-    conversation: DraftConversation
-    returned: str = ""
-    problems: Sequence[str] = ()
-
-
 def text_digest(conversation: DraftConversation) -> str:
     """Of what a reviewer judges: language, turns, and the source's."""
     content = conversation.as_json()
@@ -76,52 +51,44 @@ def text_digest(conversation: DraftConversation) -> str:
 
 def source_of(conversation: DraftConversation) -> Mapping[str, Any] | None:
     """Language and turns of the source, as JSON; None for what is no translation."""
-    note = conversation.notes.get("translate")
-    source = note.get("source") if isinstance(note, Mapping) else None
+    source = conversation.note("translate").get("source")
     return source if isinstance(source, Mapping) else None
 
 
-def row_of(entry: Entry) -> dict[str, str]:
-    """The row of a conversation, nothing filled in."""
-    conversation, note = entry.conversation, entry.conversation.notes.get("translate") or {}
+def row_of(conversation: DraftConversation, returned: str = "", problem: str = "") -> dict[str, str]:
+    """The row of a conversation, nothing filled in; with why it came back, if it did, and what else to know."""
+    note, last = conversation.note("translate"), conversation.last
     source = (source_of(conversation) or {}).get("turns", [])
+    prompts = {
+        "translation": conversation.prompts,
+        "source": [turn["prompt"] for turn in source],
+        "back_translation": note.get("back", ()),
+    }
     row = dict.fromkeys(COLUMNS, "")
-    for number, turn in enumerate(conversation.turns, 1):
-        row[f"translation_{number}"] = turn.prompt
-    for number, content in enumerate(source, 1):
-        row[f"source_{number}"] = content["prompt"]
-    for number, prompt in enumerate(note.get("back", ()), 1):
-        row[f"back_translation_{number}"] = prompt
-    last = conversation.last
+    row |= {f"{name}_{number}": prompt for name, each in prompts.items() for number, prompt in enumerate(each, 1)}
     return row | {
         "key": conversation.key,
         "digest": text_digest(conversation),
         "language": conversation.language,
-        "returned": entry.returned,
+        "returned": returned,
         "instructions": ", ".join(last.instruction_ids),
-        "source_kwargs": _json(source[-1]["kwargs"]) if source else "",
-        "kwargs": _json(last.kwargs),
+        "source_kwargs": json_text(source[-1]["kwargs"]) if source else "",
+        "kwargs": json_text(last.kwargs),
         "scores": _scores(note.get("figures") or {}),
-        "problems": "; ".join([*entry.problems, *note.get("warnings", ())]),
+        "problems": "; ".join(filter(None, [problem, *note.get("warnings", ())])),
     }
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
 
 
 def _scores(figures: Mapping[str, Any]) -> str:
     shown = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf", "length_ratio", "language_check", "found")
-    return ", ".join(f"{name}: {_json(figures[name])}" for name in shown if figures.get(name) is not None)
+    return ", ".join(f"{name}: {json_text(figures[name])}" for name in shown if figures.get(name) is not None)
 
 
 def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as CSV, no cell a formula."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    writer.writerows([neutral(row.get(column, "")) for column in columns] for row in rows)
-    return text.getvalue()
+    cells = [[neutral(row.get(column, "")) for column in columns] for row in rows]
+    text: str = pd.DataFrame(cells, columns=list(columns)).to_csv(index=False, lineterminator="\r\n")
+    return text
 
 
 def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
@@ -148,7 +115,7 @@ def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
         )
     if unknown := [column for column in header if column not in COLUMNS]:
         raise UserError(f"{name} has columns that no sheet has: {', '.join(map(repr, unknown))}.", "Remove them.")
-    if len(header) != len(COLUMNS):
+    if len(header) > len(COLUMNS):
         raise UserError(f"{name} has a column twice.", "Remove one of them.")
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
@@ -161,34 +128,29 @@ def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
     ]
 
 
-def write_sheets(folder: Path, entries: Sequence[Entry]) -> None:
-    """``audit.csv`` and ``audit.html``, unless there are the same already.
+def write_sheets(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """``audit.csv`` and ``audit.html`` of rows as :func:`row_of` makes them, unless there are the same already.
 
     Raises:
         UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
     """
-    rows = [row_of(entry) for entry in entries]
-    path = folder / "audit.csv"
+    path, content = folder / "audit.csv", as_csv(rows).encode("utf-8-sig")
     if path.exists():
         there = read_csv(path.read_bytes(), str(path))
         filled = any(row[column].strip() for row in there for column in FILLED_IN)
-        if filled and [_fixed(row) for row in there] == [_fixed(_clean_breaks(row)) for row in rows]:
+        if filled and list(map(_fixed, there)) == list(map(_fixed, read_csv(content, str(path)))):
             return
         if filled:
             raise UserError(
                 f"{path} has decisions filled in, and the sheet would change: other conversations or texts.",
                 "Save it under another name, name that under audit.reviews, and delete audit.csv.",
             )
-    write_whole(path, as_csv(rows).encode("utf-8-sig"))
+    write_whole(path, content)
     write_whole(folder / "audit.html", as_page(rows))
 
 
 def _fixed(row: Mapping[str, str]) -> dict[str, str]:
     return {column: row[column] for column in COLUMNS if column not in FILLED_IN}
-
-
-def _clean_breaks(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: cell.replace("\r\n", "\n") for column, cell in row.items()}
 
 
 def as_page(rows: Sequence[Mapping[str, str]]) -> str:

@@ -1,31 +1,112 @@
-"""The eight steps of a data set, put together from its YAML."""
+"""The YAML of a data set under construction, one section per step, and the eight steps put together from it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
-from turnswap.core.settings import read_settings
+from turnswap.core.settings import read_settings, read_yaml
+from turnswap.tasks.multiif.languages import name_of
 
+from . import LAST, STEPS
 from .audit import Audit, AuditSettings
 from .conflicts import Conflicts, ConflictSettings
 from .extend import Extend, ExtendSettings
 from .filter import Filter, FilterSettings
-from .llm import LLM
+from .llm import LLM, LLMSettings
 from .pipeline import Pipeline, Step
 from .prove import Prove, ProveSettings, returned
 from .seeds import Seeds, SeedSettings
-from .settings import EXAMPLE, BuildSettings, read_build, read_release
 from .translate import Translate, TranslateSettings
 
-LAST = "release"  # made of what all steps left, not conversation by conversation
-NAMES = ("seeds", "extend", "conflicts", "translate", "filter", "audit", "prove", LAST)
-
+_EXAMPLE = "See configs/build_sw_ko.yaml for a whole one."
+_TAKEN = ("multiif", "leaderboard_multiif")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BuildSettings:
+    """What the YAML says. Relative paths are taken from the directory in which the command runs.
+
+    Attributes:
+        name: of the data set: the task is called ``NAME_LANGUAGE``.
+        folder: of the steps' files.
+        llm: the model that words, translates and checks.
+        languages: codes of the languages to make.
+        seeds, extend, conflicts, translate, filter, audit, prove, release: the steps' own sections, not read yet.
+    """
+
+    name: str
+    folder: Path
+    llm: LLMSettings
+    languages: tuple[str, ...]
+    seeds: Mapping[str, Any] = field(default_factory=dict)
+    extend: Mapping[str, Any] = field(default_factory=dict)
+    conflicts: Mapping[str, Any] = field(default_factory=dict)
+    translate: Mapping[str, Any] = field(default_factory=dict)
+    filter: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    prove: Mapping[str, Any] = field(default_factory=dict)
+    release: Mapping[str, Any] = field(default_factory=dict)
+
+    def section(self, kind: type[T], name: str) -> T:
+        """A step's own section, checked; a UserError where it is not as expected."""
+        return read_settings(kind, getattr(self, name), name, _EXAMPLE)
+
+
+def read_build(path: Path) -> BuildSettings:
+    """The YAML of a data set.
+
+    Raises:
+        UserError: it cannot be read, or a name is unknown, missing or of another kind.
+    """
+    return read_settings(BuildSettings, read_yaml(path, _EXAMPLE), path.name, _EXAMPLE)
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """The section ``release``.
+
+    Attributes:
+        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts.
+        licence: of the data set, which its makers decide.
+        folder: where to write; ``release`` in the folder of the steps, where not given.
+        version: of the tasks; to be raised whenever released conversations change.
+        purpose: one sentence on what it was made for, for the datasheet.
+        limits: what a user must know, for the datasheet.
+    """
+
+    seeds_licence: str
+    licence: str
+    folder: Path | None = None
+    version: float = 1.0
+    purpose: str = ""
+    limits: tuple[str, ...] = ()
+
+
+def read_release(build: BuildSettings) -> ReleaseSettings:
+    """The section ``release``, checked; to be called before anything is built.
+
+    Raises:
+        UserError: a licence is missing, the name cannot be one of tasks, or a language is unknown.
+    """
+    settings = build.section(ReleaseSettings, LAST)
+    for key in ("seeds_licence", "licence"):
+        if not getattr(settings, key).strip():
+            raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
+        raise UserError(
+            f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",
+            f"Expected letters, digits, '_', '-' and '.', and none of {', '.join(_TAKEN)}.",
+        )
+    for code in build.languages:
+        name_of(code)
+    return settings
 
 
 @dataclass(frozen=True)
@@ -45,50 +126,29 @@ def assemble(config: Path) -> Build:
     build = read_build(config)
     read_release(build)  # a missing licence is told before work starts
     # What could not be proved goes back to the audit: the proof's file of the run before tells.
-    proof = build.folder / f"{NAMES.index('prove') + 1}-prove.jsonl"
+    proof = build.folder / f"{STEPS.index('prove') + 1}-prove.jsonl"
     llm, back = LLM(build.llm, build.folder / "llm-answers"), returned(read_jsonl(proof))
-    steps = [make_step(name, build, llm, back) for name in NAMES[1:-1]]
-    return Build(build, Pipeline(build.folder, Seeds(_section(SeedSettings, build, "seeds")), steps))
+    steps = [make_step(name, build, llm, back) for name in STEPS[1:-1]]
+    return Build(build, Pipeline(build.folder, Seeds(build.section(SeedSettings, "seeds")), steps))
 
 
 def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, str] | None = None) -> Step:
-    """A step between the seeds and the release, with the settings of its section.
-
-    Args:
-        name: of the step and the section.
-        build: what the YAML says.
-        llm: whom it asks.
-        returned: for the audit, what the proof sent back: reasons by key.
+    """A step between the seeds and the release; ``returned`` tells the audit what the proof sent back, and why.
 
     Raises:
-        UserError: the section, or a file that it names, is not as expected.
+        UserError: the step's section, or a file that it names, is not as expected.
     """
     match name:
         case "extend":
-            return Extend(_section(ExtendSettings, build, name), llm)
+            return Extend(build.section(ExtendSettings, name), llm)
         case "conflicts":
-            return Conflicts(_section(ConflictSettings, build, name), llm)
+            return Conflicts(build.section(ConflictSettings, name), llm)
         case "translate":
-            return Translate(_section(TranslateSettings, build, name), build.languages, llm)
+            return Translate(build.section(TranslateSettings, name), build.languages, llm)
         case "filter":
-            return Filter(_section(FilterSettings, build, name), build.languages, llm)
+            return Filter(build.section(FilterSettings, name), build.languages, llm)
         case "audit":
-            return Audit(_section(AuditSettings, build, name), build.folder / "audit", returned or {})
+            return Audit(build.section(AuditSettings, name), build.folder / "audit", returned or {})
         case "prove":
-            return Prove(_section(ProveSettings, build, name), llm)
+            return Prove(build.section(ProveSettings, name), llm)
     raise AssertionError(name)
-
-
-def _section(kind: type[T], build: BuildSettings, name: str) -> T:
-    return read_settings(kind, getattr(build, name), name, EXAMPLE)
-
-
-def require_step(name: str) -> str:
-    """The name of a step.
-
-    Raises:
-        UserError: there is none of this name.
-    """
-    if name not in NAMES:
-        raise UserError(f"{name} is no step.", f"There are: {', '.join(NAMES)}.")
-    return name

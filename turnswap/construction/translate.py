@@ -9,7 +9,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
+
+from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
@@ -17,29 +20,21 @@ from turnswap.tasks.multiif.languages import name_of
 from .equivalent import equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
+from .instructions.making import listed
 from .llm import LLM
 from .protected import distinct_spans
-from .questions import Question, read_answer
-from .records import DraftConversation, Outcome, Turn
+from .questions import Question, question_of, read_answer
+from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
-from .settings import Positive
 
 VERSION = 1
-WORDING = (
-    "Below are what a user says in a conversation, turn by turn, and, per instruction, words that replies will be "
-    'checked for. Translate both from the language "from" to the language "to", as a native speaker would put them. '
-    "Translate the same word in the same way everywhere: each of the words must occur in the turns exactly as you "
-    'translate it alone, wherever the original does. Leave the spans in "protected" exactly as they are, digits '
-    'included, as often as they occur. Keep line breaks. If "problem" is there, an earlier translation failed for it. '
-    'Answer {"turns": ["...", ...], "kwargs": [["...", ...], ...]}, with as many entries as there are in the input.'
-)
 
 
 @dataclass(frozen=True)
 class TranslateSettings(Thresholds):
     """The section ``translate``: the thresholds, and ``chunk``, how many conversations are asked about at once."""
 
-    chunk: Positive = 16
+    chunk: PositiveInt = 16
 
 
 @dataclass(frozen=True)
@@ -53,8 +48,8 @@ class _Job:
     reason: str | None = None
 
     @property
-    def name(self) -> str:
-        return f"{self.source.key}:{self.language}"
+    def prompts(self) -> list[str]:
+        return [turn.prompt for turn in self.turns]
 
 
 class Translate:
@@ -71,24 +66,18 @@ class Translate:
             raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
         for language in (*languages, *settings.length_ratio):
             name_of(language)  # refuses what is no language
-        for language in settings.length_ratio:
             if language not in languages:
                 raise UserError(f"translate.length_ratio.{language}: {language} is not among languages.")
         if len(set(languages)) < len(languages):
             raise UserError(f"languages names one twice: {', '.join(languages)}.")
         self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
-
-    @property
-    def identity(self) -> Any:
-        """Version, thresholds, languages, and the LLM."""
-        settings = {name: value for name, value in asdict(self.settings).items() if name != "chunk"}
-        return [VERSION, settings, list(self.languages), self.llm.identity]
+        self.identity = [VERSION, decisive(settings), list(languages), llm.identity]
 
     def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
         jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
-        jobs = self.llm.ask_open(jobs, _forth, _read_forth)
-        jobs = self.llm.ask_open(jobs, _back, _read_back)
+        jobs = self.llm.ask_open(jobs, _question, _read_forth)
+        jobs = self.llm.ask_open(jobs, partial(_question, back=True), _read_back)
         outcomes = [self._judged(job) for job in jobs]
         size = len(self.languages)
         return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
@@ -102,42 +91,41 @@ class Translate:
         return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
 
     def _judged(self, job: _Job) -> Outcome:
-        source = job.source
-        made = DraftConversation(job.name, job.language, job.turns or source.turns, source.notes)
+        source, reason = job.source, job.reason
+        made = DraftConversation(_key(job), job.language, job.turns or source.turns, source.notes)
         note: dict[str, Any] = {
             "source": {"language": source.language, "turns": [asdict(turn) for turn in source.turns]},
             "translated": bool(job.turns),
         }
         if job.back:
-            before, after = ([turn.prompt for turn in turns] for turns in (source.turns, job.turns))
-            translation = Translation(source.language, job.language, before, after, job.back)
+            translation = Translation(source.language, job.language, source.prompts, job.prompts, job.back)
             figures = measure(translation)
             note |= {"back": list(job.back), "figures": figures, "warnings": warnings(job.turns, job.language)}
-            found = problems(translation, figures, self.settings)
-            return Outcome(made.with_note(self.name, note), "; ".join(found) or None)
-        return Outcome(made.with_note(self.name, note), job.reason)
+            reason = "; ".join(problems(translation, figures, self.settings)) or None
+        return Outcome(made.with_note(self.name, note), reason)
 
 
-def _question(job: _Job, from_: str, to: str, turns: Sequence[Turn], values: list[list[str]]) -> Question:
-    protected = distinct_spans(job.source.prompts)
-    prompts = [turn.prompt for turn in turns]
-    payload = {"from": from_, "to": to, "turns": prompts, "kwargs": values, "protected": protected}
-    return Question("translate", WORDING, payload, job.name)
+def _key(job: _Job) -> str:
+    return f"{job.source.key}:{job.language}"
 
 
-def _forth(job: _Job) -> Question:
+def _question(job: _Job, back: bool = False) -> Question:
+    """For the translation, or, ``back``, for that of what came into the source's language."""
     source = job.source
-    return _question(job, source.language, job.language, source.turns, questions_words(source.turns))
+    payload = {
+        "from": job.language if back else source.language,
+        "to": source.language if back else job.language,
+        "turns": job.prompts if back else source.prompts,
+        "kwargs": [] if back else questions_words(source.turns),
+        "protected": distinct_spans(source.prompts),
+    }
+    return question_of("translate", payload, _key(job))
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
     content = read_answer(answer, turns=list, kwargs=list)
-    values = [value if isinstance(value, list) else [value] for value in content["kwargs"]]
-    return dataclasses.replace(job, turns=equivalent(job.source.turns, content["turns"], values))
-
-
-def _back(job: _Job) -> Question:
-    return _question(job, job.language, job.source.language, job.turns, [])
+    words = list(map(listed, content["kwargs"]))
+    return dataclasses.replace(job, turns=equivalent(job.source.turns, content["turns"], words))
 
 
 def _read_back(job: _Job, answer: str) -> _Job:

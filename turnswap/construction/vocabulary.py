@@ -14,9 +14,10 @@ from math import log
 from turnswap.tasks.multiif.langid import LanguageIdentifier
 from turnswap.tasks.multiif.text import known_languages
 
+from .scripts import UNSPACED, script_of_character
+
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
-_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 
 
 def words_of(texts: Iterable[str]) -> list[str]:
@@ -25,7 +26,7 @@ def words_of(texts: Iterable[str]) -> list[str]:
     for text in texts:
         letters = "".join(c if unicodedata.category(c)[0] in "LM" else " " for c in text.lower())
         for word in letters.split():
-            if unicodedata.name(word[0], "").startswith(_UNSPACED):
+            if script_of_character(word[0]) in UNSPACED:
                 pieces = [word[at : at + _LONGEST_UNSPACED] for at in range(0, len(word), _LONGEST_UNSPACED)]
                 words |= dict.fromkeys(pieces)
             elif len(word) > 1:
@@ -39,55 +40,44 @@ def common_words(language: str) -> tuple[str, ...]:
 
     None for a language that langdetect does not know. A word is there if its beginning, middle and end are.
     """
-    language = _profile(language)
-    if language not in known_languages():
+    profile = _profile(language)
+    if profile is None:
         return ()
-    identifier = _identifier()
-    index = identifier.languages.index(language)
-    known = {gram for gram, chances in identifier.probabilities.items() if chances[index] > 0}
-    words = {
-        gram for gram in known if len(gram) in (2, 3) and gram.isalpha() and gram.islower() == gram.lower().islower()
-    }
+    index = _identifier().languages.index(profile)
+    known = {gram for gram, chances in _identifier().probabilities.items() if chances[index] > 0}
+    words = [each for each in known if len(each) > 1 and each.isalpha() and each.islower() == each.lower().islower()]
     whole = [word for word in words if {" " + word[:2], word[-2:] + " "} <= known]
-    return tuple(clearest(whole or sorted(words), language)[:60])
+    return tuple(clearest(whole or words, profile)[:60])
 
 
 def clearest(words: Iterable[str], language: str, *, capitals: bool = False) -> list[str]:
     """The words, those first that speak most clearly for a language of langdetect's: by likelihood ratio per n-gram.
 
-    Args:
-        words: in small letters.
-        language: the code; the order stays as it is where langdetect does not know it.
-        capitals: they will be written in capitals, of which langdetect looks at first letters only.
+    The order stays as it is where langdetect does not know the language. Words are given in small letters;
+    ``capitals`` says that they will be written in capitals, of which langdetect looks at first letters only.
     """
-    language = _profile(language)
-    if language not in known_languages():
+    profile = _profile(language)
+    if profile is None:
         return list(words)
-    return sorted(words, key=lambda word: (-_clarity(word.upper() if capitals else word, language), word))
+    return sorted(words, key=lambda word: (-_clarity(word.upper() if capitals else word, profile), word))
 
 
-def _profile(language: str) -> str:
+def _profile(language: str) -> str | None:
     """langdetect's code: it has profiles of ``zh-cn`` and ``zh-tw``, and of other languages without a region."""
-    if language in known_languages():
-        return language
-    return "zh-cn" if language.startswith("zh") else language.partition("-")[0]
+    base = "zh-cn" if language.startswith("zh") else language.partition("-")[0]
+    return next((code for code in (language, base) if code in known_languages()), None)
 
 
-@cache
-def _identifier() -> LanguageIdentifier:
-    return LanguageIdentifier()
+_identifier = cache(LanguageIdentifier)
 
 
 @lru_cache(maxsize=65_536)
 def _clarity(word: str, language: str) -> float:
-    identifier = _identifier()
-    index = identifier.languages.index(language)
+    index, probabilities = _identifier().languages.index(language), _identifier().probabilities
     total, grams = 0.0, _ngrams(word)
-    for gram in grams:
-        chances = identifier.probabilities.get(gram)
-        if chances is not None:
-            others = max(*chances[:index], *chances[index + 1 :])
-            total += log(chances[index] + _LEAST) - log(others + _LEAST)
+    for chances in filter(None, map(probabilities.get, grams)):
+        others = max(*chances[:index], *chances[index + 1 :])
+        total += log(chances[index] + _LEAST) - log(others + _LEAST)
     return total / (len(grams) or 1)
 
 

@@ -7,42 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .instructions import making_of, must_contain
-from .instructions.draw import strings
+from .instructions.draw import ENGLISH, strings
 
-_NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen twenty"
-)
-_NUMBER_WORDS = _NUMBERS.split()
+_NUMBER_WORDS, _ORDINALS = ENGLISH["numbers"].split(), ENGLISH["ordinals"].split()
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
-_ORDINALS = ("zeroth", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
-
-# What tells the same to a reader of English, as patterns.
-_ACCEPTED = {
-    "at least": r"at least|or more|no fewer than|no less than|not fewer than|not less than|a minimum of",
-    "less than": r"(?<!not )(?<!no )(?:less than|fewer than)|\bunder\b|\bbelow\b",
-    "sentence": r"sentences?",
-    "word": r"words?",
-    "paragraph": r"paragraphs?",
-    "bullet": r"bullets?|bulleted",
-    "blank line": r"(?:blank|empty) lines?|(?:two|2|double) (?:new ?lines|line breaks)|double line break",
-    "highlight": r"highlight\w*",
-    "placeholder": r"placeholders?",
-    "title": r"titles?|headings?|headlines?",
-    "response": r"(?:responses|answers|replies|versions|alternatives)",
-    "quotation marks": r"quotation marks|double quotes|quote marks|speech marks",
-    "capital": r"capitals?|capitali[sz]ed|upper ?-?case",
-    "lowercase": r"lower ?-?case|small letters",
-    "comma": r"commas?",
-    "letter": r"letters?",
-    "repeat": r"repeat\w*|word for word|verbatim|unchanged|copy\w*|restate\w*",
-    "json": r"json",
-    "avoid": r"n['’]t|not|avoid\w*|without|leave out|never|no|free of|forbidden|steer clear|skip\w*|omit\w*|exclude\w*",
-    "start": r"starts?|begins?|starting|beginning|first word|opens?|opening|open",
-    "end": r"ends?|ending|finish\w*|last|clos\w*|conclud\w*|final\w*",
-    "square brackets": r"square brackets?|square-bracket\w*|\[",
-    "postscript": r"postscript|p\.\s?s|p\.p\.s",
-}
+_ACCEPTED = ENGLISH["accepted"]
 # The opposite of what is meant: another relation, or a relation where the number is exact.
 _RELATIONS = (
     r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"
@@ -58,13 +27,8 @@ def find_problem(
 ) -> str | None:
     """What is wrong with the wording of an instruction, fit for a reason of rejection; None where nothing is.
 
-    Args:
-        wording: what the user shall say.
-        id_: the instruction's.
-        kwargs: its own.
-        language: of the conversation. What only a reader of English can tell is checked in English alone.
-        earlier: the prompts before.
-        longest: characters that a wording may have beside what it must contain.
+    What only a reader of English can tell is checked in English alone. ``earlier`` are the prompts before, ``longest``
+    is how many characters a wording may have beside what it must contain.
     """
     needed = must_contain(id_, kwargs)
     if not wording.strip():
@@ -81,6 +45,8 @@ def find_problem(
         tells = language == "en" or verbatim or each.isdigit()
         if tells and not _finder(each, verbatim, language)(wording):
             return f"the wording lacks {each!r}"
+    for text in sorted(strings(kwargs), key=len, reverse=True):
+        wording = wording.replace(text, " ")
     return _wrong_number(wording, id_, kwargs, earlier) or _wrong_relation(wording, id_, kwargs, language)
 
 
@@ -88,19 +54,19 @@ def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], objec
     if re.fullmatch(r"\*+", needed):
         return re.compile(rf"(?<!\*){re.escape(needed)}(?!\*)" if len(needed) > 1 else r"\*").search
     if verbatim:
-        edges = (r"(?<!\w)" if needed[:1].isalnum() else "", r"(?!\w)" if needed[-1:].isalnum() else "")
-        whole = edges if language == "en" else ("", "")
-        return re.compile(whole[0] + re.escape(needed) + whole[1]).search
+        before = r"(?<!\w)" if language == "en" and needed[:1].isalnum() else ""
+        behind = r"(?!\w)" if language == "en" and needed[-1:].isalnum() else ""
+        return re.compile(before + re.escape(needed) + behind).search
     if needed.isdigit():
         return re.compile(_number(int(needed), language), re.IGNORECASE).search
     if _ORDINAL.fullmatch(needed):
-        number = int(re.sub(r"\D", "", needed))
+        number = int(needed[:-2])
         words = [rf"\b{number}-?(?:st|nd|rd|th)\b", rf"\bparagraph (?:number )?{number}\b"]
         if number < len(_ORDINALS):
             words += [rf"\b{_ORDINALS[number]}\b", rf"\bparagraph {_NUMBER_WORDS[number]}\b"]
         return re.compile("|".join(words), re.IGNORECASE).search
-    pattern = _ACCEPTED.get(needed, re.escape(needed))
-    return re.compile(rf"(?:{pattern})" if needed in ("avoid", "square brackets") else rf"\b(?:{pattern})", re.I).search
+    whole_words = "" if needed in ("avoid", "square brackets") else r"\b"
+    return re.compile(rf"{whole_words}(?:{_ACCEPTED.get(needed, re.escape(needed))})", re.IGNORECASE).search
 
 
 def _number(number: int, language: str) -> str:
@@ -114,8 +80,6 @@ def _number(number: int, language: str) -> str:
 
 def _wrong_number(wording: str, id_: str, kwargs: Mapping[str, Any], earlier: Sequence[str]) -> str | None:
     """A number that neither the kwargs nor the conversation hold: the LLM has made up a demand."""
-    for text in sorted(strings(kwargs), key=len, reverse=True):
-        wording = wording.replace(text, " ")
     known = {value for value in kwargs.values() if isinstance(value, int)} | making_of(id_).own_numbers
     known |= set(map(int, _digits(" ".join(earlier))))
     made_up = [number for number in _digits(wording) if int(number) not in known]
@@ -129,8 +93,6 @@ def _digits(text: str) -> list[str]:
 def _wrong_relation(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
     if language != "en":
         return None
-    for text in strings(kwargs):
-        wording = wording.replace(text, " ")
     found = re.search(rf"\b(?:{_RELATIONS})\b", wording, re.IGNORECASE)
     if making_of(id_).exact and found:
         return f"the wording says {found[0]!r}, but the number is exact"

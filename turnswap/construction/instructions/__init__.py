@@ -6,18 +6,7 @@ must name it, how to construct a reply. Below it the rules about what it exclude
 
 from . import case, combination, content, format, keywords, language, length, startend  # noqa: F401
 from .draw import Draw
-from .making import Making, making_of, must_contain
-from .rules import RULES, Conflict, Demand, Rule, Severity, find_conflicts
+from .making import making_of, must_contain
+from .rules import RULES, Demand, Severity, find_conflicts
 
-__all__ = [
-    "RULES",
-    "Conflict",
-    "Demand",
-    "Draw",
-    "Making",
-    "Rule",
-    "Severity",
-    "find_conflicts",
-    "making_of",
-    "must_contain",
-]
+__all__ = ["RULES", "Demand", "Draw", "Severity", "find_conflicts", "making_of", "must_contain"]

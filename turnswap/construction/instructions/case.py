@@ -16,9 +16,7 @@ def _not_english(language: str, scripts: frozenset[str]) -> str | None:
 
 making(
     ids.CAPITALS,
-    draw=lambda draw, conversation: draw.relation(
-        "capital_relation", (1, 2, 3, 5, 8), (3, 4, 5, 10), "capital_frequency"
-    ),
+    draw=lambda draw: draw.relation("capital_relation", (1, 2, 3, 5, 8), (3, 4, 5, 10), "capital_frequency"),
     named=lambda kwargs: ["capital", "word", kwargs["capital_relation"], str(kwargs["capital_frequency"])],
     shape=lambda shape, kwargs: shape.capitals.narrow(kwargs["capital_relation"], kwargs["capital_frequency"]),
     unsuitable=lambda language, scripts: None if scripts & CASED else "the script has no capital letters",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..records import DraftConversation
 from . import ids
 from .draw import Draw
 from .forced_text import phrase
@@ -15,8 +14,8 @@ from .rules import Demand, impossible, tension
 _LONGEST_REPEATED = 60  # words of a prompt that a reply may be asked to repeat
 
 
-def _draw_repeat(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    prompt = conversation.turns[0].prompt.strip()
+def _draw_repeat(draw: Draw) -> dict[str, Any] | None:
+    prompt = draw.conversation.turns[0].prompt.strip()
     return {"prompt_to_repeat": prompt} if len(prompt.split()) <= _LONGEST_REPEATED else None
 
 

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, TypeVar
 
 from ..records import DraftConversation
 
 T = TypeVar("T")
 
-_IN_EVERY_REQUEST = """
-able about above across after again against all along also although always among another answer any anything are
-around asks bullet because been before begin being below between both bring capital comma could describe
-does doing done double down during each either else english entire even ever every exactly example explain
-few first following format from full give given gives goes going good have having help hers here highlighted
-highlight himself into instead itself just keep know language later least less letter letters like line list
-long look lowercase make making many markdown marker might mine more most much must name need needs never next
-once only other others ought ours output over paragraph paragraphs part parts phrase placeholder placeholders
-please point points postscript prompt quotation question quickly really repeat reply request response responses
-same section sections sentence sentences separate should show since some someone something start start
-still such suggest tell text than that their theirs them then there these they thing things think this those three
-through time title together toward twice under until upon used uses using very want wants well were what when
-where whether which while whole whom whose will with within without word words would wrap write wrapped written
-your yours yourself
-"""
-_NOT_KEYWORDS = frozenset(_IN_EVERY_REQUEST.split())
-# Words that fit almost any English request.
-_NOUNS = (
-    "beginning balance change corner detail effort example evening friend habit journey lesson light memory moment "
-    "morning neighbour pattern patience place purpose reason season secret story surprise weather window"
-)
-_KEYWORDS = _NOUNS.split()
+# Words to draw from, and words that are no keywords.
+ENGLISH: dict[str, Any] = tomllib.loads((files(__package__) / "english.toml").read_text("utf-8"))
+_NOT_KEYWORDS, _KEYWORDS = frozenset(ENGLISH["in_every_request"].split()), ENGLISH["keywords"].split()
 
 
 class Draw:
-    """Random numbers from a hash: the same on every machine and under every version of Python."""
+    """Random numbers for a turn of a conversation: from a hash, the same on every machine and version of Python."""
 
-    def __init__(self, *origin: object) -> None:
+    def __init__(self, conversation: DraftConversation, *origin: object) -> None:
+        self.conversation = conversation
         self._origin, self._count = "\0".join(map(str, origin)), 0
 
     def number(self) -> float:
@@ -61,10 +45,10 @@ class Draw:
         relation = self.one(("at least", "at least", "less than"))
         return {name: relation, number: self.one(at_least if relation == "at least" else less_than)}
 
-    def keywords(self, conversation: DraftConversation, count: int) -> list[str] | None:
+    def keywords(self, count: int) -> list[str] | None:
         """Words of the conversation, filled up with neutral ones in English; None where there are not enough."""
-        words = self.some(content_words(conversation), count)
-        if len(words) < count and conversation.language == "en":
+        words = self.some(content_words(self.conversation), count)
+        if len(words) < count and self.conversation.language == "en":
             words += self.some([word for word in _KEYWORDS if word not in words], count - len(words))
         return words if len(words) == count else None
 
@@ -88,9 +72,8 @@ def content_words(conversation: DraftConversation) -> list[str]:
 def strings(kwargs: Mapping[str, Any]) -> list[str]:
     """The words of kwargs that a reader must see as they are."""
     values = [value for name, value in kwargs.items() if not name.endswith("relation") and name != "language"]
-    return [
-        word for value in values for word in (value if isinstance(value, list) else [value]) if isinstance(word, str)
-    ]
+    words = [word for value in values for word in (value if isinstance(value, list) else [value])]
+    return [word for word in words if isinstance(word, str)]
 
 
 def _words(text: str) -> list[str]:

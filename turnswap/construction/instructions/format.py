@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..records import DraftConversation
 from . import ids
 from .draw import Draw
 from .forced_text import Forced, literals
@@ -14,8 +13,8 @@ from .rules import Demand, impossible, tension
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
 
-def _draw_sections(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    if conversation.language != "en":
+def _draw_sections(draw: Draw) -> dict[str, Any] | None:
+    if draw.conversation.language != "en":
         return None
     splitter = draw.one(("Section", "SECTION", "Part", "PART", "Chapter", "Day", "Step"))
     return {"section_spliter": splitter, "num_sections": draw.one((2, 2, 3, 4))}
@@ -23,7 +22,7 @@ def _draw_sections(draw: Draw, conversation: DraftConversation) -> dict[str, Any
 
 making(
     ids.BULLETS,
-    draw=lambda draw, conversation: {"num_bullets": draw.one((2, 3, 4, 5, 6))},
+    draw=lambda draw: {"num_bullets": draw.one((2, 3, 4, 5, 6))},
     named=lambda kwargs: ["bullet", str(kwargs["num_bullets"])],
     exact=True,
     shape=lambda shape, kwargs: shape.set(bullets=kwargs["num_bullets"]),
@@ -39,7 +38,7 @@ making(  # not drawn: its answers fit few requests
 
 making(
     ids.HIGHLIGHTS,
-    draw=lambda draw, conversation: {"num_highlights": draw.one((1, 2, 3, 4, 5))},
+    draw=lambda draw: {"num_highlights": draw.one((1, 2, 3, 4, 5))},
     named=lambda kwargs: ["highlight", str(kwargs["num_highlights"]), "*"],
     shape=lambda shape, kwargs: shape.set(highlights=max(shape.highlights, kwargs["num_highlights"])),
 )

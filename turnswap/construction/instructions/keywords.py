@@ -7,42 +7,33 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions.patterns import compile_word
 
-from ..records import DraftConversation
 from ..scripts import LATIN, UNSPACED
 from . import ids
-from .draw import Draw
+from .draw import ENGLISH, Draw
 from .forced_text import literal, literals
 from .making import Kwargs, making
 from .rules import ANY, Demand, impossible, tension
 from .shape import Shape
 
-_FILLERS = (
-    "absolutely actually amazing awesome basically certainly definitely delve essential exciting fantastic "
-    "finally furthermore however important incredible indeed literally moreover nevertheless obviously perfect "
-    "perhaps probably quite simply suddenly therefore truly ultimately unique utterly wonderful"
-)
 
-
-def _draw_existence(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    words = draw.keywords(conversation, draw.one((1, 2, 3)))
+def _draw_existence(draw: Draw) -> dict[str, Any] | None:
+    words = draw.keywords(draw.one((1, 2, 3)))
     return {"keywords": words} if words else None
-
-
-def _shape_existence(shape: Shape, kwargs: Kwargs) -> None:
-    shape.strings += [word for word in kwargs["keywords"] if word not in shape.strings]
 
 
 making(
     ids.EXISTENCE,
     draw=_draw_existence,
     weight=3.0,
-    shape=_shape_existence,
+    shape=lambda shape, kwargs: shape.strings.extend(
+        [word for word in kwargs["keywords"] if word not in shape.strings]
+    ),
     forces=lambda kwargs: literals(kwargs["keywords"]),
 )
 
 
-def _draw_frequency(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    words = draw.keywords(conversation, 1)
+def _draw_frequency(draw: Draw) -> dict[str, Any] | None:
+    words = draw.keywords(1)
     drawn = draw.relation("relation", (2, 2, 3, 4), (2, 3, 4), "frequency")
     return {"keyword": words[0], **drawn} if words else None
 
@@ -70,9 +61,10 @@ making(
 )
 
 
-def _draw_forbidden(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    prompts = " ".join(turn.prompt for turn in conversation.turns).lower()
-    words = [word for word in _FILLERS.split() if word not in prompts] if conversation.language == "en" else []
+def _draw_forbidden(draw: Draw) -> dict[str, Any] | None:
+    prompts = " ".join(draw.conversation.prompts).lower()
+    fillers = ENGLISH["fillers"].split() if draw.conversation.language == "en" else []
+    words = [word for word in fillers if word not in prompts]
     return {"forbidden_words": draw.some(words, draw.one((2, 3)))} if words else None
 
 
@@ -99,8 +91,8 @@ making(
 )
 
 
-def _draw_letter(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    if conversation.language != "en":
+def _draw_letter(draw: Draw) -> dict[str, Any] | None:
+    if draw.conversation.language != "en":
         return None
     drawn = draw.relation("let_relation", (5, 8, 10, 15, 20), (3, 4, 5, 6), "let_frequency")
     return {"letter": draw.one("aeilnorst" if drawn["let_relation"] == "at least" else "jkqvwxz"), **drawn}
@@ -126,9 +118,6 @@ making(
 )
 
 
-# ------------------------------------------------------------------------------------ what excludes what
-
-
 @impossible("nothing to count", (ids.FREQUENCY, ids.LETTER))
 def _nothing_to_count(one: Demand) -> bool:
     """an empty keyword or letter is never found"""
@@ -148,10 +137,8 @@ def _forbidden(one: Demand, other: Demand) -> bool:
 @impossible("a keyword too often", ids.FREQUENCY, ANY)
 def _too_often(one: Demand, other: Demand) -> bool:
     """text that the reply must hold has the keyword as often as is too often"""
-    word = literal(one.kwargs["keyword"].strip())
-    if not word or one.below == float("inf"):
-        return False
-    return any(text.least(lambda each: each.lower().count(word.lower())) >= one.below for text in other.forced)
+    word = (literal(one.kwargs["keyword"].strip()) or "").lower()
+    return bool(word) and any(text.least(lambda each: each.lower().count(word)) >= one.below for text in other.forced)
 
 
 @impossible("a letter too often", ids.LETTER, ANY)
@@ -174,7 +161,5 @@ def _only_inside_words(one: Demand, other: Demand) -> bool:
 def _stem(one: Demand, other: Demand) -> bool:
     """a keyword that must stay seldom is part of one that is asked for"""
     word = one.kwargs["keyword"].strip().lower()
-    if not word or one.below == float("inf"):
-        return False
     asked = {each.lower() for text in other.forced for each in text.texts}
-    return any(word in each for each in asked - {word})
+    return bool(word) and one.below < float("inf") and any(word in each for each in asked - {word})

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.text import known_languages
 
-from ..records import DraftConversation
 from . import ids
-from .draw import Draw
 from .making import making
 from .rules import Demand, impossible
 
 _DRAWN = ("ar", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "tr", "vi")
 
 
-def _draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    return {"language": draw.one([code for code in _DRAWN if code in known_languages() - {conversation.language}])}
-
-
 making(
     ids.LANGUAGE,
-    draw=_draw,
+    draw=lambda draw: {
+        "language": draw.one([code for code in _DRAWN if code in known_languages() - {draw.conversation.language}])
+    },
     weight=0.5,
     named=lambda kwargs: [name_of({"zh-cn": "zh"}.get(kwargs["language"], kwargs["language"]))],
     shape=lambda shape, kwargs: shape.set(language=kwargs["language"]),

@@ -7,7 +7,6 @@ from typing import Any
 
 from turnswap.tasks.multiif import text as counting
 
-from ..records import DraftConversation
 from . import ids
 from .draw import Draw
 from .forced_text import phrase
@@ -20,7 +19,7 @@ _ENDS_A_FIRST_WORD = re.compile(r"[\s.,?!'\"]")
 
 making(
     ids.WORDS,
-    draw=lambda draw, conversation: draw.relation(
+    draw=lambda draw: draw.relation(
         "relation", (50, 80, 100, 120, 150, 200), (60, 80, 100, 150, 200, 300), "num_words"
     ),
     weight=3.0,
@@ -30,9 +29,7 @@ making(
 
 making(
     ids.SENTENCES,
-    draw=lambda draw, conversation: draw.relation(
-        "relation", (3, 4, 5, 6, 8, 10), (4, 5, 6, 8, 10, 12), "num_sentences"
-    ),
+    draw=lambda draw: draw.relation("relation", (3, 4, 5, 6, 8, 10), (4, 5, 6, 8, 10, 12), "num_sentences"),
     weight=2.0,
     named=lambda kwargs: ["sentence", kwargs["relation"], str(kwargs["num_sentences"])],
     shape=lambda shape, kwargs: shape.sentences.narrow(kwargs["relation"], kwargs["num_sentences"]),
@@ -40,7 +37,7 @@ making(
 
 making(
     ids.PARAGRAPHS,
-    draw=lambda draw, conversation: {"num_paragraphs": draw.one((2, 3, 3, 4, 5))},
+    draw=lambda draw: {"num_paragraphs": draw.one((2, 3, 3, 4, 5))},
     weight=2.0,
     named=lambda kwargs: ["paragraph", str(kwargs["num_paragraphs"]), "***"],
     own_numbers=frozenset((3,)),
@@ -49,8 +46,8 @@ making(
 )
 
 
-def _draw_first_word(draw: Draw, conversation: DraftConversation) -> dict[str, Any] | None:
-    words, number = draw.keywords(conversation, 1), draw.one((2, 3, 3, 4))
+def _draw_first_word(draw: Draw) -> dict[str, Any] | None:
+    words, number = draw.keywords(1), draw.one((2, 3, 3, 4))
     place = draw.one(range(1, number + 1))
     return {"num_paragraphs": number, "nth_paragraph": place, "first_word": words[0]} if words else None
 
@@ -76,9 +73,6 @@ making(
     forces=lambda kwargs: phrase(kwargs["first_word"], left=("", " ", '"'), right=("", " ", ".")),
     wrong_text=lambda word: "is more than a word to the grader" if _ENDS_A_FIRST_WORD.search(word) else None,
 )
-
-
-# -------------------------------------------------------------------------------- paragraphs, words, sentences
 
 
 @impossible("a number below zero", (ids.BULLETS, ids.PARAGRAPHS))

@@ -8,7 +8,6 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from ..records import DraftConversation
 from .draw import Draw
 from .forced_text import Forced
 from .shape import Shape
@@ -39,7 +38,7 @@ class Making:
     """
 
     id: str
-    draw: Callable[[Draw, DraftConversation], dict[str, Any] | None] | None = None
+    draw: Callable[[Draw], dict[str, Any] | None] | None = None
     weight: float = 1.0
     named: Callable[[Kwargs], Sequence[str]] | None = None
     own_numbers: frozenset[int] = frozenset()
@@ -74,7 +73,7 @@ def making_of(id: str) -> Making:
     return MAKINGS.get(id) or Making(get_instruction(id).id)
 
 
-def nothing_to_draw(draw: Draw, conversation: DraftConversation) -> dict[str, Any]:
+def nothing_to_draw(draw: Draw) -> dict[str, Any]:
     """For :attr:`Making.draw` of an instruction without kwargs."""
     return {}
 
@@ -89,7 +88,7 @@ def must_contain(id: str, kwargs: Kwargs) -> list[str]:
     """
     if named := making_of(id).named:
         return list(named(kwargs))
-    return [str(each) for name in get_instruction(id).kwargs for each in _listed(kwargs[name])]
+    return [str(each) for name in get_instruction(id).kwargs for each in listed(kwargs[name])]
 
 
 def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
@@ -99,28 +98,25 @@ def is_of_any_language(id: str, kwargs: Kwargs) -> bool:
 
 def texts_of(id: str, kwargs: Kwargs) -> list[str]:
     """The texts of kwargs that are of the conversation's language: those that a translation translates."""
-    return [text for name in text_kwargs(id, kwargs) for text in _listed(kwargs[name])]
+    return [text for name in text_kwargs(id, kwargs) for text in listed(kwargs[name])]
 
 
 def text_kwargs(id: str, kwargs: Kwargs) -> list[str]:
-    """The names of the kwargs that hold such texts. Letters, numbers, relations and codes of languages are none.
-
-    Raises:
-        MalformedInstruction: there is no such instruction.
-    """
+    """The names of the kwargs that hold such texts. Letters, numbers, relations and codes of languages are none."""
     fixed = making_of(id).fixed_text
     texts = [name for name, kwarg in get_instruction(id).kwargs.items() if kwarg.is_text]
-    return [name for name in texts if not any(map(fixed, _listed(kwargs[name])))]
+    return [name for name in texts if not any(map(fixed, listed(kwargs[name])))]
 
 
 def with_texts(id: str, kwargs: Kwargs, texts: Sequence[str]) -> dict[str, Any]:
     """The kwargs with these in place of :func:`texts_of`."""
     left, made = list(texts), dict(kwargs)
     for name in text_kwargs(id, kwargs):
-        new = [left.pop(0) for _ in _listed(kwargs[name])]
+        new = [left.pop(0) for _ in listed(kwargs[name])]
         made[name] = new if isinstance(kwargs[name], list | tuple) else new[0]
     return made
 
 
-def _listed(value: Any) -> list[str]:
+def listed(value: Any) -> list[Any]:
+    """The items of a kwarg that is a list, or its one value."""
     return list(value) if isinstance(value, list | tuple) else [value]

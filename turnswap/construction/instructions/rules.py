@@ -40,32 +40,27 @@ class Demand:
     @property
     def at_least(self) -> int:
         """The least count that its relation allows; 0 where it has none."""
-        number, relation = self._bound
-        return max(number, 0) if relation == "at least" else 0
+        return max(self._bounds.get("at least", 0), 0)
 
     @property
     def below(self) -> float:
         """The count that its relation no longer allows; infinite where it allows any."""
-        number, relation = self._bound
-        return float(number) if relation == "less than" else float("inf")
+        return self._bounds.get("less than", float("inf"))
 
     @property
-    def _bound(self) -> tuple[int, str]:
+    def _bounds(self) -> dict[str, int]:
         names = INSTRUCTIONS[self.id].bound
-        return (self.kwargs[names[0]], self.kwargs[names[1]]) if names else (0, "")
+        return {self.kwargs[names[1]]: self.kwargs[names[0]]} if names else {}
 
     def bounds_the_same_as(self, other: Demand) -> bool:
         """Whether both bound the same count: of the same word, say."""
-        return self.id == other.id and self._counted == other._counted
+        counted = self.kwargs.keys() - (INSTRUCTIONS[self.id].bound or ())
+        return self.id == other.id and all(_same(self.kwargs[name], other.kwargs[name]) for name in counted)
 
-    @property
-    def _counted(self) -> dict[str, Any]:
-        bound = INSTRUCTIONS[self.id].bound or ()
-        return {
-            name: value.strip().lower() or value if isinstance(value, str) else value
-            for name, value in self.kwargs.items()
-            if name not in bound
-        }
+
+def _same(one: Any, other: Any) -> bool:
+    words = [each.strip().lower() or each if isinstance(each, str) else each for each in (one, other)]
+    return bool(words[0] == words[1])
 
 
 @dataclass(frozen=True)
@@ -75,24 +70,20 @@ class Rule:
     Attributes:
         name: short, in words.
         reason: why no reply passes both; for people.
-        first, second: the ids it concerns, either way round, :data:`ANY` for all; no ``second`` where it is about one
-            instruction alone.
+        sides: the ids it concerns, either way round, :data:`ANY` for all; one side where it is about one instruction.
         holds: whether these kwargs conflict.
     """
 
     name: str
     severity: Severity
     reason: str
-    first: tuple[str, ...]
-    second: tuple[str, ...] | None
+    sides: tuple[tuple[str, ...], ...]
     holds: Holds
 
     def concerns(self, *demands: Demand) -> bool:
         """Whether it holds for these, in this order."""
-        sides = (self.first,) if self.second is None else (self.first, self.second)
-        if len(demands) != len(sides):
-            return False
-        return all(not ids or each.id in ids for each, ids in zip(demands, sides, strict=True)) and self.holds(*demands)
+        fits = all(not ids or each.id in ids for each, ids in zip(demands, self.sides, strict=False))
+        return len(demands) == len(self.sides) and fits and self.holds(*demands)
 
 
 @dataclass(frozen=True)
@@ -132,25 +123,23 @@ def find_conflicts(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str,
 
 RULES: dict[str, Rule] = {}
 
-Ids = str | tuple[str, ...]
+
+def _rule(severity: Severity, name: str, *ids_of_sides: str | tuple[str, ...]) -> Callable[[Holds], Holds]:
+    """Register a predicate over one or two demands under a name; its docstring is the reason.
+
+    Where it holds, no reply passes (:data:`impossible`), or only an odd one does (:data:`tension`).
+    """
+
+    def register(holds: Holds) -> Holds:
+        assert name not in RULES, name
+        sides = tuple((side,) if isinstance(side, str) else side for side in ids_of_sides)
+        RULES[name] = Rule(name, severity, holds.__doc__ or name, sides, holds)
+        return holds
+
+    return register
 
 
-def impossible(name: str, first: Ids, second: Ids | None = None) -> Callable[[Holds], Holds]:
-    """Register a predicate over one or two demands: where it holds, no reply passes. Its docstring is the reason."""
-    return partial(_register, "impossible", name, first, second)
-
-
-def tension(name: str, first: Ids, second: Ids | None = None) -> Callable[[Holds], Holds]:
-    """Register a predicate likewise: where it holds, only an odd reply passes."""
-    return partial(_register, "tension", name, first, second)
-
-
-def _register(severity: Severity, name: str, first: Ids, second: Ids | None, holds: Holds) -> Holds:
-    assert name not in RULES, name
-    one, other = ((side,) if isinstance(side, str) else side for side in (first, second))
-    assert one is not None
-    RULES[name] = Rule(name, severity, holds.__doc__ or name, one, other, holds)
-    return holds
+impossible, tension = partial(_rule, "impossible"), partial(_rule, "tension")
 
 
 @impossible("fewer than none", ANY)

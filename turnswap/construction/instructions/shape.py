@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
@@ -19,6 +19,11 @@ class Bounds:
             self.low = max(self.low, number)
         else:
             self.high = number if self.high is None else min(self.high, number)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether anything is asked."""
+        return bool(self.low) or self.high is not None
 
     def step_towards(self, count: int) -> int:
         """How many more are needed (fewer, where negative) to be within."""
@@ -74,6 +79,10 @@ class Shape:
         for name, value in parts.items():
             assert hasattr(self, name), name
             setattr(self, name, value)
+
+    def wanted(self, words: Iterable[str]) -> list[str]:
+        """The words that may be used."""
+        return [word for word in words if not any(test(word) for test in self.unwanted)]
 
     def at_least(self, part: str, of: str, number: int) -> None:
         """Ask for so many of something in a part that counts by name, such as ``letters``."""

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from . import ids
+from .draw import ENGLISH
 from .forced_text import phrase
 from .making import making, nothing_to_draw
 from .rules import Demand, impossible, tension
 
-_CLOSINGS = (
-    "And that is all there is to it.",
-    "Tell me what you would change.",
-    "That is everything you need for today.",
-    "What would you do next?",
-    "Thank you for reading to the end.",
-    "Take it one step at a time.",
-    "The rest is up to you.",
-    "I hope this gives you a good start.",
-    "Now it is your turn.",
-    "Keep this note somewhere safe.",
-    "Everything else can wait until tomorrow.",
-    "Nobody could ask for more than that.",
-)
-
 making(
     ids.END,
-    draw=lambda draw, conversation: {"end_phrase": draw.one(_CLOSINGS)} if conversation.language == "en" else None,
+    draw=lambda draw: {"end_phrase": draw.one(ENGLISH["closings"])} if draw.conversation.language == "en" else None,
     weight=3.0,
     named=lambda kwargs: ["end", kwargs["end_phrase"]],
     shape=lambda shape, kwargs: shape.set(ending=max(shape.ending, kwargs["end_phrase"].strip(), key=len)),
