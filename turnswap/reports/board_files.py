@@ -8,7 +8,6 @@ the number of parameters (the table has a bin for that; without a number it woul
 from __future__ import annotations
 
 import json
-import math
 import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -49,9 +48,15 @@ def board_files(summary: Summary) -> dict[PurePosixPath, str]:
         "license": UNKNOWN,
         "likes": None,
     }
+    # The group's mean stands for all of its languages or is not there.
+    scopes = {GROUP: MACRO} if summary.model.in_all_languages else {}
+    scopes |= {f"{GROUP}_{code}": code for code in summary.model.languages}
     results = {
         "config": {"model_name": name, "model_dtype": precision, "model_sha": identity["sha"] or None},
-        "results": _results(summary),
+        "results": {
+            task: {metric: value for metric in FIGURES if (value := summary.figure(scope, metric).value) == value}
+            for task, scope in scopes.items()
+        },
         "date": summary.model.when,
         "signature": summary.signature,
     }
@@ -80,14 +85,6 @@ def board_name(name: str) -> str:
 def _cleaned(part: str) -> str:
     """Without what a file name or the Hub would not take; never ``.`` or ``..``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip(".-")[:_LONGEST].rstrip(".-")
-
-
-def _results(summary: Summary) -> dict[str, dict[str, float]]:
-    """Task -> metric -> value from 0 to 1. The group's mean stands for all of its languages or is not there."""
-    scopes = {GROUP: MACRO} if summary.model.in_all_languages else {}
-    scopes |= {f"{GROUP}_{code}": code for code in summary.model.languages}
-    values = {task: {name: summary.figure(scope, name).value for name in FIGURES} for task, scope in scopes.items()}
-    return {task: {k: v for k, v in figures.items() if not math.isnan(v)} for task, figures in values.items()}
 
 
 def _as_json(content: dict[str, Any]) -> str:

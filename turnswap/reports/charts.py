@@ -23,11 +23,12 @@ from .verdicts import Graded, followed_by, tabulate
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
+# What became of an instruction: by whether it was followed before and now, what to call that and its colour.
 FLOWS = {
-    "followed, and still is": "#009e73",
-    "forgotten": "#d55e00",
-    "corrected": "#56b4e9",
-    "not followed, and still is not": "#9aa0a6",
+    (True, True): ("followed, and still is", "#009e73"),
+    (True, False): ("forgotten", "#d55e00"),
+    (False, True): ("corrected", "#56b4e9"),
+    (False, False): ("not followed, and still is not", "#9aa0a6"),
 }
 _AXIS = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), "currentColor")
 _CONFIG = {
@@ -54,8 +55,7 @@ def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -
     x = alt.X("turn:O", title=None, axis=alt.Axis(labelAngle=0, labelExpr="'turn ' + datum.label", grid=False))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 100]), axis=alt.Axis(tickCount=5))
     colour = alt.Color("model:N", legend=None, scale=alt.Scale(domain=list(colours), range=list(colours.values())))
-    told = [alt.Tooltip("turn:O")]
-    told += [alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high")]
+    told = [alt.Tooltip("turn:O"), *(alt.Tooltip(f"{name}:Q", format=_PERCENT) for name in ("value", "low", "high"))]
     base = alt.Chart(frame).encode(x=x, color=colour, tooltip=[alt.Tooltip("model:N"), *told])
     layers: list[alt.Chart] = []
     wanted = list(summaries[0].model.languages) if scope == MACRO else [scope]
@@ -64,10 +64,8 @@ def turn_lines(summaries: Sequence[Summary], scope: str, with_published: bool) -
         lines = pd.DataFrame(row for name, scores in published.items() for row in _turns("model", name, scores))
         names = [alt.Tooltip("model:N", title="published"), *told[:2]]
         grey = alt.Chart(lines).encode(x=x, y=y, detail="model:N", tooltip=names)
-        layers += [
-            grey.mark_line(color="#9aa0a6", strokeWidth=1, strokeDash=[4, 3], opacity=0.7),
-            grey.mark_point(color="#9aa0a6", size=20, filled=True, opacity=0.7),
-        ]
+        line = grey.mark_line(color="#9aa0a6", strokeWidth=1, strokeDash=[4, 3], opacity=0.7)
+        layers += [line, grey.mark_point(color="#9aa0a6", size=20, filled=True, opacity=0.7)]
     layers += [
         base.mark_rule(strokeWidth=1.5, opacity=0.6).encode(y=alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y=y),
@@ -89,80 +87,65 @@ def language_heat_map(summary: Summary) -> dict[str, Any]:
     codes = list(summary.model.languages)
     frame = pd.DataFrame(row for code in codes for row in _turns("language", code, summary.scores(code)))
     frame["turn"] = "turn " + frame["turn"].astype(str)
-    chart = _heat_map(frame, "language", codes)
+    chart = _heat_map(alt.Chart(frame), "language", codes)
     return _spec(chart, _ROW * len(codes), f"Overall accuracy by language and turn, {summary.model.name}")
 
 
-def instruction_rows(graded: Graded) -> pd.DataFrame:
-    """How often each instruction was asked and followed (strictly), by language and turn."""
+def instruction_heat_map(graded: Graded, by: str, name: str) -> dict[str, Any]:
+    """Share of instructions followed (strictly) by ``family`` or ``instruction`` and turn, in a language to choose."""
     frame = followed_by(graded, "language", "instruction", "turn").reset_index()
     family = frame["instruction"].str.split(":").str[0]
-    return frame.assign(family=family, turn="turn " + frame["turn"].astype(str))
-
-
-def instruction_heat_map(frame: pd.DataFrame, by: str, name: str) -> dict[str, Any]:
-    """Share of instructions followed by ``family`` or ``instruction`` and turn; a picker chooses the language."""
-    chosen = _language_picker(in_order(frame["language"]), f"{by}_language")
+    frame = frame.assign(family=family, turn="turn " + frame["turn"].astype(str))
     names = sorted(frame[by].unique())
-    chart = _heat_map(frame, by, names, chosen)
-    return _spec(chart, _ROW * len(names), f"Instructions followed by {by} and turn, {name}")
+    rows, picker = _of_a_language(frame, f"{by}_language")
+    chart = rows.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
+    chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
+    layers = _heat_map(chart, by, names, "followed:Q", "asked:Q").add_params(picker)
+    return _spec(layers, _ROW * len(names), f"Instructions followed by {by} and turn, {name}")
 
 
-def _language_picker(languages: list[str], name: str) -> alt.Parameter:
-    binding = alt.binding_select(options=["all", *languages], name="Language ")
-    return alt.param(name=name, value="all", bind=binding)
+def _of_a_language(frame: pd.DataFrame, name: str) -> tuple[alt.Chart, alt.Parameter]:
+    """The rows of one language or of all, and the picker that chooses it."""
+    binding = alt.binding_select(options=["all", *in_order(frame["language"])], name="Language ")
+    picker = alt.param(name=name, value="all", bind=binding)
+    return alt.Chart(frame).transform_filter((picker == "all") | (alt.datum.language == picker)), picker
 
 
-def _heat_map(frame: pd.DataFrame, by: str, order: list[str], picker: alt.Parameter | None = None) -> Any:
-    chart = alt.Chart(frame)
-    extra = []
-    if picker is not None:
-        chart = chart.transform_filter((picker == "all") | (alt.datum.language == picker))
-        chart = chart.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
-        chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
-        extra = [alt.Tooltip("followed:Q"), alt.Tooltip("asked:Q")]
+def _heat_map(chart: alt.Chart, by: str, order: list[str], *told: str) -> Any:
     bare: dict[str, Any] = {"domain": False, "ticks": False}
-    layers = heat_chart(
+    value = alt.Tooltip("value:Q", format=_PERCENT)
+    return heat_chart(
         chart,
         x=alt.X("turn:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, **bare)),
         y=alt.Y(f"{by}:N", title=None, scale=alt.Scale(domain=order), axis=alt.Axis(labelLimit=320, **bare)),
-        tooltip=[alt.Tooltip(f"{by}:N"), alt.Tooltip("turn:N"), alt.Tooltip("value:Q", format=_PERCENT), *extra],
+        tooltip=[alt.Tooltip(f"{by}:N"), alt.Tooltip("turn:N"), value, *map(alt.Tooltip, told)],
         colour=alt.Color("value:Q", scale=alt.Scale(scheme="viridis", domain=[0, 100]), legend=None),
         digits=_PERCENT,
         dark=alt.datum.value <= 62,
     )
-    return layers.add_params(picker) if picker is not None else layers
 
 
-def flow_rows(graded: Graded) -> pd.DataFrame:
-    """What became of each turn's instructions in the next one, by language: strict verdicts, matched by position."""
+def flow_bars(graded: Graded, name: str) -> dict[str, Any]:
+    """Forgetting and correction between turns (strict) as shares of the instructions present in both, by position."""
     verdicts = tabulate(graded)
     following = verdicts.assign(turn=verdicts["turn"] - 1)
     both = verdicts.merge(following, on=["language", "key", "turn", "repeat", "slot"], suffixes=("", "_then"))
-    kept, forgotten, corrected, never = FLOWS
-    after = {(True, True): kept, (True, False): forgotten, (False, True): corrected, (False, False): never}
-    both["kind"] = [after[pair] for pair in zip(both["strict"], both["strict_then"], strict=True)]
+    both["kind"] = [FLOWS[pair][0] for pair in zip(both["strict"], both["strict_then"], strict=True)]
     both["step"] = [f"turn {turn} to {turn + 1}" for turn in both["turn"]]
-    return both.groupby(["language", "step", "kind"]).size().rename("n").reset_index()
-
-
-def flow_bars(frame: pd.DataFrame, name: str) -> dict[str, Any]:
-    """Forgetting and correction between turns as shares of the instructions present in both."""
-    picker = _language_picker(in_order(frame["language"]), "flow_language")
-    scale = alt.Scale(domain=list(FLOWS), range=list(FLOWS.values()))
+    frame = both.groupby(["language", "step", "kind"]).size().rename("n").reset_index()
+    kinds, colours = map(list, zip(*FLOWS.values(), strict=True))
+    rows, picker = _of_a_language(frame, "flow_language")
     chart = (
-        alt.Chart(frame)
-        .transform_filter((picker == "all") | (alt.datum.language == picker))
-        .transform_aggregate(n="sum(n)", groupby=["step", "kind"])
+        rows.transform_aggregate(n="sum(n)", groupby=["step", "kind"])
         .transform_joinaggregate(total="sum(n)", groupby=["step"])
-        .transform_calculate(share="100 * datum.n / datum.total", order=f"indexof({list(FLOWS)}, datum.kind)")
+        .transform_calculate(share="100 * datum.n / datum.total", order=f"indexof({kinds}, datum.kind)")
         .mark_bar()
         .encode(
             x=alt.X("share:Q", title="% of the instructions of both turns", scale=alt.Scale(domain=[0, 100])),
             y=alt.Y("step:N", title=None),
-            color=alt.Color("kind:N", scale=scale, legend=alt.Legend(orient="bottom", title=None, columns=2)),
+            color=alt.Color("kind:N").scale(domain=kinds, range=colours).legend(columns=2, orient="bottom", title=None),
             order="order:Q",
-            tooltip=[alt.Tooltip("step:N"), alt.Tooltip("kind:N"), "n:Q", alt.Tooltip("share:Q", format=_PERCENT)],
+            tooltip=["step:N", "kind:N", "n:Q", alt.Tooltip("share:Q", format=_PERCENT)],
         )
         .add_params(picker)
     )
@@ -185,10 +168,9 @@ def panels(
         yield f"heat-{number}", language_heat_map(summary)
         name = summary.model.name
         if name in graded:
-            yield f"flow-{number}", flow_bars(flow_rows(graded[name]), name)
-            rows = instruction_rows(graded[name])
-            yield f"family-{number}", instruction_heat_map(rows, "family", name)
-            yield f"instruction-{number}", instruction_heat_map(rows, "instruction", name)
+            yield f"flow-{number}", flow_bars(graded[name], name)
+            for by in ("family", "instruction"):
+                yield f"{by}-{number}", instruction_heat_map(graded[name], by, name)
 
 
 def _spec(chart: Any, height: int, described: str) -> dict[str, Any]:

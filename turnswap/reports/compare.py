@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from turnswap.core.errors import UserError
-from turnswap.core.journal import plain
 
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
 from .runs import Model
 from .samples import LoggedConversation
 from .signature import require_comparable
-from .table import Summary, metric_names, split_metric
+from .table import Summary, metric_names, records, split_metric
 from .verdicts import grade_again, tabulate
 
 # Conversations that a p-value needs. Where there was no difference at all, 28 % of comparisons of 3 conversations
@@ -26,71 +25,29 @@ FEWEST = 20
 
 
 @dataclass(frozen=True)
-class Difference:
-    """One figure of B minus that of A.
+class Comparison:
+    """All of it.
 
     Attributes:
-        language: a code, ``macro`` or ``pooled``.
-        turn: 1 to 3; None for the mean over the turns.
-        metric: such as ``overall_acc``.
-        a: A's value, and ``b`` B's; NaN where there is none.
-        gap: ``b - a``, with its interval ``low`` to ``high``.
-        p: two-sided p-value of the paired bootstrap; ``corrected``: by Holm's method for all of the metric's
-            comparisons (its turns, in every language and in the macro mean); NaN for pooled figures.
+        a: the model compared with, and ``b`` the one compared, on the conversations that both ran.
+        n: how many those are, by language; ``notes`` say what was left out.
+        differences: a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over the
+            turns) and ``metric``: the figures ``a`` and ``b``, and the ``gap``, ``b - a``, with its interval ``low``
+            to ``high``; ``p``, the two-sided p-value of the paired bootstrap; ``corrected``: by Holm's method for all
+            of the metric's comparisons (its turns, in every language and in the macro mean), none for pooled figures.
+        instructions: how often B follows an instruction that A does not (``gained``), and the other way round
+            (``lost``), of ``n`` times; those that changed, the largest change first.
+        conversations: instructions followed in each turn of one conversation by ``a`` and by ``b`` (means over
+            repeats), and over all turns, how many more B follows (``gap``); likewise.
     """
-
-    language: str
-    turn: int | None
-    metric: str
-    a: float
-    b: float
-    gap: float
-    low: float
-    high: float
-    p: float
-    corrected: float
-
-
-@dataclass(frozen=True)
-class InstructionChange:
-    """How often B follows an instruction that A does not (``gained``), and the other way round, of ``n`` times."""
-
-    instruction_id: str
-    gained: int
-    lost: int
-    n: int
-
-
-@dataclass(frozen=True)
-class ConversationChange:
-    """Instructions followed in each turn of one conversation, by A and by B (means over repeats)."""
-
-    language: str
-    key: str
-    a: tuple[float, ...]
-    b: tuple[float, ...]
-
-    @property
-    def gap(self) -> float:
-        """Instructions that B follows more often than A, over all turns."""
-        return sum(self.b) - sum(self.a)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """All of it; ``n`` conversations per language are in both runs, ``notes`` say what was left out."""
 
     a: Summary
     b: Summary
     n: dict[str, int]
-    differences: Sequence[Difference]
-    instructions: Sequence[InstructionChange]
-    conversations: Sequence[ConversationChange]
+    differences: pd.DataFrame
+    instructions: pd.DataFrame
+    conversations: pd.DataFrame
     notes: Sequence[str]
-
-    def of_metric(self, metric: str) -> list[Difference]:
-        """The differences of one metric in all its turns and languages: the family that was corrected for."""
-        return [difference for difference in self.differences if difference.metric == metric]
 
     def as_json(self) -> dict[str, Any]:
         """Everything, for other programs."""
@@ -100,9 +57,9 @@ class Comparison:
             "conversations_in_both": self.n,
             "notes": list(self.notes),
             "correction": "Holm, within a metric: its turns and their mean, in every language and in the macro mean",
-            "differences": [plain(vars(difference)) for difference in self.differences],
-            "instructions": [vars(change) for change in self.instructions],
-            "conversations": [vars(change) | {"gap": change.gap} for change in self.conversations],
+            "differences": records(self.differences),
+            "instructions": records(self.instructions),
+            "conversations": records(self.conversations),
         }
 
 
@@ -187,46 +144,42 @@ def _restricted(model: Model, common: dict[str, set[str]], languages: Sequence[s
     return Model(model.name, runs)
 
 
-def _differences(one: Summary, other: Summary, resampling: Resampling) -> list[Difference]:
-    rows = []
+def _differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:
+    frames = []
     for scope in sorted(one.scopes, key=lambda scope: scope in one.model.languages):  # what is over them first
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
         low, high = gap.interval(resampling.level)
         # Languages are resampled apart: the smallest decides how far the mean over them can be trusted.
         smallest = min(run.n for code, run in one.model.languages.items() if scope in (code, MACRO, POOLED))
-        p = figures.p_values(gap) if smallest >= FEWEST else np.full_like(gap.values, np.nan)
-        for name in metric_names():
-            column = FIGURES.index(name)
-            turn, metric = split_metric(name)
-            found = (before.values, after.values, gap.values, low, high, p)
-            a, b, change, lower, upper, p_value = (float(values[column]) for values in found)
-            rows.append(Difference(scope, turn, metric, a, b, change, lower, upper, p_value, corrected=float("nan")))
-    corrected = []
-    for metric in dict.fromkeys(row.metric for row in rows):
-        family = [row for row in rows if row.metric == metric]
-        # The pooled figures are the macro ones with other weights: not comparisons of their own.
-        p_values = np.array([float("nan") if row.language == POOLED else row.p for row in family])
-        for row, p_value in zip(family, figures.holm(p_values), strict=True):
-            corrected.append(replace(row, corrected=float(p_value)))
-    return corrected
+        p = figures.p_values(gap) if smallest >= FEWEST else np.nan
+        values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high, "p": p}
+        frames.append(pd.DataFrame(values, index=FIGURES).loc[metric_names()].assign(language=scope))
+    found = pd.concat(frames).reset_index(names="name")
+    found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
+    # The pooled figures are the macro ones with other weights: not comparisons of their own.
+    compared = found["p"].mask(found["language"] == POOLED)
+    families = [
+        family.assign(corrected=figures.holm(compared[family.index].to_numpy()))
+        for _, family in found.groupby("metric", sort=False)
+    ]
+    columns = ["language", "turn", "metric", "a", "b", "gap", "low", "high", "p", "corrected"]
+    return pd.concat(families)[columns].astype({"turn": "Int64"})
 
 
-def _changes(a: Model, b: Model) -> tuple[list[InstructionChange], list[ConversationChange]]:
+def _changes(a: Model, b: Model) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What changed, by instruction and by conversation; the largest changes first."""
     slot = ["language", "key", "turn", "slot", "instruction"]
     # Of each instruction of each turn, the share of repeats that follow it.
     shares = [tabulate(grade_again(model)).groupby(slot)["strict"].mean() for model in (a, b)]
     both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
     both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
-    instructions = [
-        InstructionChange(str(id_), int(of_id["gained"].sum()), int(of_id["lost"].sum()), len(of_id))
-        for id_, of_id in both.groupby("instruction")
-    ]
-    instructions = [change for change in instructions if change.gained or change.lost]
-    instructions.sort(key=lambda c: (-abs(c.gained - c.lost), -c.gained - c.lost, c.instruction_id))
+    by_instruction = both.groupby("instruction")[["gained", "lost"]]
+    instructions = by_instruction.sum().assign(n=by_instruction.size()).rename_axis("instruction_id").reset_index()
+    either, net = instructions["gained"] + instructions["lost"], instructions["gained"] - instructions["lost"]
+    instructions = instructions.iloc[np.lexsort((-either, -net.abs()))].loc[either > 0]
     changed = both[both.groupby(["language", "key"])[["gained", "lost"]].transform("any").any(axis=1)]
     followed = changed.groupby(["language", "key", "turn"])[["a", "b"]].sum().groupby(["language", "key"]).agg(tuple)
-    conversations = [ConversationChange(language, key, a, b) for (language, key), a, b in followed.itertuples()]
-    conversations.sort(key=lambda change: (-abs(change.gap), change.language, change.key))
-    return instructions, conversations
+    gap = (followed["b"].map(sum) - followed["a"].map(sum)).astype(float)
+    conversations = followed.assign(gap=gap).reset_index()
+    return instructions, conversations.iloc[(-gap.abs()).argsort(kind="stable")]

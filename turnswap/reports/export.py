@@ -57,6 +57,8 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
     Raises:
         UserError: the figures or what lies there already do not allow it; then nothing was written.
     """
+    if format_ != MODEL_INDEX and output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
     contents = _CONTENTS[format_](summary, output)
     for path, text in contents.items():
         write_whole(path, text, "Choose another place with -o.")
@@ -123,8 +125,8 @@ def _entries_file(summary: Summary) -> str:
     return str(yaml.safe_dump(eval_result_entries_to_yaml(entries(summary)), sort_keys=False, allow_unicode=True))
 
 
-def _name(summary: Summary) -> str:
-    return board_name(summary.model.name).rpartition("/")[2]
+def _card(summary: Summary, content: str | None, where: str) -> str:
+    return merge(content, board_name(summary.model.name).rpartition("/")[2], eval_results(summary), where)
 
 
 def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
@@ -133,17 +135,15 @@ def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
         raise UserError(
             f"{output} is no model's folder, and no card.", "Expected a folder that exists, or a .md in one."
         )
-    content = None
-    if path.exists():
-        try:
-            content = path.read_bytes().decode()
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {error}.", "Expected a model card in UTF-8.") from None
-    return {path: merge(content, _name(summary), eval_results(summary), str(path))}
+    try:
+        content = path.read_bytes().decode() if path.exists() else None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.", "Expected a model card in UTF-8.") from None
+    return {path: _card(summary, content, str(path))}
 
 
 def _entries_contents(summary: Summary, output: Path) -> dict[Path, str]:
-    path = _require_folder(output) / ENTRIES
+    path = output / ENTRIES
     if path.exists() and not _is_ours(path):
         raise UserError(
             f"{path} holds what turnswap did not write; it would be lost.", "Move it to another file in that folder."
@@ -160,7 +160,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _board_contents(summary: Summary, output: Path) -> dict[Path, str]:
-    return {_require_folder(output) / path: text for path, text in board_files(summary).items()}
+    return {output / path: text for path, text in board_files(summary).items()}
 
 
 _CONTENTS: dict[str, Callable[[Summary, Path], dict[Path, str]]] = {
@@ -168,12 +168,6 @@ _CONTENTS: dict[str, Callable[[Summary, Path], dict[Path, str]]] = {
     EVAL_RESULTS: _entries_contents,
     BOARD: _board_contents,
 }
-
-
-def _require_folder(output: Path) -> Path:
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
-    return output
 
 
 def propose(summary: Summary, format_: str, repository: str) -> str | None:
@@ -195,7 +189,7 @@ def propose(summary: Summary, format_: str, repository: str) -> str | None:
     try:
         if format_ == MODEL_INDEX:
             path, before = CARD, _card_on_hub(api, repository)
-            text = merge(before, _name(summary), eval_results(summary), f"{repository}'s {CARD} on the Hub")
+            text = _card(summary, before, f"{repository}'s {CARD} on the Hub")
             if text == before:
                 return None
         else:

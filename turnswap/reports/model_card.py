@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -21,15 +21,11 @@ from turnswap.tasks.multiif.languages import name_of
 from . import published
 from .figures import MACRO, OVERALL
 from .runs import Model
-from .table import Figure, Summary, split_metric
+from .table import Summary, split_metric
 
 KEY = "model-index"
 Entry = dict[str, Any]
 _MARK = "\ufeff"  # the byte order mark, without which the library reads a card
-
-
-class CardError(UserError):
-    """A model card cannot be changed without losing something: says which, and what is wrong with it."""
 
 
 _BOOL = "tag:yaml.org,2002:bool"
@@ -61,38 +57,39 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     The signature is in ``dataset_args``, the interval in ``metric_args``: both are read back by the library. A
     figure that does not exist (no conversation has a third turn) is left out.
     """
-    languages = list(summary.model.languages)
-    results = [result for code in languages for result in _results(summary, code, code, name_of(code))]
+    model, languages = summary.model, list(summary.model.languages)
+    scopes = {code: (code, name_of(code)) for code in languages}
     if len(languages) > 1:
-        config = MACRO if summary.model.in_all_languages else f"{MACRO}:{'+'.join(languages)}"
-        results += _results(summary, MACRO, config, f"mean of {len(languages)} languages")
-    return results
-
-
-def _results(summary: Summary, scope: str, config: str, of_what: str) -> Iterator[EvalResult]:
-    model = summary.model
-    runs = [run for code, run in model.languages.items() if scope in (code, MACRO)]
-    n, of = sum(run.n for run in runs), sum(run.of for run in runs)
-    part = f", {n} of {of} conversations" if n < of else ""
+        config = MACRO if model.in_all_languages else f"{MACRO}:{'+'.join(languages)}"
+        scopes[MACRO] = (config, f"mean of {len(languages)} languages")
     type_, name, split = _data_set(model)
-    for metric in OVERALL:
-        figure = summary.figure(scope, metric)
-        if math.isnan(figure.value):
-            continue
-        yield EvalResult(
-            task_type="text-generation",
-            task_name="Text Generation",
-            dataset_type=type_,
-            dataset_name=f"{name} ({of_what}{part})",
-            dataset_config=config,
-            dataset_split=split,
-            dataset_revision=hub_revision(model),
-            dataset_args={"signature": summary.signature, "conversations": n},
-            metric_type="accuracy",
-            metric_name=f"turn {split_metric(metric)[0]} overall accuracy",
-            metric_value=figure.value,
-            metric_args=_interval(figure, summary.interval_of(scope)),
-        )
+    results = []
+    for scope, (config, of_what) in scopes.items():
+        runs = [run for code, run in model.languages.items() if scope in (code, MACRO)]
+        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
+        part = f", {n} of {of} conversations" if n < of else ""
+        for metric in OVERALL:
+            figure = summary.figure(scope, metric)
+            if math.isnan(figure.value):
+                continue
+            interval = {"low": figure.low, "high": figure.high, "interval": summary.interval_of(scope)}
+            results.append(
+                EvalResult(
+                    task_type="text-generation",
+                    task_name="Text Generation",
+                    dataset_type=type_,
+                    dataset_name=f"{name} ({of_what}{part})",
+                    dataset_config=config,
+                    dataset_split=split,
+                    dataset_revision=hub_revision(model),
+                    dataset_args={"signature": summary.signature, "conversations": n},
+                    metric_type="accuracy",
+                    metric_name=f"turn {split_metric(metric)[0]} overall accuracy",
+                    metric_value=figure.value,
+                    metric_args=None if math.isnan(figure.low) else interval,
+                )
+            )
+    return results
 
 
 def _data_set(model: Model) -> tuple[str, str, str | None]:
@@ -106,12 +103,6 @@ def _data_set(model: Model) -> tuple[str, str, str | None]:
     return data, f"Data in the format of Multi-IF, not the benchmark: {data}", None
 
 
-def _interval(figure: Figure, kind: str | None) -> dict[str, Any] | None:
-    if math.isnan(figure.low) or math.isnan(figure.high):
-        return None
-    return {"low": figure.low, "high": figure.high, "interval": kind}
-
-
 def merge(content: str | None, name: str, results: Sequence[EvalResult], where: str) -> str:
     """The card's text with these results, in place of those that an earlier export wrote for the same data.
 
@@ -122,7 +113,7 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
         where: what to call the card in errors.
 
     Raises:
-        CardError: its metadata is damaged, or something of it would be lost.
+        UserError: its metadata is damaged, or something of it would be lost.
     """
     before, block, after, newline = _split(content if content is not None else f"\n# {name}\n", where)
     data, index = _read(block, where)
@@ -137,10 +128,10 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
     changed = before + _with_index(block, data, kept, newline) + after
     try:
         intact = _read(_split(changed, where)[1], where) == (data, kept)
-    except CardError:
+    except UserError:
         intact = False
     if not intact:
-        raise CardError(
+        raise UserError(
             f"Results cannot be added to the metadata of {where} without changing what else it holds.",
             "Write it in plain YAML, without anchors and without a key twice, then export again.",
         )
@@ -149,7 +140,7 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
         if any(result not in read for result in results):
             raise ValueError("results are missing")
     except (ValueError, TypeError, AttributeError) as error:
-        raise CardError(
+        raise UserError(
             f"huggingface_hub cannot read the metadata of {where} with results in it: {' '.join(str(error).split())}.",
             "Mend it, then export again.",
         ) from None
@@ -165,7 +156,7 @@ def _split(content: str, where: str) -> tuple[str, str, str, str]:
         start, end = match.span(2)
         return mark + text[:start], text[start:end], text[end:], match.group(1).lstrip()[3:]
     if re.match(r"\s*---\s*[\r\n]", text):
-        raise CardError(
+        raise UserError(
             f"{where} begins with ---, but what follows is no block of metadata that a second --- closes.",
             "Close the block, or remove the line.",
         )
@@ -186,11 +177,11 @@ def _read(block: str, where: str) -> tuple[dict[str, Any], list[Entry]]:
         if index:
             model_index_to_eval_results(index)
     except yaml.YAMLError as error:
-        raise CardError(
+        raise UserError(
             f"The metadata of {where} is broken YAML: {' '.join(str(error).split())}.", "Mend it, then export again."
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CardError(
+        raise UserError(
             f"The metadata of {where} or the {KEY} in it is damaged: {type(error).__name__}: {error}. A change would "
             "lose what it holds.",
             f"Mend it, or remove {KEY} from the card, then export again.",

@@ -7,6 +7,8 @@ beside it. A model's languages may lie in several such pairs, and so may the con
 from __future__ import annotations
 
 import json
+import math
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,10 +26,6 @@ from .signature import describe_difference, facts_of, identity_of
 HEADLINE = "turn1_overall_acc"
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
 _OF_ONE_MODEL = ("name", "revision", "sha", "dtype", "backend")
-
-
-class ResultsError(UserError):
-    """Result files cannot be used: says which file, what was expected and what came."""
 
 
 @dataclass
@@ -57,7 +55,7 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
         reading: see :class:`Reading`.
 
     Raises:
-        ResultsError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
+        UserError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
             the same conversations, or parts of one model that were not run alike.
     """
     parts: list[LanguageRun] = []
@@ -65,63 +63,50 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
         label, path = _split_label(argument)
         found = [run for file in _results_files(path) for run in _read_results(file, label, reading)]
         if not found:
-            raise ResultsError(
+            raise UserError(
                 f"{path} holds results of lm-eval, but none of Multi-IF.",
                 "Expected results of tasks such as multiif_en, graded (a run with --predict_only has no figures).",
             )
         parts += found
-    models: dict[str, dict[str, LanguageRun]] = {}
+    models = []
     for name in dict.fromkeys(part.model for part in parts):
-        for code in in_order({part.language for part in parts}):
-            same = [part for part in parts if (part.model, part.language) == (name, code)]
-            if same:
-                models.setdefault(name, {})[code] = _join(same, reading)
-    for name, languages in models.items():
-        _require_alike(name, list(languages.values()))
-    return [Model(name, languages) for name, languages in models.items()]
+        own = [part for part in parts if part.model == name]
+        codes = in_order(part.language for part in own)
+        runs = {code: _join([part for part in own if part.language == code], reading) for code in codes}
+        _require_alike(name, list(runs.values()))
+        models.append(Model(name, runs))
+    return models
 
 
 def _split_label(argument: str) -> tuple[str | None, Path]:
     """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
     splits: list[tuple[str | None, str]] = [(None, argument)]
     splits += [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]
-    for label, path in splits:
-        if path and _exists(path):
-            return label, Path(path)
-    label, path = splits[1] if len(splits) > 1 else splits[0]
+    # By os, since pathlib raises for what is too long to be a name. Where nothing exists, the first = parts the two.
+    label, path = next((split for split in splits if split[1] and os.path.exists(split[1])), splits[:2][-1])
     if not path:
-        raise ResultsError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
+        raise UserError(f"{argument!r} names no path.", "Expected a folder that lm_eval wrote, or NAME=PATH.")
     return label, Path(path)
 
 
-def _exists(path: str) -> bool:
-    try:
-        return Path(path).exists()
-    except (OSError, ValueError):  # too long for a name, or with a NUL
-        return False
-
-
 def _results_files(path: Path) -> list[Path]:
-    if not _exists(str(path)):
-        raise ResultsError(
+    if not os.path.exists(path):
+        raise UserError(
             f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results file in it."
         )
     if path.is_file():
         return [path]
-    files = sorted(file for file in path.rglob("*.json") if _is_results_file(file))
+    # lm-eval names them results_<date>.json, or after an --output_path that ends in .json.
+    jsons = sorted(path.rglob("*.json"))
+    files = [file for file in jsons if file.name.startswith("results_") or _DATE.search(file.stem)]
     if not files:
         orphans = sorted(path.rglob("samples_*.jsonl"))
-        raise ResultsError(
+        raise UserError(
             f"{path} holds no results_*.json" + (f", only samples such as {orphans[0].name}." if orphans else "."),
             "Expected a folder that lm_eval wrote (--output_path); without its results file, a run did not finish: "
             "repeat the command (with --use_cache it asks only for what is missing).",
         )
     return files
-
-
-def _is_results_file(file: Path) -> bool:
-    """lm-eval names them ``results_<date>.json``, or after an ``--output_path`` that ends in .json."""
-    return file.name.startswith("results_") or _DATE.search(file.stem) is not None
 
 
 def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[LanguageRun]:
@@ -131,7 +116,7 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
         if not all(isinstance(each, dict) for each in (results, configs, *results.values(), *configs.values())):
             raise TypeError("results and configs are objects of objects")
     except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise ResultsError(
+        raise UserError(
             f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
             "It may have been cut off when a run was stopped; leave it out, or run again.",
         ) from None
@@ -142,20 +127,18 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
         if language is None or not names or (reading.group and task.rpartition("_")[0] != reading.group):
             continue
         chosen = _choose_filter(file, task, names, reading)
-        run = _language_run(file, content, task, language, chosen, label)
-        yield _with_samples(run, file, task, chosen, reading)
+        yield _with_samples(_language_run(file, content, task, language, chosen, label), chosen, reading)
 
 
 def _choose_filter(file: Path, task: str, names: Sequence[str], reading: Reading) -> str:
-    if reading.filter_name is not None and reading.filter_name in names:
-        return reading.filter_name
-    if reading.filter_name is not None or len(names) > 1:
-        raise ResultsError(
+    wanted = [name for name in names if reading.filter_name in (None, name)]
+    if len(wanted) != 1:
+        raise UserError(
             f"{file}: {task} was graded behind the filters {', '.join(names)}"
             + (f", not {reading.filter_name}." if reading.filter_name else "."),
             "Choose one of them with --filter.",
         )
-    return names[0]
+    return wanted[0]
 
 
 def _language_run(
@@ -185,11 +168,12 @@ def _language_run(
     )
 
 
-def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, reading: Reading) -> LanguageRun:
+def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> LanguageRun:
     """The run with its conversations, proven to be those that its figures were computed from."""
+    (file,) = run.files
     dated = _DATE.search(file.stem)
     date = dated.group() if dated else file.stem.removeprefix("results_")
-    samples = file.with_name(f"samples_{task}_{date}.jsonl")
+    samples = file.with_name(f"samples_{run.task}_{date}.jsonl")
     if not samples.is_file():
         return run
     conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
@@ -200,21 +184,21 @@ def _with_samples(run: LanguageRun, file: Path, task: str, filter_name: str, rea
         whole = False
     if not whole:
         return replace(run, n=len(conversations), reported={}, conversations=conversations)
+    advice = "The two do not belong together, or one was changed; run the evaluation again."
     if len(conversations) != run.n:
-        raise ResultsError(
-            f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.",
-            "The two do not belong together, or one was changed; run the evaluation again.",
+        raise UserError(
+            f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.", advice
         )
-    found = figures.compute(figures.as_arrays(conversations))
     counted = figures.counts(conversations).items()
+    found = figures.compute(figures.as_arrays(conversations))
     found |= {name: total for name, total in counted if total is not None and name in run.reported}
     for name, value in found.items():
-        expected = run.reported.get(name, (float("nan"),))[0]
-        if abs(value - expected) > 1e-9 or (value != value) != (expected != expected):
-            raise ResultsError(
+        expected, _ = run.reported.get(name, (float("nan"), None))
+        if abs(value - expected) > 1e-9 or math.isnan(value) != math.isnan(expected):
+            raise UserError(
                 f"{samples} does not match {file.name}: {name} is {value:.6f} by the samples and {expected:.6f} "
                 "in the results.",
-                "The two do not belong together, or one was changed; run the evaluation again.",
+                advice,
             )
     return replace(run, conversations=conversations)
 
@@ -228,11 +212,11 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
     where = f"{newest.model} has {len(parts)} runs in {newest.language}: {names}."
     if len(tasks := sorted({part.task for part in parts})) > 1:
         groups = ", ".join(task.rpartition("_")[0] for task in tasks)
-        raise ResultsError(f"{where} They are of the tasks {', '.join(tasks)}.", f"Choose with --group: {groups}.")
+        raise UserError(f"{where} They are of the tasks {', '.join(tasks)}.", f"Choose with --group: {groups}.")
     if any(part.conversations is None for part in parts):
         if reading.latest:
             return newest
-        raise ResultsError(
+        raise UserError(
             where,
             "Without samples they cannot be put together. Name one of the files, take the newest with --latest, or, "
             "for different models, give names: NAME=PATH.",
@@ -243,7 +227,7 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         new = {c.key: c for c in part.conversations or () if c.key not in together}
         if len(new) < part.n and not reading.latest:
             twice = next(c.key for c in part.conversations or () if c.key in together)
-            raise ResultsError(
+            raise UserError(
                 f"{where} Conversation {twice} is in more than one.",
                 "Name one of the files, take the newest with --latest, or give different models names: NAME=PATH.",
             )
@@ -263,13 +247,11 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
 
 def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
     """Refuse parts that are not of one model, or were not run alike."""
-    first = runs[0]
-    for run in runs[1:]:
-        differing = [key for key in _OF_ONE_MODEL if first.identity.get(key) != run.identity.get(key)]
-        told = [f"{key} is {first.identity.get(key)} and {run.identity.get(key)}" for key in differing]
-        if difference := "; ".join([*told, *filter(None, [describe_difference(first.facts, run.facts)])]):
-            raise ResultsError(
-                f"The runs of {name} were not made alike: {difference}, in {first.files[0]} and {run.files[0]}.",
+    facts = [{**{key: run.identity.get(key) for key in _OF_ONE_MODEL}, **run.facts} for run in runs]
+    for run, others in zip(runs[1:], facts[1:], strict=True):
+        if difference := describe_difference(facts[0], others):
+            raise UserError(
+                f"The runs of {name} were not made alike: {difference}, in {runs[0].files[0]} and {run.files[0]}.",
                 "One set of figures needs one model and one way of running. Leave one out, or give them names of their "
                 "own: NAME=PATH.",
             )

@@ -41,10 +41,6 @@ class LoggedConversation:
         return any(self.values.get(f"turn{turn}_failed") for turn in metrics.TURNS)
 
 
-class SamplesError(UserError):
-    """A samples file cannot be used: says which file and line."""
-
-
 def read_samples(
     path: Path, filter_name: str, allow_partial: bool, warnings: list[str]
 ) -> tuple[list[LoggedConversation], bool]:
@@ -57,7 +53,7 @@ def read_samples(
         warnings: what a reader of the figures must know.
 
     Raises:
-        SamplesError: a line is broken or lacks what we read, or a conversation occurs twice.
+        UserError: a line is broken or lacks what we read, or a conversation occurs twice.
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []
@@ -70,7 +66,7 @@ def read_samples(
                 sample = json.loads(line.decode("utf-8"))
             except ValueError as error:  # no UTF-8, or no JSON
                 if not allow_partial:
-                    raise SamplesError(
+                    raise UserError(
                         f"{where} is broken JSON ({error}).",
                         "A run that was stopped while it wrote leaves such a line. Run it again (with --use_cache it "
                         "asks only for what is missing), or use the whole lines with --allow-partial.",
@@ -82,12 +78,12 @@ def read_samples(
                     continue
                 conversation = _conversation(sample, where)
             except (LookupError, TypeError, ValueError, AttributeError) as error:
-                raise SamplesError(
+                raise UserError(
                     f"{where} is no sample of Multi-IF: {type(error).__name__}: {error}.",
                     "Expected what lm_eval writes with --log_samples for a task such as multiif_en.",
                 ) from None
             if conversation.key in conversations:
-                raise SamplesError(
+                raise UserError(
                     f"{where}: conversation {conversation.key} is there for the second time.",
                     "The file was changed, or two were put together; run the evaluation again.",
                 )
@@ -98,7 +94,7 @@ def read_samples(
             f"{len(conversations)} whole ones."
         )
     if not conversations:
-        raise SamplesError(f"{path} has no whole line.", "Run the evaluation again.")
+        raise UserError(f"{path} has no whole line.", "Run the evaluation again.")
     return [conversations[key] for key in sorted(conversations)], not broken
 
 

@@ -111,10 +111,9 @@ def require_comparable(
         )
 
 
-def describe_difference(one: Mapping[str, str], other: Mapping[str, str], accepted: Iterable[str] = ()) -> str:
+def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any], accepted: Iterable[str] = ()) -> str:
     """The facts in which two runs differ, with both values; empty where they were run alike."""
-    names = [name for name in [*one, *(name for name in other if name not in one)] if name not in set(accepted)]
-    differing = [name for name in names if one.get(name) != other.get(name)]
+    differing = [name for name in {**one, **other} if name not in set(accepted) and one.get(name) != other.get(name)]
     return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in differing)
 
 

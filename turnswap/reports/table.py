@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -220,9 +221,10 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 
 def _as_json(frame: pd.DataFrame) -> str:
     """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
-    records = [
-        {name: None if value is pd.NA or value != value else value for name, value in record.items()}
-        for record in frame.to_dict("records")
-    ]
-    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
     return "[\n" + ",\n".join(lines) + "\n]"
+
+
+def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """A table's rows as JSON takes them: None where there is no value."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
-from .compare import FEWEST, Comparison, Difference
+from .compare import FEWEST, Comparison
 from .figures import OVERALL
 from .published import SOURCE, published_scores
 from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
@@ -16,6 +18,7 @@ from .verdicts import Graded, followed_by
 from .warnings import score_warnings
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
+_MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
 
 
 def report_sheets(
@@ -26,8 +29,15 @@ def report_sheets(
     ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
     """
     sheets = [_headline(summaries)]
+    accuracies = dict(zip(HEADLINE[1:4], OVERALL, strict=True))
+    transitions = {
+        f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
+        for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
+        for turn in TURNS[1:]
+    }
     for summary in summaries:
-        sheets += [_languages(summary), _transitions(summary)]
+        sheets.append(_by_scope(summary, "overall accuracy", accuracies, with_n=True))
+        sheets.append(_by_scope(summary, "forgetting and correction", transitions, _MEANING))
         name = summary.model.name
         if name in graded:
             sheets.append(_instructions(name, graded[name]))
@@ -58,20 +68,6 @@ def _scores(scores: Scores) -> list[str]:
     return [*map(with_interval, (scores.average, *scores.turns)), points(scores.change)]
 
 
-def _languages(summary: Summary) -> Sheet:
-    return _by_scope(summary, "overall accuracy", dict(zip(HEADLINE[1:4], OVERALL, strict=True)), with_n=True)
-
-
-def _transitions(summary: Summary) -> Sheet:
-    columns = {
-        f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
-        for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
-        for turn in TURNS[1:]
-    }
-    note = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
-    return _by_scope(summary, "forgetting and correction", columns, note)
-
-
 def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: str, with_n: bool = False) -> Sheet:
     """A row per language, and what is over them; a figure per column."""
     rows = [
@@ -100,8 +96,8 @@ def _counts(summary: Summary) -> Sheet:
 def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     """The differences of one metric, the instructions gained and lost, and conversations to look at."""
     a, b = comparison.a.model.name, comparison.b.model.name
-    family = comparison.of_metric(metric)
-    known = sum(row.corrected == row.corrected for row in family)
+    family = comparison.differences[comparison.differences["metric"] == metric]
+    known = family["corrected"].count()
     level = f"{comparison.a.resampling.level:.0%}"
     notes = [
         f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
@@ -111,17 +107,34 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     ]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
-    sheets = [Sheet(f"B {b} against A {a}", header, list(map(_difference, family)), 1, notes, signatures)]
+    rows = [
+        [
+            SCOPES.get(one["language"], one["language"]),
+            "mean" if pd.isna(one["turn"]) else str(one["turn"]),
+            *(percent(one[name]) for name in ("a", "b")),
+            points(one["gap"]),
+            "–" if pd.isna(one["low"]) else f"[{points(one['low'])}, {points(one['high'])}]",
+            *("–" if pd.isna(p) else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (one["p"], one["corrected"])),
+        ]
+        for one in family.to_dict("records")
+    ]
+    sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures)]
     changed = [
-        [one.instruction_id, f"+{one.gained}", f"-{one.lost}", f"{one.gained - one.lost:+}", str(one.n)]
-        for one in comparison.instructions[:_SHOWN]
+        [
+            one["instruction_id"],
+            f"+{one['gained']}",
+            f"-{one['lost']}",
+            f"{one['gained'] - one['lost']:+}",
+            str(one["n"]),
+        ]
+        for one in comparison.instructions[:_SHOWN].to_dict("records")
     ]
     if changed:
         header = ["instruction", "gained", "lost", "net", "n"]
         sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
     looked_at = [
-        [one.language, one.key, _per_turn(one.a), _per_turn(one.b), f"{one.gap:+g}"]
-        for one in comparison.conversations[:_SHOWN]
+        [one["language"], one["key"], _per_turn(one["a"]), _per_turn(one["b"]), f"{one['gap']:+g}"]
+        for one in comparison.conversations[:_SHOWN].to_dict("records")
     ]
     if looked_at:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
@@ -131,11 +144,3 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
 
 def _per_turn(followed: Sequence[float]) -> str:
     return " ".join(f"{count:g}" for count in followed)
-
-
-def _difference(row: Difference) -> list[str]:
-    turn = "mean" if row.turn is None else str(row.turn)
-    interval = "–" if row.low != row.low else f"[{points(row.low)}, {points(row.high)}]"
-    p = ["–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (row.p, row.corrected)]
-    scope = SCOPES.get(row.language, row.language)
-    return [scope, turn, percent(row.a), percent(row.b), points(row.gap), interval, *p]

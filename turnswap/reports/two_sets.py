@@ -9,13 +9,12 @@ import pandas as pd
 
 from turnswap.tasks.multiif.corrected import rules_in_use
 from turnswap.tasks.multiif.metrics import CORRECTED, COUNTS, TURNS, combine_repeats, corrected_values
-from turnswap.tasks.multiturn import Reply
 
 from .runs import Model
 from .samples import LoggedConversation
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, tidy
-from .verdicts import Graded, GradedTurn, tabulate
+from .verdicts import Graded, GradedTurn, by_repeat, tabulate
 
 
 def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
@@ -26,15 +25,10 @@ def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
     and ``corrected``, the shares that pass, of those that there are.
     """
     both, other = tabulate(published), tabulate(corrected)
-    unsatisfiable, now = other["unsatisfiable"], other["strict"]
-    both = both.assign(
-        n=1,
-        gained=~unsatisfiable & now & ~both["strict"],
-        lost=~unsatisfiable & ~now & both["strict"],
-        unsatisfiable=unsatisfiable,
-        published=both["strict"],
-        corrected=~unsatisfiable & now,
-    )
+    before, now, unsatisfiable = both["strict"], other["strict"], other["unsatisfiable"]
+    gained, lost = ~unsatisfiable & now & ~before, ~unsatisfiable & ~now & before
+    both = both.assign(n=1, gained=gained, lost=lost, unsatisfiable=unsatisfiable)
+    both = both.assign(published=before, corrected=~unsatisfiable & now)
     columns = ["n", "gained", "lost", "unsatisfiable", "published", "corrected"]
     found = both.groupby(["instruction", "language"])[columns].sum()
     found["published"] /= found["n"]
@@ -62,10 +56,7 @@ def tidy_corrected(summaries: Sequence[Summary], corrected: Mapping[str, Graded]
 
 
 def _corrected(conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> LoggedConversation:
-    repeats = [
-        corrected_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
-        for n in range(len(turns[0].verdicts) if turns else 0)
-    ] or [corrected_values([])]
+    repeats = [corrected_values(graded) for graded in by_repeat(turns) or [[]]]
     values = {name.removesuffix(CORRECTED): combine_repeats([each[name] for each in repeats]) for name in repeats[0]}
     return replace(conversation, values={**conversation.values, **values})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
-from turnswap.tasks.multiif.metrics import conversation_values
+from turnswap.tasks.multiif.metrics import combine_repeats, conversation_values
 from turnswap.tasks.multiturn import Reply
 
 from .figures import RATIOS
@@ -32,15 +32,15 @@ _WORTH_A_PROCESS = 2_000
 _CHUNK = 200
 
 
-class _Slot(NamedTuple):
-    reply: str
+class _Reply(NamedTuple):
+    text: str
     instruction_ids: Sequence[str]
     kwargs: Sequence[Mapping[str, Any]]
     language: str
     prompts: Sequence[str]
 
 
-_Grade = Callable[[list[_Slot]], list[list[Verdict]]]
+_Grade = Callable[[_Reply], list[Verdict]]
 
 
 class GradedTurn(NamedTuple):
@@ -105,14 +105,14 @@ def _graded(model: Model, grade: _Grade) -> Graded:
             )
         for conversation in run.conversations:
             _require_gradeable(conversation)
-    slots = [
-        _Slot(reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
+    replies = [
+        _Reply(reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
         for code, run in model.languages.items()
         for conversation in run.conversations or ()
         for number, turn in enumerate(conversation.turns, 1)
         for reply in turn.replies
     ]
-    verdicts = iter(_grade_all(slots, grade))
+    verdicts = iter(_grade_all(replies, grade))
     return {
         code: {
             conversation.key: [
@@ -124,22 +124,21 @@ def _graded(model: Model, grade: _Grade) -> Graded:
     }
 
 
-def _grade_all(slots: list[_Slot], grade: _Grade) -> list[list[Verdict]]:
-    workers = min(os.cpu_count() or 1, 1 + len(slots) // _WORTH_A_PROCESS)
+def _grade_all(replies: list[_Reply], grade: _Grade) -> Iterable[list[Verdict]]:
+    workers = min(os.cpu_count() or 1, 1 + len(replies) // _WORTH_A_PROCESS)
     if workers == 1:
-        return grade(slots)
-    chunks = [slots[start : start + _CHUNK] for start in range(0, len(slots), _CHUNK)]
+        return map(grade, replies)
     # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [verdicts for chunk in pool.map(grade, chunks) for verdicts in chunk]
+        return pool.map(grade, replies, chunksize=_CHUNK)
 
 
-def _by_published_rules(slots: list[_Slot]) -> list[list[Verdict]]:
-    return [grade_reply(slot.reply, slot.instruction_ids, slot.kwargs) for slot in slots]
+def _by_published_rules(reply: _Reply) -> list[Verdict]:
+    return grade_reply(reply.text, reply.instruction_ids, reply.kwargs)
 
 
-def _by_corrected_rules(slots: list[_Slot]) -> list[list[Verdict]]:
-    return [corrected.grade_corrected(*slot) for slot in slots]
+def _by_corrected_rules(reply: _Reply) -> list[Verdict]:
+    return corrected.grade_corrected(*reply)
 
 
 def _require_gradeable(conversation: LoggedConversation) -> None:
@@ -154,21 +153,25 @@ def _require_gradeable(conversation: LoggedConversation) -> None:
                 ) from None
 
 
+def by_repeat(turns: Sequence[GradedTurn]) -> list[list[tuple[Reply, Sequence[Verdict]]]]:
+    """A conversation as the metrics take it: each repeat's replies, with their verdicts."""
+    repeats = range(len(turns[0].verdicts) if turns else 0)
+    return [[(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns] for n in repeats]
+
+
 def _require_same(run: LanguageRun, conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> None:
     """Refuse a conversation whose figures by these verdicts are not those that were logged."""
-    repeats = [
-        conversation_values([(Reply(turn.turn.replies[n]), turn.verdicts[n]) for turn in turns])
-        for n in range(len(turns[0].verdicts) if turns else 0)
-    ]
+    repeats = [conversation_values(graded) for graded in by_repeat(turns)]
     for name in RATIOS:
-        if int(name[len("turn")]) > len(turns):
+        turn = int(name[len("turn")])
+        if turn > len(turns):
             continue
-        found = [sum(values[name][part] for values in repeats) for part in (0, 1)]
-        if found != list(conversation.values[name]):
+        found, logged = combine_repeats([values[name] for values in repeats]), tuple(conversation.values[name])
+        if found != logged:
             raise UserError(
-                f"{conversation.where}: conversation {conversation.key}, turn {name[len('turn')]}: by its replies "
-                f"{name} is {found[0]} of {found[1]} as turnswap {__version__} grades them, the samples say "
-                f"{conversation.values[name][0]} of {conversation.values[name][1]}.",
+                f"{conversation.where}: conversation {conversation.key}, turn {turn}: by its replies {name} is "
+                f"{found[0]} of {found[1]} as turnswap {__version__} grades them, the samples say "
+                f"{logged[0]} of {logged[1]}.",
                 f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that "
                 "version, or run the evaluation again.",
             )
