@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Suite:
     def __init__(self, manager: TaskManager, named: Sequence[str], limit: int | None) -> None:
         parsed = [parse_named(text) for text in named]
         matches = [_matching(manager, one.name) for one in parsed]
-        self.names = list(dict.fromkeys(name for names in matches for name in names))
+        self.names = list(dict.fromkeys(itertools.chain(*matches)))
         self.task_index = manager.task_index
         random.seed(DEFAULT_RANDOM_SEED)
         np.random.seed(DEFAULT_OTHER_SEED)
@@ -60,31 +60,25 @@ class Suite:
         self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         self.tasks: Mapping[str, Any] = self._built["tasks"]
         self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
-        self._groups = self._built.get("groups", {})
         # A tag is no group: its tasks stand by themselves.
         self.members = {name: self._members(manager, name) for name in self.names}
-        self.documents = join(
-            [
-                documents_of(one, {task: self.sizes[task] for name in names for task in self.members[name]}, limit)
-                for one, names in zip(parsed, matches, strict=True)
-            ]
-        )
+        sizes = [{task: self.sizes[task] for name in names for task in self.members[name]} for names in matches]
+        self.documents = join([documents_of(*each, limit) for each in zip(parsed, sizes, strict=True)])
 
     def _members(self, manager: TaskManager, name: str) -> list[str]:
         if name in self.tasks:
             return [name]
-        if name in self._groups:
-            return [task.task_name for task in self._groups[name].get_all_tasks()]
+        groups = self._built.get("groups", {})
+        if name in groups:
+            return [task.task_name for task in groups[name].get_all_tasks()]
         return list(manager.load([name])["tasks"])
 
     def load(self, _: Any) -> dict[str, Any]:
         """What ``TaskManager.load`` gives, as new as on the first call."""
-        built = dict(self._built)
-        built["tasks"] = {name: _copy(task) for name, task in self.tasks.items()}
         random.setstate(self._states[0])
         np.random.set_state(self._states[1])
         torch.set_rng_state(self._states[2])
-        return built
+        return {**self._built, "tasks": {name: _copy(task) for name, task in self.tasks.items()}}
 
 
 def _matching(manager: TaskManager, name: str) -> list[str]:
@@ -185,7 +179,9 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
     """lm-eval's results of the model as it is now, by task and group."""
     whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
     samples = {task: numbers for task, numbers in documents.items() if task not in whole}
-    with _without_inventory():
+    # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none.
+    add_env_info, evaluator.add_env_info = evaluator.add_env_info, lambda storage: None
+    try:
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,
@@ -201,15 +197,6 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
             gen_kwargs=settings.gen_kwargs or None,
             confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
         )
-    return dict(results["results"])
-
-
-@contextlib.contextmanager
-def _without_inventory() -> Iterator[None]:
-    """lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none."""
-    original = evaluator.add_env_info
-    evaluator.add_env_info = lambda storage: None
-    try:
-        yield
     finally:
-        evaluator.add_env_info = original
+        evaluator.add_env_info = add_env_info
+    return dict(results["results"])

@@ -83,15 +83,13 @@ def run(settings: Settings, folder: Path, say: Say) -> Sweep:
     if all(one.kind != "swap" for one in configurations):
         raise UserError("Every swap is the recipient, the donor or their average.", "Name swaps that mix the two.")
     manager = open_manager(settings)
-    select = Suite(manager, settings.select_on, settings.limit)
-    suites = {"select": select}
+    suites = {"select": Suite(manager, settings.select_on, settings.limit)}
     if settings.report_on:
         suites["report"] = Suite(manager, settings.report_on, settings.limit)
-        refuse_overlap(select.documents, suites["report"].documents)
-        notes += _alike(select, suites["report"])
+        refuse_overlap(suites["select"].documents, suites["report"].documents)
+        notes += _alike(**suites)
     metric = find_metric(settings.metric, {name: t for suite in suites.values() for name, t in suite.tasks.items()})
-    known = identity(settings, planner, select, suites.get("report"))
-    with open_ledger(folder, known) as ledger:
+    with open_ledger(folder, identity(settings, planner, suites)) as ledger:
         if ledger.resumed:
             say(f"Going on with {ledger.path}: {ledger.resumed} evaluations are done.")
         at = Evaluations(planner, ledger, suites, metric, say)
@@ -103,9 +101,9 @@ class _Course:
 
     def __init__(self, planner: Planner, at: Evaluations, configurations: list[Configuration], notes: list[str]):
         self.planner, self.at, self.notes, self.settings = planner, at, notes, at.settings
-        self.rows = {one.plan: Row(one) for one in configurations}
-        self.swaps = [row for row in self.rows.values() if row.configuration.kind == "swap"]
-        self.always = [row for row in self.rows.values() if row.configuration.kind != "swap"]
+        self.rows = [Row(one) for one in configurations]
+        self.swaps = [row for row in self.rows if row.configuration.kind == "swap"]
+        self.always = [row for row in self.rows if row.configuration.kind != "swap"]
 
     def run(self) -> Sweep:
         for row in reversed(self.always):  # the average first: it is what the models are composed to on loading
@@ -155,9 +153,7 @@ class _Course:
     def _goodness(self, row: Row, role: str = "select") -> float:
         """The larger, the better; of what has no figure, or NaN, minus infinity."""
         evaluation: Evaluation | None = getattr(row, role)
-        if evaluation is None or math.isnan(evaluation.figure):
-            return -math.inf
-        return evaluation.figure if self.at.metric.higher_is_better else -evaluation.figure
+        return halving.goodness(evaluation.figure if evaluation else math.nan, self.at.metric.higher_is_better)
 
     def _best(self) -> Row:
         best = max(self.swaps, key=self._goodness)  # the first of several
@@ -175,19 +171,15 @@ class _Course:
             return []
         drawn, said = self.planner.controls(best.configuration, self.settings.controls, self.settings.seed)
         self.notes += said
-        rows = [Row(one) for one in drawn]
-        for row in rows:
-            row.select = self.at.of(row.configuration, "select")
-        self.rows |= {f"{row.configuration.name} {row.configuration.plan}": row for row in rows}
+        rows = [Row(one, select=self.at.of(one, "select")) for one in drawn]
+        self.rows += rows
         return rows
 
     def _judge(self, best: Row, controls: Sequence[Row]) -> None:
         """Note what speaks against the best swap."""
-        tried, name = len(self.swaps), best.configuration.name
-        ahead = self._no_worse(self.always, best, "select")
-        if ahead:
+        tried = len(self.swaps)
+        if ahead := self._no_worse(self.always, best, "select"):
             self.notes.append(f"no swap beats the {' and the '.join(ahead)} on the documents selected on")
-        role = "report" if best.report else "select"
         if best.report is None:
             self.notes.append(
                 f"every figure was selected on: the best of {tried} swaps looks better here than it is; "
@@ -197,13 +189,14 @@ class _Course:
             self.notes.append(
                 f"quote the figures reported on: of {tried} swaps, the best looks better than it is where it was chosen"
             )
-            ahead = self._no_worse(self.always, best, "report")
-            if ahead:
+            if ahead := self._no_worse(self.always, best, "report"):
                 self.notes.append(f"on the documents reported on, no gain over the {' and the '.join(ahead)}")
         if controls:
+            role = "report" if best.report else "select"
+            as_good = self._no_worse(controls, best, role)
             self.notes.append(
-                f"{len(self._no_worse(controls, best, role))} of {len(controls)} random placements as wide do "
-                f"as well as {name} or better on the documents {'reported' if best.report else 'selected'} on"
+                f"{len(as_good)} of {len(controls)} random placements as wide do as well as {best.configuration.name} "
+                f"or better on the documents {role}ed on"
             )
 
     def _no_worse(self, rows: Sequence[Row], best: Row, role: str) -> list[str]:
@@ -212,7 +205,7 @@ class _Course:
         return [row.configuration.name for row in rows if self._goodness(row, role) >= bar > -math.inf]
 
     def _ranked(self) -> list[Row]:
-        rows = sorted(self.rows.values(), key=lambda row: (row.select is None, -self._goodness(row)))
+        rows = sorted(self.rows, key=lambda row: (row.select is None, -self._goodness(row)))
         for row in rows:
             if row.select is not None:
                 row.rank = 1 + sum(self._goodness(other) > self._goodness(row) for other in rows)
