@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # comes with accelerate
@@ -14,7 +15,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.sizes import size
 from turnswap.merge_methods.checkpoint import TensorInfo
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Planned, Recipe
+from turnswap.merge_methods.recipe import Recipe
 
 ADVICE = "Reduce batch_size, max_length or max_gen_toks, load in a smaller type (dtype=bfloat16), or free memory."
 _OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUDA out of memory")
@@ -23,17 +24,6 @@ _OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "not enough memo
 def model_bytes(model: Model, dtype: torch.dtype | None) -> int:
     """What a model occupies once it is loaded in a type; None for the types in which it is stored."""
     return sum(_bytes(weight.header, dtype) for weight in model.layout.weights.values())
-
-
-def blend_bytes(blends: Iterable[Planned], dtype: torch.dtype | None, device: torch.device) -> int:
-    """What blends occupy on a device in the loading type, working copies included."""
-    blends = list(blends)
-    # They are made on the CPU, one at a time: mergekit sums in float32, and the check for NaN takes as much twice.
-    largest = max(
-        (12 * blend.weight.header.n_bytes // blend.weight.header.dtype.itemsize for blend in blends), default=0
-    )
-    total = sum(_bytes(blend.weight.header, dtype) for blend in blends)
-    return total + (largest if device.type == "cpu" else 0)
 
 
 def _bytes(header: TensorInfo, loading: torch.dtype | None) -> int:
@@ -82,18 +72,16 @@ def check_memory(recipe: Recipe, dtype: torch.dtype | None, device: torch.device
     """
     used = {tensor.source.origin for tensor in recipe.tensors.values()} | {"recipient", "donor"}
     models = [model for role, model in recipe.models.items() if role in used]
-    blends = [tensor for tensor in recipe.tensors.values() if tensor.source.origin == "blend"]
-    needed = sum(model_bytes(model, dtype) for model in models) + blend_bytes(blends, dtype, device)
+    blends = [tensor.weight.header for tensor in recipe.tensors.values() if tensor.source.origin == "blend"]
+    needed = sum(model_bytes(model, dtype) for model in models) + sum(_bytes(blend, dtype) for blend in blends)
+    if blends and device.type == "cpu":
+        # Blends are made there, one at a time: mergekit sums in float32, and the check for NaN takes as much twice.
+        needed += max(12 * math.prod(blend.shape) for blend in blends)
     check_free(needed, device, f"{len(models)} models" + (" and the blends of the two" if blends else ""))
 
 
 def check_free(needed: int, device: torch.device, what: str) -> None:
-    """Refuse what does not fit into the free memory of a device.
-
-    Args:
-        needed: bytes.
-        device: where.
-        what: for people, a plural.
+    """Refuse what does not fit into the free memory of a device: so many bytes for ``what``, a plural.
 
     Raises:
         UserError: it names what is needed and what is free.
@@ -109,10 +97,7 @@ def check_free(needed: int, device: torch.device, what: str) -> None:
 
 @contextlib.contextmanager
 def out_of_memory_explained(device: torch.device | str | None = None) -> Iterator[None]:
-    """Turn what is raised where memory runs out into words.
-
-    Args:
-        device: where the models lie; the GPU, if there is one.
+    """Turn what is raised where memory runs out into words; without a device, it is the GPU's, if there is one.
 
     Raises:
         UserError: memory ran out; it names what was asked for and what was free, as far as that is known.

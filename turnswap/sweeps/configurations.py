@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -27,29 +27,20 @@ from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
+_OF_MERGEKIT = {"trust_remote_code", "lora_merge_cache", "transformers_cache"}  # settings under mergekit's own names
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A composition to evaluate.
+    """A composition to evaluate."""
 
-    Attributes:
-        name: for people, unique among the rows.
-        kind: an always-row, a swap, or a random control.
-        parameters: what stands under ``parameters:`` in a layerswap.yml.
-        plan: the recipe's digest of every tensor's source: equal for equal compositions.
-        layers: a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ.
-        cells: its places in the grid, axis by axis; several where equal configurations were joined.
-        also: the names of those joined with it.
-    """
-
-    name: str
+    name: str  # for people, unique among the rows
     kind: Kind
-    parameters: Mapping[str, Any]
-    plan: str
-    layers: str
-    cells: tuple[Mapping[str, Any], ...] = ()
-    also: tuple[str, ...] = field(default=())
+    parameters: Mapping[str, Any]  # what stands under ``parameters:`` in a layerswap.yml
+    plan: str  # the recipe's digest of every tensor's source: equal for equal compositions
+    layers: str  # a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ
+    cells: tuple[Mapping[str, Any], ...] = ()  # its places in the grid; several where equal configurations were joined
+    also: tuple[str, ...] = ()  # the names of those joined with it
 
 
 class Planner:
@@ -61,11 +52,7 @@ class Planner:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.options = MergeOptions(
-            trust_remote_code=settings.trust_remote_code,
-            lora_merge_cache=settings.lora_merge_cache,
-            transformers_cache=settings.transformers_cache,
-        )
+        self.options = MergeOptions(**settings.model_dump(include=_OF_MERGEKIT))
         self._opened: dict[ModelReference, Model] = {}
         self.recipe = self.read({"layers": "none"})
 

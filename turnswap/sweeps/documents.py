@@ -89,8 +89,7 @@ def refuse_overlap(select: Documents, report: Documents) -> None:
         UserError: it names the task and the documents.
     """
     for task in select.keys() & report.keys():
-        both = sorted(set(select[task]) & set(report[task]))
-        if both:
+        if both := sorted(set(select[task]) & set(report[task])):
             named = sorted({*select[task], *report[task]})
             half = len(named) // 2
             halves = f"such as {task}:{ranges(named[:half])} and {task}:{ranges(named[half:])}, " if half else ""

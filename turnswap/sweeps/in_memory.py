@@ -24,7 +24,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.recipe import Planned, Recipe, parse_configuration, read_recipe
-from turnswap.merge_methods.swap_plan import NAME
+from turnswap.merge_methods.swap_plan import NAME, TensorSource
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
 from .capacity import check_free
@@ -77,21 +77,22 @@ class SwapInMemory:
         recipe = plan(self._configuration, parameters, self._options, self._opened)
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
-        origins = {part[0].source.origin for part in parts.values()}
-        for role in (origins | {"donor"}) - {"recipient", "blend"} - self._loaded.keys():
+        sources = {target: part[0].source for target, part in parts.items()}
+        roles = {"donor", *(source.origin for source in sources.values())} - {"recipient", "blend"}
+        for role in roles - self._loaded.keys():
             self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
         self._refuse_rounding(recipe, parts)
         # Back to the recipient first: blends that are not needed again are freed before new ones are made.
         self.recipe = None
         self._point(self._loaded["recipient"])
-        needed = {(target, part[0].source.donor_share) for target, part in parts.items() if _is_blend(part)}
+        needed = {(target, source.donor_share) for target, source in sources.items() if source.origin == "blend"}
         self._blends = {key: blend for key, blend in self._blends.items() if key in needed}
         missing = sorted(needed - self._blends.keys())
         size = sum(self._loaded["recipient"][target].nbytes for target, _ in missing)
         check_free(size, self.model.device, "the blends")
         for target, share in missing:
             self._blends[target, share] = self._blend(target, parts[target], recipe)
-        self._point({target: self._source(target, part) for target, part in parts.items()})
+        self._point({target: self._tensor(target, source) for target, source in sources.items()})
         self.recipe = recipe
         return recipe
 
@@ -99,16 +100,15 @@ class SwapInMemory:
         """The planned tensors that make each tensor in memory: one, or experts that are fused there."""
         parts: dict[str, list[Planned]] = {}
         for name, target in self._targets.items():
-            parts.setdefault(target, []).append(recipe.tensors[name])
-        for target, (one, *others) in parts.items():
-            for other in others:
-                ours, theirs = one.source, other.source
-                if (ours.origin, ours.donor_share) != (theirs.origin, theirs.donor_share):
-                    raise UserError(
-                        f"{one.name} comes from the {ours.origin} and {other.name} from the {theirs.origin}, but in "
-                        f"memory they are one tensor, {target}.",
-                        "Choose one source for both, or merge this swap with mergekit-yaml.",
-                    )
+            part = parts.setdefault(target, [])
+            part.append(recipe.tensors[name])
+            ours, theirs = part[0].source, part[-1].source
+            if (ours.origin, ours.donor_share) != (theirs.origin, theirs.donor_share):
+                raise UserError(
+                    f"{part[0].name} comes from the {ours.origin} and {name} from the {theirs.origin}, but in memory "
+                    f"they are one tensor, {target}.",
+                    "Choose one source for both, or merge this swap with mergekit-yaml.",
+                )
         return parts
 
     def _fitting(self, role: str, theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -129,7 +129,7 @@ class SwapInMemory:
         """Refuse a declared type that would round copies on their way through the folder, which nothing does here."""
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
-            for planned in () if _is_blend(part) else part:
+            for planned in () if part[0].source.origin == "blend" else part:
                 weights = recipe.models[planned.source.origin].layout.weights
                 now = weights.get(planned.name, planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
@@ -159,8 +159,7 @@ class SwapInMemory:
         made = made.to(device=ours.device, dtype=ours.dtype)
         return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
 
-    def _source(self, target: str, part: Sequence[Planned]) -> torch.Tensor:
-        source = part[0].source
+    def _tensor(self, target: str, source: TensorSource) -> torch.Tensor:
         if source.origin == "blend":
             return self._blends[target, source.donor_share]
         return self._loaded[source.origin][target]
@@ -247,7 +246,3 @@ def _may_be_left_out(name: str, planned: Planned, model: Any) -> bool:
     """Whether loading a merged folder would leave the tensor out too, and nothing of the swap with it."""
     patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     return planned.weight.place.part == "outside" or any(re.search(pattern, name) for pattern in patterns)
-
-
-def _is_blend(part: Sequence[Planned]) -> bool:
-    return part[0].source.origin == "blend"

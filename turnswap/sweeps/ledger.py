@@ -23,29 +23,17 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation.
+    """One finished evaluation."""
 
-    Attributes:
-        plan: of the configuration (see ``Configuration``).
-        configuration: its name when it was evaluated.
-        parameters: of its swap.
-        role: ``select`` or ``report``.
-        documents: of each task, as ``0-99``.
-        figure: of the sweep's metric; NaN where there is none.
-        stderr: of the figure.
-        results: all of lm-eval's metrics, by task and group.
-        seconds: of ``evaluation``, and of ``composition`` before it.
-    """
-
-    plan: str
-    configuration: str
-    parameters: Mapping[str, Any]
-    role: str
-    documents: Mapping[str, str]
-    figure: float
-    stderr: float
-    results: Mapping[str, Any]
-    seconds: Mapping[str, float]
+    plan: str  # of the configuration, see ``Configuration``
+    configuration: str  # its name when it was evaluated
+    parameters: Mapping[str, Any]  # of its swap
+    role: str  # ``select`` or ``report``
+    documents: Mapping[str, str]  # of each task, as ``0-99``
+    figure: float  # of the sweep's metric; NaN where there is none
+    stderr: float  # of the figure
+    results: Mapping[str, Any]  # all of lm-eval's metrics, by task and group
+    seconds: Mapping[str, float]  # of ``evaluation``, and of ``composition`` before it
 
     @property
     def n(self) -> int:

@@ -22,6 +22,10 @@ from turnswap.tasks import task_folders
 from .documents import Documents, documents_of, join, parse_named
 from .settings import Settings
 
+# Settings under lm-eval's own names.
+_OF_LM_EVAL = {"num_fewshot", "batch_size", "device", "system_instruction", "apply_chat_template"}
+_OF_LM_EVAL |= {"confirm_run_unsafe_code"}
+
 
 def open_manager(settings: Settings) -> TaskManager:
     """lm-eval's tasks, ours and those of ``include_path``; reading its thousands of YAMLs takes seconds."""
@@ -82,13 +86,12 @@ class Suite:
 
 
 def _matching(manager: TaskManager, name: str) -> list[str]:
-    found = manager.match_tasks([name])
-    if not found:
-        raise UserError(
-            f"lm-eval knows no task, group or tag called {name}.",
-            "lm_eval ls tasks lists them; --include-path names a folder with your own.",
-        )
-    return list(found)
+    if found := list(manager.match_tasks([name])):
+        return found
+    raise UserError(
+        f"lm-eval knows no task, group or tag called {name}.",
+        "lm_eval ls tasks lists them; --include-path names a folder with your own.",
+    )
 
 
 def _copy(task: Any) -> Any:
@@ -101,17 +104,11 @@ def _copy(task: Any) -> Any:
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that a sweep selects by.
+    """The metric that a sweep selects by."""
 
-    Attributes:
-        name: as it was asked for.
-        keys: lm-eval's name of it with its filter, such as ``acc,none``, by task.
-        higher_is_better: as the tasks say.
-    """
-
-    name: str
-    keys: Mapping[str, str]
-    higher_is_better: bool
+    name: str  # as it was asked for
+    keys: Mapping[str, str]  # lm-eval's name of it with its filter, such as ``acc,none``, by task
+    higher_is_better: bool  # as the tasks say
 
     def of(self, suite: Suite, results: Mapping[str, Any]) -> tuple[float, float]:
         """The figure and its standard error: the mean over the named tasks, where a group that aggregates is one.
@@ -187,15 +184,10 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
             tasks=suite.names,
             task_manager=suite,
             samples=samples or None,
-            num_fewshot=settings.num_fewshot,
-            batch_size=settings.batch_size,
-            device=settings.device,
             log_samples=False,
-            system_instruction=settings.system_instruction,
-            apply_chat_template=settings.apply_chat_template,
             fewshot_as_multiturn=bool(settings.apply_chat_template),
             gen_kwargs=settings.gen_kwargs or None,
-            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+            **settings.model_dump(include=_OF_LM_EVAL),
         )
     finally:
         evaluator.add_env_info = add_env_info
