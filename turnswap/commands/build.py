@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.construction import LAST, STEPS
-from turnswap.core.errors import UserError, visible
+from turnswap.core.errors import require_packages, visible
+
+from .options import FILE
 
 if TYPE_CHECKING:
     from turnswap.construction.pipeline import Count
@@ -35,7 +36,7 @@ def build() -> None:
 
 
 @build.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("config", type=FILE)
 @click.option("--last", type=click.Choice(STEPS), metavar="STEP", help="End after this step.")
 @click.option(
     "--redo",
@@ -63,7 +64,7 @@ def run(config: Path, last: str | None, redo: str | None) -> None:
 
 
 @build.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("config", type=FILE)
 def status(config: Path) -> None:
     """Show what each step kept and rejected, and for what reasons, as its file says."""
     made = _assemble(config)
@@ -84,8 +85,8 @@ def status(config: Path) -> None:
 
 
 @build.command()
-@click.argument("data", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write every finding as CSV.")
+@click.argument("data", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Write every finding as CSV.")
 def conflicts(data: Path, output: Path | None) -> None:
     """Look for instructions that exclude each other in a CSV in the published format, by rules alone."""
     from turnswap.construction.conflicts import audit_csv, summary, write_findings
@@ -99,9 +100,7 @@ def conflicts(data: Path, output: Path | None) -> None:
 
 
 def _assemble(config: Path) -> Build:
-    for package in ("sacrebleu", "pydantic"):
-        if importlib.util.find_spec(package) is None:
-            raise UserError(f"Building a data set needs {package}.", "Install it: pip install 'turnswap[build]'")
+    require_packages("Building a data set needs", ("sacrebleu",), "build")
     from turnswap.construction.steps import assemble
 
     return assemble(config)

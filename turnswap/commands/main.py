@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
-import importlib.util
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -16,13 +15,11 @@ from turnswap.core.contract import bounds
 from turnswap.core.errors import UserError, format_error
 from turnswap.hosts import enable as hook
 from turnswap.hosts import startup
+from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
 from turnswap.tasks import tasks_path
 
-from .build import COMMANDS as BUILD_COMMANDS
-from .results import COMMANDS as RESULTS_COMMANDS
-from .swap import COMMANDS as SWAP_COMMANDS
-from .swap import require_mergekit
-from .sweep import COMMANDS as SWEEP_COMMANDS
+from . import build, results, swap, sweep
+from .options import FOLDER
 
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 
@@ -80,33 +77,28 @@ def disable() -> None:
 @main.command()
 def status() -> None:
     """Tell whether the stock commands see us, what is installed, and whether the hosts' versions fit."""
-    from turnswap.hosts.mergekit_contract import check_mergekit
     from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
 
     path, _ = hook.startup_file()
+    checks = {"lm_eval": check_lm_eval, "mergekit": check_mergekit}
     facts = {
         "turnswap": __version__,
         "stock commands": f"enabled by {path}" if hook.is_enabled() else "not enabled; run: turnswap enable",
         "tasks": str(tasks_path()),
     }
-    for package, extra in {"lm_eval": "", "mergekit": "[merge]"}.items():
-        facts[package] = _installed(package, extra)
-        if importlib.util.find_spec(package):
-            problems = check_lm_eval() if package == "lm_eval" else check_mergekit()
-            said = "; ".join(problems)
+    extras = {"lm_eval": "", "mergekit": "[merge]", "torch": "[hf]", "transformers": "[hf]", "pythainlp": "[thai]"}
+    for package, extra in extras.items():
+        try:
+            facts[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            facts[package] = f"not installed; pip install 'turnswap{extra}'"
+            continue
+        if package in checks:
+            said = "; ".join(checks[package]())
             wanted = bounds(package.replace("_", "-"))
-            facts[package] += f", does not fit: {said}; pip install '{wanted}'" if problems else ", fits"
-    for package, extra in {"torch": "[hf]", "transformers": "[hf]", "pythainlp": "[thai]"}.items():
-        facts[package] = _installed(package, extra)
+            facts[package] += f", does not fit: {said}; pip install '{wanted}'" if said else ", fits"
     for name, value in facts.items():
         click.echo(f"{name:16}{value}")
-
-
-def _installed(package: str, extra: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return f"not installed; pip install 'turnswap{extra}'"
 
 
 @main.command("tasks-path")
@@ -154,12 +146,13 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
     importlib.import_module(f"mergekit.scripts.{script}").main(args=list(arguments), prog_name=name)
 
 
-for command in (*SWAP_COMMANDS, *SWEEP_COMMANDS, *RESULTS_COMMANDS, *BUILD_COMMANDS):
-    main.add_command(command)
+for module in (swap, sweep, results, build):
+    for command in module.COMMANDS:
+        main.add_command(command)
 
 
 @main.command("demo-model")
-@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", type=FOLDER)
 def demo_model(directory: Path) -> None:
     """Write a small real chat model to DIRECTORY.
 

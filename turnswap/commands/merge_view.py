@@ -19,12 +19,7 @@ if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.verify import Report
 
 STYLES = {"R": "blue", "D": "green", "b": "yellow", "P": "magenta", "*": "red"}
-PARTS = {
-    "embeddings": "embeddings",
-    "tied": "embeddings (tied)",
-    "head": "head",
-    "outside": "outside the decoder",
-}
+PARTS = {"embeddings": "embeddings", "tied": "embeddings (tied)", "head": "head", "outside": "outside the decoder"}
 
 
 def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[TensorChange] | None) -> None:
@@ -65,12 +60,16 @@ def coloured(letters: str) -> Text:
     return Text.assemble(*((letter, f"bold {STYLES[letter]}") for letter in letters))
 
 
+def ruler(n_layers: int) -> str:
+    """The number of every tenth layer, to stand above letters."""
+    return "".join(f"{layer:<10}" for layer in range(0, n_layers, 10))
+
+
 def _picture(recipe: Recipe) -> RenderableType:
     """One cell per layer, the ruler above it. ``*``: its components have different sources."""
-    cells = coloured(recipe.letters)
-    ruler = "".join(f"{layer:<10}" for layer in range(0, recipe.n_layers, 10))
-    rows: list[RenderableType] = [Text(f"layer  {ruler}", style="dim"), Text("       ") + cells]
-    if "*" in cells.plain:
+    rows: list[RenderableType] = [Text(f"layer  {ruler(recipe.n_layers)}", style="dim")]
+    rows.append(Text("       ") + coloured(recipe.letters))
+    if "*" in recipe.letters:
         rows.append(Text("       * a filter gives its components different sources", style="dim"))
     return Group(*rows, "")
 
@@ -83,36 +82,23 @@ def _zones(recipe: Recipe) -> Table:
     table.add_column("size", justify="right")
     for part in ("embeddings", "tied"):
         _add_part(table, recipe, part)
-    by_layer = {
-        layer: [tensor for tensor in recipe.tensors.values() if tensor.weight.place.layer == layer]
-        for layer in range(recipe.n_layers)
-    }
-    for _, run in groupby(by_layer, key=lambda layer: [_key(t, layer) for t in by_layer[layer]]):
+    by_layer: list[list[tuple[str, Planned]]] = [[] for _ in range(recipe.n_layers)]
+    for tensor in recipe.tensors.values():
+        layer = tensor.weight.place.layer
+        if layer is not None:  # ``self_attn.q_proj.weight`` of ``model.layers.3.self_attn.q_proj.weight``
+            by_layer[layer].append((tensor.name.partition(f".{layer}.")[2], tensor))
+    for _, run in groupby(range(recipe.n_layers), key=lambda layer: [(name, t.source) for name, t in by_layer[layer]]):
         layers = list(run)
         label = f"layers {layers[0]}-{layers[-1]}" if len(layers) > 1 else f"layer {layers[0]}"
         first = by_layer[layers[0]]
-        for source in dict.fromkeys(tensor.source for tensor in first):
-            chosen = [t for layer in layers for t in by_layer[layer] if t.source == source]
-            mine = [t for t in first if t.source == source]
-            components = "all" if len(mine) == len(first) else ", ".join(_components(mine, layers[0]))
-            _add_row(table, label, components, chosen)
+        for source in dict.fromkeys(tensor.source for _, tensor in first):
+            mine = [name for name, tensor in first if tensor.source == source]
+            modules = dict.fromkeys(name.partition(".")[0] for name in mine)  # ``self_attn``, ``mlp``, …
+            chosen = [tensor for layer in layers for _, tensor in by_layer[layer] if tensor.source == source]
+            _add_row(table, label, "all" if len(mine) == len(first) else ", ".join(modules), chosen)
     for part in ("head", "outside"):
         _add_part(table, recipe, part)
     return table
-
-
-def _key(tensor: Planned, layer: int) -> tuple[str, object]:
-    return _component(tensor.name, layer), tensor.source
-
-
-def _component(name: str, layer: int) -> str:
-    """``self_attn.q_proj.weight`` of ``model.layers.3.self_attn.q_proj.weight``."""
-    return name.partition(f".{layer}.")[2]
-
-
-def _components(tensors: Iterable[Planned], layer: int) -> list[str]:
-    """The modules of a layer that tensors belong to: ``self_attn``, ``mlp``, …"""
-    return list(dict.fromkeys(_component(tensor.name, layer).partition(".")[0] for tensor in tensors))
 
 
 def _add_part(table: Table, recipe: Recipe, part: str) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
+
+from .options import ANYTHING, together
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.runs import Model
@@ -22,18 +25,17 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
 ELSEWHERE = "Name another file with -o."
 
 
-def results_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of every command that reads results; see :func:`read_summaries`."""
-    for option in (
-        click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
-        click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
-        click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
-        click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
-        click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
-        click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
-    ):
-        command = option(command)
-    return command
+# Of every command that reads results; see :func:`read_summaries`.
+results_options = together(
+    click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
+    click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
+    click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
+    click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
+    click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
+)
+accept_option = click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+results_argument = click.argument("results", nargs=-1, required=True, metavar="RESULT...")
 
 
 def read_summaries(paths: tuple[str, ...], resamples: int, seed: int, **how: Any) -> list[Summary]:
@@ -60,8 +62,8 @@ def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Gra
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="A .csv, .parquet or .json file.")
+@results_argument
+@click.option("-o", "--output", type=ANYTHING, required=True, help="A .csv, .parquet or .json file.")
 @click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
 def table(results: tuple[str, ...], output: Path, corrected: bool, **options: Any) -> None:
@@ -88,8 +90,8 @@ def table(results: tuple[str, ...], output: Path, corrected: bool, **options: An
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .html or .md file.")
+@results_argument
+@click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
 @click.option(
     "--format", "format_", type=click.Choice(["terminal", "md", "html"]), help="[default: by the file's name]"
 )
@@ -124,8 +126,8 @@ METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correct
 @click.argument("b")
 @click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
 @click.option("--format", "format_", type=click.Choice(["terminal", "md", "json"]), help="[default: terminal]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md or .json file.")
-@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@click.option("-o", "--output", type=ANYTHING, help="A .md or .json file.")
+@accept_option
 @results_options
 def compare(
     a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: tuple[str, ...], **options: Any
@@ -149,11 +151,11 @@ def compare(
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
+@results_argument
 @click.option(
     "--format", "format_", type=click.Choice(["model-index", "eval-results", "open-llm-leaderboard"]), required=True
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The model's folder, its card, or a folder.")
+@click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
 @click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
 @results_options
 def export(results: tuple[str, ...], format_: str, output: Path | None, push: str | None, **options: Any) -> None:
@@ -190,11 +192,11 @@ BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
 
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, metavar="RESULT...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .md, .csv, .json or .html file.")
+@results_argument
+@click.option("-o", "--output", type=ANYTHING, help="A .md, .csv, .json or .html file.")
 @click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
 @click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
-@click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
+@accept_option
 @results_options
 def leaderboard(
     results: tuple[str, ...],
@@ -262,8 +264,6 @@ def emit(text: str, output: Path | None) -> None:
 
 def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
     """Show tables in the terminal or as Markdown."""
-    from rich.console import Console
-
     from turnswap.reports.sheets import as_markdown, print_sheets
 
     if format_ == "md":

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from turnswap.core.errors import UserError, visible
 
-from .merge_view import coloured, show_plan
+from .merge_view import coloured, ruler, show_plan
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.proposal import Proposal
@@ -20,8 +20,7 @@ def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserErro
     """Print a line of letters per rule, then the reasons of each."""
     plans = [made.recipe for made in proposals.values() if not isinstance(made, UserError)]
     if plans:
-        ruler = "".join(f"{layer:<10}" for layer in range(0, plans[0].n_layers, 10))
-        console.print(Text(f"{'layer':12}{ruler}", style="dim"), soft_wrap=True)
+        console.print(Text(f"{'layer':12}{ruler(plans[0].n_layers)}", style="dim"), soft_wrap=True)
     for rule, made in proposals.items():
         letters = Text("nothing") if isinstance(made, UserError) else coloured(made.recipe.letters)
         console.print(Text(f"{rule:12}") + letters, soft_wrap=True)

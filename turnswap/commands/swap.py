@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
-from turnswap.hosts import mergekit_contract
+from turnswap.hosts.mergekit_contract import require_mergekit
+
+from .merge_view import show_plan, show_report
+from .options import ANYTHING, FILE, FOLDER, together
+from .suggest_view import as_json_of_all, show_proposal, show_proposals
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
@@ -20,19 +23,16 @@ if TYPE_CHECKING:
 RULES = ("paper", "ratio", "shin-hwang", "alignment")
 
 
-def merge_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of mergekit's that tell how inputs are read."""
-    for option in (
-        click.option("--trust-remote-code", is_flag=True, help="As in mergekit: run code that comes with a model."),
-        click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
-        click.option("--transformers-cache", type=click.Path(), help="As in mergekit: where models are downloaded to."),
-    ):
-        command = option(command)
-    return command
+# Options of mergekit's that tell how inputs are read; see :func:`mergekit_options`.
+merge_options = together(
+    click.option("--transformers-cache", type=click.Path(), help="As in mergekit: where models are downloaded to."),
+    click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
+    click.option("--trust-remote-code", is_flag=True, help="As in mergekit: run code that comes with a model."),
+)
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("config", type=FILE)
 @click.option("--tensors", is_flag=True, help="List every tensor.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON, tensors included.")
 @click.option(
@@ -61,16 +61,12 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
             content["changes"] = [vars(change) for change in changes]
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        from .merge_view import show_plan
-
         show_plan(Console(), recipe, tensors, changes)
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), help="Instead of the folder's own mergekit_config.yml.")
+@click.argument("folder", type=ANYTHING)
+@click.option("--config", type=ANYTHING, help="Instead of the folder's own mergekit_config.yml.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option(
     "--write-provenance", is_flag=True, help="If verified, add layer_swap.json and a section to the model card."
@@ -90,29 +86,22 @@ def verify(
     from turnswap.merge_methods import verify as verification
 
     report = verification.verify(folder, options, config)
-    written = (
-        verification.write_provenance(report, options) if write_provenance and report.status == "verified" else None
-    )
+    verified = report.status == "verified"
+    written = verification.write_provenance(report, options) if write_provenance and verified else None
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        from .merge_view import show_report
-
         show_report(Console(), report)
         if written:
             click.echo(f"Plan, versions and hashes: {written}")
-    ctx.exit(0 if report.status == "verified" else 1)
+    ctx.exit(0 if verified else 1)
 
 
 @click.command()
 @click.option("--base", required=True, metavar="MODEL", help="The pretrained model that both experts come from.")
 @click.option("--recipient", required=True, metavar="MODEL", help="The task expert.")
 @click.option("--donor", required=True, metavar="MODEL", help="The language expert.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), help="A folder for JSON, CSV, pictures."
-)
+@click.option("-o", "--output", type=FOLDER, help="A folder for JSON, CSV, pictures.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @merge_options
 def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json: bool, **reading: Any) -> None:
@@ -126,31 +115,26 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
     from turnswap.merge_methods.analysis_file import as_json as content_of
     from turnswap.merge_methods.analysis_file import write_analysis
 
+    from .analysis_view import show_analysis, write_pictures
+
     found = analyze_references(base, recipient, donor, options)
-    content = content_of(found)
     if as_json:
-        click.echo(json.dumps(content, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(content_of(found), indent=1, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        from .analysis_view import show_analysis
-
         show_analysis(Console(), found)
     if output is not None:
-        from .analysis_view import write_pictures
-
         write_analysis(found, output)
         for path in write_pictures(found, output):
             click.echo(f"Written: {path}", err=as_json)
 
 
 @click.command()
-@click.argument("analysis", required=False, type=click.Path(path_type=Path))
+@click.argument("analysis", required=False, type=ANYTHING)
 @click.option("--base", metavar="MODEL", help="Instead of ANALYSIS: the pretrained model that both experts come from.")
 @click.option("--recipient", metavar="MODEL", help="With --base: the task expert.")
 @click.option("--donor", metavar="MODEL", help="With --base: the language expert.")
 @click.option("--rule", type=click.Choice(RULES), help="[default: show what each of them suggests]")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), help="The layerswap.yml to write.")
+@click.option("-o", "--output", type=FILE, help="The layerswap.yml to write.")
 @click.option(
     "--granularity", type=click.Choice(["layer", "module"]), help="shin-hwang: per what it decides.  [default: layer]"
 )
@@ -198,18 +182,14 @@ def suggest(
         )
     if output is not None and rule is None:
         raise UserError("Of several suggestions none is written.", f"Name one: --rule {', '.join(RULES)}.")
-    settings = {"granularity": granularity, "threshold": threshold, "blend": blend}
-    settings = {name: value for name, value in settings.items() if value is not None}
+    given = {"granularity": granularity, "threshold": threshold, "blend": blend}
+    settings = {name: value for name, value in given.items() if value is not None}
     if settings and rule not in (None, "shin-hwang"):
         raise UserError(f"--{min(settings)} is for shin-hwang, not for {rule}.", "Leave it out.")
     options = mergekit_options(reading)
-    from rich.console import Console
-
     from turnswap.merge_methods import proposal
     from turnswap.merge_methods.analysis import analyze_references
     from turnswap.merge_methods.analysis_file import read_analysis
-
-    from .suggest_view import as_json_of_all, show_proposal, show_proposals
 
     if analysis is not None:
         found = read_analysis(analysis)
@@ -246,13 +226,3 @@ def mergekit_options(reading: dict[str, Any]) -> MergeOptions:
     from mergekit.options import MergeOptions
 
     return MergeOptions(**reading)
-
-
-def require_mergekit() -> None:
-    """UserError, with the command that installs it, where mergekit is missing or does not fit."""
-    if importlib.util.find_spec("mergekit") is None:
-        raise UserError("Layer swapping needs mergekit.", "Install it: pip install 'turnswap[merge]'")
-    mergekit_contract.require_mergekit()
-
-
-COMMANDS = (plan, verify, analyze, suggest)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 
-from turnswap.core.errors import UserError, visible
+from turnswap.core.errors import UserError, require_packages, visible
+
+from .options import FILE, FOLDER
 
 
 @click.command()
-@click.argument("config", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder, to go on in too."
-)
+@click.argument("config", required=False, type=FILE)
+@click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too.")
 @click.option("--recipient", metavar="MODEL", help="The task expert: keeps its middle.")
 @click.option("--donor", metavar="MODEL", help="The language expert.")
 @click.option("--base", metavar="MODEL", help="The pretrained model of both, which is then checked.")
@@ -69,11 +69,7 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
     OUTPUT gets sweep.jsonl (every evaluation, as soon as it is done: run the same command again to go on after an
     interruption), sweep.json, sweep.csv, sweep.html with heat maps, and layerswap.yml: the best swap for mergekit-yaml.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    missing = [name for name in ("mergekit", "transformers") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(f"A sweep needs {' and '.join(missing)}.", "Install them: pip install 'turnswap[hf,merge]'")
-    from rich.console import Console
-
+    require_packages("A sweep needs", ("mergekit", "transformers"), "hf,merge")
     from turnswap.sweeps import outputs, pictures
     from turnswap.sweeps.settings import AXES, read_settings
     from turnswap.sweeps.sweep import run

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import sys
 import textwrap
+from collections.abc import Sequence
 from types import TracebackType
 
 
@@ -34,6 +36,24 @@ def format_error(error: UserError) -> str:
 def visible(text: str) -> str:
     """The text with control characters written out: sent to a terminal they could move its cursor."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def require_packages(purpose: str, packages: Sequence[str], extra: str, more: str = "") -> None:
+    """Refuse to go on where packages are missing.
+
+    Args:
+        purpose: what needs them, such as ``A sweep needs``.
+        packages: as they are imported.
+        extra: of ours, which brings them.
+        more: what else the advice says, after the command that installs them.
+
+    Raises:
+        UserError: it names those that are missing, and the command.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        them = "it" if len(missing) == 1 else "them"
+        raise UserError(f"{purpose} {' and '.join(missing)}.", f"Install {them}: pip install 'turnswap[{extra}]'{more}")
 
 
 def show_without_traceback() -> None:

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from .errors import UserError, visible
+from .errors import require_packages, visible
 from .files import write_whole
 from .pages import json_for_script, render_page
 
@@ -92,13 +92,9 @@ def drawing_packages(otherwise: str) -> Any:
     Raises:
         UserError: they are not installed.
     """
-    try:
-        import altair  # noqa: F401
-        import vl_convert
-    except ImportError as error:
-        raise UserError(
-            f"Pictures need {error.name}.", f"Install it: pip install 'turnswap[report]'{otherwise}."
-        ) from None
+    require_packages("Pictures need", ("altair", "vl_convert"), "report", f"{otherwise}.")
+    import vl_convert
+
     return vl_convert
 
 

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 from turnswap.core.contract import require, unmet
+from turnswap.core.errors import require_packages
 
 RELIED_ON = (
     "mergekit.architecture:ModelArchitecture(modules, architectures)",
@@ -52,9 +53,10 @@ def check_mergekit() -> list[str]:
 
 
 def require_mergekit() -> None:
-    """Refuse a mergekit that does not fit.
+    """Refuse to go on where mergekit is missing or does not fit.
 
     Raises:
-        UserError: it names what does not hold, and the version that works.
+        UserError: it names what does not hold, and the command that installs the version that works.
     """
+    require_packages("Layer swapping needs", ("mergekit",), "merge")
     require("mergekit", check_mergekit())

@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,37 +19,28 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.checkpoint import same_model
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Recipe, read_configuration, read_recipe, roles_of
+from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_configuration, read_recipe, roles_of
 from turnswap.merge_methods.swap_plan import NAME, ranges
 
-from .in_memory import models_of, plan
+from .in_memory import models_of
 from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
+_OF_MERGEKIT = {"trust_remote_code", "lora_merge_cache", "transformers_cache"}  # settings under mergekit's own names
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """A composition to evaluate.
+    """A composition to evaluate."""
 
-    Attributes:
-        name: for people, unique among the rows.
-        kind: an always-row, a swap, or a random control.
-        parameters: what stands under ``parameters:`` in a layerswap.yml.
-        plan: the recipe's digest of every tensor's source: equal for equal compositions.
-        layers: a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ.
-        cells: its places in the grid, axis by axis; several where equal configurations were joined.
-        also: the names of those joined with it.
-    """
-
-    name: str
+    name: str  # for people, unique among the rows
     kind: Kind
-    parameters: Mapping[str, Any]
-    plan: str
-    layers: str
-    cells: tuple[Mapping[str, Any], ...] = ()
-    also: tuple[str, ...] = field(default=())
+    parameters: Mapping[str, Any]  # what stands under ``parameters:`` in a layerswap.yml
+    plan: str  # the recipe's digest of every tensor's source: equal for equal compositions
+    layers: str  # a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ
+    cells: tuple[Mapping[str, Any], ...] = ()  # its places in the grid; several where equal configurations were joined
+    also: tuple[str, ...] = ()  # the names of those joined with it
 
 
 class Planner:
@@ -61,11 +52,7 @@ class Planner:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.options = MergeOptions(
-            trust_remote_code=settings.trust_remote_code,
-            lora_merge_cache=settings.lora_merge_cache,
-            transformers_cache=settings.transformers_cache,
-        )
+        self.options = MergeOptions(**settings.model_dump(include=_OF_MERGEKIT))
         self._opened: dict[ModelReference, Model] = {}
         self.recipe = self.read({"layers": "none"})
 
@@ -75,7 +62,7 @@ class Planner:
         Raises:
             UserError: as a merge of it would.
         """
-        return plan(_models(self.settings), with_accepted(self.settings, parameters), self.options, self._opened)
+        return read_recipe(parse_configuration(merge_content(self.settings, parameters)), self.options, self._opened)
 
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
@@ -85,14 +72,11 @@ class Planner:
             recipe = self.read(parameters)
         except UserError as error:
             raise UserError(f"{name}: {error.message}", error.advice) from error
-        return Configuration(
-            name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell is not None else ()
-        )
+        return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
     def always(self) -> list[Configuration]:
         """The recipient, the donor and the plain average of the two."""
-        everything = f"0-{self.recipe.n_layers - 1}"
-        every: list[Mapping[str, Any]] = [{"layers": "none"}, {"layers": everything}, average_of(self.recipe)]
+        every = [{"layers": "none"}, {"layers": _every_layer(self.recipe)}, average_of(self.recipe)]
         return [self.plan(kind, kind, parameters) for kind, parameters in zip(ALWAYS, every, strict=True)]
 
     def swaps(self) -> tuple[list[Configuration], list[str]]:
@@ -122,19 +106,13 @@ class Planner:
         if not any("transition" in name for name in axes):
             axes["transition"] = [0]
             notes.append("the grid says nothing of a transition: there is none")
-        left_out = 0
-        found = []
-        for values in itertools.product(*axes.values()):
-            cell = dict(zip(axes, values, strict=True))
-            if _width(cell) > self.recipe.n_layers:
-                left_out += 1
-                continue
-            named = {axis: value for axis, value in cell.items() if axis in ("bottom", "top") or len(axes[axis]) > 1}
-            name = " ".join(f"{axis}={value}" for axis, value in named.items())
-            found.append(self.plan(name, "swap", cell, cell))
-        if left_out:
+        cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        fitting = [cell for cell in cells if _width(cell) <= self.recipe.n_layers]
+        if left_out := len(cells) - len(fitting):
             notes.append(f"left out of the grid: {left_out} swaps whose zones make more than the model's layers")
-        return found, notes
+        named = [axis for axis, values in axes.items() if axis in ("bottom", "top") or len(values) > 1]
+        names = [" ".join(f"{axis}={cell[axis]}" for axis in named) for cell in fitting]
+        return [self.plan(name, "swap", cell, cell) for name, cell in zip(names, fitting, strict=True)], notes
 
     def _from_file(self, name: str, path: Path, notes: list[str]) -> dict[str, Any]:
         config = read_configuration(path)
@@ -158,15 +136,14 @@ class Planner:
         Its embeddings and head stay, and blended layers have its mean share of the donor. Drawn without replacement, so
         that none is the best itself; fewer than asked for where there are no more, which a note says.
         """
-        width = {letter: best.layers.count(letter) for letter in "DbP"}
         if "*" in best.layers:
             return [], [f"no controls: {best.name} takes parts of layers (filters), whose width is no number of layers"]
         recipe = self.read(best.parameters)
-        fixed = _fixed(recipe)
-        drawing = random.Random(f"controls {seed}")
-        n_layers, (donors, blended, reverted) = recipe.n_layers, width.values()
+        fixed, n_layers = _fixed(recipe), recipe.n_layers
+        donors, blended, reverted = (best.layers.count(letter) for letter in "DbP")
         placements = math.comb(n_layers, donors) * math.comb(n_layers - donors, blended)
         placements *= math.comb(n_layers - donors - blended, reverted)
+        drawing = random.Random(f"controls {seed}")
         seen: set[tuple[str, ...]] = set()
         found: list[Configuration] = []
         while len(found) < number and len(seen) < placements:
@@ -176,26 +153,20 @@ class Planner:
             if placed in seen:
                 continue
             seen.add(placed)
-            parameters = {"layers": placed[0] or "none"}
-            parameters |= {
-                name: text for name, text in zip(("blend_layers", "revert"), placed[1:], strict=True) if text
-            }
+            blends_and_reverted = zip(("blend_layers", "revert"), placed[1:], strict=True)
+            parameters = {"layers": placed[0] or "none"} | {name: text for name, text in blends_and_reverted if text}
             control = self.plan(f"control {len(found) + 1}", "control", parameters | fixed)
             if control.plan != best.plan:
                 found.append(control)
-        notes = []
-        if len(found) < number:
-            notes.append(f"{len(found)} controls instead of {number}: there are no more placements of that width")
-        return found, notes
+        if len(found) == number:
+            return found, []
+        return found, [f"{len(found)} controls instead of {number}: there are no more placements of that width"]
 
 
 def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A swap of the sweep's models as a layerswap.yml has it."""
-    return {"merge_method": NAME, **_models(settings), "parameters": with_accepted(settings, parameters)}
-
-
-def _models(settings: Settings) -> dict[str, Any]:
-    return models_of(settings.recipient, settings.donor, settings.base or None)
+    models = models_of(settings.recipient, settings.donor, settings.base or None)
+    return {"merge_method": NAME, **models, "parameters": with_accepted(settings, parameters)}
 
 
 def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,32 +193,28 @@ def join_equal(configurations: Iterable[Configuration]) -> list[Configuration]:
 
 def _width(cell: Mapping[str, Any]) -> int:
     """How many layers the zones and their transitions take."""
-    total = 0
-    for end in ("bottom", "top"):
-        depth = cell[end]
-        total += depth + (cell.get(f"{end}_transition", cell.get("transition", 0)) if depth else 0)
-    return total
+    ends = ((cell[end], cell.get(f"{end}_transition", cell.get("transition", 0))) for end in ("bottom", "top"))
+    return sum(depth + (transition if depth else 0) for depth, transition in ends)
 
 
 def average_of(recipe: Recipe) -> dict[str, str]:
     """The parameters of the plain average of two models."""
-    everything = f"0-{recipe.n_layers - 1}"
-    return {"layers": "none", "blend_layers": everything, "embeddings": "blend", "head": "blend"}
+    return {"layers": "none", "blend_layers": _every_layer(recipe), "embeddings": "blend", "head": "blend"}
+
+
+def _every_layer(recipe: Recipe) -> str:
+    return f"0-{recipe.n_layers - 1}"
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """Where a control's embeddings, head and blended layers come from: as in the swap it is a control of."""
-    sources = {tensor.weight.place.part: tensor.source for tensor in recipe.tensors.values()}
-    blends = [
-        tensor.source.donor_share
-        for tensor in recipe.tensors.values()
-        if tensor.source.origin == "blend" and tensor.weight.place.layer is not None
-    ]
-    fixed: dict[str, Any] = {}
-    for name in ("embeddings", "head"):
-        source = sources.get("tied") or sources.get(name)
-        if source is not None:
-            fixed[name] = source.origin
-    if blends:  # a mean of equal shares may be off in its last bit
+    tensors = recipe.tensors.values()
+    sources = {tensor.weight.place.part: tensor.source.origin for tensor in tensors}
+    if "tied" in sources:
+        sources |= {"embeddings": sources["tied"], "head": sources["tied"]}
+    fixed: dict[str, Any] = {name: sources[name] for name in ("embeddings", "head") if name in sources}
+    in_layers = [tensor.source for tensor in tensors if tensor.weight.place.layer is not None]
+    if blends := [source.donor_share for source in in_layers if source.origin == "blend"]:
+        # A mean of equal shares may be off in its last bit.
         fixed["blend"] = blends[0] if len(set(blends)) == 1 else sum(blends) / len(blends)
     return fixed

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.swap_plan import ranges
@@ -15,8 +14,7 @@ from turnswap.merge_methods.swap_plan import ranges
 Documents: TypeAlias = Mapping[str, Sequence[int]]  # by task: ascending numbers of documents, from 0
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """``TASK`` or ``TASK:0-99``: a task, group, tag or glob, and the documents of each of its tasks."""
 
     name: str
@@ -50,14 +48,13 @@ def documents_of(named: Named, sizes: Mapping[str, int], limit: int | None) -> d
         UserError: a task has fewer documents than the range says.
     """
     found: dict[str, Sequence[int]] = {}
-    for name, n in sizes.items():
+    for task, n in sizes.items():
         if named.last is not None and named.last >= n:
             raise UserError(
-                f"{named.name}:{named.first}-{named.last}: {name} has {n} documents, 0-{n - 1}.",
+                f"{named.name}:{named.first}-{named.last}: {task} has {n} documents, 0-{n - 1}.",
                 "Both ends of a range belong to it.",
             )
-        documents = range(named.first, (n if named.last is None else named.last + 1))
-        found[name] = documents[:limit] if limit else documents
+        found[task] = range(named.first, n if named.last is None else named.last + 1)[:limit]
     return found
 
 
@@ -92,8 +89,7 @@ def refuse_overlap(select: Documents, report: Documents) -> None:
         UserError: it names the task and the documents.
     """
     for task in select.keys() & report.keys():
-        both = sorted(set(select[task]) & set(report[task]))
-        if both:
+        if both := sorted(set(select[task]) & set(report[task])):
             named = sorted({*select[task], *report[task]})
             half = len(named) // 2
             halves = f"such as {task}:{ranges(named[:half])} and {task}:{ranges(named[half:])}, " if half else ""
@@ -106,13 +102,9 @@ def refuse_overlap(select: Documents, report: Documents) -> None:
 
 def hashes(tasks: Mapping[str, Any], documents: Documents) -> dict[str, list[str]]:
     """A digest per document and task, of what the document holds."""
-    return {
-        task: [hashlib.sha256(text.encode()).hexdigest() for text in _texts(tasks[task], numbers)]
-        for task, numbers in documents.items()
-    }
-
-
-def _texts(task: Any, numbers: Sequence[int]) -> Iterator[str]:
-    docs = task.eval_docs
-    for number in numbers:
-        yield json.dumps(docs[number], sort_keys=True, ensure_ascii=False, default=repr)
+    found = {}
+    for task, numbers in documents.items():
+        docs = tasks[task].eval_docs  # a task may make them each time
+        texts = (json.dumps(docs[n], sort_keys=True, ensure_ascii=False, default=repr) for n in numbers)
+        found[task] = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from turnswap.core.errors import UserError
 
@@ -12,10 +12,11 @@ from .capacity import out_of_memory_explained
 from .configurations import Configuration, Planner, average_of, with_accepted
 from .documents import Documents, count, describe
 from .hf_layerswap import HFLayerSwap
-from .ledger import Evaluation, Ledger, key_of
+from .ledger import Evaluation, Ledger
 from .suite import Metric, Suite, evaluate
 
 Say: TypeAlias = Callable[[str], None]
+_OF_THE_MODEL = {"accept", "device", "lora_merge_cache", "transformers_cache", "trust_remote_code"}  # settings
 
 
 class Evaluations:
@@ -35,8 +36,7 @@ class Evaluations:
         suite = self.suites[role]
         documents = suite.documents if documents is None else documents
         described = describe(documents)
-        done = self.ledger.done.get(key_of(one.plan, role, described))
-        if done:
+        if done := self.ledger.find(one.plan, role, described):
             return done
         try:
             with out_of_memory_explained(self._lm and self._lm.device):
@@ -60,20 +60,13 @@ class Evaluations:
 
     def _load(self) -> HFLayerSwap:
         settings = self.settings
-        optional: dict[str, Any] = {
-            "ancestor": settings.base,
-            "accept": settings.accept,
-            "device": settings.device,
-            "lora_merge_cache": settings.lora_merge_cache,
-            "transformers_cache": settings.transformers_cache,
-            "trust_remote_code": settings.trust_remote_code or None,
-        }
         return HFLayerSwap(
             pretrained=settings.recipient,
             donor=settings.donor,
+            ancestor=settings.base,
             batch_size=settings.batch_size,
             # No swap blends more than the average: if there is memory for it, there is for every one.
             **average_of(self.planner.recipe),
-            **{name: value for name, value in optional.items() if value is not None},
+            **settings.model_dump(include=_OF_THE_MODEL, exclude_defaults=True),
             **settings.model_args,
         )

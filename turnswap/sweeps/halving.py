@@ -30,23 +30,22 @@ def rungs(documents: Documents, n_cuts: int, eta: int, seed: int) -> list[dict[s
 
     Each task's are drawn in an order shuffled by the seed: data sets are often sorted. At least one of each task.
     """
-    shuffled: dict[str, list[int]] = {}
+    found: list[dict[str, Sequence[int]]] = [{} for _ in range(n_cuts)]
     for task, numbers in documents.items():
-        shuffled[task] = list(numbers)
-        random.Random(f"halving {seed} {task}").shuffle(shuffled[task])
-    found: list[dict[str, Sequence[int]]] = [
-        {task: sorted(numbers[: math.ceil(len(numbers) / eta**cut)]) for task, numbers in shuffled.items()}
-        for cut in range(n_cuts, 0, -1)
-    ]
+        shuffled = list(numbers)
+        random.Random(f"halving {seed} {task}").shuffle(shuffled)
+        for number, rung in enumerate(found):
+            rung[task] = sorted(shuffled[: math.ceil(len(shuffled) / eta ** (n_cuts - number))])
     return [*found, dict(documents)]
+
+
+def goodness(figure: float, higher_is_better: bool) -> float:
+    """The larger, the better; minus infinity for NaN."""
+    return -math.inf if math.isnan(figure) else figure if higher_is_better else -figure
 
 
 def survivors(figures: Mapping[str, float], eta: int, higher_is_better: bool) -> set[str]:
     """The best 1/eta (rounded up), and all that tie with the last of them; a figure that is NaN is the worst."""
-
-    def goodness(figure: float) -> float:
-        return -math.inf if math.isnan(figure) else figure if higher_is_better else -figure
-
-    ordered = sorted(map(goodness, figures.values()), reverse=True)
-    bar = ordered[math.ceil(len(ordered) / eta) - 1]
-    return {name for name, figure in figures.items() if goodness(figure) >= bar}
+    good = {name: goodness(figure, higher_is_better) for name, figure in figures.items()}
+    bar = sorted(good.values(), reverse=True)[math.ceil(len(good) / eta) - 1]
+    return {name for name, value in good.items() if value >= bar}

@@ -50,8 +50,8 @@ REFUSED = {
     ),
     _OTHER_WEIGHTS,
 )  # fmt: skip
+DEFAULTS = {"revision": "main", "subfolder": "", "backend": "causal"}  # HFLM's own, of what is refused
 MODEL_CLASS = ("attn_implementation",)  # what may be handed on to transformers
-FILE_ONLY = ("chat_template",)
 
 
 def _explained(request: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +199,7 @@ def _configuration(
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name}: expected a path or an id, got {type(value).__name__}.", "Name a folder.")
     named = {"recipient": pretrained, "donor": donor, "pretrained": ancestor}
-    parameters, types = dict(given), {}
+    content: dict[str, Any] = {"parameters": given}
     if swap is not None:
         if given:
             raise UserError(
@@ -207,22 +207,23 @@ def _configuration(
             )
         config = read_configuration(Path(swap))
         content = config.model_dump(mode="json", exclude_none=True)
-        for key in FILE_ONLY:
-            if content.get(key):
-                raise UserError(f"{swap}: {key} changes the tokenizer's files, and none are written here.", "Merge it.")
+        if content.get("chat_template"):
+            raise UserError(
+                f"{swap}: chat_template changes the tokenizer's files, and none are written here.", "Merge it."
+            )
         for role, reference in roles_of(config).items():
             theirs = named[role]
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
             named[role] = theirs or str(reference)
-        parameters = dict(content.get("parameters") or {})
-        types = {key: content[key] for key in ("dtype", "out_dtype") if key in content}
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(
             "hf-layerswap needs a recipient and a donor.",
             "Write --model_args pretrained=RECIPIENT,donor=DONOR,bottom=5,top=2,transition=1, or swap=layerswap.yml.",
         )
-    return models_of(named["recipient"], named["donor"], named["pretrained"]) | types, parameters
+    types = {key: content[key] for key in ("dtype", "out_dtype") if key in content}
+    models = models_of(named["recipient"], named["donor"], named["pretrained"])
+    return models | types, dict(content.get("parameters") or {})
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
@@ -231,19 +232,14 @@ def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
         if value is None:  # lm-eval makes this of layers=None
             raise UserError(f"{name}: got None.", "Leave it out, or write none in small letters for no layers.")
     known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in ("self", "kwargs", *REFUSED)]
+    known += MODEL_CLASS
     for name, value in arguments.items():
-        if name in REFUSED:
-            if value in (None, False) or (name, value) in (
-                ("revision", "main"),
-                ("subfolder", ""),
-                ("backend", "causal"),
-            ):
-                continue
+        if name in REFUSED and value not in (None, False, DEFAULTS.get(name)):
             raise UserError(f"{name} is not for hf-layerswap: {REFUSED[name]}.", f"Remove {name}.")
-        if name not in (*known, *MODEL_CLASS):
+        if name not in (*known, *REFUSED):
             ours = ("donor", "ancestor", "swap", "lora_merge_cache", "transformers_cache", *SHARED)
             raise UserError(
-                f"{name} is no argument of hf-layerswap. There are: {', '.join((*ours, *known, *MODEL_CLASS))}.",
+                f"{name} is no argument of hf-layerswap. There are: {', '.join((*ours, *known))}.",
                 "lm-eval splits model_args at commas: a value with commas needs quotes, such as "
                 "'layers=\"0-4,30-31\"', or JSON.",
             )

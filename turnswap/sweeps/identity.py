@@ -30,15 +30,11 @@ _NO_MATTER |= {"transformers_cache", "include_path", "select_on", "report_on", "
 _SAMPLE = 2048  # bytes at either end of a tensor
 
 
-def identity(settings: Settings, planner: Planner, select: Suite, report: Suite | None) -> dict[str, Any]:
+def identity(settings: Settings, planner: Planner, suites: Mapping[str, Suite]) -> dict[str, Any]:
     """What must be the same for evaluations to stand beside each other."""
-    suites = {"select": select} | ({"report": report} if report else {})
     return {
         "models": {role: fingerprint(model, planner.options) for role, model in planner.recipe.models.items()},
-        "tasks": {
-            role: {task: _task(suite.tasks[task], suite, task) for task in suite.documents}
-            for role, suite in suites.items()
-        },
+        "tasks": {role: {task: _task(suite, task) for task in suite.documents} for role, suite in suites.items()},
         "settings": settings.model_dump(mode="json", exclude=_NO_MATTER),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
         "computed on": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
@@ -53,36 +49,30 @@ def fingerprint(model: Model, options: MergeOptions) -> str:
     digest = hashlib.sha256()
     folder = plain_folder(model, options)
     adapter = [] if model.reference.lora is None else sorted(Path(model.reference.lora.path).glob("adapter_*"))
-    files = [folder / "config.json", *model.tokenizer_files, *adapter]
-    for path in files:
+    for path in (folder / "config.json", *model.tokenizer_files, *adapter):
         if path.is_file():
             digest.update(path.name.encode() + path.read_bytes())
-    for part in _samples(Checkpoint(folder)):
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _samples(checkpoint: Checkpoint) -> Iterator[bytes]:
+    checkpoint = Checkpoint(folder)
     for name, info in sorted(checkpoint.tensors.items()):
-        yield f"{name} {info.shape} {info.dtype}".encode()
+        digest.update(f"{name} {info.shape} {info.dtype}".encode())
         values = checkpoint.read(name).reshape(-1)
         n = max(1, _SAMPLE // values.element_size())
         for end in (values[:n], values[-n:]):
-            yield bytes(end.contiguous().view(torch.uint8).numpy())
+            digest.update(bytes(end.contiguous().view(torch.uint8).numpy()))
+    return digest.hexdigest()
 
 
-def _task(task: Any, suite: Suite, name: str) -> dict[str, Any]:
+def _task(suite: Suite, name: str) -> dict[str, Any]:
+    task, documents = suite.tasks[name], {name: suite.documents[name]}
     content = task.dump_config()
     # Where the recipient lies is handed to tasks as metadata; an address says nothing about a function.
     content["metadata"] = {k: v for k, v in (content.get("metadata") or {}).items() if k != "pretrained"}
     config = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(content, sort_keys=True, default=_plain))
-    documents = {name: suite.documents[name]}
-    held = hashes(suite.tasks, documents)[name]
     return {
         "version": task.VERSION,
         "configuration": hashlib.sha256(config.encode()).hexdigest(),
         "documents": describe(documents)[name],
-        "content": hashlib.sha256("".join(held).encode()).hexdigest(),
+        "content": hashlib.sha256("".join(hashes(suite.tasks, documents)[name]).encode()).hexdigest(),
     }
 
 

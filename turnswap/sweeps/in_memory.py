@@ -10,6 +10,7 @@ float32 then differed in the last bit between two folders with equal weights.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.recipe import Planned, Recipe, parse_configuration, read_recipe
-from turnswap.merge_methods.swap_plan import NAME
+from turnswap.merge_methods.swap_plan import NAME, TensorSource
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
 from .capacity import check_free
@@ -76,21 +77,22 @@ class SwapInMemory:
         recipe = plan(self._configuration, parameters, self._options, self._opened)
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
-        for role in {"donor", *(part[0].source.origin for part in parts.values())} - {"recipient", "blend"}:
-            if role not in self._loaded:
-                self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
+        sources = {target: part[0].source for target, part in parts.items()}
+        roles = {"donor", *(source.origin for source in sources.values())} - {"recipient", "blend"}
+        for role in roles - self._loaded.keys():
+            self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
         self._refuse_rounding(recipe, parts)
         # Back to the recipient first: blends that are not needed again are freed before new ones are made.
         self.recipe = None
         self._point(self._loaded["recipient"])
-        needed = {(target, part[0].source.donor_share) for target, part in parts.items() if _is_blend(part)}
+        needed = {(target, source.donor_share) for target, source in sources.items() if source.origin == "blend"}
         self._blends = {key: blend for key, blend in self._blends.items() if key in needed}
         missing = sorted(needed - self._blends.keys())
-        sizes = [self._loaded["recipient"][target].nbytes for target, _ in missing]
-        check_free(sum(sizes), self.model.device, "the blends")
+        size = sum(self._loaded["recipient"][target].nbytes for target, _ in missing)
+        check_free(size, self.model.device, "the blends")
         for target, share in missing:
             self._blends[target, share] = self._blend(target, parts[target], recipe)
-        self._point({target: self._source(target, part) for target, part in parts.items()})
+        self._point({target: self._tensor(target, source) for target, source in sources.items()})
         self.recipe = recipe
         return recipe
 
@@ -98,16 +100,15 @@ class SwapInMemory:
         """The planned tensors that make each tensor in memory: one, or experts that are fused there."""
         parts: dict[str, list[Planned]] = {}
         for name, target in self._targets.items():
-            parts.setdefault(target, []).append(recipe.tensors[name])
-        for target, part in parts.items():
-            for other in part[1:]:
-                sources = [(p.source.origin, p.source.donor_share) for p in (part[0], other)]
-                if sources[0] != sources[1]:
-                    raise UserError(
-                        f"{part[0].name} comes from the {sources[0][0]} and {other.name} from the {sources[1][0]}, "
-                        f"but in memory they are one tensor, {target}.",
-                        "Choose one source for both, or merge this swap with mergekit-yaml.",
-                    )
+            part = parts.setdefault(target, [])
+            part.append(recipe.tensors[name])
+            ours, theirs = part[0].source, part[-1].source
+            if (ours.origin, ours.donor_share) != (theirs.origin, theirs.donor_share):
+                raise UserError(
+                    f"{part[0].name} comes from the {ours.origin} and {name} from the {theirs.origin}, but in memory "
+                    f"they are one tensor, {target}.",
+                    "Choose one source for both, or merge this swap with mergekit-yaml.",
+                )
         return parts
 
     def _fitting(self, role: str, theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -115,11 +116,11 @@ class SwapInMemory:
         for name in set(self._targets.values()):
             if name not in theirs:
                 raise UserError(f"Missing component: the {role} has no {name} in memory.", "Is its folder complete?")
-            pair = [(tuple(t.shape), t.dtype, t.device) for t in (self._loaded["recipient"][name], theirs[name])]
-            if pair[0] != pair[1]:
-                shown = [f"{list(shape)} in {str(dtype)[6:]} on {device}" for shape, dtype, device in pair]
+            pair = self._loaded["recipient"][name], theirs[name]
+            ours, other = (f"{list(tensor.shape)} in {str(tensor.dtype)[6:]} on {tensor.device}" for tensor in pair)
+            if ours != other:
                 raise UserError(
-                    f"{name} is {shown[0]} in the recipient as loaded and {shown[1]} in the {role}.",
+                    f"{name} is {ours} in the recipient as loaded and {other} in the {role}.",
                     "Load both in one type: add dtype=bfloat16 (or another) to --model_args.",
                 )
         return theirs
@@ -128,7 +129,7 @@ class SwapInMemory:
         """Refuse a declared type that would round copies on their way through the folder, which nothing does here."""
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
-            for planned in () if _is_blend(part) else part:
+            for planned in () if part[0].source.origin == "blend" else part:
                 weights = recipe.models[planned.source.origin].layout.weights
                 now = weights.get(planned.name, planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
@@ -146,8 +147,7 @@ class SwapInMemory:
             if role not in self._readers:
                 self._readers[role] = WeightReader(recipe.models[role], self._options)
         ours = self._loaded["recipient"][target]
-        config = recipe.config
-        sources = {p.name: (lambda p=p: declared_tensor(p, self._readers, config)) for p in part}
+        sources = {p.name: functools.partial(declared_tensor, p, self._readers, recipe.config) for p in part}
         made = sources[part[0].name]() if len(part) == 1 else None
         if made is None or made.shape != ours.shape:
             made = convert_checkpoint_tensors(recipe.recipient.config.model_type, sources, target)
@@ -159,8 +159,7 @@ class SwapInMemory:
         made = made.to(device=ours.device, dtype=ours.dtype)
         return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
 
-    def _source(self, target: str, part: Sequence[Planned]) -> torch.Tensor:
-        source = part[0].source
+    def _tensor(self, target: str, source: TensorSource) -> torch.Tensor:
         if source.origin == "blend":
             return self._blends[target, source.donor_share]
         return self._loaded[source.origin][target]
@@ -193,11 +192,8 @@ def plan(
 ) -> Recipe:
     """The recipe of a swap, checked as a merge checks it.
 
-    Args:
-        configuration: what a layerswap.yml says besides ``merge_method`` and ``parameters``.
-        parameters: what stands under ``parameters:`` there.
-        options: mergekit's.
-        opened: models that need not be read again, as :func:`read_recipe` takes them.
+    ``configuration`` is what a layerswap.yml says besides ``merge_method`` and ``parameters``; ``opened`` holds models
+    that need not be read again, as :func:`read_recipe` takes them.
 
     Raises:
         UserError: a merge would refuse it.
@@ -220,9 +216,7 @@ def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
         UserError: a planned tensor that the model lacks, or a parameter that is not planned.
     """
     ours = tensors_of(model)
-    first: dict[int, str] = {}
-    for name, tensor in ours.items():
-        first.setdefault(id(tensor), name)
+    first = {id(tensor): name for name, tensor in reversed(ours.items())}
     conversions = getattr(model, "_weight_conversions", None) or []
     renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
     converters = [one for one in conversions if isinstance(one, WeightConverter)]
@@ -252,7 +246,3 @@ def _may_be_left_out(name: str, planned: Planned, model: Any) -> bool:
     """Whether loading a merged folder would leave the tensor out too, and nothing of the swap with it."""
     patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     return planned.weight.place.part == "outside" or any(re.search(pattern, name) for pattern in patterns)
-
-
-def _is_blend(part: Sequence[Planned]) -> bool:
-    return part[0].source.origin == "blend"

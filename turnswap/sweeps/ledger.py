@@ -23,34 +23,17 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One finished evaluation.
+    """One finished evaluation."""
 
-    Attributes:
-        plan: of the configuration (see ``Configuration``).
-        configuration: its name when it was evaluated.
-        parameters: of its swap.
-        role: ``select`` or ``report``.
-        documents: of each task, as ``0-99``.
-        figure: of the sweep's metric; NaN where there is none.
-        stderr: of the figure.
-        results: all of lm-eval's metrics, by task and group.
-        seconds: of ``evaluation``, and of ``composition`` before it.
-    """
-
-    plan: str
-    configuration: str
-    parameters: Mapping[str, Any]
-    role: str
-    documents: Mapping[str, str]
-    figure: float
-    stderr: float
-    results: Mapping[str, Any]
-    seconds: Mapping[str, float]
-
-    @property
-    def key(self) -> str:
-        """What was evaluated on what."""
-        return key_of(self.plan, self.role, self.documents)
+    plan: str  # of the configuration, see ``Configuration``
+    configuration: str  # its name when it was evaluated
+    parameters: Mapping[str, Any]  # of its swap
+    role: str  # ``select`` or ``report``
+    documents: Mapping[str, str]  # of each task, as ``0-99``
+    figure: float  # of the sweep's metric; NaN where there is none
+    stderr: float  # of the figure
+    results: Mapping[str, Any]  # all of lm-eval's metrics, by task and group
+    seconds: Mapping[str, float]  # of ``evaluation``, and of ``composition`` before it
 
     @property
     def n(self) -> int:
@@ -65,55 +48,50 @@ class Evaluation:
         return f"{self.figure:.4f}" + ("" if math.isnan(self.stderr) else f" ± {self.stderr:.4f}")
 
 
-def key_of(plan: str, role: str, documents: Mapping[str, str]) -> str:
-    """The identity of an evaluation within a sweep."""
-    return json.dumps([plan, role, dict(documents)], sort_keys=True)
-
-
 class Ledger:
     """The file, open for one process at a time; use :func:`open_ledger`.
 
     Attributes:
-        done: the evaluations in it, by key.
+        done: the evaluations in it.
         resumed: how many there were when it was opened.
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
         self.path = path
         self._journal = Journal(path)
+        now = {"turnswap_sweep": FORMAT, "identity": json.loads(json.dumps(identity))}
         if not self._journal.lines:
-            self._journal.start([{"turnswap_sweep": FORMAT, "identity": identity}])
-        self.done = {evaluation.key: evaluation for evaluation in self._read(identity)}
-        self.resumed = len(self.done)
-
-    def _read(self, identity: Mapping[str, Any]) -> list[Evaluation]:
-        if not self._journal.lines:
-            return []
-        head, *entries = self._journal.lines
+            self._journal.start([now])
+        before, *entries = self._journal.lines or [now]
         try:
-            if head["turnswap_sweep"] != FORMAT:
-                raise ValueError(head["turnswap_sweep"])
-            found = [
+            if before["turnswap_sweep"] != FORMAT:
+                raise ValueError(before["turnswap_sweep"])
+            self.done = [
                 Evaluation(**entry | {name: math.nan for name in ("figure", "stderr") if entry[name] is None})
                 for entry in entries
             ]
-            changed = list(differences(head["identity"], json.loads(json.dumps(identity))))
+            changed = list(differences(before["identity"], now["identity"]))
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"{self.path} is no sweep that this version can go on with.", "Name another folder with -o."
+                f"{path} is no sweep that this version can go on with.", "Name another folder with -o."
             ) from error
         if changed:
             more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
             raise UserError(
-                f"{self.path} is of another sweep: {'; '.join(changed[:4])}{more}.",
+                f"{path} is of another sweep: {'; '.join(changed[:4])}{more}.",
                 "Figures of the two would not compare. Name another folder with -o, or undo the change.",
             )
-        return found
+        self.resumed = len(self.done)
+
+    def find(self, plan: str, role: str, documents: Mapping[str, str]) -> Evaluation | None:
+        """The evaluation of a plan on these documents; None where there is none yet."""
+        wanted = (plan, role, documents)
+        return next((each for each in self.done if (each.plan, each.role, each.documents) == wanted), None)
 
     def add(self, evaluation: Evaluation) -> None:
         """Keep an evaluation, on disk when this returns."""
         self._journal.append(plain(asdict(evaluation)))
-        self.done[evaluation.key] = evaluation
+        self.done.append(evaluation)
 
 
 @contextmanager

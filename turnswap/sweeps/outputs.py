@@ -39,33 +39,40 @@ def write_outputs(sweep: Sweep, folder: Path) -> list[Path]:
 
 def as_rows(sweep: Sweep) -> list[dict[str, Any]]:
     """A flat mapping per row: figures, what they were made on, and the difference to the recipient in each."""
-    return [plain(_flat(sweep, row, sweep.row("recipient"))) for row in sweep.rows]
-
-
-def _flat(sweep: Sweep, row: Row, recipient: Row) -> dict[str, Any]:
-    one = row.configuration
-    flat: dict[str, Any] = {
-        "rank": row.rank,
-        "configuration": one.name,
-        "kind": one.kind,
-        "best": row is sweep.best,
-        "layers": one.layers,
-        "metric": sweep.metric.name,
-    }
-    for name, mine, theirs in (("select", row.select, recipient.select), ("report", row.report, recipient.report)):
-        flat |= {
-            f"{name}_figure": mine.figure if mine else None,
-            f"{name}_stderr": mine.stderr if mine else None,
-            f"{name}_difference": mine.figure - theirs.figure if mine and theirs else None,
+    rows = []
+    for row in sweep.rows:
+        one = row.configuration
+        flat: dict[str, Any] = {
+            "rank": row.rank,
+            "configuration": one.name,
+            "kind": one.kind,
+            "best": row is sweep.best,
+            "layers": one.layers,
+            "metric": sweep.metric.name,
         }
-    dropped = row.last_rung if row.select is None else None
-    return flat | {
-        "dropped_figure": dropped.figure if dropped else None,
-        "dropped_documents": dropped.n if dropped else None,
-        "figures_are": (f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED),
-        "same_as": one.also,
-        "parameters": one.parameters,
-    }
+        for role in SAID:
+            made: Evaluation | None = getattr(row, role)
+            flat |= {
+                f"{role}_figure": made.figure if made else None,
+                f"{role}_stderr": made.stderr if made else None,
+                f"{role}_difference": _difference(sweep, row, role),
+            }
+        dropped = row.last_rung if row.select is None else None
+        flat |= {
+            "dropped_figure": dropped.figure if dropped else None,
+            "dropped_documents": dropped.n if dropped else None,
+            "figures_are": (f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED),
+            "same_as": one.also,
+            "parameters": one.parameters,
+        }
+        rows.append(plain(flat))
+    return rows
+
+
+def _difference(sweep: Sweep, row: Row, role: str) -> float | None:
+    """What a row has over the recipient; None where either has no figure."""
+    mine, recipients = getattr(row, role), getattr(sweep.row("recipient"), role)
+    return mine.figure - recipients.figure if mine and recipients else None
 
 
 def as_json(sweep: Sweep) -> dict[str, Any]:
@@ -114,28 +121,21 @@ def table(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
     Figures are of the sweep's metric, each with its difference to the recipient's;
     an asterisk marks the best swap.
     """
-    reported = "report" in sweep.documents
-    header = ["rank", "configuration", "layers", SELECTED, "difference"]
-    header += [REPORTED, "difference"] if reported else []
-    recipient = sweep.row("recipient")
+    header = ["rank", "configuration", "layers"]
+    for role in sweep.documents:
+        header += [SAID[role], "difference"]
     rows = []
     for row in sweep.rows:
-        one = row.configuration
-        selected = str(row.select or "–")
-        if row.select is None and row.last_rung is not None:
-            selected = f"({row.last_rung.figure:.4f} on {row.last_rung.n})"
-        cells = [str(row.rank or "–"), one.name + (" *" if row is sweep.best else ""), one.layers, selected]
-        cells.append(_difference(row.select, recipient.select))
-        if reported:
-            cells += [str(row.report or ""), _difference(row.report, recipient.report)]
+        name, layers = row.configuration.name, row.configuration.layers
+        cells = [str(row.rank or "–"), name + (" *" if row is sweep.best else ""), layers]
+        for role in sweep.documents:
+            shown = str(getattr(row, role) or ("–" if role == "select" else ""))
+            if role == "select" and row.select is None and row.last_rung is not None:
+                shown = f"({row.last_rung.figure:.4f} on {row.last_rung.n})"
+            difference = _difference(sweep, row, role)
+            cells += [shown, "" if difference is None or math.isnan(difference) else f"{difference:+.4f}"]
         rows.append(cells)
     return header, rows
-
-
-def _difference(mine: Evaluation | None, recipients: Evaluation | None) -> str:
-    if mine is None or recipients is None or math.isnan(mine.figure - recipients.figure):
-        return ""
-    return f"{mine.figure - recipients.figure:+.4f}"
 
 
 def grid_maps(sweep: Sweep) -> dict[str, list[Mapping[str, Any]]]:

@@ -21,13 +21,10 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
     """
     drawing_packages("")
     maps, settings = grid_maps(sweep), sweep.settings
-    charts = {
-        "heat_map" if number == 1 else f"heat_map_{number}": (
-            title,
-            _chart(values, span(maps), sweep.metric.higher_is_better),
-        )
-        for number, (title, values) in enumerate(maps.items(), 1)
-    }
+    charts = {}
+    for number, (title, values) in enumerate(maps.items(), 1):
+        chart = _chart(values, span(maps), sweep.metric.higher_is_better)
+        charts["heat_map" if number == 1 else f"heat_map_{number}"] = (title, chart)
     models = {"recipient": settings.recipient, "donor": settings.donor, "base": settings.base}
     facts = {role: model for role, model in models.items() if model}
     facts["metric"] = f"{sweep.metric.name}; differences are to the recipient, * is the best swap"

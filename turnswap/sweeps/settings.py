@@ -48,10 +48,6 @@ def _mapping(value: Any) -> Any:
     return simple_parse_args_string(value)
 
 
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
 def _eta(value: Any) -> Any:
     return ETA if value is True else None if value is False else value
 
@@ -125,7 +121,7 @@ class Settings(BaseModel):
     seed: int = 0
     model_args: Annotated[Arguments, AfterValidator(_not_said_elsewhere)] = Field(default_factory=dict)
     device: str | None = None
-    batch_size: Annotated[int | str, BeforeValidator(_number)] = 1
+    batch_size: Annotated[int | str, Field(union_mode="left_to_right")] = 1  # "8" is a number, "auto" a word
     num_fewshot: Annotated[int, Field(ge=0)] | None = None
     gen_kwargs: Arguments = Field(default_factory=dict)
     apply_chat_template: bool | str = False

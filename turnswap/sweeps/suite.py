@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
+import itertools
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ from turnswap.tasks import task_folders
 
 from .documents import Documents, documents_of, join, parse_named
 from .settings import Settings
+
+# Settings under lm-eval's own names.
+_OF_LM_EVAL = {"num_fewshot", "batch_size", "device", "system_instruction", "apply_chat_template"}
+_OF_LM_EVAL |= {"confirm_run_unsafe_code"}
 
 
 def open_manager(settings: Settings) -> TaskManager:
@@ -48,7 +52,7 @@ class Suite:
     def __init__(self, manager: TaskManager, named: Sequence[str], limit: int | None) -> None:
         parsed = [parse_named(text) for text in named]
         matches = [_matching(manager, one.name) for one in parsed]
-        self.names = list(dict.fromkeys(name for names in matches for name in names))
+        self.names = list(dict.fromkeys(itertools.chain(*matches)))
         self.task_index = manager.task_index
         random.seed(DEFAULT_RANDOM_SEED)
         np.random.seed(DEFAULT_OTHER_SEED)
@@ -60,41 +64,34 @@ class Suite:
         self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         self.tasks: Mapping[str, Any] = self._built["tasks"]
         self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
-        self._groups = self._built.get("groups", {})
         # A tag is no group: its tasks stand by themselves.
         self.members = {name: self._members(manager, name) for name in self.names}
-        self.documents = join(
-            [
-                documents_of(one, {task: self.sizes[task] for name in names for task in self.members[name]}, limit)
-                for one, names in zip(parsed, matches, strict=True)
-            ]
-        )
+        sizes = [{task: self.sizes[task] for name in names for task in self.members[name]} for names in matches]
+        self.documents = join([documents_of(*each, limit) for each in zip(parsed, sizes, strict=True)])
 
     def _members(self, manager: TaskManager, name: str) -> list[str]:
         if name in self.tasks:
             return [name]
-        if name in self._groups:
-            return [task.task_name for task in self._groups[name].get_all_tasks()]
+        groups = self._built.get("groups", {})
+        if name in groups:
+            return [task.task_name for task in groups[name].get_all_tasks()]
         return list(manager.load([name])["tasks"])
 
     def load(self, _: Any) -> dict[str, Any]:
         """What ``TaskManager.load`` gives, as new as on the first call."""
-        built = dict(self._built)
-        built["tasks"] = {name: _copy(task) for name, task in self.tasks.items()}
         random.setstate(self._states[0])
         np.random.set_state(self._states[1])
         torch.set_rng_state(self._states[2])
-        return built
+        return {**self._built, "tasks": {name: _copy(task) for name, task in self.tasks.items()}}
 
 
 def _matching(manager: TaskManager, name: str) -> list[str]:
-    found = manager.match_tasks([name])
-    if not found:
-        raise UserError(
-            f"lm-eval knows no task, group or tag called {name}.",
-            "lm_eval ls tasks lists them; --include-path names a folder with your own.",
-        )
-    return list(found)
+    if found := list(manager.match_tasks([name])):
+        return found
+    raise UserError(
+        f"lm-eval knows no task, group or tag called {name}.",
+        "lm_eval ls tasks lists them; --include-path names a folder with your own.",
+    )
 
 
 def _copy(task: Any) -> Any:
@@ -107,17 +104,11 @@ def _copy(task: Any) -> Any:
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that a sweep selects by.
+    """The metric that a sweep selects by."""
 
-    Attributes:
-        name: as it was asked for.
-        keys: lm-eval's name of it with its filter, such as ``acc,none``, by task.
-        higher_is_better: as the tasks say.
-    """
-
-    name: str
-    keys: Mapping[str, str]
-    higher_is_better: bool
+    name: str  # as it was asked for
+    keys: Mapping[str, str]  # lm-eval's name of it with its filter, such as ``acc,none``, by task
+    higher_is_better: bool  # as the tasks say
 
     def of(self, suite: Suite, results: Mapping[str, Any]) -> tuple[float, float]:
         """The figure and its standard error: the mean over the named tasks, where a group that aggregates is one.
@@ -185,31 +176,19 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
     """lm-eval's results of the model as it is now, by task and group."""
     whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
     samples = {task: numbers for task, numbers in documents.items() if task not in whole}
-    with _without_inventory():
+    # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none.
+    add_env_info, evaluator.add_env_info = evaluator.add_env_info, lambda storage: None
+    try:
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,
             task_manager=suite,
             samples=samples or None,
-            num_fewshot=settings.num_fewshot,
-            batch_size=settings.batch_size,
-            device=settings.device,
             log_samples=False,
-            system_instruction=settings.system_instruction,
-            apply_chat_template=settings.apply_chat_template,
             fewshot_as_multiturn=bool(settings.apply_chat_template),
             gen_kwargs=settings.gen_kwargs or None,
-            confirm_run_unsafe_code=settings.confirm_run_unsafe_code,
+            **settings.model_dump(include=_OF_LM_EVAL),
         )
-    return dict(results["results"])
-
-
-@contextlib.contextmanager
-def _without_inventory() -> Iterator[None]:
-    """lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none."""
-    original = evaluator.add_env_info
-    evaluator.add_env_info = lambda storage: None
-    try:
-        yield
     finally:
-        evaluator.add_env_info = original
+        evaluator.add_env_info = add_env_info
+    return dict(results["results"])

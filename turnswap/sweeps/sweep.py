@@ -22,41 +22,25 @@ from .suite import Metric, Suite, find_metric, open_manager
 
 @dataclass
 class Row:
-    """A configuration with its figures.
-
-    Attributes:
-        configuration: what was evaluated.
-        select: on all documents that the sweep selects on; None where halving dropped it before.
-        last_rung: on the documents of the rung after which halving dropped it.
-        report: on the documents that it reports on; the always-rows', the best swap's and the controls' alone.
-        rank: by ``select``, from 1; None without one.
-    """
+    """A configuration with its figures."""
 
     configuration: Configuration
-    select: Evaluation | None = None
-    last_rung: Evaluation | None = None
-    report: Evaluation | None = None
-    rank: int | None = None
+    select: Evaluation | None = None  # on all documents that the sweep selects on; None where halving dropped it before
+    last_rung: Evaluation | None = None  # on the documents of the rung after which halving dropped it
+    report: Evaluation | None = None  # on those that it reports on: always-rows, the best swap and its controls alone
+    rank: int | None = None  # by ``select``, from 1; None without one
 
 
 @dataclass
 class Sweep:
-    """What came out.
-
-    Attributes:
-        rows: ranked, those without a rank at the end.
-        best: the best swap by the figures on ``select_on``; never an always-row or a control.
-        metric: what it was selected by.
-        documents: by role (``select``, ``report``) and task, as ``0-99``.
-        notes: what a reader of the figures must know.
-    """
+    """What came out."""
 
     settings: Settings
-    rows: list[Row]
-    best: Row
-    metric: Metric
-    documents: Mapping[str, Mapping[str, str]]
-    notes: list[str] = field(default_factory=list)
+    rows: list[Row]  # ranked, those without a rank at the end
+    best: Row  # the best swap by the figures on ``select_on``; never an always-row or a control
+    metric: Metric  # what it was selected by
+    documents: Mapping[str, Mapping[str, str]]  # by role (``select``, ``report``) and task, as ``0-99``
+    notes: list[str] = field(default_factory=list)  # what a reader of the figures must know
 
     def row(self, kind: str) -> Row:
         """The always-row of a kind."""
@@ -83,15 +67,13 @@ def run(settings: Settings, folder: Path, say: Say) -> Sweep:
     if all(one.kind != "swap" for one in configurations):
         raise UserError("Every swap is the recipient, the donor or their average.", "Name swaps that mix the two.")
     manager = open_manager(settings)
-    select = Suite(manager, settings.select_on, settings.limit)
-    suites = {"select": select}
+    suites = {"select": Suite(manager, settings.select_on, settings.limit)}
     if settings.report_on:
         suites["report"] = Suite(manager, settings.report_on, settings.limit)
-        refuse_overlap(select.documents, suites["report"].documents)
-        notes += _alike(select, suites["report"])
+        refuse_overlap(suites["select"].documents, suites["report"].documents)
+        notes += _alike(**suites)
     metric = find_metric(settings.metric, {name: t for suite in suites.values() for name, t in suite.tasks.items()})
-    known = identity(settings, planner, select, suites.get("report"))
-    with open_ledger(folder, known) as ledger:
+    with open_ledger(folder, identity(settings, planner, suites)) as ledger:
         if ledger.resumed:
             say(f"Going on with {ledger.path}: {ledger.resumed} evaluations are done.")
         at = Evaluations(planner, ledger, suites, metric, say)
@@ -103,9 +85,9 @@ class _Course:
 
     def __init__(self, planner: Planner, at: Evaluations, configurations: list[Configuration], notes: list[str]):
         self.planner, self.at, self.notes, self.settings = planner, at, notes, at.settings
-        self.rows = {one.plan: Row(one) for one in configurations}
-        self.swaps = [row for row in self.rows.values() if row.configuration.kind == "swap"]
-        self.always = [row for row in self.rows.values() if row.configuration.kind != "swap"]
+        self.rows = [Row(one) for one in configurations]
+        self.swaps = [row for row in self.rows if row.configuration.kind == "swap"]
+        self.always = [row for row in self.rows if row.configuration.kind != "swap"]
 
     def run(self) -> Sweep:
         for row in reversed(self.always):  # the average first: it is what the models are composed to on loading
@@ -124,40 +106,36 @@ class _Course:
 
     def _halve(self) -> list[Row]:
         """The swaps that reach the rung on all documents."""
-        eta, seed = self.settings.halving, self.settings.seed
+        eta, seed, note = self.settings.halving, self.settings.seed, self.notes.append
         assert eta is not None
-        everything = self.at.suites["select"].documents
+        everything, higher = self.at.suites["select"].documents, self.at.metric.higher_is_better
         n_cuts = halving.cuts(len(self.swaps), count(everything), eta)
         if not n_cuts:
-            self.notes.append(
-                f"no halving: {len(self.swaps)} swaps on {count(everything)} documents are too few for it"
-            )
+            note(f"no halving: {len(self.swaps)} swaps on {count(everything)} documents are too few for it")
+            return self.swaps
+        left, tried = self.swaps, []
         *before, _ = halving.rungs(everything, n_cuts, eta, seed)
-        left, spent, shape = self.swaps, 0, []
         for documents in before:
+            figures = {}
             for row in left:
                 row.last_rung = self.at.of(row.configuration, "select", documents)
-            spent += count(documents) * len(left)
-            shape.append(f"{len(left)} on {count(documents)}")
-            figures = {row.configuration.plan: row.last_rung.figure for row in left if row.last_rung}
-            kept = halving.survivors(figures, eta, self.at.metric.higher_is_better)
+                figures[row.configuration.plan] = row.last_rung.figure
+            tried.append((len(left), count(documents)))
+            kept = halving.survivors(figures, eta, higher)
             left = [row for row in left if row.configuration.plan in kept]
-        if before:
-            shape.append(f"{len(left)} on {count(everything)}")
-            work = spent / count(everything) + len(left)
-            self.notes.append(
-                f"halving by {eta}: swaps on documents: {', '.join(shape)}; the work of {work:.1f} evaluations instead "
-                f"of {len(self.swaps)}, {1 - work / len(self.swaps):.0%} saved; a dropped swap's figure is of its last "
-                "rung"
-            )
+        tried.append((len(left), count(everything)))
+        work = sum(swaps * documents for swaps, documents in tried) / count(everything)
+        note(
+            f"halving by {eta}: swaps on documents: {', '.join(f'{swaps} on {n}' for swaps, n in tried)}; the work of "
+            f"{work:.1f} evaluations instead of {len(self.swaps)}, {1 - work / len(self.swaps):.0%} saved; a dropped "
+            "swap's figure is of its last rung"
+        )
         return left
 
     def _goodness(self, row: Row, role: str = "select") -> float:
         """The larger, the better; of what has no figure, or NaN, minus infinity."""
         evaluation: Evaluation | None = getattr(row, role)
-        if evaluation is None or math.isnan(evaluation.figure):
-            return -math.inf
-        return evaluation.figure if self.at.metric.higher_is_better else -evaluation.figure
+        return halving.goodness(evaluation.figure if evaluation else math.nan, self.at.metric.higher_is_better)
 
     def _best(self) -> Row:
         best = max(self.swaps, key=self._goodness)  # the first of several
@@ -165,8 +143,7 @@ class _Course:
             raise UserError(
                 f"{self.at.metric.name} is not a number for any swap.", "Take another --metric, or more documents."
             )
-        ties = sum(self._goodness(row) == self._goodness(best) for row in self.swaps) - 1
-        if ties:
+        if ties := sum(self._goodness(row) == self._goodness(best) for row in self.swaps) - 1:
             self.notes.append(f"{ties} more swaps are as good as {best.configuration.name}, which came first")
         return best
 
@@ -175,35 +152,29 @@ class _Course:
             return []
         drawn, said = self.planner.controls(best.configuration, self.settings.controls, self.settings.seed)
         self.notes += said
-        rows = [Row(one) for one in drawn]
-        for row in rows:
-            row.select = self.at.of(row.configuration, "select")
-        self.rows |= {f"{row.configuration.name} {row.configuration.plan}": row for row in rows}
+        rows = [Row(one, select=self.at.of(one, "select")) for one in drawn]
+        self.rows += rows
         return rows
 
     def _judge(self, best: Row, controls: Sequence[Row]) -> None:
         """Note what speaks against the best swap."""
-        tried, name = len(self.swaps), best.configuration.name
-        ahead = self._no_worse(self.always, best, "select")
-        if ahead:
-            self.notes.append(f"no swap beats the {' and the '.join(ahead)} on the documents selected on")
-        role = "report" if best.report else "select"
+        tried, note = len(self.swaps), self.notes.append
+        if ahead := self._no_worse(self.always, best, "select"):
+            note(f"no swap beats the {' and the '.join(ahead)} on the documents selected on")
         if best.report is None:
-            self.notes.append(
-                f"every figure was selected on: the best of {tried} swaps looks better here than it is; "
-                "give --report-on for a figure to quote"
-            )
+            better = f"the best of {tried} swaps looks better here than it is"
+            note(f"every figure was selected on: {better}; give --report-on for a figure to quote")
         else:
-            self.notes.append(
-                f"quote the figures reported on: of {tried} swaps, the best looks better than it is where it was chosen"
-            )
-            ahead = self._no_worse(self.always, best, "report")
-            if ahead:
-                self.notes.append(f"on the documents reported on, no gain over the {' and the '.join(ahead)}")
+            better = f"of {tried} swaps, the best looks better than it is where it was chosen"
+            note(f"quote the figures reported on: {better}")
+            if ahead := self._no_worse(self.always, best, "report"):
+                note(f"on the documents reported on, no gain over the {' and the '.join(ahead)}")
         if controls:
-            self.notes.append(
-                f"{len(self._no_worse(controls, best, role))} of {len(controls)} random placements as wide do "
-                f"as well as {name} or better on the documents {'reported' if best.report else 'selected'} on"
+            role = "report" if best.report else "select"
+            as_good = self._no_worse(controls, best, role)
+            note(
+                f"{len(as_good)} of {len(controls)} random placements as wide do as well as {best.configuration.name} "
+                f"or better on the documents {role}ed on"
             )
 
     def _no_worse(self, rows: Sequence[Row], best: Row, role: str) -> list[str]:
@@ -212,7 +183,7 @@ class _Course:
         return [row.configuration.name for row in rows if self._goodness(row, role) >= bar > -math.inf]
 
     def _ranked(self) -> list[Row]:
-        rows = sorted(self.rows.values(), key=lambda row: (row.select is None, -self._goodness(row)))
+        rows = sorted(self.rows, key=lambda row: (row.select is None, -self._goodness(row)))
         for row in rows:
             if row.select is not None:
                 row.rank = 1 + sum(self._goodness(other) > self._goodness(row) for other in rows)
@@ -237,7 +208,6 @@ def _kinship(planner: Planner, settings: Settings) -> list[str]:
 def _alike(select: Suite, report: Suite) -> list[str]:
     """A note where documents of the two sets are the same word for word, under other numbers or in another task."""
     seen = {digest for found in hashes(select.tasks, select.documents).values() for digest in found}
-    again = [digest for found in hashes(report.tasks, report.documents).values() for digest in found if digest in seen]
-    if not again:
-        return []
-    return [f"{len(again)} of {count(report.documents)} documents reported on are, word for word, also selected on"]
+    again = sum(digest in seen for found in hashes(report.tasks, report.documents).values() for digest in found)
+    said = f"{again} of {count(report.documents)} documents reported on are, word for word, also selected on"
+    return [said] if again else []
