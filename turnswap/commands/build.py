@@ -110,6 +110,3 @@ def _told(count: Count) -> str:
     anew = f", {count.done_now} of them now" if count.done_now < count.came - count.waiting else ""
     waits = f", {count.waiting} wait" if count.waiting else ""
     return f"{count.step:10} {count.came:5} came{anew}: {count.kept} kept, {count.rejected} rejected{waits}"
-
-
-COMMANDS = (build,)

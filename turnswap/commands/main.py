@@ -18,9 +18,13 @@ from turnswap.hosts import startup
 from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
 from turnswap.tasks import tasks_path
 
-from . import build, results, swap, sweep
+from .build import build
 from .options import FOLDER
+from .results import compare, export, leaderboard, report, table
+from .swap import analyze, plan, suggest, verify
+from .sweep import sweep
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -40,14 +44,11 @@ class Commands(click.Group):
         return list(self.commands)
 
 
-def _manual() -> str:
-    r"""What ``turnswap --help`` says above the commands; ``\b`` is click's mark for a block that keeps its lines."""
-    return files("turnswap.commands").joinpath("manual.txt").read_text("utf-8").replace("\\b", "\b")
+# ``\b`` is click's mark for a block that keeps its lines.
+MANUAL = files("turnswap.commands").joinpath("manual.txt").read_text("utf-8").replace("\\b", "\b")
 
 
-@click.group(
-    cls=Commands, help=_manual(), context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=Commands, help=MANUAL, context_settings=SETTINGS)
 @click.version_option(__version__)
 def main() -> None:
     """Multi-IF for lm-eval, layer swapping for mergekit: every command; its help is ``manual.txt``."""
@@ -146,9 +147,8 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
     importlib.import_module(f"mergekit.scripts.{script}").main(args=list(arguments), prog_name=name)
 
 
-for module in (swap, sweep, results, build):
-    for command in module.COMMANDS:
-        main.add_command(command)
+for command in (plan, verify, analyze, suggest, sweep, table, report, compare, export, leaderboard, build):
+    main.add_command(command)
 
 
 @main.command("demo-model")

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from rich.console import Console
@@ -22,8 +22,14 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.table import Summary
     from turnswap.reports.verdicts import Graded
 
+Names: TypeAlias = tuple[str, ...]
 ELSEWHERE = "Name another file with -o."
-
+REPORT_FORMATS = ("terminal", "md", "html")
+COMPARE_FORMATS = ("terminal", "md", "json")
+BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
+EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
+ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
+METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
 
 # Of every command that reads results; see :func:`read_summaries`.
 results_options = together(
@@ -38,7 +44,7 @@ accept_option = click.option("--accept", multiple=True, metavar="NAME", help="A 
 results_argument = click.argument("results", nargs=-1, required=True, metavar="RESULT...")
 
 
-def read_summaries(paths: tuple[str, ...], resamples: int, seed: int, **how: Any) -> list[Summary]:
+def read_summaries(paths: Names, resamples: int, seed: int, **how: Any) -> list[Summary]:
     """Every model's figures; what a reader must know is printed to standard error. ``how`` is ``Reading``'s."""
     from turnswap.reports.figures import Resampling
     from turnswap.reports.reading import Reading, read_models
@@ -66,7 +72,7 @@ def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Gra
 @click.option("-o", "--output", type=ANYTHING, required=True, help="A .csv, .parquet or .json file.")
 @click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
-def table(results: tuple[str, ...], output: Path, corrected: bool, **options: Any) -> None:
+def table(results: Names, output: Path, corrected: bool, **options: Any) -> None:
     """Write every figure of RESULT... as one tidy table.
 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
@@ -92,11 +98,9 @@ def table(results: tuple[str, ...], output: Path, corrected: bool, **options: An
 @click.command()
 @results_argument
 @click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
-@click.option(
-    "--format", "format_", type=click.Choice(["terminal", "md", "html"]), help="[default: by the file's name]"
-)
+@click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
 @results_options
-def report(results: tuple[str, ...], output: Path | None, format_: str | None, **options: Any) -> None:
+def report(results: Names, output: Path | None, format_: str | None, **options: Any) -> None:
     """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
 
     With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
@@ -106,7 +110,7 @@ def report(results: tuple[str, ...], output: Path | None, format_: str | None, *
     """
     from turnswap.reports.terminal import report_sheets
 
-    format_ = format_of(format_, output, ("terminal", "md", "html"))
+    format_ = format_of(format_, output, REPORT_FORMATS)
     summaries = read_summaries(results, **options)
     graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
     if format_ == "html":
@@ -117,20 +121,16 @@ def report(results: tuple[str, ...], output: Path | None, format_: str | None, *
         show(report_sheets(summaries, graded, corrected), format_, output)
 
 
-ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
-METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
-
-
 @click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
-@click.option("--format", "format_", type=click.Choice(["terminal", "md", "json"]), help="[default: terminal]")
+@click.option("--format", "format_", type=click.Choice(COMPARE_FORMATS), help="[default: terminal]")
 @click.option("-o", "--output", type=ANYTHING, help="A .md or .json file.")
 @accept_option
 @results_options
 def compare(
-    a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: tuple[str, ...], **options: Any
+    a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: Names, **options: Any
 ) -> None:
     """Tell whether model B beats model A, paired by conversation.
 
@@ -141,7 +141,7 @@ def compare(
     from turnswap.reports.compare import compare as compare_models
     from turnswap.reports.terminal import comparison_sheets
 
-    format_ = format_of(format_, output, ("terminal", "md", "json"))
+    format_ = format_of(format_, output, COMPARE_FORMATS)
     one, other = (one_model(read_summaries((path,), **options), path) for path in (a, b))
     comparison = compare_models(one.model, other.model, one.resampling, accept)
     if format_ == "json":
@@ -152,13 +152,11 @@ def compare(
 
 @click.command()
 @results_argument
-@click.option(
-    "--format", "format_", type=click.Choice(["model-index", "eval-results", "open-llm-leaderboard"]), required=True
-)
+@click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True)
 @click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
 @click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
 @results_options
-def export(results: tuple[str, ...], format_: str, output: Path | None, push: str | None, **options: Any) -> None:
+def export(results: Names, format_: str, output: Path | None, push: str | None, **options: Any) -> None:
     """Write one model's figures of RESULT... in a format that others read.
 
     \b
@@ -188,9 +186,6 @@ def export(results: tuple[str, ...], format_: str, output: Path | None, push: st
         click.echo(f"Pull request: {address}" if address else f"{push} has these figures already: no pull request.")
 
 
-BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
-
-
 @click.command()
 @results_argument
 @click.option("-o", "--output", type=ANYTHING, help="A .md, .csv, .json or .html file.")
@@ -199,12 +194,7 @@ BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
 @accept_option
 @results_options
 def leaderboard(
-    results: tuple[str, ...],
-    output: Path | None,
-    format_: str | None,
-    languages: str | None,
-    accept: tuple[str, ...],
-    **options: Any,
+    results: Names, output: Path | None, format_: str | None, languages: str | None, accept: Names, **options: Any
 ) -> None:
     """Rank the models of RESULT... by their average over turns and languages.
 
@@ -239,7 +229,7 @@ def one_model(summaries: list[Summary], path: str) -> Summary:
     return summaries[0]
 
 
-def format_of(format_: str | None, output: Path | None, known: tuple[str, ...]) -> str:
+def format_of(format_: str | None, output: Path | None, known: Names) -> str:
     """The format asked for, else the one that the file's name says, else the first. A page needs a file."""
     if output is None:
         if format_ == "html":
@@ -274,6 +264,3 @@ def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
         text = io.StringIO()
         print_sheets(Console(file=text, width=120), sheets)
         emit(text.getvalue(), output)
-
-
-COMMANDS = (table, report, compare, export, leaderboard)

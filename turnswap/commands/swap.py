@@ -147,19 +147,7 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
 @click.option("--json", "as_json", is_flag=True, help="Print what is suggested as JSON, figures included.")
 @merge_options
 def suggest(
-    analysis: Path | None,
-    base: str | None,
-    recipient: str | None,
-    donor: str | None,
-    rule: str | None,
-    output: Path | None,
-    granularity: str | None,
-    threshold: float | None,
-    blend: float | None,
-    accept: str | None,
-    anyway: bool,
-    as_json: bool,
-    **reading: Any,
+    analysis: Path | None, rule: str | None, output: Path | None, anyway: bool, as_json: bool, **more: Any
 ) -> None:
     """Suggest which layers to swap, by published rules.
 
@@ -173,28 +161,25 @@ def suggest(
     is, with the reasons and figures as comments (to -o, else to standard output), and its plan is shown. None of the
     rules is proven for your models: "turnswap sweep" measures.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    models = {"--base": base, "--recipient": recipient, "--donor": donor}
-    missing = [name for name, model in models.items() if model is None]
-    if (analysis is None) == bool(missing) or (analysis is not None and len(missing) < 3):
+    base, recipient, donor = models = [more.pop(role) for role in ("base", "recipient", "donor")]
+    if models.count(None) != (0 if analysis is None else len(models)):
         raise UserError(
             "Expected the folder of an analysis, or --base, --recipient and --donor.",
             "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o DIR makes one.",
         )
     if output is not None and rule is None:
         raise UserError("Of several suggestions none is written.", f"Name one: --rule {', '.join(RULES)}.")
-    given = {"granularity": granularity, "threshold": threshold, "blend": blend}
+    given = {name: more.pop(name) for name in ("granularity", "threshold", "blend")}
     settings = {name: value for name, value in given.items() if value is not None}
+    accept = more.pop("accept")
     if settings and rule not in (None, "shin-hwang"):
         raise UserError(f"--{min(settings)} is for shin-hwang, not for {rule}.", "Leave it out.")
-    options = mergekit_options(reading)
+    options = mergekit_options(more)
     from turnswap.merge_methods import proposal
     from turnswap.merge_methods.analysis import analyze_references
     from turnswap.merge_methods.analysis_file import read_analysis
 
-    if analysis is not None:
-        found = read_analysis(analysis)
-    else:
-        found = analyze_references(str(base), str(recipient), str(donor), options)
+    found = analyze_references(base, recipient, donor, options) if analysis is None else read_analysis(analysis)
     experts = proposal.open_experts(found, options, anyway)
     request = proposal.Request(
         options, settings, accept, str(analysis) if analysis else None, str(output or "layerswap.yml")

@@ -91,6 +91,3 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
         click.echo(visible(f"No pictures: {error}"), err=True)
     for path in written:
         click.echo(f"Written: {path}")
-
-
-COMMANDS = (sweep,)
