@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import metrics
 
 from . import figures
 from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
-from .runs import Model
+from .runs import LanguageRun, Model
 from .signature import signature
 
 
@@ -59,10 +59,9 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        runs = self.model.languages.values()
         drawn = f"boot:{self.resampling.resamples},seed:{self.resampling.seed}" if self.model.has_samples else ""
-        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
-        return signature(self.model.facts, self.model.languages, n, of, drawn)
+        of = sum(run.of for run in self.model.languages.values())
+        return signature(self.model.facts, self.model.languages, self.n(MACRO), of, drawn)
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[np.int64]]:
@@ -79,16 +78,13 @@ class Summary:
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
-        level = self.resampling.level
-        return {scope: e.interval(level) for scope, e in self.estimates.items()}
+        return {scope: estimate.interval(self.resampling.level) for scope, estimate in self.estimates.items()}
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The languages, and what is over them: ``macro``, and ``pooled`` where there are samples."""
-        over: tuple[str, ...] = ()
-        if len(self.model.languages) > 1:
-            over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
-        return (*self.model.languages, *over)
+        over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
+        return (*self.model.languages, *(over if len(self.model.languages) > 1 else ()))
 
     @property
     def headline_scope(self) -> str:
@@ -108,9 +104,8 @@ class Summary:
             column = FIGURES.index(name)
             low, high = self._bounds[scope]
             return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
-        codes = list(self.model.languages) if scope == MACRO else [scope]
         names = OVERALL if name == AVERAGE else (name,)
-        reported = [self._reported(code, each) for code in codes for each in names]
+        reported = [self._reported(run, each) for run in self._runs(scope) for each in names]
         value = float(np.mean([value for value, _ in reported]))
         # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
         errors = [error for _, error in reported if error is not None]
@@ -124,23 +119,24 @@ class Summary:
         """Overall accuracy in a language, or over the languages."""
         return Scores(self.figure(scope, AVERAGE), tuple(self.figure(scope, name) for name in OVERALL))
 
-    def _reported(self, code: str, name: str) -> tuple[float, float | None]:
+    def _reported(self, run: LanguageRun, name: str) -> tuple[float, float | None]:
         """lm-eval's value and standard error; the samples' value where they were put together from parts."""
-        reported = self.model.languages[code].reported
-        if name not in reported and code in self.estimates:
-            return float(self.estimates[code].values[FIGURES.index(name)]), None
-        return reported.get(name, (float("nan"), None))
+        if name not in run.reported and run.language in self.estimates:
+            return float(self.estimates[run.language].values[FIGURES.index(name)]), None
+        return run.reported.get(name, (float("nan"), None))
+
+    def _runs(self, scope: str) -> list[LanguageRun]:
+        return [run for code, run in self.model.languages.items() if scope in (code, MACRO, POOLED)]
 
     def count(self, scope: str, name: str) -> int | None:
         """One of :data:`figures.COUNTS`; None where the backend did not tell."""
-        runs = [self.model.languages[scope]] if scope in self.model.languages else self.model.languages.values()
-        totals = []
-        for run in runs:
-            if run.conversations is not None:
-                totals.append(figures.counts(run.conversations)[name])
-            else:
-                totals.append(int(run.reported[name][0]) if name in run.reported else None)
-        known = [total for total in totals if total is not None]
+        totals = [
+            figures.counts(run.conversations)[name]
+            if run.conversations is not None
+            else run.reported.get(name, (None,))[0]
+            for run in self._runs(scope)
+        ]
+        known = [int(total) for total in totals if total is not None]
         return sum(known) if known else None
 
     def counts(self, name: str) -> list[str]:
@@ -150,10 +146,9 @@ class Summary:
 
     def n(self, scope: str, turn: int | None = None) -> int:
         """Conversations, or those of them that have this turn (known from samples only)."""
-        codes = [scope] if scope in self.model.languages else list(self.model.languages)
         if turn is None or not self.model.has_samples:
-            return sum(self.model.languages[code].n for code in codes)
-        return sum(sum(len(c.turns) >= turn for c in self.model.languages[code].conversations or ()) for code in codes)
+            return sum(run.n for run in self._runs(scope))
+        return sum(len(c.turns) >= turn for run in self._runs(scope) for c in run.conversations or ())
 
 
 def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
@@ -208,7 +203,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
 WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     ".csv": lambda frame: frame.to_csv(index=False),
     ".parquet": lambda frame: frame.to_parquet(index=False),
-    ".json": lambda frame: _as_json(frame) + "\n",
+    ".json": lambda frame: _as_json(frame),
 }
 
 
@@ -222,7 +217,7 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
 def _as_json(frame: pd.DataFrame) -> str:
     """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
     lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
-    return "[\n" + ",\n".join(lines) + "\n]"
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
