@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
 if TYPE_CHECKING:
-    from .samples import LoggedConversation
+    from .runs import LoggedConversation
 
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"

@@ -35,6 +35,18 @@ class Figure:
 
 NOT_KNOWN = Figure(float("nan"))
 
+# What could explain a score other than the model's ability is told from this share of a turn's replies on.
+# (A cap that cut 12 % of the turns cost one model 2.7 points.)
+_SHARE = 0.01
+
+_MEANINGS = {
+    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
+    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
+    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
+    "ungradeable": "hold an instruction that the published grader would have judged at random",
+    "failed": "never came, because their requests failed for good: the figures leave them out",
+}
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -156,6 +168,28 @@ def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
     return [Summary(model, resampling) for model in models]
 
 
+def score_warnings(summary: Summary) -> list[str]:
+    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
+    warnings = []
+    scope = summary.headline_scope
+    for name, meaning in _MEANINGS.items():
+        shares = []
+        for turn in metrics.TURNS:
+            total, n = summary.count(scope, f"turn{turn}_{name}"), summary.n(scope, turn)
+            n += (total or 0) if name == "failed" else 0
+            if total and (total / n >= _SHARE or name == "failed"):
+                shares.append(f"{total / n:.1%} in turn {turn}")
+        if shares:
+            warnings.append(f"Of the replies {', '.join(shares)} {meaning}.")
+    untold = [n for n in ("truncated", "overflowing") if summary.count(scope, f"turn1_{n}") is None]
+    if untold:
+        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}.")
+    for code, run in summary.model.languages.items():
+        if run.n < run.of:
+            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
+    return warnings
+
+
 def split_metric(name: str) -> tuple[int | None, str]:
     """``turn2_forgetting`` to ``(2, "forgetting")``; no turn for the mean over the turns."""
     if not name.startswith("turn"):
@@ -166,8 +200,7 @@ def split_metric(name: str) -> tuple[int | None, str]:
 
 def metric_names() -> list[str]:
     """Every figure, turn by turn, the mean of the turns first."""
-    ordered = [name for name in metrics.aggregations() if name in FIGURES]
-    return [AVERAGE, *ordered]
+    return [AVERAGE, *metrics.ratios()]
 
 
 def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
@@ -200,20 +233,6 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             yield {**row, **vars(figure), "interval": kind, "n": summary.n(scope, turn), **facts}
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
-    ".csv": lambda frame: frame.to_csv(index=False),
-    ".parquet": lambda frame: frame.to_parquet(index=False),
-    ".json": lambda frame: _as_json(frame),
-}
-
-
-def write_table(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV, Parquet or JSON, whichever the file's name says."""
-    if path.suffix not in WRITERS:
-        raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
-    write_whole(path, WRITERS[path.suffix](frame), "Name another file with -o.")
-
-
 def _as_json(frame: pd.DataFrame) -> str:
     """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
     lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
@@ -223,3 +242,17 @@ def _as_json(frame: pd.DataFrame) -> str:
 def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
     """A table's rows as JSON takes them: None where there is no value."""
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
+    ".csv": lambda frame: frame.to_csv(index=False),
+    ".parquet": lambda frame: frame.to_parquet(index=False),
+    ".json": _as_json,
+}
+
+
+def write_table(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, Parquet or JSON, whichever the file's name says."""
+    if path.suffix not in WRITERS:
+        raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
+    write_whole(path, WRITERS[path.suffix](frame), "Name another file with -o.")
