@@ -7,8 +7,7 @@ from typing import Any
 
 from turnswap.reports.figures import COUNTS, RATIOS, Resampling
 from turnswap.reports.published import CONVERSATIONS
-from turnswap.reports.runs import LanguageRun, Model
-from turnswap.reports.samples import LoggedConversation, LoggedTurn
+from turnswap.reports.runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 from turnswap.reports.table import Summary
 
 FACTS = {"multiif": "1.0", "data": "csv@12345678", "gen": "greedy,max_gen_toks:2048", "template": "none"}

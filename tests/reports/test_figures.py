@@ -23,7 +23,7 @@ from turnswap.reports.figures import (
     holm,
     p_values,
 )
-from turnswap.reports.samples import LoggedConversation
+from turnswap.reports.runs import LoggedConversation
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
 Verdicts = Sequence[Sequence[bool]]  # of one conversation: per turn, per instruction

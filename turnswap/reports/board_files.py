@@ -11,7 +11,6 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
-from typing import Any
 
 from turnswap.core.errors import UserError
 
@@ -61,10 +60,14 @@ def board_files(summary: Summary) -> dict[PurePosixPath, str]:
         "signature": summary.signature,
     }
     in_names = _cleaned(precision) or "unknown"
-    return {
-        PurePosixPath("requests", f"{name}_eval_request_False_{in_names}_Original.json"): _as_json(request),
+    contents = {
+        PurePosixPath("requests", f"{name}_eval_request_False_{in_names}_Original.json"): request,
         # To the microsecond: the reader sorts a model's results by name, less the last digits.
-        PurePosixPath("results", name, f"results_{started:%Y-%m-%dT%H-%M-%S.%f}.json"): _as_json(results),
+        PurePosixPath("results", name, f"results_{started:%Y-%m-%dT%H-%M-%S.%f}.json"): results,
+    }
+    return {
+        path: json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        for path, content in contents.items()
     }
 
 
@@ -85,7 +88,3 @@ def board_name(name: str) -> str:
 def _cleaned(part: str) -> str:
     """Without what a file name or the Hub would not take; never ``.`` or ``..``."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip(".-")[:_LONGEST].rstrip(".-")
-
-
-def _as_json(content: dict[str, Any]) -> str:
-    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

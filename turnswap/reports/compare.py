@@ -13,8 +13,7 @@ from turnswap.core.errors import UserError
 
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
-from .runs import Model
-from .samples import LoggedConversation
+from .runs import LanguageRun, LoggedConversation, Model
 from .signature import require_comparable
 from .table import Summary, metric_names, records, split_metric
 from .verdicts import grade_again, tabulate
@@ -97,51 +96,43 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
 def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
     """Both models with the conversations that both ran alone, and what that leaves out."""
     notes = []
-    languages = [code for code in a.languages if code in b.languages]
     for model, other in ((a, b), (b, a)):
         if missing := [code for code in model.languages if code not in other.languages]:
             notes.append(f"only {model.name} was run in {', '.join(missing)}: left out")
-    common: dict[str, set[str]] = {}
-    for code in languages:
+    kept: tuple[dict[str, LanguageRun], ...] = ({}, {})
+    for code in (code for code in a.languages if code in b.languages):
         runs = [{c.key: c for c in model.languages[code].conversations or ()} for model in (a, b)]
-        keys = [set(run) for run in runs]
         failed = {key for run in runs for key, conversation in run.items() if conversation.failed}
-        common[code] = (keys[0] & keys[1]) - failed
-        _require_same_conversations(runs[0], runs[1], common[code])
+        common = sorted((runs[0].keys() & runs[1].keys()) - failed)
+        _require_same_conversations(runs[0], runs[1], common)
         if failed:
             notes.append(f"{code}: {len(failed)} conversations failed in one of the runs: left out of both")
-        if keys[0] != keys[1]:
-            counts = " and ".join(f"{len(found)} of {model.name}" for found, model in zip(keys, (a, b), strict=True))
-            notes.append(f"{code}: compared on the {len(common[code])} conversations in both, of {counts}")
-    languages = [code for code in languages if common[code]]
-    if not languages:
+        if runs[0].keys() != runs[1].keys():
+            counts = " and ".join(f"{len(run)} of {model.name}" for run, model in zip(runs, (a, b), strict=True))
+            notes.append(f"{code}: compared on the {len(common)} conversations in both, of {counts}")
+        for model, run, languages in zip((a, b), runs, kept, strict=True):
+            if common:
+                conversations = [run[key] for key in common]
+                languages[code] = replace(model.languages[code], conversations=conversations, n=len(common))
+    if not kept[0]:
         raise UserError(
             f"{a.name} and {b.name} have no conversation in common.",
             "Compare runs of the same language and data (check --limit and --samples).",
         )
-    return _restricted(a, common, languages), _restricted(b, common, languages), notes
+    return Model(a.name, kept[0]), Model(b.name, kept[1]), notes
 
 
 def _require_same_conversations(
     one: Mapping[str, LoggedConversation], other: Mapping[str, LoggedConversation], keys: Iterable[str]
 ) -> None:
     """Refuse conversations that have a key in common and nothing else."""
-    for key in sorted(keys):
+    for key in keys:
         asked = [[(t.prompt, t.instruction_ids, t.kwargs) for t in run[key].turns] for run in (one, other)]
         if asked[0] != asked[1]:
             raise UserError(
                 f"Conversation {key} is not the same in both: see {one[key].where} and {other[key].where}.",
                 "Its prompts or instructions differ, so replies to it cannot be paired; run both on the same data.",
             )
-
-
-def _restricted(model: Model, common: dict[str, set[str]], languages: Sequence[str]) -> Model:
-    runs = {}
-    for code in languages:
-        run = model.languages[code]
-        kept = [c for c in run.conversations or () if c.key in common[code]]
-        runs[code] = replace(run, conversations=kept, n=len(kept))
-    return Model(model.name, runs)
 
 
 def _differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:

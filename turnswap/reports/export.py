@@ -5,7 +5,6 @@ Files are written locally. The Hub is only reached by :func:`propose`, which ope
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,9 +56,14 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
     Raises:
         UserError: the figures or what lies there already do not allow it; then nothing was written.
     """
-    if format_ != MODEL_INDEX and output.exists() and not output.is_dir():
+    if format_ == MODEL_INDEX:
+        contents = _card_contents(summary, output)
+    elif output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
-    contents = _CONTENTS[format_](summary, output)
+    elif format_ == EVAL_RESULTS:
+        contents = _entries_contents(summary, output)
+    else:
+        contents = {output / path: text for path, text in board_files(summary).items()}
     for path, text in contents.items():
         write_whole(path, text, "Choose another place with -o.")
     return list(contents)
@@ -157,17 +161,6 @@ def _is_ours(path: Path) -> bool:
         return all(str(entry["notes"]).startswith("multiif:") for entry in found)
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         return False
-
-
-def _board_contents(summary: Summary, output: Path) -> dict[Path, str]:
-    return {output / path: text for path, text in board_files(summary).items()}
-
-
-_CONTENTS: dict[str, Callable[[Summary, Path], dict[Path, str]]] = {
-    MODEL_INDEX: _card_contents,
-    EVAL_RESULTS: _entries_contents,
-    BOARD: _board_contents,
-}
 
 
 def propose(summary: Summary, format_: str, repository: str) -> str | None:

@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
 if TYPE_CHECKING:
-    from .samples import LoggedConversation
+    from .runs import LoggedConversation
 
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"
@@ -73,16 +73,13 @@ def as_arrays(conversations: Sequence[LoggedConversation]) -> NDArray[np.int64]:
 
 def counts(conversations: Sequence[LoggedConversation]) -> dict[str, int | None]:
     """How many replies are truncated, overflowing, …, per turn; None where the backend did not tell."""
-    totals: dict[str, int | None] = {}
-    for name in COUNTS:
-        known = [value for c in conversations if (value := c.values.get(name)) is not None]
-        totals[name] = sum(known) if known else None
-    return totals
+    known = {name: [value for c in conversations if (value := c.values.get(name)) is not None] for name in COUNTS}
+    return {name: sum(values) if values else None for name, values in known.items()}
 
 
 def compute(pairs: NDArray[Any]) -> dict[str, float]:
     """Every figure of these conversations, by name."""
-    values = from_sums(pairs.sum(axis=0, dtype=np.float64)[None])[0]
+    values = from_sums(pairs.sum(axis=0, dtype=np.float64))
     return {name: float(value) for name, value in zip(FIGURES, values, strict=True) if name != AVERAGE}
 
 
@@ -116,9 +113,8 @@ def resampled_sums(pairs: NDArray[Any], language: str, resampling: Resampling) -
 
 def _number_of(language: str) -> int:
     """The same for a language in every run: its place among the benchmark's, or for others a number of its code's."""
-    benchmark = list(LANGUAGES)
-    if language in benchmark:
-        return benchmark.index(language)
+    if language in LANGUAGES:
+        return list(LANGUAGES).index(language)
     return int.from_bytes(hashlib.sha256(language.encode()).digest()[:4])
 
 
@@ -133,18 +129,14 @@ def estimate(by_language: Mapping[str, NDArray[Any]], resampling: Resampling) ->
         Language code -> estimate; with more than one language also ``macro``, the plain mean of the languages (the
         paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
     """
-    estimates, sums = {}, {}
-    for language, pairs in by_language.items():
-        sums[language] = resampled_sums(pairs, language, resampling)
-        value = from_sums(pairs.sum(axis=0, dtype=np.float64)[None])[0]
-        estimates[language] = Estimate(value, from_sums(sums[language]))
+    sums = {code: resampled_sums(pairs, code, resampling) for code, pairs in by_language.items()}
+    totals = {code: pairs.sum(axis=0, dtype=np.float64) for code, pairs in by_language.items()}
+    estimates = {code: Estimate(from_sums(totals[code]), from_sums(sums[code])) for code in by_language}
     if len(by_language) > 1:
-        each = list(estimates.values())
-        total = sum(pairs.sum(axis=0, dtype=np.float64) for pairs in by_language.values())
-        estimates[MACRO] = Estimate(
-            np.mean([e.values for e in each], axis=0), np.mean([e.replicates for e in each], axis=0)
-        )
-        estimates[POOLED] = Estimate(from_sums(np.asarray(total)[None])[0], from_sums(sum(sums.values(), np.zeros(()))))
+        values, replicates = zip(*((each.values, each.replicates) for each in estimates.values()), strict=True)
+        estimates[MACRO] = Estimate(np.mean(values, axis=0), np.mean(replicates, axis=0))
+        total, drawn = sum(totals.values(), np.zeros(())), sum(sums.values(), np.zeros(()))
+        estimates[POOLED] = Estimate(from_sums(total), from_sums(drawn))
     return estimates
 
 

@@ -16,8 +16,7 @@ from .figures import AVERAGE, FIGURES, Estimate
 from .published import CONVERSATIONS, SOURCE, published_models
 from .runs import LanguageRun, Model, in_order
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
-from .table import NOT_KNOWN, Figure, Scores, Summary
-from .warnings import score_warnings
+from .table import NOT_KNOWN, Figure, Scores, Summary, score_warnings
 
 BOARDS = (
     "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
@@ -99,9 +98,8 @@ def build_board(
     rows.sort(key=lambda row: (row.rank or float("inf"), -np.nan_to_num(row.overall.average.value), row.model))
     published, why = _published(models, chosen)
     notes += [_not_ranked(row) for row in rows if row.rank is None]
-    level = f"{summaries[0].resampling.level:.0%}"
-    notes = [_explanation(chosen, level), *notes, *why, *warnings, BOARDS]
-    return Board(tuple(chosen), (*rows, *published), tuple(notes))
+    explained = _explanation(chosen, summaries[0].resampling.level)
+    return Board(tuple(chosen), (*rows, *published), (explained, *notes, *why, *warnings, BOARDS))
 
 
 def ranks(averages: Sequence[Figure]) -> list[int | None]:
@@ -159,20 +157,17 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
 def _row(summary: Summary) -> Row:
     languages = {code: summary.scores(code) for code in summary.model.languages}
     overall = summary.scores(summary.headline_scope)
-    return Row(summary.model.name, overall, languages, summary.signature, _every_choice(summary))
+    choices = _every_choice(summary) if summary.model.has_samples else None
+    return Row(summary.model.name, overall, languages, summary.signature, choices)
 
 
-def _every_choice(summary: Summary) -> list[tuple[float, float]] | None:
-    if not summary.model.has_samples:
-        return None
+def _every_choice(summary: Summary) -> list[tuple[float, float]]:
     column = FIGURES.index(AVERAGE)
     each = [summary.estimates[code] for code in summary.model.languages]
-    values = np.array([estimate.values[column] for estimate in each])
-    replicates = np.stack([estimate.replicates[:, column] for estimate in each])
     choices = [[bit for bit in range(len(each)) if choice >> bit & 1] for choice in range(1, 1 << len(each))]
     over = Estimate(
-        np.array([values[choice].mean() for choice in choices]),
-        np.stack([replicates[choice].mean(axis=0) for choice in choices], axis=1),
+        np.array([np.mean([each[bit].values[column] for bit in choice]) for choice in choices]),
+        np.stack([np.mean([each[bit].replicates[:, column] for bit in choice], axis=0) for choice in choices], axis=1),
     )
     low, high = over.interval(summary.resampling.level)
     return list(zip(low.tolist(), high.tolist(), strict=True))
@@ -206,16 +201,15 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
     ]
     rows.sort(key=lambda row: -row.overall.average.value)
     notes = [f"Published: {SOURCE}; the settings of those runs are not known, so they are not ranked."]
-    shown = {row.model for row in rows}
-    if silent := [model.name for model in published_models() if model.name not in shown]:
+    if silent := [model.name for model in published_models() if not model.scores(languages)]:
         notes.append(f"Published without figures for these languages, and left out: {', '.join(silent)}.")
     return rows, notes
 
 
-def _explanation(languages: Sequence[str], level: str) -> str:
+def _explanation(languages: Sequence[str], level: float) -> str:
     over = f"in {name_of(languages[0])}" if len(languages) == 1 else "the plain mean over the languages"
     return (
-        f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level} bootstrap interval "
-        "over conversations; a language's column is the mean of its turns. Rank: 1 + the number of ranked models whose "
-        "interval lies wholly above; = marks a tie."
+        f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level:.0%} bootstrap "
+        "interval over conversations; a language's column is the mean of its turns. Rank: 1 + the number of ranked "
+        "models whose interval lies wholly above; = marks a tie."
     )

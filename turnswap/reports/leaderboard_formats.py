@@ -24,7 +24,8 @@ _DIGITS = 6  # of intervals in a page, which has hundreds per model
 def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     """The ranking in one wide table, or in two that fit a terminal: languages in one of their own."""
     header, below = ["rank", "model", *HEADLINE], (board.notes, board.signatures)
-    left = [[row.shown_rank, _name(row), *_headline(row.overall)] for row in board.rows]
+    names = [f"{row.model} (published)" if row.is_published else row.model for row in board.rows]
+    left = [[row.shown_rank, name, *_headline(row.overall)] for row, name in zip(board.rows, names, strict=True)]
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
@@ -32,10 +33,6 @@ def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
     by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
     return [Sheet(TITLE, header, left, 2), by_language]
-
-
-def _name(row: Row) -> str:
-    return f"{row.model} (published)" if row.is_published else row.model
 
 
 def _headline(scores: Scores) -> list[str]:
@@ -49,7 +46,7 @@ def as_csv(board: Board) -> str:
 
 
 def _csv_row(row: Row) -> dict[str, object]:
-    average = row.overall.average
+    average, each = row.overall.average, row.languages.items()
     return {
         "rank": row.rank,
         "tied": None if row.rank is None else int(row.tied),
@@ -58,16 +55,16 @@ def _csv_row(row: Row) -> dict[str, object]:
         "average": average.value,
         "average_low": average.low,
         "average_high": average.high,
-        **{f"turn{turn}": row.overall.turns[turn - 1].value for turn in TURNS},
+        **_by_turn("turn", row.overall),
         "turn1_to_turn3": row.overall.change,
-        **{code: scores.average.value for code, scores in row.languages.items()},
-        **{
-            f"{code}_turn{turn}": scores.turns[turn - 1].value
-            for code, scores in row.languages.items()
-            for turn in TURNS
-        },
+        **{code: scores.average.value for code, scores in each},
+        **{name: value for code, scores in each for name, value in _by_turn(f"{code}_turn", scores).items()},
         "signature": row.signature,
     }
+
+
+def _by_turn(prefix: str, scores: Scores) -> dict[str, float]:
+    return {f"{prefix}{turn}": figure.value for turn, figure in zip(TURNS, scores.turns, strict=True)}
 
 
 def as_json(board: Board) -> dict[str, Any]:

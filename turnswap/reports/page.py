@@ -22,10 +22,9 @@ from turnswap.tasks.multiif.metrics import COUNTS
 
 from .published import SOURCE, published_scores
 from .sheets import SCOPES, interval, percent, points
-from .table import Summary
+from .table import Summary, score_warnings
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
-from .warnings import score_warnings
 
 _BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
 

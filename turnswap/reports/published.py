@@ -24,8 +24,8 @@ class PublishedModel:
     """A model's scores in the paper, an accuracy per turn: averages over the languages, and by language where given."""
 
     name: str
-    averages: tuple[float, ...]
-    by_language: Mapping[str, tuple[float, ...]]
+    averages: Sequence[float]
+    by_language: Mapping[str, Sequence[float]]
 
     def scores(self, languages: Sequence[str]) -> Scores | None:
         """The plain mean over these languages; None where the paper's figures do not tell."""
@@ -34,7 +34,7 @@ class PublishedModel:
             if not all(language in self.by_language for language in languages):
                 return None
             each = [self.by_language[language] for language in languages]
-            turns = tuple(sum(values) / len(values) for values in zip(*each, strict=True))
+            turns = [sum(values) / len(values) for values in zip(*each, strict=True)]
         return Scores(Figure(sum(turns) / len(turns)), tuple(map(Figure, turns)))
 
 
@@ -42,12 +42,7 @@ class PublishedModel:
 def published_models() -> tuple[PublishedModel, ...]:
     """The paper's models, best third turn first. Accuracy is ``overall``: the mean of the four accuracies."""
     content = json.loads((Path(__file__).parent / "published_scores.json").read_text("utf-8"))
-    models = []
-    for name, by_turn in content["models"].items():
-        turns = list(by_turn.values())
-        by_language = zip(*(turn.get("by_language", ()) for turn in turns), strict=True)
-        averages = tuple(turn["average"] for turn in turns)
-        models.append(PublishedModel(name, averages, dict(zip(content["languages"], by_language, strict=False))))
+    models = [PublishedModel(name, **scores) for name, scores in content["models"].items()]
     return tuple(sorted(models, key=lambda model: -model.averages[-1]))
 
 

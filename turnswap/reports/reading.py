@@ -19,8 +19,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import code_of
 
 from . import figures
-from .runs import LanguageRun, Model, in_order
-from .samples import LoggedConversation, read_samples
+from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
 from .signature import describe_difference, facts_of, identity_of
 
 HEADLINE = "turn1_overall_acc"
@@ -205,7 +204,8 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
 
 def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
     """One run out of several of the same model and language: disjoint conversations are put together."""
-    newest = max(parts, key=lambda part: part.when)
+    parts = sorted(parts, key=lambda part: -part.when)
+    newest = parts[0]
     if len(parts) == 1:
         return newest
     names = ", ".join(str(part.files[0]) for part in parts)
@@ -223,16 +223,16 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         )
     used: list[LanguageRun] = []
     together: dict[str, LoggedConversation] = {}
-    for part in sorted(parts, key=lambda part: -part.when):
-        new = {c.key: c for c in part.conversations or () if c.key not in together}
-        if len(new) < part.n and not reading.latest:
-            twice = next(c.key for c in part.conversations or () if c.key in together)
+    for part in parts:
+        conversations = {c.key: c for c in part.conversations or ()}
+        twice = conversations.keys() & together.keys()
+        if twice and not reading.latest:
             raise UserError(
-                f"{where} Conversation {twice} is in more than one.",
+                f"{where} Conversation {min(twice)} is in more than one.",
                 "Name one of the files, take the newest with --latest, or give different models names: NAME=PATH.",
             )
-        together |= new
-        used += [part] if new else []
+        used += [part] if len(twice) < len(conversations) else []
+        together = conversations | together
     _require_alike(newest.model, used)
     if len(used) == 1:
         return newest

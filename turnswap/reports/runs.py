@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
-from .samples import LoggedConversation
+
+@dataclass(frozen=True)
+class LoggedTurn:
+    """One turn: the user's prompt, its instructions, and the model's reply in each repeat (reasoning set aside)."""
+
+    prompt: str
+    instruction_ids: Sequence[str]
+    kwargs: Sequence[Mapping[str, Any]]
+    replies: Sequence[str]
+
+
+@dataclass(frozen=True)
+class LoggedConversation:
+    """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
+
+    Turns that no reply came for, because a request failed for good, are not among ``turns``. ``where`` is the file
+    and line it was read from.
+    """
+
+    key: str
+    turns: Sequence[LoggedTurn]
+    values: Mapping[str, Any]
+    where: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether a request of it failed for good."""
+        return any(self.values.get(f"turn{turn}_failed") for turn in metrics.TURNS)
 
 
 @dataclass(frozen=True)
@@ -79,3 +109,91 @@ def in_order(codes: Iterable[str]) -> list[str]:
     """Codes of languages, the benchmark's eight first and in its order."""
     found = set(codes)
     return [code for code in LANGUAGES if code in found] + sorted(found - set(LANGUAGES))
+
+
+def read_samples(
+    path: Path, filter_name: str, allow_partial: bool, warnings: list[str]
+) -> tuple[list[LoggedConversation], bool]:
+    """The conversations of one samples file, sorted by key, and whether the file was whole.
+
+    Args:
+        path: the JSON lines that lm-eval wrote.
+        filter_name: whose lines to take: lm-eval writes each conversation once per filter.
+        allow_partial: go on with the whole lines where one is broken, and say so in ``warnings``.
+        warnings: what a reader of the figures must know.
+
+    Raises:
+        UserError: a line is broken or lacks what we read, or a conversation occurs twice.
+    """
+    conversations: dict[str, LoggedConversation] = {}
+    broken: list[int] = []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                sample = json.loads(line.decode("utf-8"))
+            except ValueError as error:  # no UTF-8, or no JSON
+                if not allow_partial:
+                    raise UserError(
+                        f"{where} is broken JSON ({error}).",
+                        "A run that was stopped while it wrote leaves such a line. Run it again (with --use_cache it "
+                        "asks only for what is missing), or use the whole lines with --allow-partial.",
+                    ) from None
+                broken.append(number)
+                continue
+            try:
+                if sample["filter"] != filter_name:
+                    continue
+                conversation = _conversation(sample, where)
+            except (LookupError, TypeError, ValueError, AttributeError) as error:
+                raise UserError(
+                    f"{where} is no sample of Multi-IF: {type(error).__name__}: {error}.",
+                    "Expected what lm_eval writes with --log_samples for a task such as multiif_en.",
+                ) from None
+            if conversation.key in conversations:
+                raise UserError(
+                    f"{where}: conversation {conversation.key} is there for the second time.",
+                    "The file was changed, or two were put together; run the evaluation again.",
+                )
+            conversations[conversation.key] = conversation
+    if broken:
+        warnings.append(
+            f"{path.name}: line {', '.join(map(str, broken))} is broken; figures are from the "
+            f"{len(conversations)} whole ones."
+        )
+    if not conversations:
+        raise UserError(f"{path} has no whole line.", "Run the evaluation again.")
+    return [conversations[key] for key in sorted(conversations)], not broken
+
+
+def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
+    doc = sample["doc"]
+    if not isinstance(doc["key"], str):
+        raise TypeError(f"key {doc['key']!r}")
+    values = {name: sample[name] for name in sample["metrics"]}
+    for name in metrics.aggregations():
+        _check(name, values[name] if "_failed" not in name else values.get(name, 0))
+    turns = []
+    for number, (turn, answer) in enumerate(zip(doc["turns"], sample["filtered_resps"], strict=True), 1):
+        replies = [str(text) for text in (answer if isinstance(answer, list) else [answer])]
+        # Absent replies (lm-eval writes them as the text "None") count in no denominator.
+        if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
+            break
+        turns.append(LoggedTurn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
+    return LoggedConversation(doc["key"], turns, values, where)
+
+
+def _check(name: str, value: Any) -> None:
+    """A ratio is a pair of counts, overall four of them; a count is one, or None where the backend did not tell."""
+    if name.rpartition("_")[2] in metrics.COUNTS:
+        fine = value is None or isinstance(value, int)
+    else:
+        pairs = value if name.endswith("overall_acc") else [value]
+        fine = isinstance(pairs, list) and all(
+            isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)
+            for pair in pairs
+        )
+    if not fine:
+        raise TypeError(f"{name} is {value!r}")

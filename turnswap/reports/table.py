@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import metrics
 
 from . import figures
 from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
-from .runs import Model
+from .runs import LanguageRun, Model
 from .signature import signature
 
 
@@ -34,6 +34,18 @@ class Figure:
 
 
 NOT_KNOWN = Figure(float("nan"))
+
+# What could explain a score other than the model's ability is told from this share of a turn's replies on.
+# (A cap that cut 12 % of the turns cost one model 2.7 points.)
+_SHARE = 0.01
+
+_MEANINGS = {
+    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
+    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
+    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
+    "ungradeable": "hold an instruction that the published grader would have judged at random",
+    "failed": "never came, because their requests failed for good: the figures leave them out",
+}
 
 
 @dataclass(frozen=True)
@@ -59,10 +71,9 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        runs = self.model.languages.values()
         drawn = f"boot:{self.resampling.resamples},seed:{self.resampling.seed}" if self.model.has_samples else ""
-        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
-        return signature(self.model.facts, self.model.languages, n, of, drawn)
+        of = sum(run.of for run in self.model.languages.values())
+        return signature(self.model.facts, self.model.languages, self.n(MACRO), of, drawn)
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[np.int64]]:
@@ -79,16 +90,13 @@ class Summary:
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
-        level = self.resampling.level
-        return {scope: e.interval(level) for scope, e in self.estimates.items()}
+        return {scope: estimate.interval(self.resampling.level) for scope, estimate in self.estimates.items()}
 
     @property
     def scopes(self) -> tuple[str, ...]:
         """The languages, and what is over them: ``macro``, and ``pooled`` where there are samples."""
-        over: tuple[str, ...] = ()
-        if len(self.model.languages) > 1:
-            over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
-        return (*self.model.languages, *over)
+        over = (MACRO, POOLED) if self.model.has_samples else (MACRO,)
+        return (*self.model.languages, *(over if len(self.model.languages) > 1 else ()))
 
     @property
     def headline_scope(self) -> str:
@@ -108,9 +116,8 @@ class Summary:
             column = FIGURES.index(name)
             low, high = self._bounds[scope]
             return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
-        codes = list(self.model.languages) if scope == MACRO else [scope]
         names = OVERALL if name == AVERAGE else (name,)
-        reported = [self._reported(code, each) for code in codes for each in names]
+        reported = [self._reported(run, each) for run in self._runs(scope) for each in names]
         value = float(np.mean([value for value, _ in reported]))
         # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
         errors = [error for _, error in reported if error is not None]
@@ -124,23 +131,24 @@ class Summary:
         """Overall accuracy in a language, or over the languages."""
         return Scores(self.figure(scope, AVERAGE), tuple(self.figure(scope, name) for name in OVERALL))
 
-    def _reported(self, code: str, name: str) -> tuple[float, float | None]:
+    def _reported(self, run: LanguageRun, name: str) -> tuple[float, float | None]:
         """lm-eval's value and standard error; the samples' value where they were put together from parts."""
-        reported = self.model.languages[code].reported
-        if name not in reported and code in self.estimates:
-            return float(self.estimates[code].values[FIGURES.index(name)]), None
-        return reported.get(name, (float("nan"), None))
+        if name not in run.reported and run.language in self.estimates:
+            return float(self.estimates[run.language].values[FIGURES.index(name)]), None
+        return run.reported.get(name, (float("nan"), None))
+
+    def _runs(self, scope: str) -> list[LanguageRun]:
+        return [run for code, run in self.model.languages.items() if scope in (code, MACRO, POOLED)]
 
     def count(self, scope: str, name: str) -> int | None:
         """One of :data:`figures.COUNTS`; None where the backend did not tell."""
-        runs = [self.model.languages[scope]] if scope in self.model.languages else self.model.languages.values()
-        totals = []
-        for run in runs:
-            if run.conversations is not None:
-                totals.append(figures.counts(run.conversations)[name])
-            else:
-                totals.append(int(run.reported[name][0]) if name in run.reported else None)
-        known = [total for total in totals if total is not None]
+        totals = [
+            figures.counts(run.conversations)[name]
+            if run.conversations is not None
+            else run.reported.get(name, (None,))[0]
+            for run in self._runs(scope)
+        ]
+        known = [int(total) for total in totals if total is not None]
         return sum(known) if known else None
 
     def counts(self, name: str) -> list[str]:
@@ -150,15 +158,36 @@ class Summary:
 
     def n(self, scope: str, turn: int | None = None) -> int:
         """Conversations, or those of them that have this turn (known from samples only)."""
-        codes = [scope] if scope in self.model.languages else list(self.model.languages)
         if turn is None or not self.model.has_samples:
-            return sum(self.model.languages[code].n for code in codes)
-        return sum(sum(len(c.turns) >= turn for c in self.model.languages[code].conversations or ()) for code in codes)
+            return sum(run.n for run in self._runs(scope))
+        return sum(len(c.turns) >= turn for run in self._runs(scope) for c in run.conversations or ())
 
 
 def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
     """Every model's figures, in the order given."""
     return [Summary(model, resampling) for model in models]
+
+
+def score_warnings(summary: Summary) -> list[str]:
+    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
+    warnings = []
+    scope = summary.headline_scope
+    for name, meaning in _MEANINGS.items():
+        shares = []
+        for turn in metrics.TURNS:
+            total, n = summary.count(scope, f"turn{turn}_{name}"), summary.n(scope, turn)
+            n += (total or 0) if name == "failed" else 0
+            if total and (total / n >= _SHARE or name == "failed"):
+                shares.append(f"{total / n:.1%} in turn {turn}")
+        if shares:
+            warnings.append(f"Of the replies {', '.join(shares)} {meaning}.")
+    untold = [n for n in ("truncated", "overflowing") if summary.count(scope, f"turn1_{n}") is None]
+    if untold:
+        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}.")
+    for code, run in summary.model.languages.items():
+        if run.n < run.of:
+            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
+    return warnings
 
 
 def split_metric(name: str) -> tuple[int | None, str]:
@@ -171,8 +200,7 @@ def split_metric(name: str) -> tuple[int | None, str]:
 
 def metric_names() -> list[str]:
     """Every figure, turn by turn, the mean of the turns first."""
-    ordered = [name for name in metrics.aggregations() if name in FIGURES]
-    return [AVERAGE, *ordered]
+    return [AVERAGE, *metrics.ratios()]
 
 
 def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
@@ -205,10 +233,21 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             yield {**row, **vars(figure), "interval": kind, "n": summary.n(scope, turn), **facts}
 
 
+def _as_json(frame: pd.DataFrame) -> str:
+    """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
+    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
+
+
+def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    """A table's rows as JSON takes them: None where there is no value."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
+
+
 WRITERS: dict[str, Callable[[pd.DataFrame], str | bytes]] = {
     ".csv": lambda frame: frame.to_csv(index=False),
     ".parquet": lambda frame: frame.to_parquet(index=False),
-    ".json": lambda frame: _as_json(frame) + "\n",
+    ".json": _as_json,
 }
 
 
@@ -217,14 +256,3 @@ def write_table(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix not in WRITERS:
         raise UserError(f"{path} is no name for a table.", f"Expected one that ends in {', '.join(WRITERS)}.")
     write_whole(path, WRITERS[path.suffix](frame), "Name another file with -o.")
-
-
-def _as_json(frame: pd.DataFrame) -> str:
-    """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
-    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
-    return "[\n" + ",\n".join(lines) + "\n]"
-
-
-def records(frame: pd.DataFrame) -> list[dict[Hashable, Any]]:
-    """A table's rows as JSON takes them: None where there is no value."""
-    return frame.astype(object).where(frame.notna(), None).to_dict("records")

@@ -12,10 +12,9 @@ from .compare import FEWEST, Comparison
 from .figures import OVERALL
 from .published import SOURCE, published_scores
 from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
-from .table import Scores, Summary
+from .table import Scores, Summary, score_warnings
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, followed_by
-from .warnings import score_warnings
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
 _MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."

@@ -10,8 +10,7 @@ import pandas as pd
 from turnswap.tasks.multiif.corrected import rules_in_use
 from turnswap.tasks.multiif.metrics import CORRECTED, COUNTS, TURNS, combine_repeats, corrected_values
 
-from .runs import Model
-from .samples import LoggedConversation
+from .runs import LoggedConversation, Model
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, tidy
 from .verdicts import Graded, GradedTurn, by_repeat, tabulate

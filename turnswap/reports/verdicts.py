@@ -24,8 +24,7 @@ from turnswap.tasks.multiif.metrics import combine_repeats, conversation_values
 from turnswap.tasks.multiturn import Reply
 
 from .figures import RATIOS
-from .runs import LanguageRun, Model
-from .samples import LoggedConversation, LoggedTurn
+from .runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 
 # Below this many replies a second process costs more than it saves: it imports for seconds.
 _WORTH_A_PROCESS = 2_000
