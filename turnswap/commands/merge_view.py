@@ -112,10 +112,8 @@ def _add_part(table: Table, recipe: Recipe, part: str) -> None:
 def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned]) -> None:
     source = tensors[0].source
     share = f" {source.donor_share:.2f}" if source.origin == "blend" else ""
-    table.add_row(
-        zone, components, Text(source.origin + share, STYLES[LETTERS[source.origin]]), source.why,
-        size(sum(tensor.n_bytes for tensor in tensors)),
-    )  # fmt: skip
+    origin = Text(source.origin + share, STYLES[LETTERS[source.origin]])
+    table.add_row(zone, components, origin, source.why, size(sum(tensor.n_bytes for tensor in tensors)))
 
 
 def _tensors(tensors: Iterable[Planned]) -> Table:

@@ -181,9 +181,8 @@ def suggest(
 
     found = analyze_references(base, recipient, donor, options) if analysis is None else read_analysis(analysis)
     experts = proposal.open_experts(found, options, anyway)
-    request = proposal.Request(
-        options, settings, accept, str(analysis) if analysis else None, str(output or "layerswap.yml")
-    )
+    source = str(analysis) if analysis else None
+    request = proposal.Request(options, settings, accept, source, str(output or "layerswap.yml"))
     if rule is None:
         proposals = {name: proposal.attempt(experts, name, request) for name in RULES}
         if as_json:
