@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import huggingface_hub
 import yaml
+from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.utils import validate_repo_id
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -21,9 +24,6 @@ from .figures import MACRO, OVERALL
 from .model_card import eval_results, hub_revision, merge
 from .table import Summary, split_metric
 
-if TYPE_CHECKING:
-    from huggingface_hub import EvalResultEntry
-
 MODEL_INDEX, EVAL_RESULTS, BOARD = FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
 CARD = "README.md"
 ENTRIES = ".eval_results/multiif.yaml"
@@ -31,9 +31,6 @@ ENTRIES = ".eval_results/multiif.yaml"
 
 def require_pushable(format_: str, repository: str) -> None:
     """Refuse what :func:`propose` could not do, before anything is written."""
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
-
     if format_ == BOARD:
         raise UserError(
             "There is no one repository to push a leaderboard's files to: every Space has two data sets of its own.",
@@ -87,14 +84,12 @@ def remarks(summary: Summary, format_: str) -> list[str]:
     return said
 
 
-def entries(summary: Summary) -> list[EvalResultEntry]:
+def entries(summary: Summary) -> list[huggingface_hub.EvalResultEntry]:
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
 
     Raises:
         UserError: the data was not the whole benchmark.
     """
-    from huggingface_hub import EvalResultEntry
-
     model = summary.model
     if not published.is_benchmark(model):
         raise UserError(
@@ -110,7 +105,7 @@ def entries(summary: Summary) -> list[EvalResultEntry]:
     scopes = {"": MACRO} if model.in_all_languages else {}
     scopes |= {f"{code}_": code for code in model.languages}
     return [
-        EvalResultEntry(
+        huggingface_hub.EvalResultEntry(
             dataset_id=HUB_REPOSITORY,
             task_id=f"{prefix}turn{split_metric(metric)[0]}_overall",
             value=summary.figure(scope, metric).value,
@@ -124,9 +119,8 @@ def entries(summary: Summary) -> list[EvalResultEntry]:
 
 
 def _entries_file(summary: Summary) -> str:
-    from huggingface_hub import eval_result_entries_to_yaml
-
-    return str(yaml.safe_dump(eval_result_entries_to_yaml(entries(summary)), sort_keys=False, allow_unicode=True))
+    content = huggingface_hub.eval_result_entries_to_yaml(entries(summary))
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def _card(summary: Summary, content: str | None, where: str) -> str:
@@ -209,22 +203,18 @@ def propose(summary: Summary, format_: str, repository: str) -> str | None:
 
 
 def _hub() -> Any:
-    from huggingface_hub import HfApi, get_token, is_offline_mode
-
-    if is_offline_mode():
+    if huggingface_hub.is_offline_mode():
         raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")
-    if get_token() is None:
+    if huggingface_hub.get_token() is None:
         raise UserError(
             "A pull request needs a token of the Hugging Face Hub, and none was found.",
             "Log in with: hf auth login (or set HF_TOKEN), then run again.",
         )
-    return HfApi()
+    return huggingface_hub.HfApi()
 
 
 def _card_on_hub(api: Any, repository: str) -> str | None:
     """The card as it is now; None where the repository has none."""
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
     try:
         # Not from the cache: merged into an old card, the pull request would undo what came since.
         path = api.hf_hub_download(repository, CARD, force_download=True)

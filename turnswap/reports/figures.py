@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
 
-if TYPE_CHECKING:
-    from .runs import LoggedConversation
+from .runs import LoggedConversation
 
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"
@@ -133,8 +132,8 @@ def estimate(by_language: Mapping[str, NDArray[Any]], resampling: Resampling) ->
     totals = {code: pairs.sum(axis=0, dtype=np.float64) for code, pairs in by_language.items()}
     estimates = {code: Estimate(from_sums(totals[code]), from_sums(sums[code])) for code in by_language}
     if len(by_language) > 1:
-        values, replicates = zip(*((each.values, each.replicates) for each in estimates.values()), strict=True)
-        estimates[MACRO] = Estimate(np.mean(values, axis=0), np.mean(replicates, axis=0))
+        values = np.mean([each.values for each in estimates.values()], axis=0)
+        estimates[MACRO] = Estimate(values, np.mean([each.replicates for each in estimates.values()], axis=0))
         total, drawn = sum(totals.values(), np.zeros(())), sum(sums.values(), np.zeros(()))
         estimates[POOLED] = Estimate(from_sums(total), from_sums(drawn))
     return estimates

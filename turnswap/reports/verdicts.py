@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from itertools import islice
+from itertools import islice, starmap
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -31,17 +31,6 @@ _WORTH_A_PROCESS = 2_000
 _CHUNK = 200
 
 
-class _Reply(NamedTuple):
-    text: str
-    instruction_ids: Sequence[str]
-    kwargs: Sequence[Mapping[str, Any]]
-    language: str
-    prompts: Sequence[str]
-
-
-_Grade = Callable[[_Reply], list[Verdict]]
-
-
 class GradedTurn(NamedTuple):
     """One turn and the verdicts on each repeat's reply: ``verdicts[repeat][instruction]``."""
 
@@ -49,6 +38,8 @@ class GradedTurn(NamedTuple):
     verdicts: Sequence[Sequence[Verdict]]
 
 
+# From a reply, its instructions' ids and kwargs, the language, and the prompts up to it.
+_Grade = Callable[..., list[Verdict]]
 # language -> key of the conversation -> its turns
 Graded = dict[str, dict[str, list[GradedTurn]]]
 
@@ -72,7 +63,7 @@ def grade_by_corrected_rules(model: Model) -> Graded:
     Raises:
         UserError: the model has no samples.
     """
-    return _graded(model, _by_corrected_rules)
+    return _graded(model, corrected.grade_corrected)
 
 
 def tabulate(graded: Graded) -> pd.DataFrame:
@@ -105,7 +96,7 @@ def _graded(model: Model, grade: _Grade) -> Graded:
         for conversation in run.conversations:
             _require_gradeable(conversation)
     replies = [
-        _Reply(reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
+        (reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
         for code, run in model.languages.items()
         for conversation in run.conversations or ()
         for number, turn in enumerate(conversation.turns, 1)
@@ -123,21 +114,17 @@ def _graded(model: Model, grade: _Grade) -> Graded:
     }
 
 
-def _grade_all(replies: list[_Reply], grade: _Grade) -> Iterable[list[Verdict]]:
+def _grade_all(replies: list[tuple[Any, ...]], grade: _Grade) -> Iterable[list[Verdict]]:
     workers = min(os.cpu_count() or 1, 1 + len(replies) // _WORTH_A_PROCESS)
     if workers == 1:
-        return map(grade, replies)
+        return starmap(grade, replies)
     # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.map(grade, replies, chunksize=_CHUNK)
+        return pool.map(grade, *zip(*replies, strict=True), chunksize=_CHUNK)
 
 
-def _by_published_rules(reply: _Reply) -> list[Verdict]:
-    return grade_reply(reply.text, reply.instruction_ids, reply.kwargs)
-
-
-def _by_corrected_rules(reply: _Reply) -> list[Verdict]:
-    return corrected.grade_corrected(*reply)
+def _by_published_rules(reply: str, instruction_ids: Any, kwargs: Any, *_: object) -> list[Verdict]:
+    return grade_reply(reply, instruction_ids, kwargs)
 
 
 def _require_gradeable(conversation: LoggedConversation) -> None:
