@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, TypeAdapter
 
 ALL = "all"
+OneLine = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class Correction:
     name: str
     instructions: tuple[str, ...]
     languages: tuple[str, ...]
-    rule: str
-    reason: str
+    rule: OneLine
+    reason: OneLine
     examples: tuple[Example, ...] = field(repr=False)
     needs_segmenter: bool = False
 
@@ -65,16 +68,4 @@ class Correction:
 def corrections() -> tuple[Correction, ...]:
     """All of them, in the order in which readers are shown them."""
     content = tomllib.loads((files(__package__) / "corrections.toml").read_text("utf-8"))
-    return tuple(map(_correction, content["correction"]))
-
-
-def _correction(content: dict[str, Any]) -> Correction:
-    return Correction(
-        content["name"],
-        instructions=tuple(content["instructions"]),
-        languages=tuple(content["languages"]),
-        rule=" ".join(content["rule"].split()),
-        reason=" ".join(content["reason"].split()),
-        examples=tuple(Example(**each) for each in content["example"]),
-        needs_segmenter=content.get("needs_segmenter", False),
-    )
+    return TypeAdapter(tuple[Correction, ...]).validate_python(content["correction"])
