@@ -92,6 +92,16 @@ def _figures(scores: Scores) -> dict[str, Any]:
 
 def as_page(board: Board) -> str:
     """One self-contained page: a plain table that a few lines of script make sortable, with a language picker."""
+    # What the script computes with. The paper's average over all languages is its own, not one of its languages.
+    data = [
+        {
+            "published": row.is_published,
+            "scores": [[figure.value for figure in scores.turns] for scores in row.languages.values()],
+            "overall": [figure.value for figure in row.overall.turns],
+            "choices": row.choices and [[round(bound, _DIGITS) for bound in bounds] for bounds in row.choices],
+        }
+        for row in board.rows
+    ]
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
@@ -105,15 +115,5 @@ def as_page(board: Board) -> str:
         percent=percent,
         points=points,
         interval=interval,
-        data=json_for_script(plain([_page_data(row) for row in board.rows])),
+        data=json_for_script(plain(data)),
     )
-
-
-def _page_data(row: Row) -> dict[str, Any]:
-    """What the script computes with. The paper's average over all languages is its own, not one of its languages."""
-    return {
-        "published": row.is_published,
-        "scores": [[figure.value for figure in scores.turns] for scores in row.languages.values()],
-        "overall": [figure.value for figure in row.overall.turns],
-        "choices": row.choices and [[round(bound, _DIGITS) for bound in bounds] for bounds in row.choices],
-    }

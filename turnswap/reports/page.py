@@ -63,12 +63,8 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         index=json_for_script(index),
         blocks=blocks,
         graded=graded,
-        two_sets=[
-            sheet
-            for summary in summaries
-            if (name := summary.model.name) in graded
-            for sheet in two_sets_sheets(summary, graded[name], corrected[name])
-        ],
+        corrected=corrected,
+        two_sets_sheets=two_sets_sheets,
         counts=COUNTS,
         percent=percent,
         points=points,

@@ -125,24 +125,18 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
         names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
         if language is None or not names or (reading.group and task.rpartition("_")[0] != reading.group):
             continue
-        chosen = _choose_filter(file, task, names, reading)
-        yield _with_samples(_language_run(file, content, task, language, chosen, label), chosen, reading)
+        wanted = [name for name in names if reading.filter_name in (None, name)]
+        if len(wanted) != 1:
+            raise UserError(
+                f"{file}: {task} was graded behind the filters {', '.join(names)}"
+                + (f", not {reading.filter_name}." if reading.filter_name else "."),
+                "Choose one of them with --filter.",
+            )
+        run = _language_run(file, content, task, language, wanted[0])
+        yield _with_samples(replace(run, model=label or run.model), wanted[0], reading)
 
 
-def _choose_filter(file: Path, task: str, names: Sequence[str], reading: Reading) -> str:
-    wanted = [name for name in names if reading.filter_name in (None, name)]
-    if len(wanted) != 1:
-        raise UserError(
-            f"{file}: {task} was graded behind the filters {', '.join(names)}"
-            + (f", not {reading.filter_name}." if reading.filter_name else "."),
-            "Choose one of them with --filter.",
-        )
-    return wanted[0]
-
-
-def _language_run(
-    file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str, label: str | None
-) -> LanguageRun:
+def _language_run(file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str) -> LanguageRun:
     metrics = content["results"][task]
     reported = {}
     for key, value in metrics.items():
@@ -150,10 +144,9 @@ def _language_run(
         if of_filter == filter_name and not name.endswith("_stderr") and isinstance(value, int | float):
             stderr = metrics.get(f"{name}_stderr,{filter_name}")
             reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
-    counts = content.get("n-samples", {}).get(task, {})
-    identity = identity_of(content)
+    counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content)
     return LanguageRun(
-        model=label or str(identity["name"]),
+        model=str(identity["name"]),
         language=language,
         task=task,
         facts=facts_of(content, task, filter_name),

@@ -24,22 +24,20 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     config = content["configs"][task]
     metadata = config.get("metadata") or {}
     run = metadata.get("run") or {}
-    system = content.get("system_instruction_sha")
-    description = config.get("description") or ""
     facts = {
         "multiif": str(metadata.get("version")),
         "data": _data(metadata),
         "gen": _generation(config.get("generation_kwargs") or {}),
         "prompts": str(run.get("prompts", "unknown")),
         "template": str(run.get("chat_template_sha") or "none")[:_SHORT],
-        "system": str(system)[:_SHORT] if system else "none",
+        "system": str(content.get("system_instruction_sha") or "none")[:_SHORT],
         "filter": filter_name,
         "repeats": str(config.get("repeats", 1)),
         "lm-eval": str(content.get("lm_eval_version", "unknown")),
         "turnswap": str(metadata.get("turnswap", "unknown")),
     }
-    if description:
-        facts["description"] = _clean(description)
+    if config.get("description"):
+        facts["description"] = _clean(config["description"])
     if metadata.get("reasoning_markers") not in (None, _USUAL_MARKERS):
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
     return facts
@@ -55,12 +53,10 @@ def _data(metadata: Mapping[str, Any]) -> str:
 
 def _generation(settings: Mapping[str, Any]) -> str:
     """``greedy,max_gen_toks:2048``: in greedy decoding what shapes the distribution has no effect."""
-    shown = dict(settings)
+    shown = {name: value for name, value in settings.items() if name != "until" or value}
     for name in TOKEN_CAPS[1:]:  # another name for the cap replaces ours
         if name in shown:
             shown["max_gen_toks"] = shown.pop(name)
-    if not shown.get("until"):
-        shown.pop("until", None)
     how = "sampled" if shown.pop("do_sample", False) else "greedy"
     if how == "greedy" and not shown.get("temperature"):
         for name in ("temperature", "top_p", "top_k", "min_p"):
@@ -122,7 +118,6 @@ def signature(facts: Mapping[str, str], languages: Iterable[str], n: int, of: in
 
     ``n`` of ``of`` conversations in the data were run; ``drawn`` tells how intervals were drawn, where they were.
     """
-    rest = dict(facts)
-    parts = [f"multiif:{rest.pop('multiif')}", f"langs:{'+'.join(languages)}", f"n:{n}/{of}"]
-    parts += [f"{name}:{value}" for name, value in rest.items()]
+    first = {"multiif": facts["multiif"], "langs": "+".join(languages), "n": f"{n}/{of}"}
+    parts = [f"{name}:{value}" for name, value in {**first, **facts}.items()]
     return "|".join([*parts, drawn] if drawn else parts)

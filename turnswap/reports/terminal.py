@@ -79,10 +79,9 @@ def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: 
 
 def _instructions(name: str, graded: Graded) -> Sheet:
     counted = followed_by(graded, "instruction", "turn")
-    rows = []
-    for id_, of_id in counted.groupby(level="instruction"):
-        shares = (of_id["followed"] / of_id["asked"]).droplevel(0).reindex(TURNS)
-        rows.append([str(id_), *map(percent, shares), str(of_id["asked"].sum())])
+    shares = (counted["followed"] / counted["asked"]).unstack("turn").reindex(columns=TURNS)
+    asked = counted["asked"].groupby("instruction").sum()
+    rows = [[str(id_), *map(percent, shares.loc[id_]), str(asked[id_])] for id_ in shares.index]
     return Sheet(f"{name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
 
 

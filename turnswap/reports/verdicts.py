@@ -128,15 +128,15 @@ def _by_published_rules(reply: str, instruction_ids: Any, kwargs: Any, *_: objec
 
 
 def _require_gradeable(conversation: LoggedConversation) -> None:
-    for turn in conversation.turns:
-        for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
-            try:
+    try:
+        for turn in conversation.turns:
+            for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
                 parse_kwargs(instruction_id, kwargs)
-            except MalformedInstruction as error:
-                raise UserError(
-                    f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
-                    "The samples were changed, or are of other instructions than turnswap's; run the evaluation again.",
-                ) from None
+    except MalformedInstruction as error:
+        raise UserError(
+            f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
+            "The samples were changed, or are of other instructions than turnswap's; run the evaluation again.",
+        ) from None
 
 
 def by_repeat(turns: Sequence[GradedTurn]) -> list[list[tuple[Reply, Sequence[Verdict]]]]:
