@@ -61,3 +61,17 @@ def test_the_commands_of_swaps_refuse_a_mergekit_that_does_not_fit(
     assert refused.exit_code == 1
     assert "mergekit 0.1" in refused.output
     assert "run_merge is missing" in refused.output
+
+
+def test_the_stock_mergekit_goes_on_and_is_told_which_version_works(run_command: Command) -> None:
+    program = (
+        "import mergekit.architecture.conversion as m; del m.convert_checkpoint_tensors\n"
+        "from turnswap.hosts.startup import install; install(force=True)\n"
+        "import mergekit.merge; print(mergekit.merge.run_merge.__module__)"
+    )
+    done = run_command("python", "-c", program)
+    assert done.stdout == "mergekit.merge\n"
+    said = " ".join(done.stderr.split())
+    assert "mergekit 0.1" in said
+    assert "convert_checkpoint_tensors is missing" in said
+    assert "pip install 'mergekit<0.2,>=0.1.5'" in said

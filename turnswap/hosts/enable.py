@@ -7,6 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
 
 # One line, run by Python's ``site`` at start-up. It stays silent when turnswap is gone.
 PTH_LINE = (
@@ -38,16 +39,11 @@ def enable() -> Path:
         UserError: it may not be written there.
     """
     path, content = startup_file()
-    if not is_enabled():
-        try:
-            path.write_text(content, "utf-8")
-        except OSError as error:
-            raise UserError(
-                f"{path} cannot be written: {error.strerror}.",
-                "Install turnswap into a virtual environment of your own (python -m venv .venv) and enable it there, "
-                'or do without: turnswap lm-eval …, or lm_eval --include_path "$(turnswap tasks-path)" ….',
-            ) from error
-    return path
+    advice = (
+        "Install turnswap into a virtual environment of your own (python -m venv .venv) and enable it there, "
+        'or do without: turnswap lm-eval …, or lm_eval --include_path "$(turnswap tasks-path)" ….'
+    )
+    return path if is_enabled() else write_whole(path, content, advice)
 
 
 def disable() -> Path | None:

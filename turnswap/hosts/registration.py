@@ -73,12 +73,18 @@ def guard_layer_swaps(module: Any) -> None:
     """Have ``mergekit.merge`` refuse bad swaps, write what they plan, and leave a whole model or none.
 
     Ours is imported when a merge runs: what imports ``mergekit.merge`` may be a half-made module of ours.
+
+    Raises:
+        UserError: this mergekit does not fit.
     """
     from mergekit.config import MergeConfiguration
 
     from turnswap.core.errors import show_without_traceback
     from turnswap.merge_methods.swap_plan import NAME
 
+    from .mergekit_contract import require_mergekit
+
+    require_mergekit()
     run_merge, get_architecture_info = module.run_merge, module.get_architecture_info
     model_validate = MergeConfiguration.model_validate
 
