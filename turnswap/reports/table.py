@@ -28,12 +28,10 @@ from .signature import signature
 class Figure:
     """A value with its interval; NaN where there is none."""
 
-    value: float
+    value: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
 
-
-NOT_KNOWN = Figure(float("nan"))
 
 # What could explain a score other than the model's ability is told from this share of a turn's replies on.
 # (A cap that cut 12 % of the turns cost one model 2.7 points.)
@@ -226,7 +224,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             turn, metric = split_metric(name)
             if name in COUNTS:
                 total, kind = summary.count(scope, name), None
-                figure = NOT_KNOWN if total is None else Figure(float(total))
+                figure = Figure() if total is None else Figure(float(total))
             else:
                 figure, kind = summary.figure(scope, name), summary.interval_of(scope)
             row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
