@@ -83,14 +83,8 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
     require_comparable(a.name, a.facts, b.name, b.facts, accepted)
     a, b, notes = _in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
-    return Comparison(
-        one,
-        other,
-        {code: run.n for code, run in a.languages.items()},
-        _differences(one, other, resampling),
-        *_changes(a, b),
-        notes,
-    )
+    n = {code: run.n for code, run in a.languages.items()}
+    return Comparison(one, other, n, _differences(one, other, resampling), *_changes(a, b), notes)
 
 
 def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:

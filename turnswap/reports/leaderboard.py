@@ -22,7 +22,6 @@ BOARDS = (
     "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
     "takes no submissions."
 )
-UNKNOWN = Scores(Figure(), (Figure(),) * len(TURNS))
 
 
 @dataclass(frozen=True)
@@ -189,8 +188,9 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
                     f"The paper's models are left out: {model.name} ran {run.n} conversations in {code}, of {run.of} "
                     f"in its data; the benchmark has {CONVERSATIONS[code]}."
                 ]
+    unknown = Scores(Figure(), (Figure(),) * len(TURNS))
     rows = [
-        Row(model.name, overall, {code: model.scores([code]) or UNKNOWN for code in languages})
+        Row(model.name, overall, {code: model.scores([code]) or unknown for code in languages})
         for model in published_models()
         if (overall := model.scores(languages))
     ]

@@ -36,7 +36,6 @@ class Figure:
 # What could explain a score other than the model's ability is told from this share of a turn's replies on.
 # (A cap that cut 12 % of the turns cost one model 2.7 points.)
 _SHARE = 0.01
-
 _MEANINGS = {
     "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
     "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
@@ -82,9 +81,8 @@ class Summary:
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
         """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
-        if self.model.has_samples:
-            return figures.estimate(self.arrays, self.resampling)
-        return {code: figures.estimate({code: pairs}, self.resampling)[code] for code, pairs in self.arrays.items()}
+        found = figures.estimate(self.arrays, self.resampling)
+        return found if self.model.has_samples else {code: found[code] for code in self.arrays}
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
@@ -211,8 +209,7 @@ def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     Counts (``truncated``, …) have no interval.
     """
     frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
-    frame["turn"] = frame["turn"].astype("Int64")
-    return frame
+    return frame.astype({"turn": "Int64"})
 
 
 def _rows(summary: Summary) -> Iterator[dict[str, object]]:
