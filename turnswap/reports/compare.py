@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from turnswap.core.errors import UserError
 
 from . import figures
 from .figures import FIGURES, MACRO, POOLED, Resampling
-from .runs import LanguageRun, LoggedConversation, Model
+from .runs import LanguageRun, Model
 from .signature import require_comparable
 from .table import Summary, metric_names, records, split_metric
 from .verdicts import grade_again, tabulate
@@ -83,14 +83,8 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
     require_comparable(a.name, a.facts, b.name, b.facts, accepted)
     a, b, notes = _in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
-    return Comparison(
-        one,
-        other,
-        {code: run.n for code, run in a.languages.items()},
-        _differences(one, other, resampling),
-        *_changes(a, b),
-        notes,
-    )
+    n = {code: run.n for code, run in a.languages.items()}
+    return Comparison(one, other, n, _differences(one, other, resampling), *_changes(a, b), notes)
 
 
 def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
@@ -104,7 +98,13 @@ def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
         runs = [{c.key: c for c in model.languages[code].conversations or ()} for model in (a, b)]
         failed = {key for run in runs for key, conversation in run.items() if conversation.failed}
         common = sorted((runs[0].keys() & runs[1].keys()) - failed)
-        _require_same_conversations(runs[0], runs[1], common)
+        for key in common:
+            asked = [[(t.prompt, t.instruction_ids, t.kwargs) for t in run[key].turns] for run in runs]
+            if asked[0] != asked[1]:
+                raise UserError(
+                    f"Conversation {key} is not the same in both: see {runs[0][key].where} and {runs[1][key].where}.",
+                    "Its prompts or instructions differ, so replies to it cannot be paired; run both on the same data.",
+                )
         if failed:
             notes.append(f"{code}: {len(failed)} conversations failed in one of the runs: left out of both")
         if runs[0].keys() != runs[1].keys():
@@ -120,19 +120,6 @@ def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
             "Compare runs of the same language and data (check --limit and --samples).",
         )
     return Model(a.name, kept[0]), Model(b.name, kept[1]), notes
-
-
-def _require_same_conversations(
-    one: Mapping[str, LoggedConversation], other: Mapping[str, LoggedConversation], keys: Iterable[str]
-) -> None:
-    """Refuse conversations that have a key in common and nothing else."""
-    for key in keys:
-        asked = [[(t.prompt, t.instruction_ids, t.kwargs) for t in run[key].turns] for run in (one, other)]
-        if asked[0] != asked[1]:
-            raise UserError(
-                f"Conversation {key} is not the same in both: see {one[key].where} and {other[key].where}.",
-                "Its prompts or instructions differ, so replies to it cannot be paired; run both on the same data.",
-            )
 
 
 def _differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:

@@ -142,19 +142,16 @@ def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
 
 def _entries_contents(summary: Summary, output: Path) -> dict[Path, str]:
     path = output / ENTRIES
-    if path.exists() and not _is_ours(path):
+    try:
+        before = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
+        is_ours = all(str(entry["notes"]).startswith("multiif:") for entry in before)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        is_ours = False
+    if not is_ours:
         raise UserError(
             f"{path} holds what turnswap did not write; it would be lost.", "Move it to another file in that folder."
         )
     return {path: _entries_file(summary)}
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        found = yaml.safe_load(path.read_text("utf-8"))
-        return all(str(entry["notes"]).startswith("multiif:") for entry in found)
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
-        return False
 
 
 def propose(summary: Summary, format_: str, repository: str) -> str | None:
@@ -172,7 +169,14 @@ def propose(summary: Summary, format_: str, repository: str) -> str | None:
         UserError: offline, without a token, or the Hub refused.
     """
     require_pushable(format_, repository)
-    api = _hub()
+    if huggingface_hub.is_offline_mode():
+        raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")
+    if huggingface_hub.get_token() is None:
+        raise UserError(
+            "A pull request needs a token of the Hugging Face Hub, and none was found.",
+            "Log in with: hf auth login (or set HF_TOKEN), then run again.",
+        )
+    api = huggingface_hub.HfApi()
     try:
         if format_ == MODEL_INDEX:
             path, before = CARD, _card_on_hub(api, repository)
@@ -200,17 +204,6 @@ def propose(summary: Summary, format_: str, repository: str) -> str | None:
             "Check the repository's name, the connection and the token (hf auth whoami), then run the command again.",
         ) from error
     return str(commit.pr_url)
-
-
-def _hub() -> Any:
-    if huggingface_hub.is_offline_mode():
-        raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")
-    if huggingface_hub.get_token() is None:
-        raise UserError(
-            "A pull request needs a token of the Hugging Face Hub, and none was found.",
-            "Log in with: hf auth login (or set HF_TOKEN), then run again.",
-        )
-    return huggingface_hub.HfApi()
 
 
 def _card_on_hub(api: Any, repository: str) -> str | None:

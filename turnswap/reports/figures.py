@@ -97,7 +97,11 @@ def resampled_sums(pairs: NDArray[Any], language: str, resampling: Resampling) -
     same conversations in the same order are resampled alike, which is what a paired comparison needs.
     """
     n, width = len(pairs), pairs.shape[1] * pairs.shape[2]
-    generator = np.random.default_rng([resampling.seed, _number_of(language)])
+    if language in LANGUAGES:
+        number = list(LANGUAGES).index(language)
+    else:  # the same for a language in every run
+        number = int.from_bytes(hashlib.sha256(language.encode()).digest()[:4])
+    generator = np.random.default_rng([resampling.seed, number])
     flat = pairs.reshape(n, width).astype(np.float64)
     sums = np.empty((resampling.resamples, width))
     step = max(1, _CHUNK // n)
@@ -108,13 +112,6 @@ def resampled_sums(pairs: NDArray[Any], language: str, resampling: Resampling) -
         times = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
         sums[start : start + rows] = times.astype(np.float64) @ flat
     return sums.reshape(resampling.resamples, *pairs.shape[1:])
-
-
-def _number_of(language: str) -> int:
-    """The same for a language in every run: its place among the benchmark's, or for others a number of its code's."""
-    if language in LANGUAGES:
-        return list(LANGUAGES).index(language)
-    return int.from_bytes(hashlib.sha256(language.encode()).digest()[:4])
 
 
 def estimate(by_language: Mapping[str, NDArray[Any]], resampling: Resampling) -> dict[str, Estimate]:

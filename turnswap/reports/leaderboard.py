@@ -16,13 +16,12 @@ from .figures import AVERAGE, FIGURES, Estimate
 from .published import CONVERSATIONS, SOURCE, published_models
 from .runs import LanguageRun, Model, in_order
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
-from .table import NOT_KNOWN, Figure, Scores, Summary, score_warnings
+from .table import Figure, Scores, Summary, score_warnings
 
 BOARDS = (
     "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
     "takes no submissions."
 )
-UNKNOWN = Scores(NOT_KNOWN, (NOT_KNOWN,) * len(TURNS))
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,9 @@ def build_board(
     for model in models:
         # Held by nothing else: the resamples of one model take tens of megabytes.
         summary = Summary(model, summaries[0].resampling)
-        rows.append(_row(summary))
+        overall, by_language = summary.scores(summary.headline_scope), {code: summary.scores(code) for code in chosen}
+        choices = _every_choice(summary) if model.has_samples else None
+        rows.append(Row(model.name, overall, by_language, summary.signature, choices))
         warnings += [f"{model.name}: {warning}" for warning in score_warnings(summary)]
     found = ranks([row.overall.average for row in rows])
     rows = [replace(row, rank=rank, tied=found.count(rank) > 1) for row, rank in zip(rows, found, strict=True)]
@@ -154,13 +155,6 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     return ""
 
 
-def _row(summary: Summary) -> Row:
-    languages = {code: summary.scores(code) for code in summary.model.languages}
-    overall = summary.scores(summary.headline_scope)
-    choices = _every_choice(summary) if summary.model.has_samples else None
-    return Row(summary.model.name, overall, languages, summary.signature, choices)
-
-
 def _every_choice(summary: Summary) -> list[tuple[float, float]]:
     column = FIGURES.index(AVERAGE)
     each = [summary.estimates[code] for code in summary.model.languages]
@@ -194,8 +188,9 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
                     f"The paper's models are left out: {model.name} ran {run.n} conversations in {code}, of {run.of} "
                     f"in its data; the benchmark has {CONVERSATIONS[code]}."
                 ]
+    unknown = Scores(Figure(), (Figure(),) * len(TURNS))
     rows = [
-        Row(model.name, overall, {code: model.scores([code]) or UNKNOWN for code in languages})
+        Row(model.name, overall, {code: model.scores([code]) or unknown for code in languages})
         for model in published_models()
         if (overall := model.scores(languages))
     ]

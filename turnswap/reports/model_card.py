@@ -65,8 +65,7 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     type_, name, split = _data_set(model)
     results = []
     for scope, (config, of_what) in scopes.items():
-        runs = [run for code, run in model.languages.items() if scope in (code, MACRO)]
-        n, of = sum(run.n for run in runs), sum(run.of for run in runs)
+        n, of = summary.n(scope), sum(run.of for code, run in model.languages.items() if scope in (code, MACRO))
         part = f", {n} of {of} conversations" if n < of else ""
         for metric in OVERALL:
             figure = summary.figure(scope, metric)

@@ -33,8 +33,8 @@ class PublishedModel:
         if set(languages) != set(LANGUAGES):
             if not all(language in self.by_language for language in languages):
                 return None
-            each = [self.by_language[language] for language in languages]
-            turns = [sum(values) / len(values) for values in zip(*each, strict=True)]
+            by_turn = zip(*(self.by_language[language] for language in languages), strict=True)
+            turns = [sum(values) / len(values) for values in by_turn]
         return Scores(Figure(sum(turns) / len(turns)), tuple(map(Figure, turns)))
 
 

@@ -197,8 +197,7 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
 
 def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
     """One run out of several of the same model and language: disjoint conversations are put together."""
-    parts = sorted(parts, key=lambda part: -part.when)
-    newest = parts[0]
+    newest = max(parts, key=lambda part: part.when)
     if len(parts) == 1:
         return newest
     names = ", ".join(str(part.files[0]) for part in parts)
@@ -216,7 +215,7 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         )
     used: list[LanguageRun] = []
     together: dict[str, LoggedConversation] = {}
-    for part in parts:
+    for part in sorted(parts, key=lambda part: -part.when):
         conversations = {c.key: c for c in part.conversations or ()}
         twice = conversations.keys() & together.keys()
         if twice and not reading.latest:

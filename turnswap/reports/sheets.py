@@ -59,8 +59,7 @@ def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
     for sheet in sheets:
         table = Table(title=Text(visible(sheet.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for number, name in enumerate(sheet.header):
-            is_text = number < sheet.text_columns
-            table.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
+            table.add_column(Text(name), justify="left" if number < sheet.text_columns else "right", overflow="fold")
         for row in sheet.rows:
             table.add_row(*(Text(visible(cell)) for cell in row))
         console.print(table)

@@ -74,12 +74,9 @@ def _clean(value: Any) -> str:
 def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
     """What a results file tells of the model itself; values may be None."""
     config = content.get("config") or {}
+    swap = config.get("layer_swap") or {}  # lm-eval names a swap in memory after its recipient
     return {
-        # lm-eval names a swap in memory after its recipient.
-        "name": (config.get("layer_swap") or {}).get("name")
-        or content.get("model_name")
-        or config.get("model")
-        or "unnamed",
+        "name": swap.get("name") or content.get("model_name") or config.get("model") or "unnamed",
         "backend": config.get("model"),
         "dtype": str(config["model_dtype"]).removeprefix("torch.") if config.get("model_dtype") else None,
         "revision": config.get("model_revision"),

@@ -28,17 +28,14 @@ from .signature import signature
 class Figure:
     """A value with its interval; NaN where there is none."""
 
-    value: float
+    value: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
 
 
-NOT_KNOWN = Figure(float("nan"))
-
 # What could explain a score other than the model's ability is told from this share of a turn's replies on.
 # (A cap that cut 12 % of the turns cost one model 2.7 points.)
 _SHARE = 0.01
-
 _MEANINGS = {
     "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
     "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
@@ -84,9 +81,8 @@ class Summary:
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
         """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
-        if self.model.has_samples:
-            return figures.estimate(self.arrays, self.resampling)
-        return {code: figures.estimate({code: pairs}, self.resampling)[code] for code, pairs in self.arrays.items()}
+        found = figures.estimate(self.arrays, self.resampling)
+        return found if self.model.has_samples else {code: found[code] for code in self.arrays}
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
@@ -213,8 +209,7 @@ def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     Counts (``truncated``, …) have no interval.
     """
     frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
-    frame["turn"] = frame["turn"].astype("Int64")
-    return frame
+    return frame.astype({"turn": "Int64"})
 
 
 def _rows(summary: Summary) -> Iterator[dict[str, object]]:
@@ -226,7 +221,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             turn, metric = split_metric(name)
             if name in COUNTS:
                 total, kind = summary.count(scope, name), None
-                figure = NOT_KNOWN if total is None else Figure(float(total))
+                figure = Figure() if total is None else Figure(float(total))
             else:
                 figure, kind = summary.figure(scope, name), summary.interval_of(scope)
             row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}

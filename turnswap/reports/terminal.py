@@ -41,7 +41,9 @@ def report_sheets(
         if name in graded:
             sheets.append(_instructions(name, graded[name]))
             sheets += two_sets_sheets(summary, graded[name], corrected[name])
-        sheets.append(_counts(summary))
+        counts = [[kind, *summary.counts(kind)] for kind in COUNTS]
+        warnings = [f"Warning: {warning}" for warning in score_warnings(summary)]
+        sheets.append(Sheet(f"{name}: replies", ["how many", *HEADLINE[1:4]], counts, notes=warnings))
     return sheets
 
 
@@ -85,12 +87,6 @@ def _instructions(name: str, graded: Graded) -> Sheet:
     return Sheet(f"{name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
 
 
-def _counts(summary: Summary) -> Sheet:
-    rows = [[name, *summary.counts(name)] for name in COUNTS]
-    notes = [f"Warning: {warning}" for warning in score_warnings(summary)]
-    return Sheet(f"{summary.model.name}: replies", ["how many", *HEADLINE[1:4]], rows, notes=notes)
-
-
 def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     """The differences of one metric, the instructions gained and lost, and conversations to look at."""
     a, b = comparison.a.model.name, comparison.b.model.name
@@ -105,39 +101,31 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     ]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
-    rows = [
-        [
-            SCOPES.get(one["language"], one["language"]),
-            "mean" if pd.isna(one["turn"]) else str(one["turn"]),
-            *(percent(one[name]) for name in ("a", "b")),
-            points(one["gap"]),
-            "–" if pd.isna(one["low"]) else f"[{points(one['low'])}, {points(one['high'])}]",
-            *("–" if pd.isna(p) else f"{p:.4f}" if p >= 0.0001 else "<0.0001" for p in (one["p"], one["corrected"])),
-        ]
-        for one in family.to_dict("records")
-    ]
+    rows = []
+    for scope, turn, _, one, other, gap, low, high, p, corrected in family.itertuples(index=False, name=None):
+        where = [SCOPES.get(scope, scope), "mean" if pd.isna(turn) else str(turn)]
+        interval = "–" if low != low else f"[{points(low)}, {points(high)}]"
+        rows.append([*where, percent(one), percent(other), points(gap), interval, _p_value(p), _p_value(corrected)])
     sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures)]
     changed = [
-        [
-            one["instruction_id"],
-            f"+{one['gained']}",
-            f"-{one['lost']}",
-            f"{one['gained'] - one['lost']:+}",
-            str(one["n"]),
-        ]
-        for one in comparison.instructions[:_SHOWN].to_dict("records")
+        [id_, f"+{gained}", f"-{lost}", f"{gained - lost:+}", str(n)]
+        for id_, gained, lost, n in comparison.instructions[:_SHOWN].itertuples(index=False, name=None)
     ]
     if changed:
         header = ["instruction", "gained", "lost", "net", "n"]
         sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
     looked_at = [
-        [one["language"], one["key"], _per_turn(one["a"]), _per_turn(one["b"]), f"{one['gap']:+g}"]
-        for one in comparison.conversations[:_SHOWN].to_dict("records")
+        [language, key, _per_turn(one), _per_turn(other), f"{gap:+g}"]
+        for language, key, one, other, gap in comparison.conversations[:_SHOWN].itertuples(index=False, name=None)
     ]
     if looked_at:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
         sheets.append(Sheet("Conversations to look at: instructions followed", header, looked_at, 2))
     return sheets
+
+
+def _p_value(p: float) -> str:
+    return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
 
 
 def _per_turn(followed: Sequence[float]) -> str:
