@@ -146,13 +146,13 @@ def started_host() -> Iterator[StartedHost]:
 def run_command(tmp_path: Path, request: pytest.FixtureRequest) -> Command:
     """Run a command of this environment in an empty folder; variables are added to the environment.
 
-    In a fork of a process that has imported the hosts, unless a variable asks for a Python of its own.
+    In a fork of a process that has imported the hosts, unless a variable is one that counts when they are imported.
     """
 
     def run(*arguments: object, timeout: float = 300, **variables: object) -> subprocess.CompletedProcess[str]:
         program, *rest = map(str, arguments)
         environment = os.environ | {name: str(value) for name, value in variables.items()}
-        if StartedHost.runs(program) and not any(name.startswith("PYTHON") for name in variables):
+        if StartedHost.runs(program) and not any(name.startswith(("HF_", "PYTHON")) for name in variables):
             host: StartedHost = request.getfixturevalue("started_host")
             return host.run([program, *rest], tmp_path, environment, timeout)
         path = Path(program) if Path(program).is_absolute() else BIN / program
