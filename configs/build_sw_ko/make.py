@@ -79,10 +79,7 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
         {"id": id_, "kwargs": dict(kwargs)}
         for id_, kwargs in zip(turns[-1].instruction_ids, turns[-1].kwargs, strict=True)
     ]
-    yield (
-        {"task": "find_conflict", "turns": prompts, "instructions": instructions},
-        {"conflict": False, "reason": ""},
-    )
+    yield ({"task": "find_conflict", "turns": prompts, "instructions": instructions}, {"conflict": False, "reason": ""})
     protected = distinct_spans(prompts)
     for language in LANGUAGES:
         if language not in entry:
@@ -100,20 +97,10 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
             {"turns": made, "kwargs": words_in(entry, language, turns)},
         )
         yield (
-            {
-                "task": "translate",
-                "from": language,
-                "to": "en",
-                "turns": made,
-                "kwargs": [],
-                "protected": protected,
-            },
+            {"task": "translate", "from": language, "to": "en", "turns": made, "kwargs": [], "protected": protected},
             {"turns": entry[language]["back"], "kwargs": []},
         )
-        yield (
-            {"task": "find_sensitive", "language": language, "turns": made},
-            {"sensitive": False, "reason": ""},
-        )
+        yield ({"task": "find_sensitive", "language": language, "turns": made}, {"sensitive": False, "reason": ""})
 
 
 def files() -> dict[str, str]:

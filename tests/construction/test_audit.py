@@ -167,11 +167,7 @@ def test_accept_keeps_reject_rejects_with_the_comment_and_the_rest_waits(
 def test_an_edit_is_applied_to_prompts_and_kwargs(tmp_path: Path, three: list[DraftConversation]) -> None:
     rows = written(tmp_path, three)
     kwargs = [{"keywords": ["manyunyu"]}, {"num_highlights": 2}, {"end_phrase": "Tutaonana kesho"}]
-    edits = {
-        "decision": "edit",
-        "edited_1": SW[0].replace("mvua", "manyunyu"),
-        "edited_kwargs": json.dumps(kwargs),
-    }
+    edits = {"decision": "edit", "edited_1": SW[0].replace("mvua", "manyunyu"), "edited_kwargs": json.dumps(kwargs)}
     outcomes = audit(tmp_path, fill(tmp_path, "A", rows, {"a:sw": edits})).run(three)
     assert outcomes[0] is not None
     made = outcomes[0][0].conversation

@@ -154,10 +154,7 @@ SENTENCES = ("length_constraints:number_sentences", {"relation": "at least", "nu
 FEW = ("length_constraints:number_words", {"relation": "less than", "num_words": 1200})
 KEYWORD = ("keywords:frequency", {"keyword": "art", "relation": "at least", "frequency": 2})
 STARS = ("length_constraints:number_paragraphs", {"num_paragraphs": 2})
-FIRST = (
-    "length_constraints:nth_paragraph_first_word",
-    {"num_paragraphs": 3, "nth_paragraph": 3, "first_word": "rain"},
-)
+FIRST = ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 3, "nth_paragraph": 3, "first_word": "rain"})
 END = ("startend:end_checker", {"end_phrase": "That is all."})
 FORBIDDEN = ("keywords:forbidden_words", {"forbidden_words": ["quite"]})
 LETTER = ("keywords:letter_frequency", {"letter": "q", "let_relation": "less than", "let_frequency": 3})

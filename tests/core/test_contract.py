@@ -9,7 +9,7 @@ from turnswap.core.errors import UserError
 
 
 def test_what_is_missing_or_takes_other_arguments_is_named() -> None:
-    relied_on = ["json:loads(s)", "json:JSONDecoder.decode(s, twice)", "json:no_such", "no_such_module:name"]
+    relied_on = ["json: loads(s) JSONDecoder.decode(s, twice) no_such", "no_such_module: name"]
     assert contract.unmet(relied_on) == [
         "json:JSONDecoder.decode takes no twice",
         "json:no_such is missing",

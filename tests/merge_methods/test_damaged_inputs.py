@@ -78,8 +78,7 @@ def replace_by_an_lfs_pointer(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "damage",
-    [cut_short, cut_in_the_header, empty, garble_the_header, replace_by_a_web_page, replace_by_an_lfs_pointer],
+    "damage", [cut_short, cut_in_the_header, empty, garble_the_header, replace_by_a_web_page, replace_by_an_lfs_pointer]
 )
 def test_a_damaged_file_is_refused_by_name(
     damaged: tuple[Path, str], refusal: Refusal, damage: Callable[[Path], Path]

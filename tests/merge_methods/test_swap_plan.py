@@ -304,10 +304,7 @@ def test_a_list_of_layers_that_is_none_is_refused_with_its_name_and_value(
             {"bottom": 1, "top": 1, "transition": 1, "blend_layers": "0"},
             "blend_layers: layer 0 is already taken: bottom 1",
         ),
-        (
-            {"bottom": 1, "top": 1, "transition": 1, "blend_layers": "1"},
-            "layer 1 is already taken: bottom transition",
-        ),
+        ({"bottom": 1, "top": 1, "transition": 1, "blend_layers": "1"}, "layer 1 is already taken: bottom transition"),
         (
             {"bottom": 1, "top": 1, "transition": 1, "blend": 0.0, "blend_layers": "6"},
             "layer 6 is already taken: top transition",

@@ -84,9 +84,7 @@ def changed_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[T
     return manager(tmp_path / "tasks"), asked
 
 
-def test_a_change_of_the_defaults_changes_ordinary_tasks_alone(
-    changed_defaults: tuple[TaskManager, list[str]],
-) -> None:
+def test_a_change_of_the_defaults_changes_ordinary_tasks_alone(changed_defaults: tuple[TaskManager, list[str]]) -> None:
     tasks, asked = changed_defaults
     ordinary = tasks.load(["multiif_en"])["tasks"]["multiif_en"]
     assert ordinary.config.generation_kwargs["max_gen_toks"] == 7

@@ -49,8 +49,7 @@ def test_detection_leaves_langdetects_own_seed_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("string", "words"),
-    [("It's a well-known café.", 6), ("snake_case 3.5", 3), ("नमस्ते", 2), ("", 0)],
+    ("string", "words"), [("It's a well-known café.", 6), ("snake_case 3.5", 3), ("नमस्ते", 2), ("", 0)]
 )
 def test_words_are_matches_of_re(string: str, words: int) -> None:
     assert text.count_words(string) == words  # Devanagari is split at vowel signs, as published

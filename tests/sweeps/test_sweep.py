@@ -92,10 +92,7 @@ def test_equal_configurations_are_evaluated_once(copying: Path, tmp_path: Path) 
     grid = {"bottom": [0, 3], "top": [0, 3], "transition": [0, 1]}
     sweep, said = run(copying, tmp_path, grid=grid)
     rows = named(sweep)
-    assert rows["recipient"].configuration.also == (
-        "bottom=0 top=0 transition=0",
-        "bottom=0 top=0 transition=1",
-    )
+    assert rows["recipient"].configuration.also == ("bottom=0 top=0 transition=0", "bottom=0 top=0 transition=1")
     assert "bottom=3 top=3 transition=0" in rows["donor"].configuration.also
     assert len(said) == len(evaluations(tmp_path)) == len(sweep.rows) == 3 + 4
     assert any("left out of the grid: 1 swaps" in note for note in sweep.notes)

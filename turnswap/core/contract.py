@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
+import re
 from collections.abc import Iterable
 
 from packaging.requirements import Requirement
@@ -16,26 +18,23 @@ def unmet(relied_on: Iterable[str]) -> list[str]:
     """What of the other package is not there, or does not take the arguments that we give.
 
     Args:
-        relied_on: ``module:name`` or ``module:Class.method(argument, argument)``.
+        relied_on: a module and names in it, with the arguments of those that are called.
 
-    >>> unmet(["json:loads(s)", "json:JSONDecoder.decode(s, twice)", "json:no_such"])
-    ['json:JSONDecoder.decode takes no twice', 'json:no_such is missing']
+    >>> unmet(["json: loads(s) no_such JSONDecoder.decode(s, twice)"])
+    ['json:no_such is missing', 'json:JSONDecoder.decode takes no twice']
     """
     found = []
     for said in relied_on:
-        target, _, listed = said.rstrip(")").partition("(")
-        module, _, name = target.partition(":")
-        try:
-            value: object = importlib.import_module(module)
-            for part in name.split(".") if name else ():
-                value = getattr(value, part)
-        except (ImportError, AttributeError):
-            found.append(f"{target} is missing")
-            continue
-        wanted = [argument.strip() for argument in listed.split(",") if argument.strip()]
-        if wanted:
-            taken = inspect.signature(value).parameters  # type: ignore[arg-type] # it is called, so it is callable
-            found += [f"{target} takes no {argument}" for argument in wanted if argument not in taken]
+        module, _, names = said.partition(":")
+        for name, arguments in re.findall(r"([\w.]+)(?:\(([^)]*)\))?", names):
+            try:
+                value = functools.reduce(getattr, name.split("."), importlib.import_module(module))
+            except (ImportError, AttributeError):
+                found.append(f"{module}:{name} is missing")
+                continue
+            taken = inspect.signature(value).parameters if arguments else {}  # type: ignore[arg-type] # it is called
+            wanted = arguments.split(", ") if arguments else []
+            found += [f"{module}:{name} takes no {argument}" for argument in wanted if argument not in taken]
     return found
 
 

@@ -21,7 +21,7 @@ def register_tasks(module: ModuleType) -> None:
     from turnswap.core.contract import require, unmet
     from turnswap.tasks import task_folders
 
-    require("lm-eval", unmet([f"{module.__name__}:TaskManager.__init__(include_path, include_defaults)"]))
+    require("lm-eval", unmet([f"{module.__name__}: TaskManager.__init__(include_path, include_defaults)"]))
     original = module.TaskManager.__init__
 
     @functools.wraps(original)

@@ -39,11 +39,7 @@ class SwapInMemory:
     """
 
     def __init__(
-        self,
-        model: Any,
-        load: Callable[[str], Any],
-        configuration: Mapping[str, Any],
-        options: MergeOptions,
+        self, model: Any, load: Callable[[str], Any], configuration: Mapping[str, Any], options: MergeOptions
     ) -> None:
         """Take over the loaded recipient.
 

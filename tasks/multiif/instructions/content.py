@@ -12,10 +12,7 @@ from .spec import COUNT, Asked, corrects, instruction
 # of the line with it, as no later one on that line can be closed either.
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 
-_POSTSCRIPTS = {
-    "P.P.S": re.compile(r"p\.\s?p\.\s?s"),
-    "P.S.": re.compile(r"p\.\s?s\."),
-}
+_POSTSCRIPTS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\s?s\.")}
 
 
 @instruction("detectable_content:number_placeholders", num_placeholders=COUNT)

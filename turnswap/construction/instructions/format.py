@@ -54,12 +54,7 @@ making(
     ),
 )
 
-making(
-    ids.JSON,
-    draw=nothing_to_draw,
-    named=lambda kwargs: ["json"],
-    shape=lambda shape, kwargs: shape.set(json=True),
-)
+making(ids.JSON, draw=nothing_to_draw, named=lambda kwargs: ["json"], shape=lambda shape, kwargs: shape.set(json=True))
 
 making(
     ids.TITLE,
