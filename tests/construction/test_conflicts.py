@@ -95,6 +95,9 @@ def replies() -> list[str]:
 def test_every_rule_has_an_example_and_a_reason() -> None:
     assert RULES.keys() == EXAMPLES.keys()
     assert all(rule.reason != rule.name for rule in RULES.values())
+    assert {rule.name for rule in IMPOSSIBLE} == set(PASSES_NEAR), (
+        "a reply that follows both of the near pair is missing"
+    )
 
 
 @pytest.mark.slow

@@ -141,4 +141,4 @@ def test_a_hostile_reply_of_100_kb_does_not_hang_the_run(name: str) -> None:
 def test_nor_do_the_corrected_rules(name: str) -> None:
     for language in ("en", "hi", "zh", "th"):
         verdicts = grade_corrected(BOMBS[name], IDS, ALL_KWARGS, language, [BOMBS[name]])
-        assert len(verdicts) == 25
+        assert len(verdicts) == len(IDS) >= 25

@@ -1,4 +1,4 @@
-"""The 25 verifiable instructions of Multi-IF, with the semantics of the published grader, quirks included.
+"""The verifiable instructions of Multi-IF, with the semantics of the published grader, quirks included.
 
 To add one, write a check and register it with :func:`instruction` in the module of its family; a check that native
 readers would agree with more often goes below it, registered with :func:`corrects`. What the construction of data sets
