@@ -16,7 +16,7 @@ test: .venv/.dev ## all tests
 	@bash .ci/browser.sh
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10
 
-test-fast: .venv/.dev ## for the inner loop: no command of a host, no model
+test-fast: .venv/.dev ## for the inner loop: no command of a host, no model but tiny random weights
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10 -m "not slow"
 
 test-lowest: ## the fast tests with the lowest versions of what pyproject.toml names, in .venv-lowest

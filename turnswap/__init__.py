@@ -44,7 +44,13 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'turnswap' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"turnswap.{_MODULE_OF[name]}"), name)
+    try:
+        return getattr(import_module(f"turnswap.{_MODULE_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        from .core.errors import UserError
+
+        advice = "Install what layer swapping needs: pip install 'turnswap[hf,merge]'"
+        raise UserError(f"turnswap.{name} needs {error.name}.", advice) from error
 
 
 def __dir__() -> list[str]:

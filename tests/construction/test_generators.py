@@ -15,6 +15,8 @@ from turnswap.construction.instructions.draw import content_words
 from turnswap.construction.records import DraftConversation, Turn
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
 
+from ..published_ids import PUBLISHED
+
 WEIGHTS = weights()
 PROMPT = "Write a short letter to our new neighbours in Oslo about the garden fence, the well-known dog and the noise."
 
@@ -32,7 +34,7 @@ def drawn_by(id_: str) -> Callable[[Draw], dict[str, Any] | None]:
 
 
 def test_every_instruction_of_the_benchmark_can_be_drawn() -> None:
-    assert len(WEIGHTS) >= 24
+    assert set(WEIGHTS) >= PUBLISHED - {"detectable_format:constrained_response"}
     assert "detectable_format:constrained_response" not in WEIGHTS
 
 

@@ -12,6 +12,7 @@ from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
 
 from ..conftest import Command, Turnswap
 
+pytest.importorskip("mergekit", reason="needs mergekit, of the extra merge")
 FITS = "pip install 'lm-eval<0.5,>=0.4.13'"
 # A later lm-eval, in which a name that we need is gone, and one in which it takes other arguments.
 CHANGED = {
@@ -63,15 +64,28 @@ def test_the_commands_of_swaps_refuse_a_mergekit_that_does_not_fit(
     assert "run_merge is missing" in refused.output
 
 
+GONE = (
+    "import sys, mergekit.architecture.conversion as m; del m.convert_checkpoint_tensors\n"
+    "from turnswap.hosts.startup import install; install(force=True)\n"
+    "from mergekit.scripts.run_yaml import main\n"
+)
+
+
 def test_the_stock_mergekit_goes_on_and_is_told_which_version_works(run_command: Command) -> None:
-    program = (
-        "import mergekit.architecture.conversion as m; del m.convert_checkpoint_tensors\n"
-        "from turnswap.hosts.startup import install; install(force=True)\n"
-        "import mergekit.merge; print(mergekit.merge.run_merge.__module__)"
-    )
-    done = run_command("python", "-c", program)
+    done = run_command("python", "-c", GONE + "import mergekit.merge; print(mergekit.merge.run_merge.__module__)")
     assert done.stdout == "mergekit.merge\n"
     said = " ".join(done.stderr.split())
     assert "mergekit 0.1" in said
     assert "convert_checkpoint_tensors is missing" in said
     assert "pip install 'mergekit<0.2,>=0.1.5'" in said
+
+
+def test_a_swap_that_it_is_given_all_the_same_is_refused_without_a_traceback(
+    run_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "swap.yml").write_text("merge_method: layer_swap\nbase_model: a\nmodels: [{model: b}]\n")
+    done = run_command("python", "-c", GONE + "main(args=['swap.yml', 'merged'])")
+    assert done.returncode == 1
+    assert "turnswap: mergekit 0.1" in done.stderr
+    assert "pip install 'mergekit<0.2,>=0.1.5'" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr

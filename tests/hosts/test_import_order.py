@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("mergekit")
+pytest.importorskip("mergekit", reason="needs mergekit, of the extra merge")
 
 
 def test_whichever_module_comes_first_both_hosts_know_us_and_nobody_warns() -> None:

@@ -39,11 +39,7 @@ def unmet(relied_on: Iterable[str]) -> list[str]:
 
 
 def require(package: str, problems: list[str]) -> None:
-    """Refuse to work with a package that does not fit.
-
-    Args:
-        package: the distribution's name.
-        problems: as :func:`unmet` gives them.
+    """Refuse to work with a package (a distribution's name) that has problems, as :func:`unmet` gives them.
 
     Raises:
         UserError: there are some; it names the installed version and the one that works.

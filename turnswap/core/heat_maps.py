@@ -112,7 +112,7 @@ def write_heat_maps(
     table: tuple[Sequence[str], Sequence[Sequence[str]]] | None = None,
     notes: Sequence[str] = (),
 ) -> list[Path]:
-    """Write a PNG per heat map, and a page with all of them.
+    """Write a PNG per heat map, and a page with all of them; returns the files, the page last.
 
     Args:
         folder: where to.
@@ -122,9 +122,6 @@ def write_heat_maps(
         facts: shown above the charts.
         table: a header and rows to show below them, the second and third column of words.
         notes: at the end.
-
-    Returns:
-        The files, the page last.
 
     Raises:
         UserError: the packages that draw are not installed, or the folder cannot be written.

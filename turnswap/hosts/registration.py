@@ -75,7 +75,7 @@ def guard_layer_swaps(module: Any) -> None:
     Ours is imported when a merge runs: what imports ``mergekit.merge`` may be a half-made module of ours.
 
     Raises:
-        UserError: this mergekit does not fit.
+        UserError: this mergekit does not fit; a layer swap that it is given all the same is refused with these words.
     """
     from mergekit.config import MergeConfiguration
 
@@ -84,7 +84,6 @@ def guard_layer_swaps(module: Any) -> None:
 
     from .mergekit_contract import require_mergekit
 
-    require_mergekit()
     run_merge, get_architecture_info = module.run_merge, module.get_architecture_info
     model_validate = MergeConfiguration.model_validate
 
@@ -108,10 +107,12 @@ def guard_layer_swaps(module: Any) -> None:
     def with_checks(content: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(content, dict) or content.get("merge_method") != NAME:
             return model_validate(content, *args, **kwargs)
+        show_without_traceback()
+        require_mergekit()
         from turnswap.merge_methods.recipe import parse_configuration
 
-        show_without_traceback()
         return parse_configuration(content)
 
-    module.run_merge, module.get_architecture_info = with_layer_swap, with_our_architecture
     MergeConfiguration.model_validate = with_checks
+    require_mergekit()
+    module.run_merge, module.get_architecture_info = with_layer_swap, with_our_architecture

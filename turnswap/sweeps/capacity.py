@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped] # comes with accelerate
+import psutil  # type: ignore[import-untyped] # it has no types
 import torch
 
 from turnswap.core.errors import UserError
