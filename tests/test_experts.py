@@ -93,6 +93,8 @@ def test_an_expert_opens_with_its_command_and_trl_knows_all_its_options(
     config: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from accelerate.commands.launch import launch_command_parser
+
+    pytest.importorskip("trl", reason="needs TRL, of the extra demo")
     from trl.scripts.sft import make_parser
 
     monkeypatch.chdir(REPOSITORY)
@@ -112,6 +114,7 @@ def test_an_expert_opens_with_its_command_and_trl_knows_all_its_options(
 
 
 def test_the_experts_differ_in_what_they_learn_and_where_they_are_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trl", reason="needs TRL, of the extra demo")
     from trl.scripts.sft import make_parser
 
     monkeypatch.chdir(REPOSITORY)
