@@ -20,6 +20,8 @@ from turnswap.tasks import tasks_path
 
 from .conftest import BIN, REPOSITORY, Command, read_results, read_samples
 
+pytestmark = pytest.mark.slow
+
 INCLUDE = ["--include_path", str(tasks_path())]
 
 
