@@ -12,7 +12,12 @@ from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
 
 from ..conftest import Command, Turnswap
 
-pytest.importorskip("mergekit", reason="needs mergekit, of the extra merge")
+
+@pytest.fixture
+def mergekit() -> None:
+    pytest.importorskip("mergekit", reason="needs mergekit, of the extra merge")
+
+
 FITS = "pip install 'lm-eval<0.5,>=0.4.13'"
 # A later lm-eval, in which a name that we need is gone, and one in which it takes other arguments.
 CHANGED = {
@@ -22,11 +27,16 @@ CHANGED = {
 }
 
 
-def test_the_installed_hosts_fit() -> None:
+def test_the_installed_lm_eval_fits() -> None:
     assert check_lm_eval() == []
+
+
+@pytest.mark.usefixtures("mergekit")
+def test_the_installed_mergekit_fits() -> None:
     assert check_mergekit() == []
 
 
+@pytest.mark.usefixtures("mergekit")
 def test_status_shows_the_check(turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = turnswap("status").output
     assert shown.count(", fits") == 2
@@ -54,6 +64,7 @@ def test_lm_eval_ends_with_the_version_that_works_and_no_traceback(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.usefixtures("mergekit")
 def test_the_commands_of_swaps_refuse_a_mergekit_that_does_not_fit(
     turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -71,6 +82,7 @@ GONE = (
 )
 
 
+@pytest.mark.usefixtures("mergekit")
 def test_the_stock_mergekit_goes_on_and_is_told_which_version_works(run_command: Command) -> None:
     done = run_command("python", "-c", GONE + "import mergekit.merge; print(mergekit.merge.run_merge.__module__)")
     assert done.stdout == "mergekit.merge\n"
@@ -80,6 +92,7 @@ def test_the_stock_mergekit_goes_on_and_is_told_which_version_works(run_command:
     assert "pip install 'mergekit<0.2,>=0.1.5'" in said
 
 
+@pytest.mark.usefixtures("mergekit")
 def test_a_swap_that_it_is_given_all_the_same_is_refused_without_a_traceback(
     run_command: Command, tmp_path: Path
 ) -> None:
