@@ -1,0 +1,37 @@
+"""What the schedule asks of an engine: one request in, one answer out, many at once."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ..answers import Answer
+from ..backend import Prompt
+
+
+class Engine(Protocol):
+    """A backend that takes a request while it works on others.
+
+    It is entered (``async with``) in the event loop that asks it, once per run.
+
+    Attributes:
+        name: what the progress bar and the results call it.
+        slots: how many requests it works on at once; the schedule never has more in flight.
+        tries: how often a request that failed is sent before it has failed for good.
+    """
+
+    name: str
+    slots: int
+    tries: int
+
+    async def __aenter__(self) -> Any:
+        """Get ready."""
+
+    async def __aexit__(self, *exception: object) -> None:
+        """Give back all it holds. What is still in flight is dropped."""
+
+    async def ask(self, prompt: Prompt, gen_kwargs: dict[str, Any], seed: int) -> Answer:
+        """The model's answer, with lm-eval's meaning of every generation setting.
+
+        Raises:
+            Fault: there is none; the fault says whether another try may help.
+        """
