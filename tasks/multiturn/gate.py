@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,7 +27,6 @@ class Gate:
         self.closed = asyncio.Event()
         self._waiting: list[tuple[Urgency, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
-        self._narrowed_at = 0.0
         self._served = 0
 
     @asynccontextmanager
@@ -41,10 +39,9 @@ class Gate:
             self.leave()
 
     def narrow(self) -> None:
-        """Half as many slots from now on, at least one; refusals of the same second count as one."""
-        if time.monotonic() - self._narrowed_at > 1:
-            self._narrowed_at, self._served = time.monotonic(), 0
-            self.slots = max(1, min(self.slots, self.in_flight) // 2)
+        """Half as many slots from now on, at least one. Who was let in before that may be refused too: no reason for less."""
+        if self.in_flight <= self.slots:
+            self.slots, self._served = max(1, self.in_flight // 2), 0
 
     def widen(self) -> None:
         """One slot more, up to as many as at first, for every round of requests that were served."""

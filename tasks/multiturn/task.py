@@ -57,6 +57,8 @@ class MultiTurnTask(Task):
         self._config.metadata = {**(self._config.metadata or {}), "turnswap": __version__}
         self.VERSION = self._config.metadata.get("version")
         self.settings = Settings.from_metadata(self._config.metadata)
+        if self.settings.repeats:
+            self._config.repeats = self.settings.repeats
         self._seed = DEFAULT_SEED
         self._system: str | None = None
         self._template_asked_for = False
