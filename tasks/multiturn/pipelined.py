@@ -101,9 +101,10 @@ def _in_a_loop(pipeline: _Pipeline, rounds: Sequence[Round], limit: int) -> None
         done = threads.submit(asyncio.run, pipeline.run(rounds, limit))
         while not done.done():
             try:
-                concurrent.futures.wait([done])
+                concurrent.futures.wait([done], timeout=0.2)
             except KeyboardInterrupt:  # comes to this thread alone
-                pipeline.stop(signal.SIGINT)
+                with suppress(RuntimeError):  # over at the same moment
+                    pipeline.stop(signal.SIGINT)
         done.result()
 
 

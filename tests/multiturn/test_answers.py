@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import logging
+import signal
 import sqlite3
-import time
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -347,13 +348,81 @@ def test_a_finished_run_asks_nothing_again_and_gives_the_same_figures(
             runs.append(results)
             asked = len(server.requests)
         first_turns = [record for record in server.requests if record.turn == 0]
-    replies = [[[str(r) for r in s["resps"]] for s in run["samples"]["multiif_en"]] for run in runs]
+    replies = [[s["resps"] for s in run["samples"]["multiif_en"]] for run in runs]
     assert replies[0] == replies[1]
-    assert runs[0]["results"] == runs[1]["results"]
+    assert json.dumps(runs[0]["results"]) == json.dumps(runs[1]["results"])  # some are no number
     assert len(first_turns) == 10 * repeats  # an opening is shared, and so is its answer
     assert asked <= 50 * repeats
     if repeats > 1:
         assert all(len(set(turn)) == repeats for turn in replies[0][0])
+
+
+@pytest.mark.parametrize("concurrency", [1, 4])
+@pytest.mark.parametrize("schedule", ["auto", "lockstep"])
+def test_it_works_where_an_event_loop_runs_already(data: Path, concurrency: int, schedule: str) -> None:  # a notebook
+    async def cell() -> Any:
+        return evaluate(server, data, concurrency, metadata={"schedule": schedule})
+
+    with FaultServer() as server:
+        inside, outside = asyncio.run(cell()), evaluate(server, data, concurrency)
+    replies = [[s["resps"] for s in each["samples"]["multiif_en"]] for each in (inside, outside)]
+    assert replies[0] == replies[1]
+
+
+def test_ctrl_c_in_a_notebook_stops_the_run_and_keeps_what_came(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "data.csv", [make_row(f"{n}:1:en") for n in range(20)])
+
+    async def cell() -> None:
+        threading.Timer(1.0, signal.raise_signal, [signal.SIGINT]).start()
+        evaluate(server, data, 2, use_cache=str(tmp_path / "cache"))
+
+    with FaultServer({"latency_median": 0.2, "sigma": 0.1}) as server:
+        loop = asyncio.new_event_loop()
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(cell())
+        loop.close()
+        asked = len(server.requests)
+        assert 2 < asked < 40
+        evaluate(server, data, 20, use_cache=str(tmp_path / "cache"))
+        assert len(server.requests) == 60
+
+
+def test_an_endpoint_that_takes_only_strings_gets_the_chat_template(data: Path, tiny_model: Path) -> None:
+    arguments = {"tokenizer": str(tiny_model), "tokenizer_backend": "huggingface", "tokenized_requests": False}
+    with FaultServer() as server:
+        arguments |= {"base_url": server.completions_url, "max_length": 600}
+        evaluate(server, data, model="local-completions", arguments=arguments, gen_kwargs={"max_gen_toks": 20})
+        prompts = [record.messages for record in server.requests]
+    assert len(prompts) == 4
+    assert all(prompt.startswith("<|im_start|>user\nWrite about") for prompt in prompts)
+    assert all(prompt.endswith("<|im_start|>assistant\n") for prompt in prompts)
+
+
+def test_a_seed_of_its_own_goes_with_every_repeat(data: Path) -> None:
+    def seeds(**options: Any) -> list[int]:
+        sent: list[int] = []
+        with FaultServer(refuse=lambda asked: sent.append(asked["seed"])) as server:
+            evaluate(server, data, metadata={"repeats": 3}, gen_kwargs={"do_sample": True, "temperature": 1}, **options)
+        return sorted(sent)
+
+    assert seeds() == sorted([1234, 1235, 1236] * 4)
+    assert seeds(fewshot_random_seed=7) == sorted([7, 8, 9] * 4)  # --seed 7
+    assert seeds(fewshot_random_seed=7, arguments={"seed": 50}) == sorted([50, 51, 52] * 4)
+
+
+def test_tags_that_are_not_known_and_open_most_answers_are_named(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with FaultServer(reply=lambda messages: "<reasoning>secret</reasoning>TEXT") as server:
+        evaluate(server, data)
+    assert """--metadata '{"reasoning_markers": ["<reasoning>", "</reasoning>"]}'""" in caplog.text
+    assert sum("Most answers open with <reasoning>" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_reasoning_goes_back_to_a_model_that_requires_it(data: Path) -> None:
+    answer = body({"content": "TEXT", "reasoning_content": "thoughts"})
+    with FaultServer(reply=lambda messages: answer) as server:
+        evaluate(server, data, metadata={"reasoning_in_history": True})
+        (said,) = {json.dumps(record.messages[1]) for record in server.requests if record.turn == 1}
+    assert json.loads(said) == {"role": "assistant", "content": "TEXT", "reasoning_content": "thoughts"}
 
 
 def test_a_cache_of_another_model_or_endpoint_is_refused_naming_both(data: Path, tmp_path: Path) -> None:
