@@ -56,7 +56,8 @@ def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
         # An endpoint that takes strings or a server's tokens, and not the tokens that are made here, would get the
         # messages as they are.
         unrendered = isinstance(prompt, list) or (isinstance(prompt, JsonChatStr) and not takes_messages(lm))
-        if unrendered and hasattr(tokenizer := getattr(model, "tokenizer", None), "apply_chat_template"):
+        tokenizer: Any = getattr(model, "tokenizer", None)
+        if unrendered and hasattr(tokenizer, "apply_chat_template"):
             kwargs = {"tokenize": False} if hasattr(tokenizer, "name_or_path") else {}
             prompt, unrendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, **kwargs), False
     except Exception as error:  # each backend fails in its own way: no template, no tokenizer, no Hub

@@ -1,8 +1,8 @@
 """The replies that a run has: those in lm-eval's cache, with what was said beside them, and those of this run.
 
-A text lies in lm-eval's own table, under lm-eval's own key, so that lm-eval finds it too; what its answer said beside it
-(finish reason, tokens, reasoning) lies under the same key in a table of ours. Sampled replies have no key: lm-eval never
-caches them.
+A text lies in lm-eval's own table, under lm-eval's own key, so that lm-eval finds it too. What its answer said beside
+it (finish reason, tokens, reasoning) lies under the same key in a table of ours. Sampled replies have no key: lm-eval
+never caches them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Replies:
         now, before = identity(lm), self._read(_MODEL, theirs=False)
         if before not in (None, now) and not adopt:
             raise UserError(
-                f"The cache {lm.cache_db} was made by {before}, and now {now} is asked: its replies are another model's.",
+                f"The cache {lm.cache_db} was made by {before}, and now {now} is asked: its replies are others.",
                 "Choose another --use_cache path. If it is the same model after all, at another address say, "
                 """take the cache over: --metadata '{"cache": "adopt"}'.""",
             )
@@ -73,7 +73,7 @@ class Replies:
             self._write({(_MODEL, False): now})
 
     def key(self, arguments: Arguments, repeat: int = 0) -> str | None:
-        """Under which key an answer is found again: the first repeat under lm-eval's own, each other under one of its own.
+        """Under which key an answer is found again: the first repeat's is lm-eval's own, the others have their own.
 
         Returns:
             None where every request is to have an answer of its own: sampled ones.
@@ -101,7 +101,7 @@ class Replies:
         return self._answers[key]
 
     def add_partial(self, method: str, arguments: Arguments, text: str) -> None:
-        """lm-eval's cache hook: a model gives a reply as soon as it has it, maybe without all that is said beside it."""
+        """lm-eval's cache hook, to which a model gives a reply as soon as it has it, without what is said beside it."""
         if method == _METHOD and (key := self.key(arguments)) is not None:
             self._write({(key, True): text})
 
@@ -111,7 +111,7 @@ class Replies:
             return
         self._confirm()
         if self._unwritten:
-            log.warning("%d entries of the run are not in the cache: the disk took none to the end.", len(self._unwritten))
+            log.warning("%d entries are not in the cache: the disk took none to the end.", len(self._unwritten))
 
     # ------------------------------------------------------------------------------------------- the disk
 
@@ -156,7 +156,7 @@ class Replies:
                 self._store.conn.execute(f"REPLACE INTO {_TABLE} VALUES (?, ?)", (key, json.dumps(value)))
 
     def _confirm(self) -> None:
-        """Wait until all entries are on the disk; where some are known not to be, write all that may be missing again."""
+        """Wait until all entries are on the disk; where some are known not to be, write those in doubt again."""
         assert self._store is not None
         try:
             if self._failed_at is not None:

@@ -39,7 +39,7 @@ class Gate:
             self.leave()
 
     def narrow(self) -> None:
-        """Half as many slots from now on, at least one. Who was let in before that may be refused too: no reason for less."""
+        """Half as many slots from now on, at least one; until so few are in, further refusals change nothing."""
         if self.in_flight <= self.slots:
             self.slots, self._served = max(1, self.in_flight // 2), 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
 
 from lm_eval.api.model import LM, CachingLM
 
@@ -17,10 +16,12 @@ _BLOCKS, _BLOCK = 64, 1024  # per file of weights: enough to meet every layer
 
 
 def identity(lm: LM | CachingLM) -> str:
-    """The model in words: its kind, its name, its address or the content of its folder, and what else changes replies."""
+    """The model in words: its kind, name, address or content of its folder, and what else changes replies."""
     model = backend.inner_model(lm)
-    given = {**getattr(model, "model_args", {})} | {
-        name: getattr(model, name) for name in (*_NAMED_BY, *_TOLD_APART_BY) if isinstance(getattr(model, name, None), str)
+    given = {name: getattr(model, name, None) for name in (*_NAMED_BY, *_TOLD_APART_BY)}
+    given = {
+        **getattr(model, "model_args", {}),
+        **{name: value for name, value in given.items() if isinstance(value, str)},
     }
     name = next((given[each] for each in _NAMED_BY if isinstance(given.get(each), str)), "")
     about = [f"{each} {given[each]}" for each in _TOLD_APART_BY if given.get(each)]

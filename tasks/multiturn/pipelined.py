@@ -86,8 +86,12 @@ def run(
 def turn_by_turn(jobs: Sequence[Job], wave: int | None = None) -> list[Round]:
     """The rounds of lockstep: every turn of all conversations, or of ``wave`` of them, before the next turn begins."""
     size = wave or max(len(jobs), 1)
-    waves = [jobs[start : start + size] for start in range(0, len(jobs), size)]
-    return [(each, turn + 1) for each in waves for turn in range(max(len(j.conversation.script.user_turns) for j in each))]
+    rounds: list[Round] = []
+    for start in range(0, len(jobs), size):
+        under_way = jobs[start : start + size]
+        last = max(len(job.conversation.script.user_turns) for job in under_way)
+        rounds += [(under_way, turn) for turn in range(1, last + 1)]
+    return rounds
 
 
 def _in_a_loop(pipeline: _Pipeline, rounds: Sequence[Round], limit: int) -> None:
@@ -123,10 +127,7 @@ class _Pipeline:
     async def run(self, rounds: Sequence[Round], limit: int) -> None:
         self.loop, self.main = asyncio.get_running_loop(), asyncio.current_task()
         self.gate = Gate(self.engine.slots)
-        with (
-            tqdm(total=self.total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar,
-            self._signals(),
-        ):
+        with tqdm(total=self.total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar, self._signals():
             async with self.engine:
                 for jobs, last in rounds:
                     if not self.gate.closed.is_set():
@@ -204,7 +205,8 @@ class _Pipeline:
         while True:
             async with self.gate.entered((job.turn, -seconds)):
                 try:
-                    answer = await self.engine.ask(*request.args, seed=job.seed)
+                    prompt, gen_kwargs = request.args
+                    answer = await self.engine.ask(prompt, gen_kwargs, job.seed)
                 except Fault as error:
                     fault = error
                     if fault.throttled:

@@ -95,7 +95,9 @@ def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
     replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
     turns = Turns(lm)
     engine = engines.choose(lm, [gen_kwargs for job in jobs for gen_kwargs in job.gen_kwargs], schedule)
-    facts: dict[str, Any] = {"schedule": "lockstep" if schedule == "lockstep" or isinstance(engine, str) else "pipelined"}
+    facts: dict[str, Any] = {"schedule": "pipelined"}
+    if schedule == "lockstep" or isinstance(engine, str):
+        facts["schedule"] = "lockstep"
     if isinstance(engine, str):
         log.log(logging.WARNING if schedule == "pipelined" else logging.INFO, "Turn by turn, in lockstep: %s.", engine)
         facts["lockstep_because"] = engine
@@ -120,8 +122,8 @@ def _warn_of_unknown_tags(jobs: Sequence[Job]) -> None:
         if tag := unknown_tags(answers, markers):
             pair = json.dumps([tag, f"{tag[0]}/{tag[1:]}"])
             log.warning(
-                "Most answers open with %s, which is not known as reasoning and was graded as part of the reply. If it is "
-                """reasoning, say so: --metadata '{"reasoning_markers": %s}'.""", tag, pair,
+                "Most answers open with %s, which is not known as reasoning and was graded as part of the reply. "
+                """If it is reasoning, say so: --metadata '{"reasoning_markers": %s}'.""", tag, pair,
             )  # fmt: skip
 
 

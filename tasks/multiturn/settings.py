@@ -14,6 +14,7 @@ from turnswap.core.settings import read_settings
 
 from .reasoning import KNOWN, Markers
 
+
 def _markers(value: Any) -> Markers:
     if value in (None, False, "none", "None") or value == []:
         return ()

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def data(tmp_path: Path) -> Path:
 
 def body(message: dict[str, Any] | None = None, finish: str | None = "stop", **more: Any) -> dict[str, Any]:
     """A chat completion; without usage, as some servers send it."""
-    return {"choices": [{"index": 0, "message": {"role": "assistant"} | (message or {}), "finish_reason": finish}]} | more
+    return {
+        "choices": [{"index": 0, "message": {"role": "assistant"} | (message or {}), "finish_reason": finish}]
+    } | more
 
 
 def evaluate(server: FaultServer, data: Path, concurrency: int = 4, **options: Any) -> Any:
@@ -62,37 +64,72 @@ def evaluate(server: FaultServer, data: Path, concurrency: int = 4, **options: A
 SHAPES: dict[str, tuple[dict[str, Any], str, str, set[str]]] = {
     "no index": ({"choices": [{"message": {"content": "TEXT"}, "finish_reason": "stop"}]}, "TEXT", "", set()),
     "text-shaped choice to a chat model": (
-        {"choices": [{"index": 0, "text": "TEXT", "finish_reason": "stop"}]}, "TEXT", "", set(),
+        {"choices": [{"index": 0, "text": "TEXT", "finish_reason": "stop"}]},
+        "TEXT",
+        "",
+        set(),
     ),
     "cut at the cap, reasoning apart": (
-        body({"content": "Well", "reasoning_content": THOUGHT}, "length", usage={"prompt_tokens": 10, "completion_tokens": 64}),
-        "Well", THOUGHT, {"truncated"},
+        body(
+            {"content": "Well", "reasoning_content": THOUGHT},
+            "length",
+            usage={"prompt_tokens": 10, "completion_tokens": 64},
+        ),
+        "Well",
+        THOUGHT,
+        {"truncated"},
     ),
     "budget used up by reasoning": (
-        body({"content": None, "reasoning_content": THOUGHT}, "length"), "", THOUGHT, {"truncated", "unclosed", "empty"},
+        body({"content": None, "reasoning_content": THOUGHT}, "length"),
+        "",
+        THOUGHT,
+        {"truncated", "unclosed", "empty"},
     ),
     "the same with an empty string": (
-        body({"content": "", "reasoning_content": THOUGHT}, "length"), "", THOUGHT, {"truncated", "unclosed", "empty"},
+        body({"content": "", "reasoning_content": THOUGHT}, "length"),
+        "",
+        THOUGHT,
+        {"truncated", "unclosed", "empty"},
     ),
     "reasoning under another name": (body({"content": "TEXT", "reasoning": "thoughts"}), "TEXT", "thoughts", set()),
     "parts": (body({"content": [{"type": "text", "text": "TE"}, {"type": "text", "text": "XT"}]}), "TEXT", "", set()),
     "thinking and text parts": (
-        body({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "secret"}]}, {"type": "text", "text": "TEXT"}]}),
-        "TEXT", "secret", set(),
+        body(
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"type": "text", "text": "secret"}]},
+                    {"type": "text", "text": "TEXT"},
+                ]
+            }
+        ),
+        "TEXT",
+        "secret",
+        set(),
     ),
     "thinking tags": (body({"content": "<thinking>\nsecret\n</thinking>\n\nTEXT"}), "TEXT", "secret", set()),
     "harmony channels": (body({"content": HARMONY}), "TEXT", "secret<|end|><|start|>assistant", set()),
     "bracketed thinking": (body({"content": "[THINK]secret[/THINK]TEXT"}), "TEXT", "secret", set()),
     "refusal field": (
-        body({"content": None, "refusal": "I can't help with that."}), "I can't help with that.", "", {"refused"},
+        body({"content": None, "refusal": "I can't help with that."}),
+        "I can't help with that.",
+        "",
+        {"refused"},
     ),
     "content filter, null": (body({"content": None}, "content_filter"), "", "", {"filtered", "empty"}),
     "content filter, empty": (body({"content": ""}, "content_filter"), "", "", {"filtered", "empty"}),
     "tool call without being asked": (
-        body({"content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}, "tool_calls"),
-        "", "", {"empty"},
+        body(
+            {
+                "content": None,
+                "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}],
+            },
+            "tool_calls",
+        ),
+        "",
+        "",
+        {"empty"},
     ),
-}  # fmt: skip
+}
 FAULTS = {"error object in a 200": {"error": {"message": "overloaded", "type": "server_error"}}}
 COUNTED = ("truncated", "unclosed", "filtered", "refused", "empty")
 
@@ -126,7 +163,9 @@ def test_an_answer_of_any_shape_is_understood(data: Path, name: str, concurrency
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_is_no_answer_is_tried_again_and_never_graded(data: Path, name: str, concurrency: int) -> None:
     first = iter([True])
-    with FaultServer(reply=lambda messages: FAULTS[name] if next(first, False) else body({"content": "TEXT"})) as server:
+    with FaultServer(
+        reply=lambda messages: FAULTS[name] if next(first, False) else body({"content": "TEXT"})
+    ) as server:
         results = evaluate(server, data, concurrency)
         assert len(server.requests) == 5
     assert [s["filtered_resps"] for s in results["samples"]["multiif_en"]] == [["TEXT", "TEXT"]] * 2
@@ -178,13 +217,17 @@ def test_bodies_of_other_apis_are_read() -> None:
     answer = read_answer(anthropic)
     assert (answer.text, answer.reasoning, answer.truncated(None)) == ("TEXT", "hm", True)
     assert (answer.prompt_tokens, answer.completion_tokens) == (3, 7)
-    sglang = {"text": "TEXT", "meta_info": {"finish_reason": {"type": "length"}, "prompt_tokens": 3, "completion_tokens": 7}}
+    sglang = {
+        "text": "TEXT",
+        "meta_info": {"finish_reason": {"type": "length"}, "prompt_tokens": 3, "completion_tokens": 7},
+    }
     answer = read_answer(sglang)
     assert (answer.text, answer.truncated(None), answer.completion_tokens) == ("TEXT", True, 7)
 
 
 @pytest.mark.parametrize(
-    "nothing", [None, [], {}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, body({}), body({"content": None})]
+    "nothing",
+    [None, [], {}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, body({}), body({"content": None})],
 )
 def test_nothing_is_not_taken_for_an_empty_reply(nothing: Any) -> None:
     with pytest.raises(Fault) as fault:
@@ -213,11 +256,12 @@ REFUSED = {
     "temperature": {
         "error": {
             "message": "Unsupported value: 'temperature' does not support 0 with this model.",
-            "param": "temperature", "code": "unsupported_value",
+            "param": "temperature",
+            "code": "unsupported_value",
         }
     },
-    "max_tokens": {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs are not permitted"}]},
-}  # fmt: skip
+    "max_tokens": {"detail": [{"type": "extra_forbidden", "loc": ["body", "max_tokens"], "msg": "Extra inputs"}]},
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -279,9 +323,9 @@ def test_a_server_says_how_long_to_wait(headers: dict[str, str], seconds: float)
 
 
 def test_a_server_may_say_until_when_to_wait() -> None:
-    until = datetime.now(timezone.utc) + timedelta(seconds=60)
+    until = datetime.now(UTC) + timedelta(seconds=60)
     assert asked_to_wait({"Retry-After": format_datetime(until, usegmt=True)}) == pytest.approx(60, abs=3)
-    past = datetime.now(timezone.utc) - timedelta(seconds=60)
+    past = datetime.now(UTC) - timedelta(seconds=60)
     assert asked_to_wait({"Retry-After": format_datetime(past, usegmt=True)}) == 0
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lm_eval import simple_evaluate
-from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
 from tests.conftest import make_row, write_csv
@@ -216,7 +214,9 @@ def test_null_content_that_used_up_its_tokens_is_an_empty_reply(data: Path) -> N
 def test_a_server_that_answers_nothing_ends_the_run_early(data: Path) -> None:
     with (
         FaultServer({"faults": [{"kind": "401", "attempts": None}]}) as server,
-        pytest.raises(UserError, match=r"failed before any reply came: HTTP 401: Incorrect API key\. Check the address"),
+        pytest.raises(
+            UserError, match=r"failed before any reply came: HTTP 401: Incorrect API key\. Check the address"
+        ),
     ):
         evaluate(server, data)
     assert len(server.requests) < 20

@@ -94,9 +94,7 @@ def test_the_same_request_is_asked_once_unless_it_is_sampled(sampled: bool) -> N
     tasks = [
         Politeness(config={"task": name, "generation_kwargs": {"do_sample": sampled}}) for name in ("one", "other")
     ]
-    results: Any = simple_evaluate(
-        lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0
-    )
+    results: Any = simple_evaluate(lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0)
     one, other = ([sample["resps"] for sample in results["samples"][name]] for name in ("one", "other"))
     assert [len(call) for call in lm.calls] == ([6, 6, 4] if sampled else [3, 3, 2])
     assert (one == other) is not sampled

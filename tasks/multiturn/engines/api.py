@@ -5,6 +5,7 @@ lm-eval's own call hands on the text alone; what is dropped with the rest decide
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 import logging
@@ -12,7 +13,7 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -33,7 +34,8 @@ _USED_UP = ("insufficient_quota", "billing", "credit balance")
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _DROPPABLE = ("seed", "stop", "temperature", "max_tokens", "top_p", "top_k")
 _REFUSING = re.compile(
-    r"unsupported|not support|unknown|unrecognized|unexpected|not permitted|not allowed|extra|forbidden|invalid param", re.I
+    r"unsupported|not support|unknown|unrecognized|unexpected|not permitted|not allowed|extra|forbidden|invalid param",
+    re.IGNORECASE,
 )
 
 
@@ -139,16 +141,13 @@ class ApiEngine:
 
     async def _through_the_model(self, message: Any, gen_kwargs: dict[str, Any], seed: int) -> Any:
         """The body, where the model has a way of its own to ask: its parsing sees it, and gives it to us instead."""
-        import asyncio
-
         seen: list[Any] = []
         asker = copy.copy(self.model)
         asker._seed = seed
-        asker.parse_generations = lambda outputs, **_: [seen.append(outputs) or ""]
+        asker.parse_generations = lambda outputs, **_: seen.append(outputs) or [""]  # type: ignore[func-returns-value]
         try:
-            await asker.amodel_call(
-                session=self._session, sem=asyncio.Semaphore(1), messages=[message], generate=True, gen_kwargs=gen_kwargs
-            )
+            one = asyncio.Semaphore(1)  # the schedule has counted already
+            await asker.amodel_call(self._session, one, [message], generate=True, gen_kwargs=gen_kwargs)
         except Exception as error:  # each client library has faults of its own
             status = getattr(error, "status_code", getattr(error, "status", None))
             if isinstance(status, int):
@@ -209,7 +208,7 @@ def asked_to_wait(headers: Mapping[str, str]) -> float:
             seconds = float(after)
         else:
             until = parsedate_to_datetime(after)
-            seconds = (until - datetime.now(until.tzinfo or timezone.utc)).total_seconds()
+            seconds = (until - datetime.now(until.tzinfo or UTC)).total_seconds()
     except (ValueError, TypeError):
         return 0.0
     return min(max(seconds, 0.0), LONGEST_WAIT)
@@ -226,5 +225,6 @@ def refused_parameter(body: Any, content: str, payload: Mapping[str, Any]) -> st
         return str(error["param"])
     quoted = [name for name in candidates if re.search(rf"""['"`]{name}['"`]""", words)]
     # "stop" is also a word
-    bare = [name for name in candidates if re.search(rf"\b{name}\b" if name != "stop" else r"\bstop (is|sequence)", words)]
+    patterns = {name: rf"\b{name}\b" for name in candidates} | {"stop": r"\bstop (is|sequence)"}
+    bare = [name for name in candidates if re.search(patterns[name], words)]
     return next(iter(quoted or bare), None)
