@@ -12,6 +12,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from lm_eval.api.model import LM, CachingLM, hash_args
@@ -123,7 +124,9 @@ class Replies:
             return self._select(key, theirs)
         except sqlite3.Error as error:  # of an earlier entry, which sqlitedict raises at the next call
             self._complain(error)
+        with suppress(sqlite3.Error):
             return self._select(key, theirs)
+        return None
 
     def _select(self, key: str, theirs: bool) -> Any:
         assert self._store is not None
