@@ -23,7 +23,6 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.models.utils_hf import stop_sequences_criteria
 from packaging.version import Version
-from transformers.generation.logits_process import LogitsProcessorList
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..answers import Answer
@@ -201,19 +200,21 @@ def _sampling(lm: Any, gen_kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _generation_config(lm: Any, sampling: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """What ``generate`` makes of the settings and the model's own, and what it would hand on to the model."""
-    config, rest = lm.model._prepare_generation_config(None, **sampling)
+    config, rest = lm.model._prepare_generation_config(None, **sampling, pad_token_id=lm.tokenizer.pad_token_id)
+    lm.model._prepare_special_tokens(config, True, device=lm.device)  # some processors come only with these
     return config, rest
 
 
 def _unserved(lm: Any, sampling: dict[str, Any]) -> str | None:
     """What in the settings, or in the model's own, continuous batching does not know."""
     config, rest = _generation_config(lm, sampling)
-    own = {name: getattr(config, name, None) for name in ("max_new_tokens", "max_time", "stop_strings", "token_healing")}
-    if unknown := {name: value for name, value in (rest | own).items() if value}:
+    limits = {name: getattr(config, name, None) for name in ("max_new_tokens", "max_time", "stop_strings")}
+    limits |= {name: sampling[name] for name in ("max_length", "num_return_sequences") if name in sampling}
+    if unknown := {name: value for name, value in (rest | limits).items() if value is not None}:
         return f"Continuous batching does not know {', '.join(f'{name}={value}' for name, value in unknown.items())}."
     if (mode := config.get_generation_mode()) not in ("greedy_search", "sample"):
         return f"Continuous batching does not know {mode.value.replace('_', ' ')}."
-    processors = lm.model._get_logits_processor(config)
+    processors = lm.model._get_logits_processor(config, input_ids_seq_length=1)
     if unserved := [type(each).__name__ for each in processors if not each.supports_continuous_batching]:
         return f"Continuous batching leaves out what the generation settings ask for: {', '.join(unserved)}."
     return None
@@ -247,9 +248,9 @@ def _batching(lm: Any, config: Any, slots: int, longest: int) -> Iterator[Any]:
     attention = model.config._attn_implementation
     cuda = model.device.type == "cuda"
     text = model.config.get_text_config()
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    page = 2 * text.num_hidden_layers * heads * size * model.dtype.itemsize * _PAGE
+    heads = getattr(text, "num_attention_heads", None) or 1
+    width = (getattr(text, "head_dim", None) or text.hidden_size // heads) * model.dtype.itemsize
+    page = 2 * text.num_hidden_layers * (getattr(text, "num_key_value_heads", None) or heads) * width * _PAGE
     free = torch.cuda.mem_get_info(model.device)[0] if cuda else psutil.virtual_memory().available
     batching = transformers.ContinuousBatchingConfig(
         page_size=_PAGE,
