@@ -65,8 +65,9 @@ def check_conversations(output: Path, prompt: Callable[[list[dict[str, str]]], s
                 messages.append({"role": "assistant", "content": reply})
         figures = results["results"][task]
         for turn in (1, 2, 3):
-            shares = [sample[f"turn{turn}_overall_acc"] for sample in samples]
-            assert figures[f"turn{turn}_overall_acc,none"] == pytest.approx(sum(shares) / len(shares))
+            followed, asked = map(sum, zip(*(sample[f"turn{turn}_inst_loose_acc"] for sample in samples), strict=True))
+            assert asked > 0
+            assert figures[f"turn{turn}_inst_loose_acc,none"] == pytest.approx(followed / asked)
             assert figures[f"turn{turn}_failed,none"] == 0
 
 
@@ -76,8 +77,8 @@ def kept_replies(folder: Path) -> dict[str, tuple[int, str]]:
     if not path.exists():
         return {}
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        try:
-            rows = database.execute("SELECT rowid, key, value FROM unnamed").fetchall()
+        try:  # the keys are hashes
+            rows = database.execute("SELECT rowid, key, value FROM unnamed WHERE length(key) = 64").fetchall()
         except sqlite3.OperationalError:  # no table yet
             return {}
     return {key: (number, pickle.loads(value)) for number, key, value in rows}
