@@ -20,8 +20,9 @@ import pytest
 from tests.conftest import REPOSITORY
 from turnswap.commands.demo_model import GGUF
 
-# One engine at a time has both cores, and vLLM would otherwise bind itself to cores of its choice and take half the memory.
-VLLM = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "2"}
+# One thread for each engine: two tests run at a time, and threads that wait for each other spin. vLLM would also bind
+# itself to cores of its choice and take half of the memory.
+LIMITS = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 NAMES = ("llama.cpp", "transformers serve", "vllm serve")
 
 
@@ -91,7 +92,7 @@ def started(name: str, model: Path, folder: Path, port: int | None = None) -> It
     log = folder / f"server-{len(list(folder.glob('server-*')))}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=folder, env=os.environ | VLLM | {"HF_HUB_CACHE": str(folder / "hub")},
+            command, cwd=folder, env=os.environ | LIMITS | {"HF_HUB_CACHE": str(folder / "hub")},
             stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     server = Server(process, port, known_as, log, answer)

@@ -23,7 +23,7 @@ from tests.conftest import BIN, Command, read_results, read_samples
 from turnswap.commands.demo_model import write_demo_model
 from turnswap.tasks import tasks_path
 
-from .servers import NAMES, VLLM, Server, binary, free_port, started
+from .servers import LIMITS, NAMES, Server, binary, free_port, started
 
 TASKS = ("multiif_en", "multiif_es")
 REPLIES = 12  # two conversations of three turns in each language
@@ -72,7 +72,7 @@ def check_conversations(output: Path, prompt: Callable[[list[dict[str, str]]], s
 
 
 def kept_replies(folder: Path) -> dict[str, tuple[int, str]]:
-    """What lm-eval's cache holds: by key, the reply and the number of its row, which changes when it is written again."""
+    """What lm-eval's cache holds: by key, its row's number, which changes when it is written again, and the reply."""
     path = folder / "cache_rank0.db"
     if not path.exists():
         return {}
@@ -185,7 +185,7 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     arguments = [*RUN, "--model", "vllm", "--model_args", settings, "--batch_size", "auto"]
     arguments += ["--gen_kwargs", "max_gen_toks=24"]
     program = binary(".venv-vllm", "lm_eval")
-    process = start(program, arguments, tmp_path, **VLLM)
+    process = start(program, arguments, tmp_path, **LIMITS)
     try:
         wait_for_replies(4, tmp_path, process)
         process.kill()
@@ -196,7 +196,7 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     assert 4 <= len(kept) < REPLIES
     assert not (tmp_path / "out").exists()
 
-    finish(start(program, arguments, tmp_path, **VLLM), tmp_path)
+    finish(start(program, arguments, tmp_path, **LIMITS), tmp_path)
     all_of_them = kept_replies(tmp_path)
     assert len(all_of_them) == REPLIES
     assert kept.items() <= all_of_them.items()  # in the rows they had: none was asked for again
