@@ -72,8 +72,11 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
     sheets, name = [], summary.model.name
     if completed_note(summary):
         rows = [
-            [SCOPES.get(scope, scope), *map(with_interval, summary.scores(scope, completed=True).turns)]
-            + [" ".join(_counts(summary, scope, "completed"))]
+            [
+                SCOPES.get(scope, scope),
+                *map(with_interval, summary.scores(scope, completed=True).turns),
+                " ".join(_counts(summary, scope, "completed")),
+            ]
             for scope in summary.scopes
         ]
         header = ["language", *_TURNS, "n, by turn"]

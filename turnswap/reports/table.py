@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -123,7 +124,7 @@ class Summary:
         if not self.model.has_samples or self.model.repeats == 1:
             return runs[0].reported.get(name, (float("nan"), None))[0] if len(runs) == 1 else float("nan")
         values = [[c.values[name] for c in run.conversations or ()] for run in runs]
-        together = [sum(values, [])] if scope == POOLED else values
+        together = [list(chain.from_iterable(values))] if scope == POOLED else values
         return float(np.std(np.mean([metrics.by_repeat(each) for each in together], axis=0), ddof=1))
 
     def _reported(self, run: LanguageRun, name: str) -> tuple[float, float | None]:
@@ -136,7 +137,7 @@ class Summary:
         return [run for code, run in self.model.languages.items() if scope in (code, MACRO, POOLED)]
 
     def count(self, scope: str, name: str) -> float | None:
-        """A count of a turn, such as ``turn1_truncated``, or one of ``metrics.TOTALS``; None where the backend did not tell."""
+        """A count such as ``turn1_truncated``, or one of ``metrics.TOTALS``; None where the backend did not tell."""
         items: list[Any] = []
         for run in self._runs(scope):
             if run.conversations is None:
