@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .runs import LoggedConversation
 
@@ -31,9 +32,7 @@ AVERAGES: tuple[str, ...] = (AVERAGE, f"{AVERAGE}{metrics.COMPLETED}")
 # Those of :data:`OVERALL` and over completed replies alone.
 _MEANS: tuple[str, ...] = (*OVERALL, *(f"{name}{metrics.COMPLETED}" for name in OVERALL))
 _POSSIBLE = metrics.aggregations(repeats=2).items()
-RATIOS: tuple[str, ...] = tuple(
-    name for name, figure in _POSSIBLE if figure == metrics.WithStandardError(metrics.ratio)
-)
+RATIOS: tuple[str, ...] = tuple(name for name, figure in _POSSIBLE if figure == WithStandardError(metrics.ratio))
 FIGURES: tuple[str, ...] = (*RATIOS, *_MEANS, *AVERAGES)
 _PARTS = [[RATIOS.index(name.replace(AVERAGE, part)) for part in metrics.ACCURACIES] for name in _MEANS]
 _CHUNK = 1 << 20  # drawn conversations at a time: their indices stay in the processor's cache

@@ -182,7 +182,7 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
         raise UserError(
             f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.", advice
         )
-    found = figures.compute(figures.as_arrays(conversations))
+    found: dict[str, Any] = figures.compute(figures.as_arrays(conversations))
     for name, figure in aggregations(repeats=conversations[0].repeats, priced=True).items():
         if name in run.reported and name not in found:
             found[name] = figure([conversation.values.get(name) for conversation in conversations])

@@ -39,8 +39,8 @@ def score_warnings(summary: Summary) -> list[str]:
     for name in COUNTS[1:]:
         shares = []
         for turn in TURNS:
-            total, n = summary.count(scope, f"turn{turn}_{name}") or 0, summary.replies(scope, turn)
-            n += total if name == "failed" else 0
+            total = summary.count(scope, f"turn{turn}_{name}") or 0
+            n = summary.replies(scope, turn) + (total if name == "failed" else 0)
             # The unclosed ones have a sentence of their own.
             total -= (summary.count(scope, f"turn{turn}_unclosed") or 0) if name == "empty" else 0
             if total > 0 and (total / n >= _SHARE or name == "failed"):
@@ -64,7 +64,7 @@ def completed_note(summary: Summary) -> str | None:
     if "N/A" in done or done == [str(n) for n in of]:
         return None
     shares = ", ".join(f"{some} of {n} in {turn}" for some, n, turn in zip(done, of, _TURNS, strict=True))
-    return f"Completed: the same over the replies that are neither truncated nor unclosed, {shares}."
+    return f"over the replies that are neither truncated nor unclosed, {shares}."
 
 
 def reply_sheets(summary: Summary) -> list[Sheet]:

@@ -60,7 +60,7 @@ def _headline(summaries: Sequence[Summary]) -> Sheet:
         rows.append([name, *_scores(summary.scores(scope))])
         if completed := completed_note(summary):
             rows.append([f"{name}, completed", *_scores(summary.scores(scope, completed=True))])
-            notes.append(f"{summary.model.name}: {completed}")
+            notes.append(f"{summary.model.name}, completed: {completed}")
     published = published_scores([summary.model for summary in summaries])
     if published:
         rows += [[f"{name} (published)", *_scores(scores)] for name, scores in published.items()]
