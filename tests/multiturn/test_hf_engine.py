@@ -358,7 +358,13 @@ def test_a_model_that_replies_otherwise_is_refused(lm: HFLM, monkeypatch: pytest
 
 def test_encoder_decoders_are_refused(shared: HFLM) -> None:
     config = transformers.T5Config(
-        d_model=32, d_ff=64, d_kv=16, num_layers=2, num_heads=2, vocab_size=len(shared.tokenizer), decoder_start_token_id=0
+        d_model=32,
+        d_ff=64,
+        d_kv=16,
+        num_layers=2,
+        num_heads=2,
+        vocab_size=len(shared.tokenizer),
+        decoder_start_token_id=0,
     )
     lm = wrapped(transformers.T5ForConditionalGeneration(config), shared, backend="seq2seq")
     assert refusal(lm, [GREEDY]) == "T5ForConditionalGeneration is an encoder-decoder."
@@ -387,7 +393,9 @@ ASKED: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("settings", "said"), ASKED, ids=lambda value: "-".join(value) if isinstance(value, dict) else "")
+@pytest.mark.parametrize(
+    ("settings", "said"), ASKED, ids=lambda value: "-".join(value) if isinstance(value, dict) else ""
+)
 def test_settings_that_would_be_dropped_are_refused(lm: HFLM, settings: dict[str, Any], said: str) -> None:
     assert str(refusal(lm, [GREEDY | {"do_sample": False} | settings])).endswith(said)
 

@@ -31,7 +31,12 @@ from ..faults import Fault
 from .drawing import processors_with_own_seeds
 
 OLDEST = "5.19"  # before it, the attention functions of continuous batching were others
-_OURS = ("generate_until", "_model_generate", "tok_batch_encode", "tok_decode")  # what of HFLM is done here in its place
+_OURS = (
+    "generate_until",
+    "_model_generate",
+    "tok_batch_encode",
+    "tok_decode",
+)  # what of HFLM is done here in its place
 _PAGE = 16  # tokens whose keys and values are shared or not: a conversation's next turn recomputes fewer than this
 _CHUNK = 512  # tokens computed in one step: longer prompts are split, so that the others' replies go on meanwhile
 _SHARE = 0.4  # of the free memory, for keys and values at most
@@ -262,7 +267,9 @@ def _batching(lm: Any, config: Any, slots: int, longest: int) -> Iterator[Any]:
     )
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([model.device] if cuda else []))
-        stack.callback(lambda: model.config._attn_implementation == attention or model.set_attn_implementation(attention))
+        stack.callback(
+            lambda: model.config._attn_implementation == attention or model.set_attn_implementation(attention)
+        )
         manager = model.init_continuous_batching(config, batching)
         if config.do_sample:
             manager.logit_processor = processors_with_own_seeds(model._get_logits_processor(config))
@@ -289,7 +296,9 @@ def _each_by_itself(attend: Callable[..., Any]) -> Callable[..., Any]:
         rows, columns = kwargs["cu_seq_lens_q"].tolist(), kwargs["cu_seq_lens_k"].tolist()
         spans = zip(itertools.pairwise(rows), itertools.pairwise(columns), strict=True)
         parts = [
-            attend(module, query[:, :, a:b], key[:, :, c:d], value[:, :, c:d], attention_mask[..., a:b, c:d], **kwargs)[0]
+            attend(module, query[:, :, a:b], key[:, :, c:d], value[:, :, c:d], attention_mask[..., a:b, c:d], **kwargs)[
+                0
+            ]
             for (a, b), (c, d) in spans
         ]
         return torch.cat(parts, dim=1), None
