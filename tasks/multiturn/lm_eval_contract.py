@@ -6,8 +6,9 @@
   together, on ``LM`` or on ``CachingLM``: :func:`serve`.
 - A YAML's ``class:`` gets ``config=``, and ``Task.build_all_requests`` calls ``construct_requests``: ``task.py``.
 - An aggregation that equals ``mean`` has a standard error: :class:`WithStandardError`.
-- ``TemplateAPI.amodel_call`` is one request with the model's own headers, parsing and cache: ``pipelined.py``.
-- ``CachingLM`` finds a reply under ``hash_args(method, arguments)``: ``pipelined.py``.
+- ``TemplateAPI`` makes payload and headers of a request by names that begin with an underscore: ``engines/api.py``.
+- ``CachingLM`` finds a reply under ``hash_args(method, arguments)`` in its ``dbdict``: ``cache.py``.
+- A model gives replies as they come to the cache hook that ``LM.set_cache_hook`` sets: ``lockstep.py``.
 - ``apply_chat_template`` gives a string, or a ``JsonChatStr`` for chat endpoints: ``backend.py``.
 - Models draw their progress bars with the name ``tqdm`` of their own module: :func:`bars_named`.
 - ``TaskManager`` takes ``include_path``, and later folders win: ``turnswap.hosts.registration``.
@@ -30,13 +31,15 @@ RELIED_ON = (
     "lm_eval.api.instance: Instance(request_type, doc, arguments, idx, metadata)",
     "lm_eval.api.metrics: mean mean_stderr stderr_for_metric(metric, bootstrap_iters)",
     "lm_eval.api.model: CachingLM LM.apply_chat_template(chat_history, add_generation_prompt)",
-    "lm_eval.api.model: LM.chat_template(chat_template) hash_args(attr, args)",
+    "lm_eval.api.model: LM.chat_template(chat_template) LM.set_cache_hook(cache_hook) hash_args(attr, args)",
     "lm_eval.api.registry: model_registry.register",
     "lm_eval.api.task: Task.build_all_requests(system_instruction) Task.construct_requests(doc, ctx)",
     "lm_eval.config.task: TaskConfig",
     "lm_eval.filters: build_filter_ensemble(filter_name, components)",
     "lm_eval.models.api_models: JsonChatStr",
-    "lm_eval.models.api_models: TemplateAPI.amodel_call(session, sem, messages, generate, cache_keys, gen_kwargs)",
+    "lm_eval.models.api_models: TemplateAPI.amodel_call(session, sem, messages, generate, gen_kwargs)",
+    "lm_eval.models.api_models: TemplateAPI._create_payload(messages, generate, gen_kwargs, seed)",
+    "lm_eval.models.api_models: TemplateAPI.create_message(messages) TemplateAPI.header",
     "lm_eval.models.openai_completions: LocalChatCompletion.parse_generations(outputs)",
     "lm_eval.models.openai_completions: LocalCompletionsAPI.parse_generations(outputs)",
     "lm_eval.tasks.manager: TaskManager.__init__(include_path, include_defaults, metadata)",

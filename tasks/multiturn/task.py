@@ -18,7 +18,8 @@ from turnswap.core.errors import UserError, show_without_traceback
 
 from . import runner
 from .backend import TOKEN_CAPS
-from .conversation import Reply, Script, Settings
+from .conversation import DEFAULT_SEED, Reply, Script
+from .settings import Settings
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -56,6 +57,9 @@ class MultiTurnTask(Task):
         self._config.metadata = {**(self._config.metadata or {}), "turnswap": __version__}
         self.VERSION = self._config.metadata.get("version")
         self.settings = Settings.from_metadata(self._config.metadata)
+        if self.settings.repeats:
+            self._config.repeats = self.settings.repeats
+        self._seed = DEFAULT_SEED
         self._system: str | None = None
         self._template_asked_for = False
         self._instances: list[runner.TurnInstance] = []
@@ -113,6 +117,10 @@ class MultiTurnTask(Task):
         """All documents."""
         return self.docs
 
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        """``--seed`` (of its four numbers the last): what sampling starts from, each repeat one further on."""
+        self._seed = DEFAULT_SEED if seed is None else seed
+
     def doc_to_text(self, doc: dict[str, Any]) -> str:
         """The user's first turn."""
         return self.doc_to_turns(doc)[0]
@@ -160,6 +168,7 @@ class MultiTurnTask(Task):
             self._template_asked_for,
             self._run_facts,
             name=f"{self.config.task} {doc.get('key', metadata[1])}",
+            seed=self._seed,
         )
         if not script.user_turns:
             raise UserError(f"{self.config.task}: document {metadata[1]} has no turns.")

@@ -174,6 +174,10 @@ class HFLayerSwap(HFLM):
         }
         return found
 
+    def turnswap_identity(self) -> str:
+        """What tells this composition from others of the same recipient, for a cache of replies."""
+        return f"swap {self.recipe.digest}"
+
     loglikelihood = _explained(HFLM.loglikelihood)
     loglikelihood_rolling = _explained(HFLM.loglikelihood_rolling)
     generate_until = _explained(HFLM.generate_until)

@@ -17,11 +17,13 @@ class Engine(Protocol):
         name: what the progress bar and the results call it.
         slots: how many requests it works on at once; the schedule never has more in flight.
         tries: how often a request that failed is sent before it has failed for good.
+        advice: what to do where the first requests all fail.
     """
 
     name: str
     slots: int
     tries: int
+    advice: str
 
     async def __aenter__(self) -> Any:
         """Get ready."""
@@ -35,3 +37,6 @@ class Engine(Protocol):
         Raises:
             Fault: there is none; the fault says whether another try may help.
         """
+
+    def facts(self) -> dict[str, Any]:
+        """What the results should say of how it answered."""
