@@ -12,23 +12,21 @@ import inspect
 import itertools
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
-import psutil
 import torch
 import transformers
 from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from lm_eval.models.utils_hf import stop_sequences_criteria
 from packaging.version import Version
-from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from ..answers import Answer
 from ..backend import Prompt, prompt_text
 from ..faults import Fault
-from .drawing import processors_with_own_seeds
+from .hf_batching import PAGE, running_batch
 
 OLDEST = "5.19"  # before it, the attention functions of continuous batching were others
 _OURS = (
@@ -37,9 +35,6 @@ _OURS = (
     "tok_batch_encode",
     "tok_decode",
 )  # what of HFLM is done here in its place
-_PAGE = 16  # tokens whose keys and values are shared or not: a conversation's next turn recomputes fewer than this
-_CHUNK = 512  # tokens computed in one step: longer prompts are split, so that the others' replies go on meanwhile
-_SHARE = 0.4  # of the free memory, for keys and values at most
 
 
 def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
@@ -54,9 +49,11 @@ def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
     if Version(transformers.__version__) < Version(OLDEST):
         return f"transformers {transformers.__version__} is too old for it: it needs {OLDEST}."
     kind = type(lm).__name__
+    if not isinstance(lm, HFLM):
+        return f"{kind} is not lm-eval's hf model."
     changed = [name for name in _OURS if inspect.unwrap(getattr(type(lm), name, None)) is not getattr(HFLM, name)]  # type: ignore[arg-type]
-    if not isinstance(lm, HFLM) or changed:
-        return f"{kind} generates in its own way ({', '.join(changed)} is not that of lm-eval's hf)."
+    if changed:
+        return f"{kind} generates in its own way: its {' and '.join(changed)} is not that of lm-eval's hf model."
     if lm.backend != "causal":
         return f"{type(lm.model).__name__} is an encoder-decoder."
     if lm.world_size > 1:
@@ -92,6 +89,7 @@ class HFEngine:
     name = "hf"
     tries = 1  # what failed here fails again
     advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
+    advice = """Ask for lm-eval's own way: --metadata '{"schedule": "lockstep"}'."""
 
     def __init__(self, lm: Any, gen_kwargs: Sequence[dict[str, Any]], longest: int | None = None) -> None:
         self.facts: dict[str, Any] = {}
@@ -107,7 +105,7 @@ class HFEngine:
 
     async def __aenter__(self) -> HFEngine:
         """Start the batch."""
-        self._manager = self._held.enter_context(_batching(self._lm, self._config, self.slots, self._longest))
+        self._manager = self._held.enter_context(running_batch(self._lm, self._config, self.slots, self._longest))
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -151,6 +149,10 @@ class HFEngine:
             completion_tokens=len(tokens),
             seconds=time.perf_counter() - start,
         )
+
+    def facts(self) -> dict[str, Any]:
+        """The attention, and how many requests ran at once: they can change a reply where numbers are rounded."""
+        return {"attention": self._lm.model.config._attn_implementation, "at_once": self.slots}
 
     async def _generate(
         self, ids: list[int], cap: int, stops: Sequence[Callable[..., bool]], drawn: dict[str, int]
@@ -232,10 +234,10 @@ def _tried(lm: Any) -> str | None:
     config = _generation_config(lm, {"do_sample": False})[0]
     ids = lm.tok_encode(" 1 2 3 4 5 6 7 8 9 10 11 12 13 14")
     prompts = [ids, ids[: len(ids) // 2]]
-    with _batching(lm, config, 2, 2 * len(ids) + 2 * _PAGE) as manager:
+    with running_batch(lm, config, 2, 2 * len(ids) + 2 * PAGE) as manager:
         for number, prompt in enumerate(prompts):
             manager.add_request(prompt, str(number), max_new_tokens=2, eos_token_id=-1)
-        outputs = {}
+        outputs: dict[int, Any] = {}
         while len(outputs) < len(prompts) and (output := manager.get_result(timeout=60)):
             outputs[int(output.request_id)] = output
     if failed := next((output.error for output in outputs.values() if output.error), None):
@@ -246,63 +248,3 @@ def _tried(lm: Any) -> str | None:
         if number not in outputs or outputs[number].generated_tokens[0] != first:
             return f"{type(lm.model).__name__} gives another reply by continuous batching than by generate."
     return None
-
-
-@contextmanager
-def _batching(lm: Any, config: Any, slots: int, longest: int) -> Iterator[Any]:
-    """The running manager; afterwards the model, the attention functions and the random state are as before."""
-    model = lm.model
-    attention = model.config._attn_implementation
-    cuda = model.device.type == "cuda"
-    text = model.config.get_text_config()
-    heads = getattr(text, "num_attention_heads", None) or 1
-    width = (getattr(text, "head_dim", None) or text.hidden_size // heads) * model.dtype.itemsize
-    page = 2 * text.num_hidden_layers * (getattr(text, "num_key_value_heads", None) or heads) * width * _PAGE
-    free = torch.cuda.mem_get_info(model.device)[0] if cuda else psutil.virtual_memory().available
-    batching = transformers.ContinuousBatchingConfig(
-        page_size=_PAGE,
-        num_blocks=max(1, min(slots * -(-longest // _PAGE), int(_SHARE * free) // page)),
-        max_batch_tokens=max(_CHUNK, slots),
-        max_requests_per_batch=slots,
-        auto_switch_to_flash=False,  # the user chooses: --model_args attn_implementation=flash_attention_2
-        use_cuda_graph=False if config.do_sample else None,  # drawing by seeds of one's own is no graph
-    )
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([model.device] if cuda else []))
-        stack.callback(
-            lambda: model.config._attn_implementation == attention or model.set_attn_implementation(attention)
-        )
-        manager = model.init_continuous_batching(config, batching)
-        if config.do_sample:
-            manager.logit_processor = processors_with_own_seeds(model._get_logits_processor(config))
-        if model.config._attn_implementation == "sdpa" and not cuda:
-            ALL_ATTENTION_FUNCTIONS["sdpa"] = _each_by_itself(ALL_ATTENTION_FUNCTIONS["sdpa"])
-            stack.callback(ALL_ATTENTION_FUNCTIONS.pop, "sdpa")
-        manager.start()
-        stack.callback(manager.stop, hard_stop=True)
-        yield manager
-
-
-def _each_by_itself(attend: Callable[..., Any]) -> Callable[..., Any]:
-    """An attention function for continuous batching on a CPU, where each request meets its own keys alone.
-
-    transformers lays the requests of a step in one row and has each meet the keys of all, most of them masked: with 16
-    requests that is sixteen times the work.
-    """
-
-    def attend_each(
-        module: Any, query: Any, key: Any, value: Any, attention_mask: Any, **kwargs: Any
-    ) -> tuple[Any, None]:
-        if kwargs.get("cu_seq_lens_q") is None:  # the model is used otherwise
-            return attend(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
-        rows, columns = kwargs["cu_seq_lens_q"].tolist(), kwargs["cu_seq_lens_k"].tolist()
-        spans = zip(itertools.pairwise(rows), itertools.pairwise(columns), strict=True)
-        parts = [
-            attend(module, query[:, :, a:b], key[:, :, c:d], value[:, :, c:d], attention_mask[..., a:b, c:d], **kwargs)[
-                0
-            ]
-            for (a, b), (c, d) in spans
-        ]
-        return torch.cat(parts, dim=1), None
-
-    return attend_each
