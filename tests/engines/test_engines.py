@@ -12,8 +12,8 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,13 +84,19 @@ def kept_replies(folder: Path) -> dict[str, tuple[int, str]]:
     return {key: (number, pickle.loads(value)) for number, key, value in rows}
 
 
-def start(program: str, arguments: list[str], folder: Path, **variables: str) -> subprocess.Popen[bytes]:
-    """A run in a process group of its own, its output in ``folder/run.log``."""
+@contextmanager
+def running(program: str, arguments: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A run, its output in ``folder/run.log``; all its processes have ended when the context ends."""
     with (folder / "run.log").open("ab") as log:
-        return subprocess.Popen(
-            [program, *arguments], cwd=folder, env=os.environ | SAMPLE | variables, stdout=log, stderr=log,
+        process = subprocess.Popen(
+            [program, *arguments], cwd=folder, env=os.environ | SAMPLE | LIMITS, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for_replies(number: int, folder: Path, process: subprocess.Popen[bytes]) -> None:
@@ -100,14 +106,6 @@ def wait_for_replies(number: int, folder: Path, process: subprocess.Popen[bytes]
         assert process.poll() is None, (folder / "run.log").read_text()[-3000:]
         assert time.monotonic() < deadline, "no replies for five minutes"
         time.sleep(0.02)
-
-
-def finish(process: subprocess.Popen[bytes], folder: Path) -> str:
-    """Its output, once it has ended well."""
-    code = process.wait(300)
-    output = (folder / "run.log").read_text("utf-8", errors="replace")
-    assert code == 0, output[-3000:]
-    return output
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,27 +130,32 @@ def test_a_server_holds_whole_conversations_and_a_second_run_asks_it_nothing(
         assert json.dumps(first) == json.dumps(second)
 
 
+def check_the_next_run_asks_only_for_the_rest(run_command: Command, demo_model: Path, folder: Path, port: int) -> None:
+    kept = kept_replies(folder)
+    assert 4 <= len(kept) < REPLIES
+    with started("llama.cpp", demo_model, folder, port) as server:  # whose log begins anew
+        done = run_command("lm_eval", *against(server), **SAMPLE)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert server.answered == REPLIES - len(kept)
+    assert kept.items() <= kept_replies(folder).items()
+    check_conversations(folder / "out", as_messages)
+
+
 def test_a_run_whose_server_was_killed_asks_the_next_server_only_for_the_rest(
     run_command: Command, demo_model: Path, tmp_path: Path
 ) -> None:
     port = free_port()
-    with started("llama.cpp", demo_model, tmp_path, port) as server:
-        process = start(str(BIN / "lm_eval"), against(server), tmp_path)
+    with (
+        started("llama.cpp", demo_model, tmp_path, port) as server,
+        running(str(BIN / "lm_eval"), against(server), tmp_path) as process,
+    ):
         wait_for_replies(4, tmp_path, process)
         server.kill()
         assert process.wait(120) == 1
     output = (tmp_path / "run.log").read_text()
     assert "conversations failed" in output
     assert "Traceback" not in output
-    kept = kept_replies(tmp_path)
-    assert 4 <= len(kept) < REPLIES
-
-    with started("llama.cpp", demo_model, tmp_path, port) as server:
-        done = run_command("lm_eval", *against(server), **SAMPLE)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert server.answered == REPLIES - len(kept)
-    assert kept.items() <= kept_replies(tmp_path).items()
-    check_conversations(tmp_path / "out", as_messages)
+    check_the_next_run_asks_only_for_the_rest(run_command, demo_model, tmp_path, port)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
@@ -160,20 +163,14 @@ def test_a_killed_run_asks_only_for_the_rest(
     number: signal.Signals, code: int, run_command: Command, demo_model: Path, tmp_path: Path
 ) -> None:
     port = free_port()
-    with started("llama.cpp", demo_model, tmp_path, port) as server:
-        process = start(str(BIN / "lm_eval"), against(server), tmp_path)
+    with (
+        started("llama.cpp", demo_model, tmp_path, port) as server,
+        running(str(BIN / "lm_eval"), against(server), tmp_path) as process,
+    ):
         wait_for_replies(4, tmp_path, process)
         process.send_signal(number)
         assert process.wait(60) == code
-    kept = kept_replies(tmp_path)
-    assert 4 <= len(kept) < REPLIES
-
-    with started("llama.cpp", demo_model, tmp_path, port) as server:  # whose log begins anew
-        done = run_command("lm_eval", *against(server), **SAMPLE)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert server.answered == REPLIES - len(kept)
-    assert kept.items() <= kept_replies(tmp_path).items()
-    check_conversations(tmp_path / "out", as_messages)
+    check_the_next_run_asks_only_for_the_rest(run_command, demo_model, tmp_path, port)
 
 
 def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_between(
@@ -185,18 +182,16 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     arguments = [*RUN, "--model", "vllm", "--model_args", settings, "--batch_size", "auto"]
     arguments += ["--gen_kwargs", "max_gen_toks=24"]
     program = binary(".venv-vllm", "lm_eval")
-    process = start(program, arguments, tmp_path, **LIMITS)
-    try:
+    with running(program, arguments, tmp_path) as process:
         wait_for_replies(4, tmp_path, process)
         process.kill()
-        process.wait(30)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # the engine's own processes
+        assert process.wait(30) == -signal.SIGKILL
     kept = kept_replies(tmp_path)
     assert 4 <= len(kept) < REPLIES
     assert not (tmp_path / "out").exists()
 
-    finish(start(program, arguments, tmp_path, **LIMITS), tmp_path)
+    with running(program, arguments, tmp_path) as process:
+        assert process.wait(400) == 0, (tmp_path / "run.log").read_text("utf-8", errors="replace")[-3000:]
     all_of_them = kept_replies(tmp_path)
     assert len(all_of_them) == REPLIES
     assert kept.items() <= all_of_them.items()  # in the rows they had: none was asked for again
