@@ -29,12 +29,8 @@ from ..faults import Fault
 from .hf_batching import PAGE, running_batch
 
 OLDEST = "5.19"  # before it, the attention functions of continuous batching were others
-_OURS = (
-    "generate_until",
-    "_model_generate",
-    "tok_batch_encode",
-    "tok_decode",
-)  # what of HFLM is done here in its place
+# What of HFLM is done here in its place.
+_OURS = ("generate_until", "_model_generate", "tok_batch_encode", "tok_decode")
 
 
 def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
@@ -88,7 +84,6 @@ class HFEngine:
 
     name = "hf"
     tries = 1  # what failed here fails again
-    advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
     advice = """Ask for lm-eval's own way: --metadata '{"schedule": "lockstep"}'."""
 
     def __init__(self, lm: Any, gen_kwargs: Sequence[dict[str, Any]], longest: int | None = None) -> None:
@@ -149,10 +144,6 @@ class HFEngine:
             completion_tokens=len(tokens),
             seconds=time.perf_counter() - start,
         )
-
-    def facts(self) -> dict[str, Any]:
-        """The attention, and how many requests ran at once: they can change a reply where numbers are rounded."""
-        return {"attention": self._lm.model.config._attn_implementation, "at_once": self.slots}
 
     async def _generate(
         self, ids: list[int], cap: int, stops: Sequence[Callable[..., bool]], drawn: dict[str, int]
