@@ -144,7 +144,7 @@ class Summary:
                 items.append(run.reported.get(name, (None, None))[0])
             else:
                 items += [conversation.values.get(name) for conversation in run.conversations]
-        found = metrics.total(items) if name in metrics.TOTALS else metrics.count(items)
+        found = metrics.aggregations(priced=True)[name](items)
         return None if isinstance(found, str) else found
 
     def n(self, scope: str, turn: int | None = None) -> int:
