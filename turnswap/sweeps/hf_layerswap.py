@@ -181,6 +181,7 @@ class HFLayerSwap(HFLM):
     loglikelihood = _explained(HFLM.loglikelihood)
     loglikelihood_rolling = _explained(HFLM.loglikelihood_rolling)
     generate_until = _explained(HFLM.generate_until)
+    tok_batch_encode = _explained(HFLM.tok_batch_encode)  # for generation request by request
 
     def _load(self, recipe: Recipe, role: str) -> Any:
         """The donor or the pretrained model, in the recipient's type and on its device."""
