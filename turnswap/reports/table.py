@@ -174,11 +174,6 @@ def split_metric(name: str) -> tuple[int | None, str]:
     return int(turn.removeprefix("turn")), metric
 
 
-def metric_names() -> list[str]:
-    """Every figure over all replies, turn by turn, the mean of the turns first."""
-    return [AVERAGE, *metrics.ratios()]
-
-
 def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     """The table.
 
