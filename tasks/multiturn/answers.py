@@ -16,6 +16,7 @@ from .faults import Fault
 _CAPPED = {"length", "max_tokens", "max_output_tokens", "model_length"}
 # Why a reply may rightly hold no text. Null content for any other reason is no answer, and asked for again.
 _SILENT = {*_CAPPED, "content_filter", "tool_calls", "function_call", "refusal"}
+_UNKNOWN = (None, "", False)
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
 
 
@@ -63,9 +64,8 @@ class Answer:
 
     def beside(self) -> dict[str, Any]:
         """All but the text, without what is not known: what a cache keeps beside lm-eval's own entry."""
-        known = {name: value for name, value in asdict(self).items() if value not in (None, "", False)}
-        del known["text"]
-        return known
+        unsaid = {"text"} if self.reasoning else {"text", "reasoning_field"}
+        return {name: value for name, value in asdict(self).items() if name not in unsaid and value not in _UNKNOWN}
 
 
 def read_answer(body: Any) -> Answer:

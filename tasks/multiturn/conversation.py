@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from .answers import Answer
@@ -16,6 +16,7 @@ from .reasoning import set_reasoning_aside
 from .settings import Settings
 
 Message = dict[str, str]
+DEFAULT_SEED = 1234  # lm-eval's
 
 
 class Reply(str):
@@ -114,6 +115,7 @@ class Script:
         template_asked_for: whether ``--apply_chat_template`` was given.
         run_facts: what the runner finds out and the results should say; shared by the scripts of a task.
         name: what messages to the user call it.
+        seed: what the first repeat's sampling starts from.
     """
 
     user_turns: Sequence[str]
@@ -122,6 +124,7 @@ class Script:
     template_asked_for: bool = False
     run_facts: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    seed: int = DEFAULT_SEED
 
 
 @dataclass
@@ -167,9 +170,9 @@ class Conversation:
     ) -> None:
         """Take the model's answer to ``prompt`` into the history, reasoning set aside."""
         settings = self.script.settings
-        answer = replace(answer, text=as_text(answer.text), reasoning=as_text(answer.reasoning))
         split = set_reasoning_aside(answer.text, settings.reasoning_markers, prompt=prompt)
         read, written = answer.prompt_tokens, answer.completion_tokens
+        paid = settings.price and read is not None and written is not None
         self.requests.append((prompt, gen_kwargs))
         self.replies.append(
             Reply(
@@ -179,6 +182,6 @@ class Conversation:
                 unclosed=split.unclosed or answer.unclosed,
                 truncated=truncated,
                 overflowing=overflowing,
-                cost=settings.price.of(read, written) if settings.price and read is not None and written is not None else None,
+                cost=settings.price.of(read, written) if paid else None,  # type: ignore[union-attr, arg-type]
             )
         )

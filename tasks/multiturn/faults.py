@@ -10,7 +10,7 @@ from turnswap.core.errors import UserError
 
 _SHOWN = 5
 _AGAIN = "Run the same command again: with --use_cache it asks only for what is missing."
-_IN_VAIN = "Another run would fail in the same way: mend the cause first. With --use_cache it then asks only for the rest."
+_IN_VAIN = "Another run would fail in the same way: mend the cause first. With --use_cache it asks only for the rest."
 _PUT_UP = """--metadata '{"max_failed": 0.01}' puts up with 1 % of failed conversations and counts them."""
 
 

@@ -34,7 +34,8 @@ def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> Spli
     that has no opening one: chat templates of reasoning models open the trace in the prompt. Where a trace
     never closes, nothing is left. An answer without markers comes back unchanged.
     """
-    text, aside = raw, []
+    text = raw
+    aside: list[str] = []
     if HARMONY in markers and (bare := _BARE_HARMONY.match(text)):
         return Split(text[bare.end() :].strip(), bare["reasoning"].strip())
     for opening, closing in markers:
@@ -70,6 +71,7 @@ def unknown_tags(answers: Iterable[str], markers: Markers) -> str | None:
 
     Args:
         answers: as the model gave them, one or more.
+        markers: those that are known.
 
     Returns:
         The opening tag; None where there is none.

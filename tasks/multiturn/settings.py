@@ -14,6 +14,7 @@ from turnswap.core.settings import read_settings
 
 from .reasoning import KNOWN, Markers
 
+
 def _markers(value: Any) -> Markers:
     if value in (None, False, "none", "None") or value == []:
         return ()
@@ -56,6 +57,7 @@ class Settings:
         open: conversations under way at once in the pipelined schedule; None for its default.
         wave: conversations that go through all their turns before the next ones, in lockstep; None for all.
         max_failed: share of conversations that may fail for good without failing the run.
+        repeats: how many conversations to run of each script, each with a seed of its own; in place of the YAML's.
         price: of a million tokens, for the cost in the results.
         cache: ``adopt`` takes a cache over that another model or endpoint made, which is refused otherwise.
     """
@@ -68,6 +70,7 @@ class Settings:
     open: Annotated[int, Field(ge=1, strict=True)] | None = None
     wave: Annotated[int, Field(ge=1, strict=True)] | None = None
     max_failed: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
+    repeats: Annotated[int, Field(ge=1, strict=True)] | None = None
     price: Price | None = None
     cache: Literal["own", "adopt"] = "own"
 

@@ -17,11 +17,15 @@ class Engine(Protocol):
         name: what the progress bar and the results call it.
         slots: how many requests it works on at once; the schedule never has more in flight.
         tries: how often a request that failed is sent before it has failed for good.
+        advice: what to do where the first requests all fail.
+        facts: what the results should say of how it answered.
     """
 
     name: str
     slots: int
     tries: int
+    advice: str
+    facts: dict[str, Any]
 
     async def __aenter__(self) -> Any:
         """Get ready."""
