@@ -99,7 +99,8 @@ def compare(model: str, count: int, cap: int, slots: int) -> None:
     same = sum(one == other for one, other in zip(replies, our_replies, strict=True))
     print(f"{same} of {len(replies)} replies are the same in both")
     print(f"vLLM in process, {count} conversations, {slots} sequences, cap {cap}: {seconds / our_seconds:.2f} times as "
-          f"fast as lockstep, {steps / ours:.2f} in steps (aim 1.15), {best / ours:.2f} of the bound (aim 0.9)")  # fmt: skip
+          f"fast as lockstep, {steps / ours:.2f} in steps (aim 1.15), {best / ours:.2f} of the bound "
+          "(aim 0.9)")  # fmt: skip
 
 
 def main(arguments: Sequence[str] = ()) -> None:

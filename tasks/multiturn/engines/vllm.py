@@ -145,7 +145,7 @@ class VLLMEngine:
         stop = [each for each in until if each == self._eos] if lm.think_end_token else until
         try:
             params = SamplingParams(max_tokens=cap, stop=stop, **kwargs)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # vLLM's own kind of error is none of Python's
             raise _refused(error) from error
         params.output_kind = RequestOutputKind.FINAL_ONLY
         if params.temperature >= _GREEDY and params.seed is None:
@@ -183,11 +183,15 @@ class VLLMEngine:
 
     def _step(self, coming: Iterable[tuple[str, Any]], dropped: list[str]) -> list[tuple[str, Any]]:
         """In the thread: hand over what came, take back what was dropped, and step; what has come to its end."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         outcomes: list[tuple[str, Any]] = []
         for number, request in coming:
             try:
                 self._engine.add_request(number, **request)
-            except (TypeError, ValueError) as error:  # the request's own fault: the others go on
+            except EngineDeadError:
+                raise
+            except Exception as error:  # the request's own fault: the others go on
                 outcomes.append((number, _refused(error)))
         if dropped:
             self._engine.abort_request(dropped)
