@@ -11,6 +11,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_conversations_move_on_by_themselves_with_locksteps_replies(lm: Any) -> 
                 assert getattr(ours, known) == getattr(theirs, known)
     reasons = [answer.finish_reason for replies in answers for answer in replies]
     assert set(reasons) == {"stop", "length"}
-    assert all(answer.truncated(24) == (answer.completion_tokens == 24) for replies in answers for answer in replies)
+    assert all(answer.completion_tokens == 24 for replies in answers for answer in replies if answer.truncated(24))
 
 
 def test_the_cap_and_a_stop_string_end_a_reply_each_with_its_reason(lm: Any) -> None:
@@ -187,7 +188,7 @@ def test_a_trace_is_cut_off_and_stop_strings_count_only_after_it(lm: Any, monkey
 def test_settings_that_vllm_does_not_know_fail_their_request_alone(lm: Any) -> None:
     async def run() -> list[Any]:
         async with VLLMEngine(lm) as engine:
-            good, unknown, impossible = settings(), settings(lenght=3), settings(top_p=7.0)
+            good, unknown, impossible = settings(), settings(lenght=3), settings(logprobs=10**6)
             asks = [engine.ask(prompt, kwargs, 1) for kwargs in (unknown, good, impossible)]
             return list(await asyncio.gather(*asks, return_exceptions=True))
 
@@ -197,7 +198,7 @@ def test_settings_that_vllm_does_not_know_fail_their_request_alone(lm: Any) -> N
     assert isinstance(impossible, Fault)
     assert "lenght" in unknown.words
     assert not unknown.may_pass
-    assert "top_p" in impossible.words
+    assert "logprobs" in impossible.words
     assert [good.text] == in_lockstep(lm, [prompt], settings())
 
 
@@ -243,6 +244,7 @@ def test_an_engine_that_dies_fails_all_who_wait_and_who_come_later(number: signa
     lm = load(demo_model)
     prompts = first_prompts(lm, 6)
     (process,) = lm.model.llm_engine.engine_core.resources.engine_manager.processes
+    workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
 
     async def run() -> list[Any]:
         async with VLLMEngine(lm) as engine:
@@ -254,7 +256,12 @@ def test_an_engine_that_dies_fails_all_who_wait_and_who_come_later(number: signa
                 faults += await asyncio.gather(engine.ask(prompts[0], settings(), 1), return_exceptions=True)
             return faults + await asyncio.gather(engine.ask(prompts[0], settings(), 1), return_exceptions=True)
 
-    faults = asyncio.run(within(60, run()))
+    try:
+        faults = asyncio.run(within(120, run()))
+    finally:
+        for worker in workers:  # which vLLM leaves behind where its engine was killed
+            with suppress(ProcessLookupError):
+                os.kill(int(worker), signal.SIGKILL)
     assert len(faults) > len(prompts)
     assert all(isinstance(fault, Fault) and fault.words for fault in faults)
     assert "EngineDeadError" in faults[-1].words

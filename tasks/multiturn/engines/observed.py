@@ -23,7 +23,11 @@ Row = Callable[[str], Answer]  # one reply as the model gave it, which lacks not
 
 
 class Observed:
-    """The answers that were seen, by request; stands in for the model's cache hook, which learns all it did before."""
+    """The answers that were seen, by request.
+
+    It stands in for the model's cache hook, and hands on all that the hook is told: a request with its own settings,
+    where VLLM would name what it made of them, under which no cache finds it again.
+    """
 
     def __init__(self, hook: Any = None) -> None:
         self._hook = hook

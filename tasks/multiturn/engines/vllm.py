@@ -10,7 +10,7 @@ import itertools
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from typing import Any
 
@@ -26,6 +26,8 @@ _CALLS = ("add_request", "step", "abort_request", "has_unfinished_requests")
 _SEVERAL = ("n", "best_of", "num_beams", "num_return_sequences")
 # Turns of the event loop that the next requests of finished conversations get to arrive before the next step.
 _TURNS = 20
+# How often, in seconds, it is looked whether an engine that does not answer is still there.
+_LOOK = 2.0
 # Below this temperature vLLM takes the likeliest token.
 _GREEDY = 1e-5
 # Numbers never come twice in a process: an engine may still have something to say of a request that was dropped.
@@ -99,8 +101,10 @@ class VLLMEngine:
         It waits for the step that runs, without giving way: a cancellation must not leave requests in the engine.
         """
         self._pump.cancel()
-        self._thread.submit(self._abort, list(self._asked))
-        self._thread.shutdown(wait=True)
+        dropped = self._thread.submit(self._abort, list(self._asked))
+        while not wait([dropped], timeout=_LOOK).done:
+            self._rouse()
+        self._thread.shutdown()
         self._fail("vLLM's engine was left")
         await asyncio.gather(self._pump, return_exceptions=True)
 
@@ -141,7 +145,7 @@ class VLLMEngine:
         stop = [each for each in until if each == self._eos] if lm.think_end_token else until
         try:
             params = SamplingParams(max_tokens=cap, stop=stop, **kwargs)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # vLLM's own kind of error is none of Python's
             raise _refused(error) from error
         params.output_kind = RequestOutputKind.FINAL_ONLY
         if params.temperature >= _GREEDY and params.seed is None:
@@ -160,7 +164,10 @@ class VLLMEngine:
             coming, self._coming = self._coming, []
             dropped, self._dropped = self._dropped, []
             try:
-                outcomes = await loop.run_in_executor(self._thread, self._step, coming, dropped)
+                step = loop.run_in_executor(self._thread, self._step, coming, dropped)
+                while not (await asyncio.wait([step], timeout=_LOOK))[0]:
+                    self._rouse()
+                outcomes = step.result()
             except Exception as error:  # whatever comes out of an engine, no request may wait for it
                 self._death = _words(error)
                 self._fail("vLLM's engine died", self._death)
@@ -176,17 +183,27 @@ class VLLMEngine:
 
     def _step(self, coming: Iterable[tuple[str, Any]], dropped: list[str]) -> list[tuple[str, Any]]:
         """In the thread: hand over what came, take back what was dropped, and step; what has come to its end."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         outcomes: list[tuple[str, Any]] = []
         for number, request in coming:
             try:
                 self._engine.add_request(number, **request)
-            except (TypeError, ValueError) as error:  # the request's own fault: the others go on
+            except EngineDeadError:
+                raise
+            except Exception as error:  # the request's own fault: the others go on
                 outcomes.append((number, _refused(error)))
         if dropped:
             self._engine.abort_request(dropped)
         if self._engine.has_unfinished_requests():
             outcomes += [(output.request_id, output) for output in self._engine.step() if output.finished]
         return outcomes
+
+    def _rouse(self) -> None:
+        """End a step whose engine was killed: vLLM notices the death, but lets the step wait for ever."""
+        core = self._engine.engine_core
+        if getattr(getattr(core, "resources", None), "engine_dead", False):
+            core.outputs_queue.put_nowait(RuntimeError("the engine's process ended"))
 
     def _abort(self, numbers: list[str]) -> None:
         with suppress(Exception):  # a dead engine holds nothing that could be dropped
