@@ -183,6 +183,31 @@ def test_the_glob_selects_the_eight_tasks_and_not_the_group(run_command: Command
     assert len(read_results(tmp_path / "out")["results"]) == 8
 
 
+@pytest.mark.parametrize("command", [["lm_eval", "run"], ["turnswap", "lm-eval", "run"]])
+@pytest.mark.parametrize("group", ["multiif", "leaderboard_multiif"])
+def test_a_pattern_that_matches_a_group_and_its_tasks_runs_them_once(
+    command: list[str], group: str, run_command: Command, tmp_path: Path
+) -> None:
+    done = run_command(
+        *command, "--model", "dummy", "--tasks", f"{group}*", "--limit", "1", "--output_path", "out",
+        "--metadata", '{"prompts": "plain"}', *(INCLUDE if command[0] == "lm_eval" else ()), TURNSWAP_MULTIIF="sample",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "8 conversations, 24 turns, 8 tasks" in done.stderr
+    results = read_results(tmp_path / "out")
+    assert len(results["results"]) == 9
+    assert results["groups"].keys() == {group}
+
+
+def test_a_task_beside_a_group_that_changes_it_stays_a_mistake(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.yaml").write_text("group: mine\ntask: [{task: multiif_en, repeats: 2}]\n")
+    changed = ["--tasks", "mine,multiif_en", "--include_path", str(tmp_path / "tasks"), "--limit", "1"]
+    done = run_command("turnswap", "lm-eval", "run", "--model", "dummy", *changed, TURNSWAP_MULTIIF="sample")
+    assert done.returncode == 1
+    assert "Duplicate task 'multiif_en'" in done.stderr
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """``transformers serve`` on a free port of this machine."""
@@ -237,6 +262,7 @@ def test_the_demo_model_behind_a_real_server_end_to_end(run_command: Command, se
         "lm_eval", "run", "--model", "local-chat-completions", "--tasks", "multiif_en,multiif_es", "--limit", "3",
         "--model_args", f"base_url={server},model={tmp_path / 'model'},num_concurrent=4", *INCLUDE, "--log_samples",
         "--gen_kwargs", "max_gen_toks=16,until=<|im_end|>", "--use_cache", "cache",
+        "--metadata", '{"price": {"prompt": 2, "completion": 4}}',
     ]  # fmt: skip
     done = run_command(*command, "--output_path", "out", TURNSWAP_MULTIIF="sample")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -248,6 +274,12 @@ def test_the_demo_model_behind_a_real_server_end_to_end(run_command: Command, se
             assert all(reply.strip() for (reply,) in sample["resps"])
         results = read_results(tmp_path / "out")["results"][task]
         assert [results[f"turn{turn}_failed,none"] for turn in (1, 2, 3)] == [0, 0, 0]
+        read, written = results["prompt_tokens,none"], results["completion_tokens,none"]
+        assert read > written > 0
+        assert results["cost,none"] == pytest.approx((2 * read + 4 * written) / 1e6)
+        assert results["seconds,none"] > 0
+        completed = [results[f"turn{turn}_completed,none"] for turn in (1, 2, 3)]
+        assert completed == [3 - results[f"turn{turn}_truncated,none"] for turn in (1, 2, 3)]
 
     # Nothing listens here: every reply comes from the cache.
     command[command.index("--model_args") + 1] = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +27,12 @@ _CHOICES = (
 def inner_model(lm: LM | CachingLM) -> LM:
     """The model behind ``--use_cache``."""
     return lm.lm if isinstance(lm, CachingLM) else lm
+
+
+def is_a(lm: LM, module: str, kind: str) -> bool:
+    """Whether it is one of lm-eval's models, or derived from it; a module that nobody imported made no model."""
+    loaded = sys.modules.get(f"lm_eval.models.{module}")
+    return loaded is not None and isinstance(lm, getattr(loaded, kind))
 
 
 def prompt_text(prompt: Prompt) -> str:

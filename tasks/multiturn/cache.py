@@ -54,8 +54,6 @@ class Replies:
             logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it logs a stack per entry it cannot write
             self._store.conn.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (key TEXT PRIMARY KEY, value TEXT)")
             self._require_own(lm, adopt)
-        else:
-            log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
 
     @property
     def lasting(self) -> bool:

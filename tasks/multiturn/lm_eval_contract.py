@@ -12,6 +12,7 @@
 - ``apply_chat_template`` gives a string, or a ``JsonChatStr`` for chat endpoints: ``backend.py``.
 - Models draw their progress bars with the name ``tqdm`` of their own module: :func:`bars_named`.
 - ``TaskManager`` takes ``include_path``, and later folders win: ``turnswap.hosts.registration``.
+- ``TaskManager.load`` hands what it has made to ``_check_duplicates``: :func:`count_once`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ RELIED_ON = (
     "lm_eval.models.api_models: TemplateAPI.create_message(messages) TemplateAPI.header",
     "lm_eval.models.openai_completions: LocalChatCompletion.parse_generations(outputs)",
     "lm_eval.models.openai_completions: LocalCompletionsAPI.parse_generations(outputs)",
+    "lm_eval.api.group: Group.get_all_tasks",
     "lm_eval.tasks.manager: TaskManager.__init__(include_path, include_defaults, metadata)",
+    "lm_eval.tasks.manager: TaskManager._check_duplicates(built)",
     "lm_eval.utils: hash_string",
 )
 
@@ -81,6 +84,27 @@ def serve(request_type: str, method: Callable[..., Any]) -> None:
 
     for kind in (LM, CachingLM):
         setattr(kind, request_type, method)
+
+
+def count_once(kind: type[Any]) -> None:
+    """Have a task of this kind that is chosen beside a group that holds it be run as the group's.
+
+    lm-eval takes it for a mistake, and ``--tasks 'multiif*'`` chooses both. A group that changes a setting of the task
+    holds another one, which stays a mistake.
+    """
+    from lm_eval.api.group import Group
+    from lm_eval.tasks.manager import TaskManager
+
+    check = TaskManager._check_duplicates
+
+    def check_others(built: list[Any]) -> None:
+        groups = [item for item in built if isinstance(item, Group)]
+        held = {task.task_name: task for group in groups for task in group.get_all_tasks() if isinstance(task, kind)}
+        alone = [item for item in built if isinstance(item, kind) and item.task_name in held]
+        same = [item for item in alone if item.dump_config() == held[item.task_name].dump_config()]
+        check([item for item in built if item not in same])
+
+    TaskManager._check_duplicates = staticmethod(check_others)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from turnswap.core.errors import UserError
 from . import backend
 from .answers import Answer
 from .cache import Replies
+from .engines.observed import observed
 from .lm_eval_contract import bars_named
 from .turns import Job, Turns
 
@@ -87,14 +88,13 @@ class _Lockstep:
         if padding:
             assert self.spare is not None, "every rank has a first turn"
             to_ask += [self.spare] * padding
-        texts = []
+        new = {}
         if to_ask:
-            with bars_named(self.model, named):
+            with observed(self.model) as seen, bars_named(self.model, named):
                 texts = self.model.generate_until(to_ask)
-        new = {
-            place: self.replies.put(place if isinstance(place, str) else None, Answer(text))
-            for place, text in zip(missing, texts, strict=False)
-        }
+            for (place, request), text in zip(missing.items(), texts, strict=False):
+                answer = seen.get(*request.args) or Answer(text)
+                new[place] = self.replies.put(place if isinstance(place, str) else None, answer)
         return [new.get(place) or self.replies.get(key) for place, key in zip(places, keys, strict=True)]  # type: ignore[misc]
 
 

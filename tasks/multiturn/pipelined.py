@@ -71,6 +71,8 @@ def run(
         UserError: a prompt cannot be rendered, or does not fit and an error was asked for.
         KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, after what was in flight came in or 30 seconds went by.
     """
+    if not replies.lasting:
+        log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
     pipeline = _Pipeline(engine, turns, replies, jobs)
     limit = open_conversations or OPEN_PER_REQUEST * engine.slots
     rounds = [(jobs, None)] if rounds is None else rounds

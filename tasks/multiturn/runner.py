@@ -99,14 +99,15 @@ def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
     if schedule == "lockstep" or isinstance(engine, str):
         facts["schedule"] = "lockstep"
     if isinstance(engine, str):
-        log.log(logging.WARNING if schedule == "pipelined" else logging.INFO, "Turn by turn, in lockstep: %s.", engine)
+        log.log(logging.WARNING if schedule == "pipelined" else logging.INFO, "Turn by turn, in lockstep: %s", engine)
         facts["lockstep_because"] = engine
         lockstep.run(lm, turns, replies, jobs, wave)
     else:
-        bound = min((each.open for each in settings if each.open), default=None)
+        # What waves are for without barriers: few conversations whose earlier turns an engine still holds.
+        bound = min((each.open for each in settings if each.open), default=wave)
         rounds = pipelined.turn_by_turn(jobs, wave) if schedule == "lockstep" else None
         failures = pipelined.run(engine, turns, replies, jobs, bound, rounds)
-        facts |= engine.facts()
+        facts |= engine.facts
         if failures:
             faults.require_few(failures, len(jobs), min(each.max_failed for each in settings))
             log.warning("%s\nTheir missing turns are left out of the figures.", faults.summary(failures, len(jobs)))

@@ -54,6 +54,7 @@ class ApiEngine:
         self.slots = max(1, int(model._concurrent))
         self.tries = max(1, int(model.max_retries))
         self.dropped: dict[str, str] = {}
+        self.facts: dict[str, Any] = {}
 
     async def __aenter__(self) -> ApiEngine:
         from aiohttp import ClientSession, ClientTimeout, TCPConnector
@@ -75,10 +76,6 @@ class ApiEngine:
             body = await self._through_the_model(message, gen_kwargs, seed)
         answer = self._read(body)
         return replace(answer, seconds=round(time.monotonic() - started, 3))
-
-    def facts(self) -> dict[str, Any]:
-        """The parameters that the server did not take."""
-        return {"dropped_parameters": dict(self.dropped)} if self.dropped else {}
 
     def _message(self, prompt: Prompt, gen_kwargs: Mapping[str, Any]) -> Any:
         """What is sent: the prompt, or its tokens, cut as lm-eval's own path cuts them."""
@@ -135,6 +132,7 @@ class ApiEngine:
         if named not in self.dropped:
             now = _RENAMED.get(named, "")
             self.dropped[named] = now if now and now in content else ""
+            self.facts["dropped_parameters"] = self.dropped
             instead = f"{self.dropped[named]} is sent instead" if self.dropped[named] else "it is left out from now on"
             log.warning("The server refuses %s (%s): %s.", named, words_of(body or content), instead)
         return True

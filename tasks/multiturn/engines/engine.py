@@ -18,12 +18,14 @@ class Engine(Protocol):
         slots: how many requests it works on at once; the schedule never has more in flight.
         tries: how often a request that failed is sent before it has failed for good.
         advice: what to do where the first requests all fail.
+        facts: what the results should say of how it answered.
     """
 
     name: str
     slots: int
     tries: int
     advice: str
+    facts: dict[str, Any]
 
     async def __aenter__(self) -> Any:
         """Get ready."""
@@ -37,6 +39,3 @@ class Engine(Protocol):
         Raises:
             Fault: there is none; the fault says whether another try may help.
         """
-
-    def facts(self) -> dict[str, Any]:
-        """What the results should say of how it answered."""

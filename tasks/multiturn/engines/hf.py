@@ -29,12 +29,7 @@ from ..faults import Fault
 from .hf_batching import PAGE, running_batch
 
 OLDEST = "5.19"  # before it, the attention functions of continuous batching were others
-_OURS = (
-    "generate_until",
-    "_model_generate",
-    "tok_batch_encode",
-    "tok_decode",
-)  # what of HFLM is done here in its place
+_OURS = ("generate_until", "_model_generate", "tok_batch_encode", "tok_decode")  # of HFLM, done here in its place
 
 
 def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
@@ -88,7 +83,7 @@ class HFEngine:
 
     name = "hf"
     tries = 1  # what failed here fails again
-    advice = """Ask for lm-eval's own way: --metadata '{"schedule": "lockstep"}'."""
+    advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
 
     def __init__(self, lm: Any, gen_kwargs: Sequence[dict[str, Any]], longest: int | None = None) -> None:
         self.slots = int(lm.max_batch_size or 64) if lm.batch_size == "auto" else int(lm.batch_size)
@@ -98,6 +93,8 @@ class HFEngine:
         # lm-eval stops at the tokenizer's end as well, by its text
         self._ends = [lm.eot_token_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])]
         self._end = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+        # can change a reply where numbers are rounded
+        self.facts: dict[str, Any] = {"attention": lm.model.config._attn_implementation, "at_once": self.slots}
         self._numbers = itertools.count()
         self._held = ExitStack()
 
@@ -147,10 +144,6 @@ class HFEngine:
             completion_tokens=len(tokens),
             seconds=time.perf_counter() - start,
         )
-
-    def facts(self) -> dict[str, Any]:
-        """The attention, and how many requests ran at once: they can change a reply where numbers are rounded."""
-        return {"attention": self._lm.model.config._attn_implementation, "at_once": self.slots}
 
     async def _generate(
         self, ids: list[int], cap: int, stops: Sequence[Callable[..., bool]], drawn: dict[str, int]

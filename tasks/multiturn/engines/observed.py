@@ -6,7 +6,6 @@ returned them: the n-th text of a batch belongs to its n-th row.
 
 from __future__ import annotations
 
-import sys
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from lm_eval.api.model import LM, hash_args
 
 from ..answers import Answer
+from ..backend import is_a
 from .vllm import answer_of
 
 Row = Callable[[str], Answer]  # one reply as the model gave it, which lacks nothing but its text
@@ -43,8 +43,8 @@ class Observed:
         """What a model calls with each text that it made of the next row."""
         if self.rows:
             prompt, gen_kwargs = request
-            own = self.settings.popleft() if self.settings else gen_kwargs
-            self._answers[hash_args(attr, (prompt, own))].append(self.rows.popleft()(text))
+            request = (prompt, self.settings.popleft() if self.settings else gen_kwargs)
+            self._answers[hash_args(attr, request)].append(self.rows.popleft()(text))
         self._hook.add_partial(attr, request, text)
 
 
@@ -58,9 +58,9 @@ def observed(lm: LM) -> Iterator[Observed]:
     model: Any = lm
     seen = Observed(model.cache_hook)
     exchanged: dict[str, Any] = {}
-    if _is(lm, "lm_eval.models.huggingface", "HFLM"):
+    if is_a(lm, "huggingface", "HFLM"):
         exchanged = {"cache_hook": seen, "_model_generate": _watch_hf(model, seen)}
-    elif _is(lm, "lm_eval.models.vllm_causallms", "VLLM"):
+    elif is_a(lm, "vllm_causallms", "VLLM"):
         exchanged = {"cache_hook": seen, **_watch_vllm(model, seen)}
     before = {name: vars(lm)[name] for name in exchanged if name in vars(lm)}
     vars(lm).update(exchanged)
@@ -120,8 +120,3 @@ def _row(model: Any, row: list[int], cap: int, stop: list[str], prompt: int) -> 
     else:
         reason = "length" if used >= cap else None  # where it is None, something else ended it, such as max_time
     return lambda text: Answer(text, finish_reason=reason, prompt_tokens=prompt, completion_tokens=used)
-
-
-def _is(lm: LM, module: str, kind: str) -> bool:
-    loaded = sys.modules.get(module)  # a model of a module that nobody imported is no such model
-    return loaded is not None and isinstance(lm, getattr(loaded, kind))

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-from lm_eval.api.model import LM
 from lm_eval.models.utils import maybe_truncate, postprocess_generated_text
 
 from ..answers import Answer
@@ -33,17 +32,14 @@ _GREEDY = 1e-5
 _numbers = itertools.count()
 
 
-def refusal(lm: LM, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
+def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
     """Why requests with these settings cannot be given to a model one by one; None where they can.
 
     Args:
-        lm: the model itself, not its cache.
+        lm: lm-eval's ``vllm`` model itself, not its cache.
         gen_kwargs: the settings of all requests.
     """
-    kind = type(lm).__name__
-    module = sys.modules.get("lm_eval.models.vllm_causallms")
-    if module is None or not isinstance(lm, module.VLLM):
-        return f"{kind} is not lm-eval's vllm model."
+    kind, module = type(lm).__name__, sys.modules["lm_eval.models.vllm_causallms"]
     for method in ("generate_until", "_model_generate"):
         if getattr(type(lm), method) is not getattr(module.VLLM, method):
             return f"{kind} generates in a way of its own, unlike lm-eval's vllm model."
@@ -75,8 +71,10 @@ class VLLMEngine:
 
     name = "vLLM"
     tries = 1  # the same engine with the same request fails again
+    advice = """What vLLM says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
 
     def __init__(self, lm: Any) -> None:
+        self.facts: dict[str, Any] = {}
         self._lm, self._engine = lm, lm.model.llm_engine
         self.slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
         if lm.batch_size != "auto":
