@@ -82,6 +82,7 @@ class HFEngine:
     """
 
     name = "hf"
+    open_per_slot = 1  # more would drive the keys and values of their earlier turns out of memory
     tries = 1  # what failed here fails again
     advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
 
