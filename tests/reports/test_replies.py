@@ -213,7 +213,7 @@ def test_what_a_run_took_stands_in_one_line() -> None:
     (sheet,) = reply_sheets(with_values(**took))
     assert sheet.notes == [
         "The run took 12,000 prompt tokens, 1,600 completion tokens, 1,000 of them reasoning, 40 seconds of answering, "
-        "cost 0.70."
+        "cost 0.7000."
     ]
     (sheet,) = reply_sheets(with_values(seconds=0.5, completion_tokens=None))
     assert sheet.notes == ["The run took 1 seconds of answering."]

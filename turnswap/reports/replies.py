@@ -28,7 +28,7 @@ _TOOK = {
     "completion_tokens": "{:,.0f} completion tokens",
     "reasoning_tokens": "{:,.0f} of them reasoning",
     "seconds": "{:,.0f} seconds of answering",
-    "cost": "cost {:,.2f}",
+    "cost": "cost {:,.4f}",
 }
 
 
