@@ -40,10 +40,10 @@ def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model
 
 
-def against(server: Server, settings: str = "max_gen_toks=24") -> list[str]:
+def against(server: Server) -> list[str]:
     """lm_eval's arguments for conversations on a server, two requests at a time."""
     arguments = f"base_url={server.url},model={server.model},num_concurrent=2,max_retries=2"
-    return [*RUN, "--model", "local-chat-completions", "--model_args", arguments, "--gen_kwargs", settings]
+    return [*RUN, "--model", "local-chat-completions", "--model_args", arguments, "--gen_kwargs", "max_gen_toks=24"]
 
 
 def as_messages(messages: list[dict[str, str]]) -> str:
@@ -123,16 +123,14 @@ def wait_for_replies(number: int, folder: Path, process: subprocess.Popen[bytes]
 def test_a_server_holds_whole_conversations_and_a_second_run_asks_it_nothing(
     name: str, run_command: Command, demo_model: Path, tmp_path: Path
 ) -> None:
-    # transformers serve fails where the list of stop strings is empty, as lm-eval sends it.
-    settings = "max_gen_toks=24" + (",until=<|im_end|>" if name == "transformers serve" else "")
     with started(name, demo_model, tmp_path) as server:
-        done = run_command("lm_eval", *against(server, settings), **SAMPLE)
+        done = run_command("lm_eval", *against(server), **SAMPLE)
         assert done.returncode == 0, done.stderr[-3000:]
         check_conversations(tmp_path / "out", as_messages)
         assert server.answered == REPLIES
         replies = {task: [sample["resps"] for sample in read_samples(tmp_path / "out", task)] for task in TASKS}
 
-        again = run_command("lm_eval", *against(server, settings), "--output_path", "again", **SAMPLE)
+        again = run_command("lm_eval", *against(server), "--output_path", "again", **SAMPLE)
         assert again.returncode == 0, again.stderr[-3000:]
         assert server.answered == REPLIES
         for task in TASKS:
@@ -194,14 +192,7 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     arguments += ["--gen_kwargs", "max_gen_toks=24"]
     program = binary(".venv-vllm", "lm_eval")
     with running(program, arguments, tmp_path) as process:
-<<<<<<< HEAD
-        # In lockstep lm-eval's vllm first writes a turn's replies under keys that nobody looks up, made of the settings as
-        # vLLM gets them, and under the right ones when the turn is done: 8 rows are a turn of four conversations.
-=======
-        # lm-eval's vllm writes a batch's replies under keys that nobody looks up, made of the settings as vLLM gets them,
-        # and in lockstep under the right ones when the turn is done: 8 rows are a turn of four conversations.
->>>>>>> engines
-        wait_for_replies(8, tmp_path, process)
+        wait_for_replies(4, tmp_path, process)
         process.kill()
         assert process.wait(30) == -signal.SIGKILL
     before = kept_replies(tmp_path)
