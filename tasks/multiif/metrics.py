@@ -30,8 +30,8 @@ Pair = tuple[int, int]
 
 ACCURACIES = ("prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 TRANSITIONS = ("forgetting", "correction", "forgetting_loose", "correction_loose")
-_OF_A_REPLY = ("completed", "truncated", "overflowing", "unclosed", "filtered", "refused", "empty")
-COUNTS = (*_OF_A_REPLY, "ungradeable", "failed")
+_OF_A_REPLY = ("truncated", "overflowing", "unclosed", "filtered", "refused", "empty")
+COUNTS = ("completed", *_OF_A_REPLY, "ungradeable", "failed")
 _OF_AN_ANSWER = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "seconds")
 TOTALS = (*_OF_AN_ANSWER, "cost")
 # Of several repeats of a conversation: figures whose spread is told, and the share of conversations all right.
@@ -143,6 +143,7 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
         figures: dict[str, Any] = accuracy_pairs(verdicts) if reply is not None else dict.fromkeys(ACCURACIES, (0, 0))
         figures["overall_acc"] = tuple(figures[name] for name in ACCURACIES)
         completed = reply is not None and bool(reply.completed)
+        values[f"turn{turn}_completed"] = None if reply is not None and reply.completed is None else int(completed)
         values |= _both_kinds(turn, figures, completed)
         if turn > 1:
             reply_before, before = graded[turn - 2] if reply is not None else (None, ())
@@ -228,6 +229,7 @@ def aggregations(corrected: bool = False, repeats: int = 1, priced: bool = False
         functions |= {name: figure, f"{name}{COMPLETED}": figure}
         functions |= {f"{name}{CORRECTED}": figure} if corrected else {}
     functions |= {f"turn{turn}_{name}": count for turn in TURNS for name in COUNTS}
+    functions |= {f"turn{turn}_completed": total for turn in TURNS}
     functions |= dict.fromkeys(TOTALS if priced else _OF_AN_ANSWER, total)
     if corrected:
         functions |= {f"turn{turn}_unsatisfiable{CORRECTED}": count for turn in TURNS}

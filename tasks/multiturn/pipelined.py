@@ -34,7 +34,6 @@ from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
-OPEN_PER_REQUEST = 12
 GRACE = 30.0  # seconds that requests in flight get after Ctrl-C or SIGTERM
 # So many failures before the first reply mean that the server, not the conversation, is at fault.
 HOPELESS = 10
@@ -61,7 +60,7 @@ def run(
         replies: where answers are kept and looked for.
         jobs: the conversations; they are opened in this order.
         open_conversations: how many may be under way at once, whose earlier turns the engine's prefix cache should
-            hold; 12 × its slots by default.
+            hold; the engine's own number by default.
         rounds: conversations, and up to which turn they go before the next round begins; all to their end by default.
 
     Returns:
@@ -74,7 +73,7 @@ def run(
     if not replies.lasting:
         log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
     pipeline = _Pipeline(engine, turns, replies, jobs)
-    limit = open_conversations or OPEN_PER_REQUEST * engine.slots
+    limit = open_conversations or engine.open_per_slot * engine.slots
     rounds = [(jobs, None)] if rounds is None else rounds
     try:
         with suppress(asyncio.CancelledError):  # a second Ctrl-C

@@ -180,6 +180,10 @@ def test_where_the_backend_does_not_tell_of_truncation_there_are_no_figures_over
     assert values["turn1_completed"] is None
     assert values["turn1_prompt_strict_acc_completed"] == (0, 0)
     assert math.isnan(ratio([values["turn1_prompt_strict_acc_completed"]])[0])
+    unclosed, failed = conversation_values([(Reply("", unclosed=True), [NO])]), conversation_values([], 2)
+    completed = [each["turn1_completed"] for each in (values, unclosed, failed)]
+    assert completed == [None, 0, 0]
+    assert aggregations()["turn1_completed"](completed) == "N/A"  # not 0: of the first reply it is not known
 
 
 def test_what_the_endpoint_says_of_a_reply_is_counted() -> None:

@@ -144,7 +144,7 @@ class Summary:
                 items.append(run.reported.get(name, (None, None))[0])
             else:
                 items += [conversation.values.get(name) for conversation in run.conversations]
-        found = metrics.total(items) if name in metrics.TOTALS else metrics.count(items)
+        found = metrics.aggregations(priced=True)[name](items)
         return None if isinstance(found, str) else found
 
     def n(self, scope: str, turn: int | None = None) -> int:
@@ -172,11 +172,6 @@ def split_metric(name: str) -> tuple[int | None, str]:
         return None, name
     turn, _, metric = name.partition("_")
     return int(turn.removeprefix("turn")), metric
-
-
-def metric_names() -> list[str]:
-    """Every figure over all replies, turn by turn, the mean of the turns first."""
-    return [AVERAGE, *metrics.ratios()]
 
 
 def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:

@@ -47,6 +47,7 @@ class ApiEngine:
     """
 
     name = "API"
+    open_per_slot = 12
     advice = "Check the address, the model's name and the key in --model_args, and that the server is up."
 
     def __init__(self, model: TemplateAPI) -> None:

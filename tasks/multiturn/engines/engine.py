@@ -16,6 +16,8 @@ class Engine(Protocol):
     Attributes:
         name: what the progress bar and the results call it.
         slots: how many requests it works on at once; the schedule never has more in flight.
+        open_per_slot: how many conversations per slot are under way at once, where nothing else is asked for. Many keep
+            all slots busy to the end; few let an engine find their earlier turns again.
         tries: how often a request that failed is sent before it has failed for good.
         advice: what to do where the first requests all fail.
         facts: what the results should say of how it answered.
@@ -23,6 +25,7 @@ class Engine(Protocol):
 
     name: str
     slots: int
+    open_per_slot: int
     tries: int
     advice: str
     facts: dict[str, Any]

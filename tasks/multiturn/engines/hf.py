@@ -29,8 +29,7 @@ from ..faults import Fault
 from .hf_batching import PAGE, running_batch
 
 OLDEST = "5.19"  # before it, the attention functions of continuous batching were others
-# What of HFLM is done here in its place.
-_OURS = ("generate_until", "_model_generate", "tok_batch_encode", "tok_decode")
+_OURS = ("generate_until", "_model_generate", "tok_batch_encode", "tok_decode")  # of HFLM, done here in its place
 
 
 def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
@@ -83,11 +82,11 @@ class HFEngine:
     """
 
     name = "hf"
+    open_per_slot = 1  # more would drive the keys and values of their earlier turns out of memory
     tries = 1  # what failed here fails again
-    advice = """Ask for lm-eval's own way: --metadata '{"schedule": "lockstep"}'."""
+    advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
 
     def __init__(self, lm: Any, gen_kwargs: Sequence[dict[str, Any]], longest: int | None = None) -> None:
-        self.facts: dict[str, Any] = {}
         self.slots = int(lm.max_batch_size or 64) if lm.batch_size == "auto" else int(lm.batch_size)
         self._lm, self._longest = lm, min(longest or lm.max_length, lm.max_length)
         self._config = _generation_config(lm, _sampling(lm, gen_kwargs[0]))[0]
@@ -95,6 +94,8 @@ class HFEngine:
         # lm-eval stops at the tokenizer's end as well, by its text
         self._ends = [lm.eot_token_id, *(eos if isinstance(eos, list) else [] if eos is None else [eos])]
         self._end = lm.tok_decode(lm.eot_token_id, skip_special_tokens=False)
+        # can change a reply where numbers are rounded
+        self.facts: dict[str, Any] = {"attention": lm.model.config._attn_implementation, "at_once": self.slots}
         self._numbers = itertools.count()
         self._held = ExitStack()
 

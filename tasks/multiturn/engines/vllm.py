@@ -72,6 +72,7 @@ class VLLMEngine:
     """
 
     name = "vLLM"
+    open_per_slot = 12
     tries = 1  # the same engine with the same request fails again
     advice = """What vLLM says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
 
