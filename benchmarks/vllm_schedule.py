@@ -34,7 +34,9 @@ def conversations(count: int, cap: int, schedule: str) -> list[Any]:
     """The turns of the first conversations."""
     from turnswap.tasks.multiif.task import MultiIF
 
-    config = {"task": "English", "dataset_name": "English", "generation_kwargs": {"max_gen_toks": cap, "until": []}}
+    # Without do_sample lm-eval's vllm samples, unlike its other models.
+    settings = {"max_gen_toks": cap, "until": [], "do_sample": False}
+    config = {"task": "English", "dataset_name": "English", "generation_kwargs": settings}
     task = MultiIF(config=config | {"metadata": {"multiif_data": str(DATA), "schedule": schedule}})
     task.build_all_requests(limit=count)
     return task.instances  # type: ignore[no-any-return]

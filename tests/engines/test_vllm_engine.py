@@ -268,7 +268,6 @@ def test_an_engine_that_dies_fails_all_who_wait_and_who_come_later(number: signa
 
 
 def test_what_cannot_be_asked_one_by_one_is_named(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lm_eval.models.dummy import DummyLM
     from lm_eval.models.vllm_causallms import VLLM
 
     class Own(VLLM):
@@ -283,13 +282,30 @@ def test_what_cannot_be_asked_one_by_one_is_named(lm: Any, monkeypatch: pytest.M
     assert refusal(lm, [settings(), settings(n=1, do_sample=True, temperature=0.7)]) is None
     assert "n=2" in str(refusal(lm, [settings(), settings(n=2)]))
     assert "Beam search" in str(refusal(lm, [settings(use_beam_search=True)]))
-    assert "DummyLM" in str(refusal(DummyLM(), []))
     assert "a way of its own" in str(refusal(object.__new__(Own), []))
     assert "data_parallel_size" in str(said("data_parallel_size", 2))
     assert "2 ranks" in str(said("_world_size", 2))
     assert "add_request" in str(said("add_request", None, lm.model.llm_engine))
     parallel = lm.model.llm_engine.vllm_config.parallel_config
     assert "external launcher" in str(said("distributed_executor_backend", "external_launcher", parallel))
+
+
+def test_lockstep_hands_the_cache_each_reply_under_the_settings_it_was_asked_with(lm: Any) -> None:
+    told = []
+
+    class Hook:
+        def add_partial(self, attr: str, request: Any, result: str) -> None:
+            told.append((attr, request, result))
+
+    (prompt,), before, hook = first_prompts(lm, 1), dict(vars(lm)), lm.cache_hook
+    lm.cache_hook = Hook()
+    try:
+        with observed(lm):
+            (text,) = in_lockstep(lm, [prompt], settings(max_gen_toks=4))
+    finally:
+        lm.cache_hook = hook
+    assert told == [("generate_until", (prompt, settings(max_gen_toks=4)), text)]
+    assert vars(lm) == before
 
 
 def test_lm_evals_batch_size_bounds_what_is_asked_at_once(lm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
