@@ -236,7 +236,9 @@ def _tried(lm: Any) -> str | None:
         return f"{type(lm.model).__name__} cannot be served in this way: {_words(failed)}"
     for number, prompt in enumerate(prompts):
         given = torch.tensor([prompt], device=lm.device)
-        first = lm.model.generate(input_ids=given, max_new_tokens=1, do_sample=False, pad_token_id=0)[0, -1]
+        first = lm.model.generate(
+            input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=1, do_sample=False, pad_token_id=0
+        )[0, -1]
         if number not in outputs or outputs[number].generated_tokens[0] != first:
             return f"{type(lm.model).__name__} gives another reply by continuous batching than by generate."
     return None

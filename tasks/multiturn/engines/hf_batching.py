@@ -79,6 +79,8 @@ def _each_by_itself(attend: Callable[..., Any]) -> Callable[..., Any]:
     ) -> tuple[Any, None]:
         if kwargs.get("cu_seq_lens_q") is None:  # the model is used otherwise
             return attend(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
+        if (cache := kwargs.pop("cache", None)) is not None:  # up to transformers 5.21 it is filled here, later before
+            key, value = cache.update(key_states=key, value_states=value, layer_idx=module.layer_idx, kwargs=kwargs)
         rows, columns = kwargs["cu_seq_lens_q"].tolist(), kwargs["cu_seq_lens_k"].tolist()
         spans = zip(itertools.pairwise(rows), itertools.pairwise(columns), strict=True)
         parts = [
