@@ -12,17 +12,18 @@ import pytest
 pytest.importorskip("transformers", reason="needs a model, of the extra hf")
 import torch
 import transformers
+from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 from packaging.version import Version
 
 from turnswap.commands.demo_model import write_demo_model
+from turnswap.tasks import tasks_path
 from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.engines import hf_batching
 from turnswap.tasks.multiturn.engines.hf import OLDEST, HFEngine, refusal
 from turnswap.tasks.multiturn.faults import Fault
-
-from ..conftest import SHARED
 
 if Version(transformers.__version__) < Version(OLDEST):
     pytest.skip(f"continuous batching needs transformers {OLDEST}", allow_module_level=True)
@@ -445,39 +446,18 @@ def test_a_model_on_several_devices_is_refused(lm: HFLM, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 def test_real_conversations_get_the_replies_of_lockstep(tmp_path: Path) -> None:
-    import csv
-    import json
-
     write_demo_model(tmp_path / "model")
     lm = load(tmp_path / "model", batch_size=8)
-    asked = GREEDY | {"max_gen_toks": 16}
-    with (SHARED / "multiif_english.csv").open(encoding="utf-8") as file:
-        rows = [row for _, row in zip(range(40), csv.DictReader(file), strict=False)]
-    scripts = [[json.loads(row[f"turn_{turn}_prompt"])["content"] for turn in (1, 2, 3)] for row in rows]
-    assert refusal(lm, [asked]) is None
 
-    def prompt(script: list[str], replies: list[str]) -> str:
-        said = [{"role": "user", "content": script[0]}]
-        for user, reply in zip(script[1:], replies, strict=False):
-            said += [{"role": "assistant", "content": reply}, {"role": "user", "content": user}]
-        return lm.apply_chat_template(said)  # type: ignore[no-any-return]
+    def replies(schedule: str) -> list[list[str]]:
+        metadata = {"multiif_data": "sample", "schedule": schedule}
+        manager = TaskManager(include_path=str(tasks_path()), include_defaults=False, metadata=metadata)
+        results: Any = simple_evaluate(
+            lm, tasks=["multiif"], task_manager=manager, limit=5, gen_kwargs={"max_gen_toks": 8}, bootstrap_iters=0
+        )
+        assert results["configs"]["multiif_en"]["metadata"]["run"]["schedule"] == schedule
+        return [sample["resps"] for samples in results["samples"].values() for sample in samples]
 
-    async def run() -> list[list[str]]:
-        slots = asyncio.Semaphore(8)
-
-        async def converse(script: list[str]) -> list[str]:
-            replies: list[str] = []
-            for _ in script:
-                async with slots:
-                    replies.append((await engine.ask(prompt(script, replies), dict(asked), 0)).text)
-            return replies
-
-        async with HFEngine(lm, [asked]) as engine:
-            return await asyncio.gather(*map(converse, scripts))
-
-    expected: list[list[str]] = [[] for _ in scripts]
-    for _ in range(3):
-        prompts = [prompt(script, replies) for script, replies in zip(scripts, expected, strict=True)]
-        for replies, text in zip(expected, lockstep(lm, prompts, asked), strict=True):
-            replies.append(text)
-    assert asyncio.run(run()) == expected
+    pipelined = replies("pipelined")
+    assert len(pipelined) == 40
+    assert pipelined == replies("lockstep")
