@@ -26,7 +26,7 @@ test-engines: .venv/.dev ## real conversations on vLLM, llama.cpp and transforme
 	@bash .ci/engines.sh
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines
 	$(BIN)/turnswap demo-model .venv-vllm/demo-model
-	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 \
+	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
 	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py
 
 check: .venv/.dev ## formatting, lint, types, and the arrows between packages

@@ -27,7 +27,10 @@ PYTHON = REPOSITORY / ".venv-vllm" / "bin" / "python"
 DATA = REPOSITORY.parent / "shared" / "data" / "multiif_english.csv"
 CONVERSATIONS, SLOTS, CAP = 64, 16, 384
 # One engine has the machine's cores, and does not bind itself to some of them.
-VARIABLES = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1"}
+VARIABLES = {
+    "VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "HF_HUB_OFFLINE": "1",
+    "OMP_WAIT_POLICY": "passive",  # threads that wait give the core to vLLM's other processes
+}  # fmt: skip
 
 
 def conversations(count: int, cap: int, schedule: str) -> list[Any]:

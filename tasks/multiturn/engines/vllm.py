@@ -79,7 +79,9 @@ class VLLMEngine:
     def __init__(self, lm: Any) -> None:
         self.facts: dict[str, Any] = {}
         self._lm, self._engine = lm, lm.model.llm_engine
-        self.slots = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        limit = int(self._engine.vllm_config.scheduler_config.max_num_seqs)
+        # A few more than run at once wait in the engine: a place that gets free is filled in the very next step.
+        self.slots = limit + limit // 8 + 1
         if lm.batch_size != "auto":
             self.slots = min(self.slots, int(lm.batch_size))
         # ChatGLM's end of sequence decodes to nothing; lm-eval then takes its name.
