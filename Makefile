@@ -24,7 +24,7 @@ test-lowest: ## the fast tests with the lowest versions of what pyproject.toml n
 
 test-engines: .venv/.dev ## real conversations on vLLM, llama.cpp and transformers serve, each in an environment of its own
 	@bash .ci/engines.sh
-	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines --ignore tests/engines/test_vllm_engine.py
 	$(BIN)/turnswap demo-model .venv-vllm/demo-model
 	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
 	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py

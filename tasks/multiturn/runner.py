@@ -95,7 +95,7 @@ def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
     replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
     turns = Turns(lm)
     engine = engines.choose(lm, [gen_kwargs for job in jobs for gen_kwargs in job.gen_kwargs], schedule)
-    facts: dict[str, Any] = {"schedule": "pipelined"}
+    facts: dict[str, Any] = {"schedule": "pipelined", "engine": getattr(engine, "name", "lm-eval")}
     if schedule == "lockstep" or isinstance(engine, str):
         facts["schedule"] = "lockstep"
     if isinstance(engine, str):

@@ -14,7 +14,7 @@ class Engine(Protocol):
     It is entered (``async with``) in the event loop that asks it, once per run.
 
     Attributes:
-        name: what the progress bar and the results call it.
+        name: what the results call it.
         slots: how many requests it works on at once; the schedule never has more in flight.
         open_per_slot: how many conversations per slot are under way at once, where nothing else is asked for. Many keep
             all slots busy to the end; few let an engine find their earlier turns again.
