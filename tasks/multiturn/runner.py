@@ -147,7 +147,8 @@ def _fill_in(instance: TurnInstance, sent: Sequence[tuple[str, dict[str, Any]]])
     more: dict[str, Any] = {}
     if len({prompt for prompt, _ in sent}) > 1:
         more = {f"prompt of repeat {number}": prompt for number, (prompt, _) in enumerate(sent, 1)}
-    answers = [reply.answer.beside() for reply in instance.replies]
+    costs = [{} if reply.cost is None else {"cost": reply.cost} for reply in instance.replies]
+    answers = [reply.answer.beside() | cost for reply, cost in zip(instance.replies, costs, strict=True)]
     if any(answers):
         more["answers"] = answers
     if more:

@@ -191,6 +191,22 @@ def test_what_was_said_beside_the_text_outlives_the_run(data: Path, tmp_path: Pa
             }  # fmt: skip
 
 
+def test_tokens_and_cost_stand_in_the_samples_by_turn_and_in_the_results_as_totals(data: Path) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 500, "completion_tokens_details": {"reasoning_tokens": 400}}
+    price = {"prompt": 2, "completion": 10}  # per million
+    with FaultServer(reply=lambda messages: body({"content": "TEXT"}, usage=usage)) as server:
+        results = evaluate(server, data, metadata={"price": price})
+    for sample in results["samples"]["multiif_en"]:
+        costs = [arguments[2]["answers"][0]["cost"] for arguments in sample["arguments"]]
+        assert costs == [pytest.approx(0.007)] * 2
+        assert sample["completion_tokens"] == 1000
+    figures = results["results"]["multiif_en"]
+    told = ("prompt_tokens", "completion_tokens", "reasoning_tokens")
+    assert [figures[f"{name},none"] for name in told] == [4000, 2000, 1600]
+    assert figures["cost,none"] == pytest.approx(0.028)
+    assert figures["seconds,none"] > 0
+
+
 @pytest.mark.parametrize(
     ("answer", "cap", "truncated"),
     [
