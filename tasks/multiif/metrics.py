@@ -224,10 +224,9 @@ def aggregations(corrected: bool = False, repeats: int = 1, priced: bool = False
         repeats: where there are several, with what :func:`combine_repeats` tells of them.
         priced: with the cost.
     """
-    functions: dict[str, Any] = {}
-    for name, figure in ratios().items():
-        functions |= {name: figure, f"{name}{COMPLETED}": figure}
-        functions |= {f"{name}{CORRECTED}": figure} if corrected else {}
+    functions: dict[str, Any] = {**ratios()}
+    for kind in (COMPLETED, CORRECTED) if corrected else (COMPLETED,):
+        functions |= {f"{name}{kind}": figure for name, figure in ratios().items()}
     functions |= {f"turn{turn}_{name}": count for turn in TURNS for name in COUNTS}
     functions |= {f"turn{turn}_completed": total for turn in TURNS}
     functions |= dict.fromkeys(TOTALS if priced else _OF_AN_ANSWER, total)

@@ -83,6 +83,8 @@ class _Lockstep:
             if self.replies.get(key) is None
         }
         to_ask = list(missing.values())
+        if self.replies.lasting:
+            log.info("Cached requests: %d, Requests remaining: %d", len(requests) - len(to_ask), len(to_ask))
         self.spare = requests[-1] if requests else self.spare
         padding = max(_gather(self.model, len(to_ask))) - len(to_ask)
         if padding:

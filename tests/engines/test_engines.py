@@ -30,6 +30,7 @@ TASKS = ("multiif_en", "multiif_es")
 REPLIES = 12  # two conversations of three turns in each language
 RUN = ["run", "--tasks", ",".join(TASKS), "--limit", "2", "--include_path", str(tasks_path())]
 RUN += ["--use_cache", "cache", "--output_path", "out", "--log_samples"]
+RUN += ["--metadata", '{"price": {"prompt": 2, "completion": 4}}']
 SAMPLE = {"TURNSWAP_MULTIIF": "sample"}
 
 
@@ -70,6 +71,11 @@ def check_conversations(output: Path, prompt: Callable[[list[dict[str, str]]], s
             assert asked > 0
             assert figures[f"turn{turn}_inst_loose_acc,none"] == pytest.approx(followed / asked)
             assert figures[f"turn{turn}_failed,none"] == 0
+            assert figures[f"turn{turn}_completed,none"] == 2 - figures[f"turn{turn}_truncated,none"]
+        read, written = figures["prompt_tokens,none"], figures["completion_tokens,none"]
+        assert read > written > 0
+        assert figures["cost,none"] == pytest.approx((2 * read + 4 * written) / 1e6)
+        assert figures["seconds,none"] > 0
 
 
 def kept_replies(folder: Path) -> dict[str, tuple[int, str]]:
