@@ -82,7 +82,7 @@ def read_answer(body: Any) -> Answer:
     message = choice.get("message", {"content": choice["text"]} if "text" in choice else None)
     if not isinstance(message, Mapping) or not {"content", "refusal", "tool_calls", *_REASONING_FIELDS} & set(message):
         raise Fault("no message")
-    content, finish = message.get("content"), choice.get("finish_reason")
+    content, finish = message.get("content"), _reason(choice.get("finish_reason"))
     text, reasoning = _parts(content)
     field = next((name for name in _REASONING_FIELDS if message.get(name)), _REASONING_FIELDS[0])
     reasoning += _parts(message.get(field))[0]
@@ -90,12 +90,13 @@ def read_answer(body: Any) -> Answer:
     refused = not text and isinstance(refusal, str) and bool(refusal)
     if content is None and not (reasoning or refused or message.get("tool_calls") or finish in _SILENT):
         raise Fault("null content")
-    usage = body.get("usage") or {}
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
     reasoning_tokens = _count(usage.get("completion_tokens_details") or usage, "reasoning_tokens")
     silent_at_cap = finish in _CAPPED and (content is None or bool(reasoning_tokens))
     return Answer(
         text=str(refusal) if refused else text,
-        finish_reason=finish if isinstance(finish, str) else None,
+        finish_reason=finish,
         reasoning=reasoning,
         reasoning_field=field,
         unclosed=not text and not refused and bool(reasoning or silent_at_cap),
@@ -122,11 +123,17 @@ def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"message": {"content": body["content"]}, "finish_reason": body.get("stop_reason")}
     if isinstance(about := body.get("meta_info"), Mapping) and "text" in body:  # SGLang's own
         _rename_usage(body, about, "prompt_tokens", "completion_tokens")
-        return {"text": body["text"], "finish_reason": (about.get("finish_reason") or {}).get("type")}
+        return {"text": body["text"], "finish_reason": about.get("finish_reason")}
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise Fault("no choices")
     return choices[0]
+
+
+def _reason(said: Any) -> str | None:
+    """Why the answer ended: a word, or SGLang's object that holds it."""
+    said = said.get("type") if isinstance(said, Mapping) else said
+    return said if isinstance(said, str) else None
 
 
 def _rename_usage(body: Any, usage: Any, read: str, written: str) -> None:

@@ -11,6 +11,7 @@ import json
 import logging
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +22,7 @@ from turnswap.core.errors import UserError
 
 from .answers import Answer
 from .identity import identity
+from .turns import Job
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -50,6 +52,7 @@ class Replies:
         self._answers: dict[str, Answer] = {}  # of this run
         self._unwritten: dict[tuple[str, bool], Any] = {}  # by key, and whether it is in lm-eval's table
         self._failed_at: float | None = None
+        self._expected: defaultdict[str, list[str | None]] = defaultdict(list)
         if self._store is not None:
             logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it logs a stack per entry it cannot write
             self._store.conn.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (key TEXT PRIMARY KEY, value TEXT)")
@@ -71,15 +74,25 @@ class Replies:
         if before != now:
             self._write({(_MODEL, False): now})
 
-    def key(self, arguments: Arguments, repeat: int = 0) -> str | None:
+    def key(self, arguments: Arguments, job: Job) -> str | None:
         """Under which key an answer is found again: the first repeat's is lm-eval's own, the others have their own.
 
+        Where a temperature alone asks for sampling, as API models take it, each conversation has its own.
+
         Returns:
-            None where every request is to have an answer of its own: sampled ones.
+            None where lm-eval knows that a request is sampled, and so caches no answer.
         """
         if arguments[1].get("do_sample", False):
             return None
-        return hash_args(_METHOD, (*arguments, f"repeat {repeat + 1}") if repeat else arguments)  # type: ignore[no-any-return]
+        own = [job.conversation.script.name] if arguments[1].get("temperature") else []
+        own += [f"repeat {job.repeat + 1}"] if job.repeat else []
+        return hash_args(_METHOD, (*arguments, *own))  # type: ignore[no-any-return]
+
+    def expect(self, requests: Iterable[tuple[Arguments, str | None]]) -> None:
+        """What is about to be asked, and under which keys: a model hands :meth:`add_partial` the arguments alone."""
+        self._expected.clear()
+        for arguments, key in requests:
+            self._expected[hash_args(_METHOD, arguments)].append(key)
 
     def get(self, key: str | None) -> Answer | None:
         """The answer with this key, from this run or from the cache."""
@@ -95,14 +108,19 @@ class Replies:
             return answer
         if key not in self._answers:
             self._answers[key] = answer
-            beside = answer.beside()
-            self._write({(key, True): answer.text} | ({(key, False): beside} if beside else {}))
+            self._keep(key, answer)
         return self._answers[key]
 
-    def add_partial(self, method: str, arguments: Arguments, text: str) -> None:
-        """lm-eval's cache hook, to which a model gives a reply as soon as it has it, without what is said beside it."""
-        if method == _METHOD and (key := self.key(arguments)) is not None:
-            self._write({(key, True): text})
+    def add_partial(self, method: str, arguments: Arguments, answer: str | Answer) -> None:
+        """lm-eval's cache hook, to which a model gives each reply as soon as it has it."""
+        keys = self._expected[hash_args(method, arguments)]
+        if keys and (key := keys.pop(0)) is not None:
+            self._keep(key, answer if isinstance(answer, Answer) else Answer(answer))
+
+    def _keep(self, key: str, answer: Answer) -> None:
+        # What is beside the text first: a text in the cache is a whole answer.
+        beside = answer.beside()
+        self._write(({(key, False): beside} if beside else {}) | {(key, True): answer.text})
 
     def finish(self) -> None:
         """See to it that everything is on the disk, or say what is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,6 +29,7 @@ class Gate:
         self._waiting: list[tuple[Urgency, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
         self._served = 0
+        self._not_before = 0.0
 
     @asynccontextmanager
     async def entered(self, urgency: Urgency) -> AsyncIterator[None]:
@@ -38,8 +40,18 @@ class Gate:
         finally:
             self.leave()
 
-    def narrow(self) -> None:
-        """Half as many slots from now on, at least one; until so few are in, further refusals change nothing."""
+    async def wait_out(self) -> None:
+        """Wait as long as the server asked everybody to; raises Stopped when the gate is closed meanwhile."""
+        while (seconds := self._not_before - time.monotonic()) > 0:
+            await self.sleep(seconds)
+
+    def narrow(self, wait: float = 0.0) -> None:
+        """Half as many slots from now on, at least one; until so few are in, further refusals change nothing.
+
+        Args:
+            wait: the seconds that the server asks to wait, whoever comes.
+        """
+        self._not_before = max(self._not_before, time.monotonic() + wait)
         if self.in_flight <= self.slots:
             self.slots, self._served = max(1, self.in_flight // 2), 0
 

@@ -11,7 +11,7 @@ from lm_eval.api.model import LM, CachingLM
 from . import backend
 
 _NAMED_BY = ("pretrained", "model", "model_name")
-_TOLD_APART_BY = ("base_url", "revision", "peft", "delta", "dtype", "quantization", "lora_local_path")
+_TOLD_APART_BY = ("base_url", "revision", "peft", "delta", "dtype", "quantization", "adapter", "think_end_token")
 _BLOCKS, _BLOCK = 64, 1024  # per file of weights: enough to meet every layer
 
 
@@ -23,12 +23,15 @@ def identity(lm: LM | CachingLM) -> str:
         **getattr(model, "model_args", {}),
         **{name: value for name, value in given.items() if isinstance(value, str)},
     }
+    if (adapter := getattr(getattr(model, "lora_request", None), "lora_path", None)) is not None:
+        given["adapter"] = adapter
     name = next((given[each] for each in _NAMED_BY if isinstance(given.get(each), str)), "")
     about = [f"{each} {given[each]}" for each in _TOLD_APART_BY if given.get(each)]
     if (dtype := getattr(getattr(model, "model", None), "dtype", None)) is not None:
         about.append(f"dtype {str(dtype).removeprefix('torch.')}")
-    if name and Path(name).is_dir():
-        about.append(f"weights {fingerprint(Path(name))}")
+    for folder in (name, given.get("peft"), given.get("delta"), given.get("adapter")):
+        if isinstance(folder, str) and folder and Path(folder).is_dir():
+            about.append(f"weights {fingerprint(Path(folder))}")
     if callable(described := getattr(model, "turnswap_identity", None)):
         about.append(str(described()))
     return " ".join(filter(None, [type(model).__name__, name, f"({', '.join(about)})" if about else ""]))

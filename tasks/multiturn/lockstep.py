@@ -74,7 +74,7 @@ class _Lockstep:
 
     def _answers(self, jobs: Sequence[Job], requests: Sequence[Instance], named: str) -> list[Answer]:
         """An answer per request: those that are kept, and the model's for the others, each asked once."""
-        keys = [self.replies.key(request.args, job.repeat) for job, request in zip(jobs, requests, strict=True)]
+        keys = [self.replies.key(request.args, job) for job, request in zip(jobs, requests, strict=True)]
         # Where each request's answer comes from: its key, or its own number where it has none.
         places = [key if key is not None else number for number, key in enumerate(keys)]
         missing = {
@@ -92,6 +92,7 @@ class _Lockstep:
             to_ask += [self.spare] * padding
         new = {}
         if to_ask:
+            self.replies.expect((r.args, place if isinstance(place, str) else None) for place, r in missing.items())
             with observed(self.model) as seen, bars_named(self.model, named):
                 texts = self.model.generate_until(to_ask)
             for (place, request), text in zip(missing.items(), texts, strict=False):

@@ -76,8 +76,10 @@ def run(
     limit = open_conversations or engine.open_per_slot * engine.slots
     rounds = [(jobs, None)] if rounds is None else rounds
     try:
-        with suppress(asyncio.CancelledError):  # a second Ctrl-C
-            _in_a_loop(pipeline, rounds, limit)
+        _in_a_loop(pipeline, rounds, limit)
+    except (asyncio.CancelledError, concurrent.futures.CancelledError):
+        if pipeline.stopped_by is None:  # or it was a second Ctrl-C
+            raise
     finally:
         replies.finish()
     pipeline.report_stop()
@@ -120,7 +122,8 @@ class _Pipeline:
         self.engine, self.turns, self.replies, self.jobs = engine, turns, replies, jobs
         self.failures: list[Failure] = []
         self.under_way: dict[str, asyncio.Future[Answer]] = {}
-        self.answered = self.tokens = 0
+        self.tokens = 0
+        self.hopeful = False  # whether any reply came, from the engine or from the cache
         self.stopped_by: int | None = None
         self.started = self.last_answer = time.monotonic()
         self.total = sum(len(job.conversation.script.user_turns) for job in jobs)
@@ -143,7 +146,7 @@ class _Pipeline:
         try:
             while running - {stopped} and not self.gate.closed.is_set():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                if any(task.exception() for task in done):
+                if any(not task.cancelled() and task.exception() for task in done):
                     self.gate.close()
             if running - {stopped}:
                 await asyncio.wait(running - {stopped}, timeout=GRACE)
@@ -162,7 +165,7 @@ class _Pipeline:
             while not (job.finished or job.conversation.failure or job.turn == last):
                 request = self.turns.request(job)
                 (overflowing,) = self.turns.overflowing([job], [request])
-                key = self.replies.key(request.args, job.repeat)
+                key = self.replies.key(request.args, job)
                 answer = self.replies.get(key)
                 if answer is None:
                     began = time.monotonic()
@@ -175,6 +178,7 @@ class _Pipeline:
                 else:
                     await asyncio.sleep(0)  # a cache may hold thousands of replies: let others have their turn
                 self.turns.take(job, request, answer, overflowing)
+                self.hopeful = True
                 self._progress(1)
             if self.gate.closed.is_set():
                 return
@@ -191,7 +195,7 @@ class _Pipeline:
             asked.set_result(answer)
             return answer
         except BaseException as error:
-            if isinstance(error, (Fault, Stopped)):
+            if isinstance(error, Exception):
                 asked.set_exception(error)
                 asked.exception()  # seen, also where nobody waits
             else:
@@ -202,32 +206,33 @@ class _Pipeline:
 
     async def _ask(self, job: Job, request: Instance, seconds: float) -> Answer:
         """One request with its tries. A server that is asked too often uses up none, and gets fewer at once."""
-        tries = 0
+        tries = throttled = 0
         while True:
             async with self.gate.entered((job.turn, -seconds)):
                 try:
+                    await self.gate.wait_out()
                     prompt, gen_kwargs = request.args
                     answer = await self.engine.ask(prompt, gen_kwargs, job.seed)
                 except Fault as error:
                     fault = error
                     if fault.throttled:
-                        self.gate.narrow()
+                        self.gate.narrow(fault.wait)
                 else:
                     self.gate.widen()
-                    self.answered, self.last_answer = self.answered + 1, time.monotonic()
+                    self.last_answer = time.monotonic()
                     self.tokens += answer.completion_tokens or 0
                     return answer
-            tries += not fault.throttled
+            tries, throttled = tries + (not fault.throttled), throttled + fault.throttled
             patient = time.monotonic() - self.last_answer < LONGEST_THROTTLE
             if not fault.may_pass or tries >= self.engine.tries or (fault.throttled and not patient):
                 raise fault
-            await self.gate.sleep(max(pause(tries), fault.wait))
+            await self.gate.sleep(max(pause(throttled if fault.throttled else tries), fault.wait))
 
     def _set_aside(self, job: Job, fault: Fault) -> None:
         job.conversation.failure = fault.kind
         self.failures.append(Failure(job.conversation.script.name, job.turn, fault))
         self._progress(len(job.conversation.script.user_turns) - job.turn)
-        if not self.answered and len(self.failures) >= HOPELESS:
+        if not self.hopeful and len(self.failures) >= HOPELESS:
             self.gate.close()
 
     def _progress(self, turns: int) -> None:

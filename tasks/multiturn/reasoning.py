@@ -15,6 +15,7 @@ HARMONY = ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>")
 KNOWN: Markers = (*THINK, ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"), HARMONY)
 # The same where the engine leaves special tokens out of the text.
 _BARE_HARMONY = re.compile(r"analysis(?=\S)(?P<reasoning>.*?)assistantfinal(?=\S)", re.DOTALL)
+_BARE_ANALYSIS = re.compile(r"analysis[A-Z]")
 _ENDINGS = ("<|return|>", "<|end|>")
 _OPENING = re.compile(r"\s*(?:<(?P<angle>[A-Za-z_][\w-]*)>|\[(?P<square>[A-Z][A-Z_]*)\])")
 
@@ -38,6 +39,8 @@ def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> Spli
     aside: list[str] = []
     if HARMONY in markers and (bare := _BARE_HARMONY.match(text)):
         return Split(text[bare.end() :].strip(), bare["reasoning"].strip())
+    if HARMONY in markers and _BARE_ANALYSIS.match(text) and "assistantfinal" not in text:
+        return Split("", text.removeprefix("analysis"), True)
     for opening, closing in markers:
         if prompt.rstrip().endswith(opening):
             text = opening + text
@@ -49,6 +52,9 @@ def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> Spli
             start, end = text.find(opening, position), text.find(closing, position)
             if start < 0 and end < 0:
                 kept.append(text[position:])
+                break
+            if end < 0 and (opening, closing) in KNOWN[1:] and text[:start].strip():
+                kept.append(text[position:])  # a reply that speaks of the tag
                 break
             if end < 0:
                 return Split("", "\n".join([*aside, text[start + len(opening) :].strip()]).strip(), True)

@@ -15,6 +15,9 @@ from turnswap.core.settings import read_settings
 from .reasoning import KNOWN, Markers
 
 
+_THEIRS = {"reasoning_parser"}  # arguments of vLLM's that are near names of ours
+
+
 def _markers(value: Any) -> Markers:
     if value in (None, False, "none", "None") or value == []:
         return ()
@@ -87,8 +90,8 @@ class Settings:
         """
         names = [*cls.__dataclass_fields__, *others]
         for name in metadata:
-            near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1, cutoff=0.75)
-            if near and name not in names:
+            near = difflib.get_close_matches(name.lower().replace("-", "_"), names, 1, cutoff=0.8)
+            if near and name not in names and name not in _THEIRS:
                 raise UserError(f"--metadata: {name} is no setting.", f"Write {near[0]}.")
         ours = {name: metadata[name] for name in cls.__dataclass_fields__ if name in metadata}
         # null says nothing, but of reasoning markers that there are none

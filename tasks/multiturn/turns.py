@@ -15,6 +15,7 @@ from turnswap.core.errors import UserError
 from . import backend
 from .answers import Answer
 from .conversation import Conversation, as_text
+from .reasoning import set_reasoning_aside
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -124,13 +125,16 @@ class Turns:
         cap = backend.limits(self.lm, gen_kwargs).reply
         truncated = answer.truncated(cap)
         if self.counter:
-            written, thought = self.counter.reply(answer.text), self.counter.reply(answer.reasoning)
+            written = self.counter.reply(answer.text) + self.counter.reply(answer.reasoning)
             if truncated is None and cap:
-                truncated = written + thought >= cap
+                truncated = written >= cap
             if answer.completion_tokens is None:
-                answer = replace(answer, completion_tokens=written + thought)
+                answer = replace(answer, completion_tokens=written)
             if answer.prompt_tokens is None:
                 answer = replace(answer, prompt_tokens=self.counter.prompt(text))
-            if answer.reasoning_tokens is None and thought:
-                answer = replace(answer, reasoning_tokens=thought)
+        if answer.reasoning_tokens is None and answer.completion_tokens is not None:
+            markers = job.conversation.script.settings.reasoning_markers
+            thought = answer.reasoning + set_reasoning_aside(answer.text, markers, prompt=text).reasoning
+            if self.counter or not thought:
+                answer = replace(answer, reasoning_tokens=self.counter.reply(thought) if self.counter else 0)
         job.conversation.add(text, gen_kwargs, answer, truncated=truncated, overflowing=overflowing)

@@ -22,7 +22,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks import tasks_path
 from turnswap.tasks.multiturn import pipelined
 from turnswap.tasks.multiturn.answers import Answer, read_answer
-from turnswap.tasks.multiturn.engines.api import asked_to_wait, refused_parameter
+from turnswap.tasks.multiturn.engines.api import ApiEngine, asked_to_wait, refused_parameter
 from turnswap.tasks.multiturn.faults import Fault
 
 from .fault_server import FaultServer
@@ -242,6 +242,19 @@ def test_bodies_of_other_apis_are_read() -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        body({"content": "TEXT"}, usage=[1]),
+        body({"content": "TEXT"}, finish={"type": "stop"}),  # type: ignore[arg-type]
+        {"text": "TEXT", "meta_info": {"finish_reason": "length"}},
+        body({"content": "TEXT", "reasoning": ["a", {"type": "text", "text": "b"}]}, usage={"completion_tokens": "9"}),
+    ],
+)
+def test_an_odd_body_that_holds_a_text_is_read(odd: Any) -> None:
+    assert read_answer(odd).text == "TEXT"
+
+
+@pytest.mark.parametrize(
     "nothing",
     [None, [], {}, {"choices": []}, {"choices": [None]}, {"choices": [{}]}, body({}), body({"content": None})],
 )
@@ -361,6 +374,37 @@ def test_being_asked_too_often_uses_up_no_try_and_fewer_are_sent_at_once(tmp_pat
     assert results["results"]["multiif_en"]["turn3_failed,none"] == 0
     assert max(most_at_once[:12]) > 6
     assert max(most_at_once[20:60]) <= 6
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Rate limit reached. Please try again in 0.1s. Need more tokens? Visit https://console/settings/billing",
+        "You exceeded your current quota, please check your plan and billing details. Please retry in 0.1s.",
+    ],
+)
+def test_a_limit_that_passes_is_waited_for_whatever_it_says_of_billing(data: Path, words: str) -> None:
+    first = iter([True] * 3)
+
+    def refuse(asked: Any) -> Any:
+        return (429, {"retry-after": "0.1"}, {"error": {"message": words}}) if next(first, False) else None
+
+    with FaultServer(refuse=refuse) as server:
+        results = evaluate(server, data, arguments={"max_retries": 1})
+    assert results["results"]["multiif_en"]["turn2_failed,none"] == 0
+
+
+def test_whom_a_server_asks_to_wait_everybody_waits(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "data.csv", [make_row(f"{n}:1:en") for n in range(12)])
+    first = iter([True])
+
+    def refuse(asked: Any) -> Any:
+        return (429, {"retry-after": "1"}, {"error": {"message": "Slow down."}}) if next(first, False) else None
+
+    with FaultServer({"latency_median": 0.05, "sigma": 0}, refuse=refuse) as server:
+        evaluate(server, data, 4)
+        arrived = [record.arrived for record in server.requests]
+    assert not [moment for moment in arrived if arrived[0] + 0.3 < moment < arrived[0] + 1]
 
 
 def test_an_account_that_is_used_up_is_not_waited_for(data: Path) -> None:
@@ -483,6 +527,55 @@ def test_reasoning_goes_back_to_a_model_that_requires_it(data: Path) -> None:
         evaluate(server, data, metadata={"reasoning_in_history": True})
         (said,) = {json.dumps(record.messages[1]) for record in server.requests if record.turn == 1}
     assert json.loads(said) == {"role": "assistant", "content": "TEXT", "reasoning_content": "thoughts"}
+
+
+def test_an_error_of_ours_ends_the_run_also_where_others_wait_for_the_same_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [make_row(f"{n}:1:en") for n in range(12)]
+    for row in rows:
+        row["turn_1_prompt"] = rows[0]["turn_1_prompt"]
+    data = write_csv(tmp_path / "data.csv", rows)
+
+    async def broken(self: Any, *asked: Any) -> Any:
+        await asyncio.sleep(0.05)
+        raise AttributeError("a fault of ours")
+
+    monkeypatch.setattr(ApiEngine, "ask", broken)
+    with FaultServer() as server, pytest.raises(AttributeError, match="a fault of ours"):
+        evaluate(server, data)
+
+
+def test_a_run_with_failures_that_are_put_up_with_goes_from_its_cache(tmp_path: Path) -> None:
+    data = write_csv(tmp_path / "data.csv", [make_row(f"{n}:1:en") for n in range(30)])
+    rules = [{"kind": "context_400", "attempts": None, "share": 0.5, "turn": 0}]
+    runs = []
+    with FaultServer({"faults": rules}) as server:
+        for _ in range(2):
+            runs.append(evaluate(server, data, use_cache=str(tmp_path / "cache"), metadata={"max_failed": 1}))
+    assert runs[0]["results"]["multiif_en"]["turn1_failed,none"] > 10
+    assert json.dumps(runs[0]["results"]) == json.dumps(runs[1]["results"])
+
+
+def test_a_missing_key_is_said_without_a_traceback(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with FaultServer() as server, pytest.raises(UserError, match="OPENAI_API_KEY"):
+        evaluate(server, data, model="openai-chat-completions", arguments={"model": "gpt-4o-mini"})
+
+
+def test_replies_that_a_temperature_draws_are_not_shared_but_kept(tmp_path: Path) -> None:
+    rows = [make_row(f"{n}:1:en", turns=2) for n in range(6)]
+    for row in rows:
+        row["turn_1_prompt"] = rows[0]["turn_1_prompt"]
+    data = write_csv(tmp_path / "data.csv", rows)
+    runs = []
+    with FaultServer(reply=numbered()) as server:
+        for _ in range(2):
+            runs.append(evaluate(server, data, use_cache=str(tmp_path / "cache"), gen_kwargs={"temperature": 0.7}))
+        assert len(server.requests) == 12
+    replies = [[s["resps"] for s in run["samples"]["multiif_en"]] for run in runs]
+    assert replies[0] == replies[1]
+    assert len({first for ((first,), _) in replies[0]}) == 6
 
 
 def test_a_cache_of_another_model_or_endpoint_is_refused_naming_both(data: Path, tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ TWO = (*THINK, ("[T]", "[/T]"))
         (f"{FINAL}TEXT", "", KNOWN, "TEXT", False),
         (f"{ANALYSIS}secret, on and on", "", KNOWN, "", True),
         ("analysisThe user asks.assistantfinalTEXT", "", KNOWN, "TEXT", False),  # without its special tokens
+        ("analysisThe user asks, on and on", "", KNOWN, "", True),
+        ("In HTML, <thinking> is no tag. Use <div>.", "", KNOWN, "In HTML, <thinking> is no tag. Use <div>.", False),
+        ("Say [THINK] aloud.", "", KNOWN, "Say [THINK] aloud.", False),
         ("analysis of the assistantfinal exam", "", KNOWN, "analysis of the assistantfinal exam", False),
     ],
 )
@@ -128,7 +131,7 @@ def test_a_reply_survives_pickling() -> None:  # samples are gathered from all r
         ({"reasoning_markers": ["[T]", "[/T]"]}, Settings(reasoning_markers=(("[T]", "[/T]"),))),
         ({"reasoning_markers": "known"}, Settings(reasoning_markers=KNOWN)),
         ({"price": {"prompt": 1, "completion": 2.5}}, Settings(price=Price(1, 2.5))),
-        ({"max_length": 99, "model": "m", "num_concurrent": 4, "version": 1.0}, Settings()),  # not ours
+        ({"max_length": 99, "model": "m", "num_concurrent": 4, "reasoning_parser": "qwen3"}, Settings()),  # not ours
         ({"reasoning_markers": [["a", "b"], ["c", "d"]]}, Settings(reasoning_markers=(("a", "b"), ("c", "d")))),
     ],
 )

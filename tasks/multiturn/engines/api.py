@@ -19,6 +19,8 @@ from typing import Any
 
 from lm_eval.models.api_models import TemplateAPI
 
+from turnswap.core.errors import UserError
+
 from ..answers import Answer, read_answer, words_of
 from ..backend import Prompt
 from ..faults import Fault
@@ -29,7 +31,7 @@ LONGEST_WAIT = 300.0  # seconds that a server may make us wait
 # Of 4xx only these may pass by waiting: timeout, conflict, too early, too many requests.
 _PASSING = {408, 409, 425, 429}
 # An account that is used up answers 429 too.
-_USED_UP = ("insufficient_quota", "billing", "credit balance")
+_USED_UP = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credit balance")
 # Another name that servers want for a parameter; all others are left out.
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 _DROPPABLE = ("seed", "stop", "temperature", "max_tokens", "top_p", "top_k")
@@ -60,6 +62,10 @@ class ApiEngine:
     async def __aenter__(self) -> ApiEngine:
         from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
+        try:
+            _ = self.model.header
+        except ValueError as error:  # no key in the environment
+            raise UserError(str(error), "Set the key that the endpoint wants, and run the command again.") from error
         # As lm-eval's own concurrent path sets them up.
         connector = TCPConnector(limit=self.slots, ssl=self.model.verify_certificate)
         self._session = ClientSession(connector=connector, timeout=ClientTimeout(total=self.model.timeout))
@@ -184,13 +190,14 @@ class ApiEngine:
 def refusal(status: int, headers: Mapping[str, str], body: Any) -> Fault:
     """The fault behind a status of 400 or more."""
     words = words_of(body)
-    used_up = status == 429 and any(word in f"{words} {body}".lower() for word in _USED_UP)
+    wait = asked_to_wait(headers)
+    used_up = status == 429 and not wait and any(word in f"{words} {body}".lower() for word in _USED_UP)
     return Fault(
         f"HTTP {status}",
         words=words,
         may_pass=not used_up and (not 400 <= status < 500 or status in _PASSING),
         throttled=status == 429 and not used_up,
-        wait=asked_to_wait(headers),
+        wait=wait,
     )
 
 

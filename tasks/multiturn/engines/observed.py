@@ -17,6 +17,7 @@ from lm_eval.api.model import LM, hash_args
 
 from ..answers import Answer
 from ..backend import is_a
+from ..cache import Replies
 from .vllm import answer_of
 
 Row = Callable[[str], Answer]  # one reply as the model gave it, which lacks nothing but its text
@@ -48,7 +49,11 @@ class Observed:
         if self.rows:
             prompt, gen_kwargs = request
             request = (prompt, self.settings.popleft() if self.settings else gen_kwargs)
-            self._answers[hash_args(attr, request)].append(self.rows.popleft()(text))
+            answer = self.rows.popleft()(text)
+            self._answers[hash_args(attr, request)].append(answer)
+            if isinstance(self._hook, Replies):
+                self._hook.add_partial(attr, request, answer)
+                return
         self._hook.add_partial(attr, request, text)
 
 
