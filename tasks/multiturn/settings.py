@@ -14,7 +14,6 @@ from turnswap.core.settings import read_settings
 
 from .reasoning import KNOWN, Markers
 
-
 _THEIRS = {"reasoning_parser"}  # arguments of vLLM's that are near names of ours
 
 
