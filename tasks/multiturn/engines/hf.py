@@ -173,9 +173,14 @@ class HFEngine:
             while asked is not None and not (await asyncio.wait([done], timeout=1))[0]:
                 if not manager.is_running():
                     break
-            if not done.done():
-                raise _failed(manager.background_thread_status.fatal_error or "it has stopped")
-            return done.result()
+            if done.done():
+                return done.result()
+            status = manager.background_thread_status
+            # A thread that ends tells those who wait first, and records why afterwards.
+            for _ in range(20):
+                if status.fatal_error is None and manager.is_running():
+                    await asyncio.sleep(0.05)
+            raise _failed(status.fatal_error or "it has stopped")
         finally:
             if asked is not None:
                 manager.cancel_request(number)  # one that is finished is left alone
