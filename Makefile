@@ -7,7 +7,7 @@ ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
-.PHONY: demo test test-fast test-lowest check architecture bench study clean
+.PHONY: demo test test-fast test-lowest test-engines check architecture bench study clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -21,6 +21,13 @@ test-fast: .venv/.dev ## for the inner loop: no command of a host, no model but 
 
 test-lowest: ## the fast tests with the lowest versions of what pyproject.toml names, in .venv-lowest
 	@bash .ci/lowest.sh -n 2 --dist worksteal -m "not slow"
+
+test-engines: .venv/.dev ## real conversations on vLLM, llama.cpp and transformers serve, each in an environment of its own
+	@bash .ci/engines.sh
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines --ignore tests/engines/test_vllm_engine.py
+	$(BIN)/turnswap demo-model .venv-vllm/demo-model
+	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
+	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py
 
 check: .venv/.dev ## formatting, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .
@@ -38,8 +45,8 @@ bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
 study: .venv/.dev ## does swapping carry a skill into another language? benchmarks/cross_lingual; goes on where it was
 	$(BIN)/python -m benchmarks.cross_lingual
 
-clean: ## remove the environment and everything built
-	rm -rf .venv .venv-lowest build dist *.egg-info demo-output
+clean: ## remove the environments and everything built
+	rm -rf .venv .venv-llamacpp .venv-lowest .venv-serve .venv-vllm build dist *.egg-info demo-output
 
 # torch first and pinned: a bare torch may bring gigabytes of CUDA libraries.
 .venv/.torch:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from . import analysis, generation, grading, layer_swap, pipelined, reports, startup, sweep
+from . import analysis, continuous, generation, grading, layer_swap, pipelined, reports, startup, sweep, vllm_schedule
 
 BENCHMARKS = {
     "startup": startup.main,
     "grading": grading.main,
     "generation": generation.main,
+    "continuous": continuous.main,
+    "vllm_schedule": vllm_schedule.main,
     "layer_swap": layer_swap.main,
     "analysis": analysis.main,
     "sweep": sweep.main,

@@ -25,7 +25,7 @@ from tests.conftest import make_row, write_csv
 from tests.multiturn.fault_server import latencies, server_process
 from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.task import MultiIF
-from turnswap.tasks.multiturn.pipelined import OPEN_PER_REQUEST
+from turnswap.tasks.multiturn.engines.api import ApiEngine
 from turnswap.tasks.multiturn.runner import generate_until_multi_turn
 
 CONVERSATIONS, TURNS, SEEDS = 600, 3, range(5)
@@ -108,15 +108,15 @@ def compare(data: Path, concurrency: int, median: float) -> None:
         best = bound(seconds, concurrency)
         bounds = {
             "all open": ALL,
-            f"{OPEN_PER_REQUEST} x open": OPEN_PER_REQUEST * concurrency,
+            f"{ApiEngine.open_per_slot} x open": ApiEngine.open_per_slot * concurrency,
             "1 x open": concurrency,
         }
         for name, open_ in bounds.items():
             took = measure(data, seed, concurrency, median, open=min(open_, CONVERSATIONS))
             measured.setdefault(name, []).append(best / took)
             simulated.setdefault(name, []).append(best / pipelined(seconds, concurrency, open_))
-        default = best / measured[f"{OPEN_PER_REQUEST} x open"][-1]
-        default_simulated = best / simulated[f"{OPEN_PER_REQUEST} x open"][-1]
+        default = best / measured[f"{ApiEngine.open_per_slot} x open"][-1]
+        default_simulated = best / simulated[f"{ApiEngine.open_per_slot} x open"][-1]
         took = measure(data, seed, concurrency, median, schedule="lockstep")
         measured.setdefault("lockstep", []).append(took / default)
         simulated.setdefault("lockstep", []).append(lockstep(seconds, concurrency) / default_simulated)
@@ -129,7 +129,7 @@ def compare(data: Path, concurrency: int, median: float) -> None:
         print(f"num_concurrent {concurrency}, {name}: {mean(measured[name]):.2f} of the bound "
               f"(simulated {mean(simulated[name]):.2f}; floor {floors[0]} by default)")  # fmt: skip
     # Few seeds are few long conversations: what the policy reaches on average says more.
-    more = [bound(s, concurrency) / pipelined(s, concurrency, OPEN_PER_REQUEST * concurrency)
+    more = [bound(s, concurrency) / pipelined(s, concurrency, ApiEngine.open_per_slot * concurrency)
             for s in (drawn(seed, median) for seed in range(20))]  # fmt: skip
     print(f"num_concurrent {concurrency}: simulated over 20 seeds {mean(more):.2f} of the bound by default")
     for name, title in (("lockstep", "lockstep"), ("languages", "one language after another")):

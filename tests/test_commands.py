@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import socket
-import subprocess
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from turnswap.commands.demo_model import write_demo_model
 from turnswap.tasks import tasks_path
 
-from .conftest import BIN, REPOSITORY, Command, read_results, read_samples
+from .conftest import REPOSITORY, Command, read_results, read_samples
 
 pytestmark = pytest.mark.slow
 
@@ -183,81 +175,29 @@ def test_the_glob_selects_the_eight_tasks_and_not_the_group(run_command: Command
     assert len(read_results(tmp_path / "out")["results"]) == 8
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    """``transformers serve`` on a free port of this machine."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = (tmp_path / "serve.log").open("w")
-    process = subprocess.Popen(
-        [str(BIN / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
-        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub")}, stdout=log, stderr=log,
-    )  # fmt: skip
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read()
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "serve.log").read_text()[-3000:]
-                time.sleep(0.5)
-        yield f"http://127.0.0.1:{port}/v1/chat/completions"
-    finally:
-        process.terminate()
-        process.wait(30)
-        log.close()
-
-
-def test_a_real_chat_server_is_asked_turn_by_turn(
-    run_command: Command, server: str, tiny_model: Path, english_csv: Path, tmp_path: Path
+@pytest.mark.parametrize("command", [["lm_eval", "run"], ["turnswap", "lm-eval", "run"]])
+@pytest.mark.parametrize("group", ["multiif", "leaderboard_multiif"])
+def test_a_pattern_that_matches_a_group_and_its_tasks_runs_them_once(
+    command: list[str], group: str, run_command: Command, tmp_path: Path
 ) -> None:
     done = run_command(
-        "lm_eval", "run", "--model", "local-chat-completions", "--tasks", "multiif_en", "--limit", "4", *INCLUDE,
-        "--model_args", f"base_url={server},model={tiny_model},num_concurrent=2", "--output_path", "out",
-        "--log_samples", "--gen_kwargs", "max_gen_toks=8,until=<|im_end|>", TURNSWAP_MULTIIF=english_csv,
+        *command, "--model", "dummy", "--tasks", f"{group}*", "--limit", "1", "--output_path", "out",
+        "--metadata", '{"prompts": "plain"}', *(INCLUDE if command[0] == "lm_eval" else ()), TURNSWAP_MULTIIF="sample",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Requesting turns: 100%" in done.stderr
-    assert "11/11" in done.stderr
-    samples = read_samples(tmp_path / "out")
-    assert [len(sample["resps"]) for sample in samples] == [3, 3, 3, 2]
-    for sample in samples:
-        messages: list[dict[str, Any]] = []
-        for turn, (scripted, (reply,)) in enumerate(zip(sample["doc"]["turns"], sample["resps"], strict=True)):
-            messages.append({"role": "user", "content": scripted["prompt"]})
-            assert json.loads(sample["arguments"][f"gen_args_{turn}"]["arg_0"]) == messages
-            assert reply
-            messages.append({"role": "assistant", "content": reply})
+    assert "8 conversations, 24 turns, 8 tasks" in done.stderr
+    results = read_results(tmp_path / "out")
+    assert len(results["results"]) == 9
+    assert results["groups"].keys() == {group}
 
 
-def test_the_demo_model_behind_a_real_server_end_to_end(run_command: Command, server: str, tmp_path: Path) -> None:
-    write_demo_model(tmp_path / "model")
-    command = [
-        "lm_eval", "run", "--model", "local-chat-completions", "--tasks", "multiif_en,multiif_es", "--limit", "3",
-        "--model_args", f"base_url={server},model={tmp_path / 'model'},num_concurrent=4", *INCLUDE, "--log_samples",
-        "--gen_kwargs", "max_gen_toks=16,until=<|im_end|>", "--use_cache", "cache",
-    ]  # fmt: skip
-    done = run_command(*command, "--output_path", "out", TURNSWAP_MULTIIF="sample")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "18/18" in done.stderr
-    assert re.search(r"tok/s=\d", done.stderr)
-    samples = {task: read_samples(tmp_path / "out", task) for task in ("multiif_en", "multiif_es")}
-    for task in samples:
-        for sample in samples[task]:
-            assert all(reply.strip() for (reply,) in sample["resps"])
-        results = read_results(tmp_path / "out")["results"][task]
-        assert [results[f"turn{turn}_failed,none"] for turn in (1, 2, 3)] == [0, 0, 0]
-
-    # Nothing listens here: every reply comes from the cache.
-    command[command.index("--model_args") + 1] = (
-        f"base_url=http://127.0.0.1:9/,model={tmp_path / 'model'},num_concurrent=4"
-    )
-    again = run_command(*command, "--output_path", "again", TURNSWAP_MULTIIF="sample")
-    assert again.returncode == 0, again.stderr[-3000:]
-    for task in samples:
-        replies = [sample["resps"] for sample in read_samples(tmp_path / "again", task)]
-        assert replies == [sample["resps"] for sample in samples[task]]
+def test_a_task_beside_a_group_that_changes_it_stays_a_mistake(run_command: Command, tmp_path: Path) -> None:
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "mine.yaml").write_text("group: mine\ntask: [{task: multiif_en, repeats: 2}]\n")
+    changed = ["--tasks", "mine,multiif_en", "--include_path", str(tmp_path / "tasks"), "--limit", "1"]
+    done = run_command("turnswap", "lm-eval", "run", "--model", "dummy", *changed, TURNSWAP_MULTIIF="sample")
+    assert done.returncode == 1
+    assert "Duplicate task 'multiif_en'" in done.stderr
 
 
 @pytest.mark.parametrize("config", ["mgsm_merged.yaml", "multiif_merged.yaml"])

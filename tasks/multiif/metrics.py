@@ -6,14 +6,18 @@ Per turn (arXiv 2410.15553, section 4): prompt-level and instruction-level accur
 
 Every figure is a ratio of two sums over conversations, or a mean of such ratios. A conversation's value is
 therefore a pair ``(numerator, denominator)``, and ``(0, 0)`` where it has no such turn; see :func:`ratio`.
+
+The same figures over *completed* replies, neither truncated nor unclosed, have names that end in ``_completed``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnswap.tasks.multiturn import Reply
 from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
@@ -26,7 +30,16 @@ Pair = tuple[int, int]
 
 ACCURACIES = ("prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 TRANSITIONS = ("forgetting", "correction", "forgetting_loose", "correction_loose")
-COUNTS = ("truncated", "overflowing", "unclosed", "ungradeable", "failed")
+_OF_A_REPLY = ("truncated", "overflowing", "unclosed", "filtered", "refused", "empty")
+COUNTS = ("completed", *_OF_A_REPLY, "ungradeable", "failed")
+_OF_AN_ANSWER = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "seconds")
+TOTALS = (*_OF_AN_ANSWER, "cost")
+# Of several repeats of a conversation: figures whose spread is told, and the share of conversations all right.
+SPREAD_OF = ("overall_acc", "prompt_strict_acc")
+RIGHT = ("right_in_all", "right_in_any")
+SPREAD = "_spread"
+# Behind the name of each accuracy and transition over completed replies alone.
+COMPLETED = "_completed"
 # Behind the name of each accuracy and transition that comes from corrected verdicts (turnswap.tasks.multiif.corrected).
 CORRECTED = "_corrected"
 
@@ -67,6 +80,28 @@ def count(items: list[int | None]) -> int | str:
     return sum(known) if known else "N/A"
 
 
+def total(items: list[float | None]) -> float | str:
+    """The sum; "N/A" where the backend does not tell of one: part of a sum would pass for the whole."""
+    known = [item for item in items if item is not None]
+    if len(known) < len(items):
+        return "N/A"
+    return sum(known) if all(isinstance(item, int) for item in known) else math.fsum(known)
+
+
+def by_repeat(items: Sequence[Any]) -> NDArray[np.float64]:
+    """The figure of each repeat, from each conversation's pairs by repeat."""
+    array = np.asarray(items, dtype=float)
+    sums = array.reshape(*array.shape[:2], -1, 2).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        figures: NDArray[np.float64] = (sums[..., 0] / sums[..., 1]).mean(axis=-1)
+    return figures
+
+
+def spread(items: Sequence[Any]) -> float:
+    """The standard deviation between the repeats' figures."""
+    return float(np.std(by_repeat(items), ddof=1))
+
+
 def accuracy_pairs(verdicts: Sequence[Verdict]) -> dict[str, Pair]:
     """The four accuracies of one turn of one conversation as pairs; slots that no reply can follow are left out."""
     pairs: dict[str, Pair] = {}
@@ -105,23 +140,38 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
     values: dict[str, Any] = {}
     for turn in TURNS:
         reply, verdicts = graded[turn - 1] if turn <= len(graded) else (None, ())
-        pairs = accuracy_pairs(verdicts) if reply is not None else dict.fromkeys(ACCURACIES, (0, 0))
-        values |= {f"turn{turn}_{name}": pair for name, pair in pairs.items()}
-        values[f"turn{turn}_overall_acc"] = tuple(pairs[name] for name in ACCURACIES)
+        figures: dict[str, Any] = accuracy_pairs(verdicts) if reply is not None else dict.fromkeys(ACCURACIES, (0, 0))
+        figures["overall_acc"] = tuple(figures[name] for name in ACCURACIES)
+        completed = reply is not None and bool(reply.completed)
+        values[f"turn{turn}_completed"] = None if reply is not None and reply.completed is None else int(completed)
+        values |= _both_kinds(turn, figures, completed)
         if turn > 1:
-            before = graded[turn - 2][1] if reply is not None else ()
-            forgetting, correction = transition_pairs(before, verdicts, "strict")
-            loose_forgetting, loose_correction = transition_pairs(before, verdicts, "loose")
-            moves = zip(TRANSITIONS, (forgetting, correction, loose_forgetting, loose_correction), strict=True)
-            values |= {f"turn{turn}_{name}": pair for name, pair in moves}
-        for name in ("truncated", "overflowing"):
+            reply_before, before = graded[turn - 2] if reply is not None else (None, ())
+            moves = (*transition_pairs(before, verdicts, "strict"), *transition_pairs(before, verdicts, "loose"))
+            completed = completed and reply_before is not None and bool(reply_before.completed)
+            values |= _both_kinds(turn, dict(zip(TRANSITIONS, moves, strict=True)), completed)
+        for name in _OF_A_REPLY:
             # Where the backend does not tell, it does not tell of a turn that is missing either.
-            told = getattr(reply or (graded[0][0] if graded else None), name, None)
+            told = getattr(graded[0][0] if reply is None and graded else reply, name, None)
             values[f"turn{turn}_{name}"] = None if told is None else int(reply is not None and told)
-        values[f"turn{turn}_unclosed"] = int(reply is not None and reply.unclosed)
         values[f"turn{turn}_ungradeable"] = int(any(verdict.ungradeable for verdict in verdicts))
         values[f"turn{turn}_failed"] = int(len(graded) < turn <= (turns or 0))
     return values
+
+
+def _both_kinds(turn: int, figures: dict[str, Any], completed: bool) -> dict[str, Any]:
+    """The figures of a turn over all replies, and over completed ones alone."""
+    values = {f"turn{turn}_{name}": value for name, value in figures.items()}
+    nothing = {name: ((0, 0),) * len(ACCURACIES) if "overall" in name else (0, 0) for name in values}
+    return values | {f"{name}{COMPLETED}": value for name, value in (values if completed else nothing).items()}
+
+
+def conversation_totals(replies: Sequence[Reply], priced: bool) -> dict[str, Any]:
+    """Tokens, seconds and, where there is a price, the cost of one conversation; None where it is not known."""
+    told: dict[str, list[Any]] = {n: [getattr(reply.answer, n) for reply in replies] for n in _OF_AN_ANSWER}
+    if priced:
+        told["cost"] = [reply.cost for reply in replies]
+    return {name: None if None in values else sum(values) for name, values in told.items()}
 
 
 def corrected_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> dict[str, Any]:
@@ -137,34 +187,76 @@ def corrected_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> dict[
     return corrected
 
 
-def combine_repeats(values: Sequence[Any]) -> Any:
-    """The sum of a metric's values over the repeats of a conversation: pairs are pooled, counts added."""
+def pool(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The sum of each metric over the repeats of a conversation: pairs are pooled, counts and totals added."""
+    return {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
+
+
+def _sum(values: Sequence[Any]) -> Any:
     if any(value is None for value in values):
         return None
     if isinstance(values[0], tuple):
-        return tuple(combine_repeats(parts) for parts in zip(*values, strict=True))
+        return tuple(_sum(parts) for parts in zip(*values, strict=True))
     return sum(values)
 
 
-def aggregations(corrected: bool = False) -> dict[str, Any]:
-    """How each metric's values become one figure; ``corrected`` adds those of :func:`corrected_values`."""
-    functions: dict[str, Any] = {}
+def combine_repeats(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One conversation's values from those of its repeats: pooled, and where there are several, how they differ."""
+    values = pool(repeats)
+    if len(repeats) == 1:
+        return values
+    values["repeats"] = len(repeats)
     for turn in TURNS:
-        functions[f"turn{turn}_overall_acc"] = WithStandardError(mean_of_four)
-        names = ACCURACIES + (TRANSITIONS if turn > 1 else ())
-        functions |= {f"turn{turn}_{name}": WithStandardError(ratio) for name in names}
-        functions |= {f"turn{turn}_{name}": count for name in COUNTS}
+        for name in SPREAD_OF:
+            values[f"turn{turn}_{name}{SPREAD}"] = [each[f"turn{turn}_{name}"] for each in repeats]
+        right = [each[f"turn{turn}_prompt_strict_acc"] for each in repeats]
+        known = all(of for _, of in right)  # a repeat that failed can be neither
+        for name, decides in zip(RIGHT, (all, any), strict=True):
+            values[f"turn{turn}_{name}"] = (int(decides(held for held, _ in right)), 1) if known else (0, 0)
+    return values
+
+
+def aggregations(corrected: bool = False, repeats: int = 1, priced: bool = False) -> dict[str, Any]:
+    """How each metric's values become one figure.
+
+    Args:
+        corrected: with those of :func:`corrected_values`.
+        repeats: where there are several, with what :func:`combine_repeats` tells of them.
+        priced: with the cost.
+    """
+    functions: dict[str, Any] = {**ratios()}
+    for kind in (COMPLETED, CORRECTED) if corrected else (COMPLETED,):
+        functions |= {f"{name}{kind}": figure for name, figure in ratios().items()}
+    functions |= {f"turn{turn}_{name}": count for turn in TURNS for name in COUNTS}
+    functions |= {f"turn{turn}_completed": total for turn in TURNS}
+    functions |= dict.fromkeys(TOTALS if priced else _OF_AN_ANSWER, total)
     if corrected:
-        functions |= {f"{name}{CORRECTED}": ratio for name, ratio in ratios().items()}
         functions |= {f"turn{turn}_unsatisfiable{CORRECTED}": count for turn in TURNS}
+    if repeats > 1:
+        functions["repeats"] = max
+        functions |= {f"turn{turn}_{name}{SPREAD}": spread for turn in TURNS for name in SPREAD_OF}
+        functions |= {f"turn{turn}_{name}": WithStandardError(ratio) for turn in TURNS for name in RIGHT}
     return functions
 
 
 def ratios() -> dict[str, WithStandardError]:
-    """The accuracies and transitions alone, which have a standard error."""
-    return {name: figure for name, figure in aggregations().items() if isinstance(figure, WithStandardError)}
+    """The accuracies and transitions over all replies."""
+    functions: dict[str, WithStandardError] = {}
+    for turn in TURNS:
+        functions[f"turn{turn}_overall_acc"] = WithStandardError(mean_of_four)
+        names = ACCURACIES + (TRANSITIONS if turn > 1 else ())
+        functions |= {f"turn{turn}_{name}": WithStandardError(ratio) for name in names}
+    return functions
 
 
-def higher_is_better(corrected: bool = False) -> dict[str, bool]:
-    """More accuracy and correction is better; more forgetting, and more of anything counted, is worse."""
-    return {name: "_acc" in name or "_correction" in name for name in aggregations(corrected)}
+def higher_is_better(names: Iterable[str]) -> dict[str, bool]:
+    """More right and more completed is better; more forgetting, more spread and more of a fault is worse.
+
+    What is neither (tokens, seconds, the number of repeats) is left out.
+    """
+    better = ("_acc", "_correction", "_right", "_completed")
+    return {
+        name: any(part in name for part in better) and "_forgetting" not in name and SPREAD not in name
+        for name in names
+        if name.startswith("turn")
+    }

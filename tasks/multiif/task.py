@@ -25,6 +25,8 @@ class MultiIF(MultiTurnTask):
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones.
     """
 
+    own_metadata = frozenset({"multiif_data", "verdicts"})
+
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
         self.both = _both_verdicts(self.config.metadata)
@@ -50,6 +52,7 @@ class MultiIF(MultiTurnTask):
             for reply, turn in zip(replies, turns, strict=False)
         ]
         values = metrics.conversation_values(graded, len(turns))
+        values |= metrics.conversation_totals(replies, self.settings.price is not None)
         if self.both:
             values |= metrics.corrected_values(list(self._by_corrected_rules(doc, replies)))
         return values
@@ -63,17 +66,17 @@ class MultiIF(MultiTurnTask):
             ids, kwargs = turn["instruction_ids"], turn["kwargs"]
             yield reply, corrected.grade_corrected(reply, ids, kwargs, language, prompts[:number])
 
-    def combine_repeats(self, values: Sequence[Any]) -> Any:
-        """Repeats are pooled."""
-        return metrics.combine_repeats(values)
+    def combine_repeats(self, graded: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Repeats are pooled, and told how they differ."""
+        return metrics.combine_repeats(graded)
 
     def aggregation(self) -> dict[str, Any]:
-        """Ratios of sums over conversations, and counts."""
-        return metrics.aggregations(self.both)
+        """Ratios of sums over conversations, counts, and totals."""
+        return metrics.aggregations(self.both, self.config.repeats, self.settings.price is not None)
 
     def higher_is_better(self) -> dict[str, bool]:
         """By metric."""
-        return metrics.higher_is_better(self.both)
+        return metrics.higher_is_better(self.aggregation())
 
 
 def _both_verdicts(metadata: Mapping[str, Any]) -> bool:

@@ -8,7 +8,8 @@ from .lm_eval_contract import require_lm_eval
 
 require_lm_eval()  # before the modules below import from it what may not be there
 
-from .conversation import Reply, Settings  # noqa: E402
+from .conversation import Reply  # noqa: E402
+from .settings import Settings  # noqa: E402
 from .task import MultiTurnTask  # noqa: E402
 
 __all__ = ["MultiTurnTask", "Reply", "Settings"]

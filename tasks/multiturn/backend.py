@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from lm_eval.api.model import LM, CachingLM
-from lm_eval.models.api_models import JsonChatStr
-from lm_eval.models.openai_completions import LocalChatCompletion
+from lm_eval.models.api_models import JsonChatStr, TemplateAPI
 from lm_eval.utils import hash_string
 
 from turnswap.core.errors import UserError
@@ -29,9 +29,26 @@ def inner_model(lm: LM | CachingLM) -> LM:
     return lm.lm if isinstance(lm, CachingLM) else lm
 
 
+def is_a(lm: LM, module: str, kind: str) -> bool:
+    """Whether it is one of lm-eval's models, or derived from it; a module that nobody imported made no model."""
+    loaded = sys.modules.get(f"lm_eval.models.{module}")
+    return loaded is not None and isinstance(lm, getattr(loaded, kind))
+
+
 def prompt_text(prompt: Prompt) -> str:
     """The prompt as a plain string; a chat endpoint's messages as JSON."""
     return str(prompt.prompt if isinstance(prompt, JsonChatStr) else prompt)
+
+
+def takes_messages(lm: LM | CachingLM) -> bool:
+    """Whether it is a chat endpoint, whose server applies the template: its payload holds messages, not a prompt."""
+    model = inner_model(lm)
+    if not isinstance(model, TemplateAPI):
+        return False
+    try:
+        return "messages" in model._create_payload([{"role": "user", "content": "?"}], generate=True, gen_kwargs={})
+    except Exception:  # whatever it wants, it is no list of messages
+        return False
 
 
 def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
@@ -43,6 +60,13 @@ def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
     model = inner_model(lm)
     try:
         prompt = model.apply_chat_template(messages, add_generation_prompt=True)
+        # An endpoint that takes strings or a server's tokens, and not the tokens that are made here, would get the
+        # messages as they are.
+        unrendered = isinstance(prompt, list) or (isinstance(prompt, JsonChatStr) and not takes_messages(lm))
+        tokenizer: Any = getattr(model, "tokenizer", None)
+        if unrendered and hasattr(tokenizer, "apply_chat_template"):
+            kwargs = {"tokenize": False} if hasattr(tokenizer, "name_or_path") else {}
+            prompt, unrendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, **kwargs), False
     except Exception as error:  # each backend fails in its own way: no template, no tokenizer, no Hub
         raise UserError(
             f"{type(model).__name__} cannot apply a chat template: {str(error).strip() or type(error).__name__}",
@@ -52,7 +76,7 @@ def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
         raise UserError(
             f"{type(model).__name__} renders a chat as {type(prompt).__name__}, which cannot be sent.", _CHOICES
         )
-    if isinstance(prompt, JsonChatStr) and not isinstance(model, LocalChatCompletion):
+    if unrendered:
         raise UserError(
             f"{type(model).__name__} would send the messages as they are to an endpoint that expects text, because "
             "it has no tokenizer to apply a chat template with.",
@@ -67,7 +91,7 @@ def render_plain(lm: LM | CachingLM, messages: list[Message]) -> str:
     Raises:
         UserError: the model is a chat endpoint, which takes messages and no text.
     """
-    if isinstance(inner_model(lm), LocalChatCompletion):
+    if takes_messages(lm):
         raise UserError(
             "A plain transcript was asked for, but a chat endpoint takes messages and applies its own template.",
             "Leave out --metadata prompts, or use local-completions.",
@@ -132,5 +156,5 @@ def limits(lm: LM | CachingLM, gen_kwargs: Mapping[str, Any]) -> Limits:
     asked = next((gen_kwargs[name] for name in TOKEN_CAPS if gen_kwargs.get(name) is not None), None)
     reply = asked if asked is not None else getattr(model, "max_gen_toks", getattr(model, "_max_gen_toks", None))
     # A chat endpoint refuses what does not fit: lm-eval's max_length is no limit of its server's.
-    length = None if isinstance(model, LocalChatCompletion) else getattr(model, "max_length", None)
+    length = None if takes_messages(lm) else getattr(model, "max_length", None)
     return Limits(int(length) if length is not None else None, int(reply) if reply is not None else None)

@@ -7,58 +7,89 @@ script: its history grows by the model's own replies, reasoning set aside.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BeforeValidator, Field
-
-from turnswap.core.settings import read_settings
+from .answers import Answer
+from .reasoning import set_reasoning_aside
+from .settings import Settings
 
 Message = dict[str, str]
-Markers = tuple[tuple[str, str], ...]
-
-THINK: Markers = (("<think>", "</think>"),)
+DEFAULT_SEED = 1234  # lm-eval's
 
 
 class Reply(str):
     """What the model answered in one turn, reasoning set aside: an ordinary string that knows how it came about.
 
     Attributes:
-        raw: the answer as the model gave it.
+        answer: the answer as the backend gave it, with its finish reason and its tokens.
+        reasoning: what was set aside.
         unclosed: a reasoning trace never closed, so that nothing is left to grade.
         truncated: the answer used up its tokens; None where the backend does not let us know.
         overflowing: prompt plus reply did not fit the model's length; None where it is not known.
         absent: there is none: a request of this turn, or of one before it, failed for good.
+        cost: by ``--metadata`` price; None without one, or where the tokens are not known.
     """
 
-    raw: str
+    answer: Answer
+    reasoning: str
     unclosed: bool
     truncated: bool | None
     overflowing: bool | None
     absent: bool
+    cost: float | None
 
     def __new__(
         cls,
         text: str,
         *,
         raw: str | None = None,
+        answer: Answer | None = None,
+        reasoning: str = "",
         unclosed: bool = False,
         truncated: bool | None = None,
         overflowing: bool | None = None,
         absent: bool = False,
+        cost: float | None = None,
     ) -> Reply:
-        """A reply of this text; ``raw`` defaults to it."""
+        """A reply of this text; ``raw`` is the answer's text where there is no more to it, by default the reply's."""
         reply = super().__new__(cls, text)
-        reply.raw = text if raw is None else raw
-        reply.absent = absent
+        reply.answer = answer or Answer(text if raw is None else raw)
+        reply.reasoning, reply.absent, reply.cost = reasoning, absent, cost
         reply.unclosed, reply.truncated, reply.overflowing = unclosed, truncated, overflowing
         return reply
 
+    @property
+    def raw(self) -> str:
+        """The answer's text as the model gave it."""
+        return self.answer.text
+
+    @property
+    def filtered(self) -> bool:
+        """The endpoint's content filter held it back."""
+        return self.answer.filtered
+
+    @property
+    def refused(self) -> bool:
+        """The model refused, and the endpoint says so beside the text."""
+        return self.answer.refused
+
+    @property
+    def empty(self) -> bool:
+        """There is a reply, but nothing in it."""
+        return not self.absent and not self.strip()
+
+    @property
+    def completed(self) -> bool | None:
+        """Neither truncated nor unclosed; None where the backend does not let us know."""
+        return False if self.unclosed else None if self.truncated is None else not self.truncated
+
     def with_text(self, text: str) -> Reply:
         """Another text (a filter's result) that came about in the same way."""
-        about = {name: getattr(self, name) for name in ("raw", "unclosed", "truncated", "overflowing", "absent")}
-        return Reply(text, **about)
+        reply = Reply(text)
+        reply.__dict__.update(self.__dict__)
+        return reply
 
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -73,83 +104,6 @@ def as_text(answer: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", answer)
 
 
-def set_reasoning_aside(raw: str, markers: Markers, *, prompt: str = "") -> tuple[str, bool]:
-    """The answer without its reasoning, and whether a reasoning trace was left open.
-
-    Everything between an opening and its closing marker goes, and so does everything before a closing marker
-    that has no opening one: chat templates of reasoning models open the trace in the prompt. Where a trace
-    never closes, nothing is left. An answer without markers comes back unchanged.
-    """
-    text = raw
-    for opening, closing in markers:
-        if prompt.rstrip().endswith(opening):
-            text = opening + text
-        if opening not in text and closing not in text:
-            continue
-        kept = []
-        position = 0
-        while True:
-            start, end = text.find(opening, position), text.find(closing, position)
-            if start < 0 and end < 0:
-                kept.append(text[position:])
-                break
-            if end < 0:
-                return "", True
-            if start < 0 or end < start:  # opened in the prompt
-                kept.clear()
-            else:
-                kept.append(text[position:start])
-            position = end + len(closing)
-        text = "".join(kept).strip()
-    return text, False
-
-
-def _markers(value: Any) -> Markers:
-    if value in (None, False, "none", "None") or value == []:
-        return ()
-    pairs = [value] if isinstance(value, list) and all(isinstance(item, str) for item in value) else value
-    if not isinstance(pairs, list) or not all(
-        isinstance(pair, list) and len(pair) == 2 and all(isinstance(m, str) and m for m in pair) and pair[0] != pair[1]
-        for pair in pairs
-    ):
-        raise ValueError(
-            'expected an opening and a closing marker, such as ["<think>", "</think>"], a list of such pairs, '
-            "or none to keep reasoning in the replies"
-        )
-    return tuple((opening, closing) for opening, closing in pairs)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How conversations are run; from ``--metadata``.
-
-    Attributes:
-        prompts: ``chat_template`` (the model's own) or ``plain`` (a ``User:``/``Assistant:`` transcript).
-        reasoning_markers: pairs of opening and closing markers; empty to keep everything.
-        on_overflow: ``warn`` counts prompts that do not fit and goes on, ``error`` ends the run before it asks.
-        schedule: ``auto`` is pipelined for API models and lockstep for engines that run in process.
-        open: conversations under way at once in the pipelined schedule; None for its default.
-        wave: conversations that go through all their turns before the next ones, in lockstep; None for all.
-        max_failed: share of conversations that may fail for good without failing the run.
-    """
-
-    prompts: Literal["chat_template", "plain"] = "chat_template"
-    reasoning_markers: Annotated[Markers, BeforeValidator(_markers)] = THINK
-    on_overflow: Literal["warn", "error"] = "warn"
-    schedule: Literal["auto", "pipelined", "lockstep"] = "auto"
-    open: Annotated[int, Field(ge=1, strict=True)] | None = None
-    wave: Annotated[int, Field(ge=1, strict=True)] | None = None
-    max_failed: Annotated[float, Field(ge=0, le=1, strict=True)] = 0.0
-
-    @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> Settings:
-        """The settings asked for by ``--metadata``; raises UserError for a value that cannot be used."""
-        ours = {name: metadata[name] for name in cls.__dataclass_fields__ if name in metadata}
-        # null says nothing, but of reasoning markers that there are none
-        asked = {name: value for name, value in ours.items() if value is not None or name == "reasoning_markers"}
-        return read_settings(cls, asked, "--metadata")
-
-
 @dataclass(frozen=True)
 class Script:
     """What is fixed before a conversation runs.
@@ -161,6 +115,7 @@ class Script:
         template_asked_for: whether ``--apply_chat_template`` was given.
         run_facts: what the runner finds out and the results should say; shared by the scripts of a task.
         name: what messages to the user call it.
+        seed: what the first repeat's sampling starts from.
     """
 
     user_turns: Sequence[str]
@@ -169,6 +124,7 @@ class Script:
     template_asked_for: bool = False
     run_facts: dict[str, Any] = field(default_factory=dict)
     name: str = ""
+    seed: int = DEFAULT_SEED
 
 
 @dataclass
@@ -184,10 +140,19 @@ class Conversation:
     failure: str | None = None
 
     def messages(self) -> list[Message]:
-        """The conversation up to and including the user's next turn, in the usual chat format."""
+        """The conversation up to and including the user's next turn, in the usual chat format.
+
+        Reasoning is left out of it, but where ``reasoning_in_history`` asks for it: then an answer stands there as it
+        came, with the reasoning under the backend's own name for it.
+        """
         messages = [{"role": "system", "content": self.script.system}] if self.script.system else []
         for user, reply in zip(self.script.user_turns, self.replies, strict=False):
-            messages += [{"role": "user", "content": user}, {"role": "assistant", "content": str(reply)}]
+            said = {"role": "assistant", "content": str(reply)}
+            if self.script.settings.reasoning_in_history:
+                said["content"] = reply.raw
+                if reply.answer.reasoning:
+                    said[reply.answer.reasoning_field] = reply.answer.reasoning
+            messages += [{"role": "user", "content": user}, said]
         return [*messages, {"role": "user", "content": self.script.user_turns[len(self.replies)]}]
 
     def has_turn(self, turn: int) -> bool:
@@ -198,12 +163,25 @@ class Conversation:
         self,
         prompt: str,
         gen_kwargs: dict[str, Any],
-        raw: str,
+        answer: Answer,
         *,
         truncated: bool | None = None,
         overflowing: bool | None = None,
     ) -> None:
         """Take the model's answer to ``prompt`` into the history, reasoning set aside."""
-        text, unclosed = set_reasoning_aside(raw, self.script.settings.reasoning_markers, prompt=prompt)
+        settings = self.script.settings
+        split = set_reasoning_aside(answer.text, settings.reasoning_markers, prompt=prompt)
+        read, written = answer.prompt_tokens, answer.completion_tokens
+        paid = settings.price and read is not None and written is not None
         self.requests.append((prompt, gen_kwargs))
-        self.replies.append(Reply(text, raw=raw, unclosed=unclosed, truncated=truncated, overflowing=overflowing))
+        self.replies.append(
+            Reply(
+                split.text,
+                answer=answer,
+                reasoning="\n".join(filter(None, (answer.reasoning, split.reasoning))),
+                unclosed=split.unclosed or answer.unclosed,
+                truncated=truncated,
+                overflowing=overflowing,
+                cost=settings.price.of(read, written) if paid else None,  # type: ignore[union-attr, arg-type]
+            )
+        )

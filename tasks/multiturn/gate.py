@@ -1,4 +1,4 @@
-"""Who may send next: a semaphore that lets the most urgent in first, and that can be closed."""
+"""Who may send next: a semaphore that lets the most urgent in first, adapts to the server, and can be closed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 import heapq
 import itertools
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 Urgency = tuple[int, float]
 
@@ -15,18 +17,50 @@ class Stopped(Exception):
 
 
 class Gate:
-    """At most ``slots`` are in at once; of those who wait, the one with the smallest urgency enters next."""
+    """At most ``slots`` are in at once; of those who wait, the one with the smallest urgency enters next.
+
+    A server that asks for fewer requests gets fewer: :meth:`narrow` and :meth:`widen`.
+    """
 
     def __init__(self, slots: int) -> None:
-        self.slots = slots
+        self.most = self.slots = slots
         self.in_flight = 0
         self.closed = asyncio.Event()
         self._waiting: list[tuple[Urgency, int, asyncio.Future[None]]] = []
         self._order = itertools.count()
+        self._served = 0
+        self._not_before = 0.0
 
-    def ticket(self, urgency: Urgency) -> Ticket:
-        """What ``TemplateAPI.amodel_call`` takes for its semaphore."""
-        return Ticket(self, urgency)
+    @asynccontextmanager
+    async def entered(self, urgency: Urgency) -> AsyncIterator[None]:
+        """A slot for the time of the block; raises Stopped once the gate is closed."""
+        await self.enter(urgency)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    async def wait_out(self) -> None:
+        """Wait as long as the server asked everybody to; raises Stopped when the gate is closed meanwhile."""
+        while (seconds := self._not_before - time.monotonic()) > 0:
+            await self.sleep(seconds)
+
+    def narrow(self, wait: float = 0.0) -> None:
+        """Half as many slots from now on, at least one; until so few are in, further refusals change nothing.
+
+        Args:
+            wait: the seconds that the server asks to wait, whoever comes.
+        """
+        self._not_before = max(self._not_before, time.monotonic() + wait)
+        if self.in_flight <= self.slots:
+            self.slots, self._served = max(1, self.in_flight // 2), 0
+
+    def widen(self) -> None:
+        """One slot more, up to as many as at first, for every round of requests that were served."""
+        self._served += 1
+        if self.slots < self.most and self._served >= self.slots:
+            self.slots, self._served = self.slots + 1, 0
+            self._let_in()
 
     async def enter(self, urgency: Urgency) -> None:
         """Wait for a slot; raises Stopped once the gate is closed."""
@@ -47,6 +81,9 @@ class Gate:
     def leave(self) -> None:
         """Give the slot to the most urgent of those who wait."""
         self.in_flight -= 1
+        self._let_in()
+
+    def _let_in(self) -> None:
         while self._waiting and self.in_flight < self.slots:
             *_, future = heapq.heappop(self._waiting)
             if not future.done():
@@ -68,21 +105,3 @@ class Gate:
         except TimeoutError:
             return
         raise Stopped
-
-
-class Ticket:
-    """One request's place at the gate, in a semaphore's shape."""
-
-    def __init__(self, gate: Gate, urgency: Urgency) -> None:
-        self._gate, self._urgency = gate, urgency
-        self.entered = 0.0
-
-    async def acquire(self) -> bool:
-        """Enter the gate; ``entered`` tells when, in seconds of the monotonic clock."""
-        await self._gate.enter(self._urgency)
-        self.entered = time.monotonic()
-        return True
-
-    def release(self) -> None:
-        """Leave it."""
-        self._gate.leave()

@@ -6,11 +6,13 @@
   together, on ``LM`` or on ``CachingLM``: :func:`serve`.
 - A YAML's ``class:`` gets ``config=``, and ``Task.build_all_requests`` calls ``construct_requests``: ``task.py``.
 - An aggregation that equals ``mean`` has a standard error: :class:`WithStandardError`.
-- ``TemplateAPI.amodel_call`` is one request with the model's own headers, parsing and cache: ``pipelined.py``.
-- ``CachingLM`` finds a reply under ``hash_args(method, arguments)``: ``pipelined.py``.
+- ``TemplateAPI`` makes payload and headers of a request by names that begin with an underscore: ``engines/api.py``.
+- ``CachingLM`` finds a reply under ``hash_args(method, arguments)`` in its ``dbdict``: ``cache.py``.
+- A model gives replies as they come to the cache hook that ``LM.set_cache_hook`` sets: ``lockstep.py``.
 - ``apply_chat_template`` gives a string, or a ``JsonChatStr`` for chat endpoints: ``backend.py``.
 - Models draw their progress bars with the name ``tqdm`` of their own module: :func:`bars_named`.
 - ``TaskManager`` takes ``include_path``, and later folders win: ``turnswap.hosts.registration``.
+- ``TaskManager.load`` hands what it has made to ``_check_duplicates``: :func:`count_once`.
 """
 
 from __future__ import annotations
@@ -30,16 +32,20 @@ RELIED_ON = (
     "lm_eval.api.instance: Instance(request_type, doc, arguments, idx, metadata)",
     "lm_eval.api.metrics: mean mean_stderr stderr_for_metric(metric, bootstrap_iters)",
     "lm_eval.api.model: CachingLM LM.apply_chat_template(chat_history, add_generation_prompt)",
-    "lm_eval.api.model: LM.chat_template(chat_template) hash_args(attr, args)",
+    "lm_eval.api.model: LM.chat_template(chat_template) LM.set_cache_hook(cache_hook) hash_args(attr, args)",
     "lm_eval.api.registry: model_registry.register",
     "lm_eval.api.task: Task.build_all_requests(system_instruction) Task.construct_requests(doc, ctx)",
     "lm_eval.config.task: TaskConfig",
     "lm_eval.filters: build_filter_ensemble(filter_name, components)",
     "lm_eval.models.api_models: JsonChatStr",
-    "lm_eval.models.api_models: TemplateAPI.amodel_call(session, sem, messages, generate, cache_keys, gen_kwargs)",
+    "lm_eval.models.api_models: TemplateAPI.amodel_call(session, sem, messages, generate, gen_kwargs)",
+    "lm_eval.models.api_models: TemplateAPI._create_payload(messages, generate, gen_kwargs, seed)",
+    "lm_eval.models.api_models: TemplateAPI.create_message(messages) TemplateAPI.header",
     "lm_eval.models.openai_completions: LocalChatCompletion.parse_generations(outputs)",
     "lm_eval.models.openai_completions: LocalCompletionsAPI.parse_generations(outputs)",
+    "lm_eval.api.group: Group.get_all_tasks",
     "lm_eval.tasks.manager: TaskManager.__init__(include_path, include_defaults, metadata)",
+    "lm_eval.tasks.manager: TaskManager._check_duplicates(built)",
     "lm_eval.utils: hash_string",
 )
 
@@ -78,6 +84,27 @@ def serve(request_type: str, method: Callable[..., Any]) -> None:
 
     for kind in (LM, CachingLM):
         setattr(kind, request_type, method)
+
+
+def count_once(kind: type[Any]) -> None:
+    """Have a task of this kind that is chosen beside a group that holds it be run as the group's.
+
+    lm-eval takes it for a mistake, and ``--tasks 'multiif*'`` chooses both. A group that changes a setting of the task
+    holds another one, which stays a mistake.
+    """
+    from lm_eval.api.group import Group
+    from lm_eval.tasks.manager import TaskManager
+
+    check = TaskManager._check_duplicates
+
+    def check_others(built: list[Any]) -> None:
+        groups = [item for item in built if isinstance(item, Group)]
+        held = {task.task_name: task for group in groups for task in group.get_all_tasks() if isinstance(task, kind)}
+        alone = [item for item in built if isinstance(item, kind) and item.task_name in held]
+        same = [item for item in alone if item.dump_config() == held[item.task_name].dump_config()]
+        check([item for item in built if item not in same])
+
+    TaskManager._check_duplicates = staticmethod(check_others)
 
 
 @contextmanager

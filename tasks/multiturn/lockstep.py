@@ -11,18 +11,23 @@ from lm_eval.api.model import LM, CachingLM
 from turnswap.core.errors import UserError
 
 from . import backend
+from .answers import Answer
+from .cache import Replies
+from .engines.observed import observed
 from .lm_eval_contract import bars_named
 from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
-def run(lm: LM | CachingLM, jobs: Sequence[Job], wave: int | None = None) -> None:
+def run(lm: LM | CachingLM, turns: Turns, replies: Replies, jobs: Sequence[Job], wave: int | None = None) -> None:
     """Run all conversations to their end, each turn's replies entering the next turn's prompts.
 
     Args:
-        lm: the outer model: with ``--use_cache`` every reply goes through its cache. On several ranks each turn is
-            padded to the same number of requests, as models that are split over ranks need it.
+        lm: the outer model. On several ranks each turn is padded to the same number of requests, as models that are
+            split over ranks need it.
+        turns: makes the requests, and takes the answers in.
+        replies: where answers are kept and looked for.
         jobs: the conversations.
         wave: this many conversations go through all their turns before the next ones start, so that an engine's
             prefix cache still holds their earlier turns; all at once by default.
@@ -31,44 +36,76 @@ def run(lm: LM | CachingLM, jobs: Sequence[Job], wave: int | None = None) -> Non
         UserError: the model cannot render a prompt, a prompt does not fit and an error was asked for, or waves are
             asked of an engine that loads the model at every call.
     """
-    if wave is not None and int(getattr(backend.inner_model(lm), "data_parallel_size", 1) or 1) > 1:
+    model = backend.inner_model(lm)
+    if wave is not None and int(getattr(model, "data_parallel_size", 1) or 1) > 1:
         raise UserError(
             "Waves were asked for, but with data_parallel_size > 1 vLLM loads the model anew at every call.",
             "Leave --metadata wave out, or run several single engines behind an API.",
         )
-    turns = Turns(lm)
     size = wave or max(len(jobs), 1)
-    waves = max(_gather(lm, -(-len(jobs) // size)))
-    spare: Instance | None = None
-    for number in range(waves):
-        named = f"Wave {number + 1} of {waves}, turn" if waves > 1 else "Turn"
-        spare = _run_wave(lm, turns, jobs[number * size : (number + 1) * size], spare, named)
+    waves = max(_gather(model, -(-len(jobs) // size)))
+    hook, lockstep = model.cache_hook, _Lockstep(model, turns, replies)
+    model.set_cache_hook(replies)
+    try:
+        for number in range(waves):
+            named = f"Wave {number + 1} of {waves}, turn" if waves > 1 else "Turn"
+            lockstep.run_wave(jobs[number * size : (number + 1) * size], named)
+    finally:
+        model.set_cache_hook(hook)
+        replies.finish()
 
 
-def _run_wave(lm: LM | CachingLM, turns: Turns, jobs: Sequence[Job], spare: Instance | None, named: str) -> Instance:
-    """All turns of these conversations; returns a request that can be asked once more where padding is needed."""
-    last = max(_gather(lm, max((len(job.conversation.script.user_turns) for job in jobs), default=0)))
-    for turn in range(last):
-        current = [job for job in jobs if job.conversation.has_turn(turn)]
-        requests = [turns.request(job) for job in current]
-        overflowing = turns.overflowing(current, requests)
-        spare = requests[-1] if requests else spare
-        assert spare is not None, "every rank has a first turn"
-        padding = [spare] * (max(_gather(lm, len(requests))) - len(requests))
-        log.info("%s %d of %d: %d conversations", named, turn + 1, last, len(requests))
-        with bars_named(lm, f"{named} {turn + 1} of {last}"):
-            answers = lm.generate_until(requests + padding)
-        for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=False):
-            turns.take(job, request, answer, overflows)
-    assert spare is not None, "every rank has a first turn"
-    return spare
+class _Lockstep:
+    def __init__(self, model: LM, turns: Turns, replies: Replies) -> None:
+        self.model, self.turns, self.replies = model, turns, replies
+        self.spare: Instance | None = None  # a request that can be asked once more where ranks need padding
+
+    def run_wave(self, jobs: Sequence[Job], named: str) -> None:
+        """All turns of these conversations."""
+        last = max(_gather(self.model, max((len(job.conversation.script.user_turns) for job in jobs), default=0)))
+        for turn in range(last):
+            current = [job for job in jobs if job.conversation.has_turn(turn)]
+            requests = [self.turns.request(job) for job in current]
+            overflowing = self.turns.overflowing(current, requests)
+            log.info("%s %d of %d: %d conversations", named, turn + 1, last, len(requests))
+            answers = self._answers(current, requests, f"{named} {turn + 1} of {last}")
+            for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=True):
+                self.turns.take(job, request, answer, overflows)
+
+    def _answers(self, jobs: Sequence[Job], requests: Sequence[Instance], named: str) -> list[Answer]:
+        """An answer per request: those that are kept, and the model's for the others, each asked once."""
+        keys = [self.replies.key(request.args, job) for job, request in zip(jobs, requests, strict=True)]
+        # Where each request's answer comes from: its key, or its own number where it has none.
+        places = [key if key is not None else number for number, key in enumerate(keys)]
+        missing = {
+            place: request
+            for place, key, request in zip(places, keys, requests, strict=True)
+            if self.replies.get(key) is None
+        }
+        to_ask = list(missing.values())
+        if self.replies.lasting:
+            log.info("Cached requests: %d, Requests remaining: %d", len(requests) - len(to_ask), len(to_ask))
+        self.spare = requests[-1] if requests else self.spare
+        padding = max(_gather(self.model, len(to_ask))) - len(to_ask)
+        if padding:
+            assert self.spare is not None, "every rank has a first turn"
+            to_ask += [self.spare] * padding
+        new = {}
+        if to_ask:
+            self.replies.expect((r.args, place if isinstance(place, str) else None) for place, r in missing.items())
+            with observed(self.model) as seen, bars_named(self.model, named):
+                texts = self.model.generate_until(to_ask)
+            for (place, request), text in zip(missing.items(), texts, strict=False):
+                answer = seen.get(*request.args) or Answer(text)
+                new[place] = self.replies.put(place if isinstance(place, str) else None, answer)
+        return [new.get(place) or self.replies.get(key) for place, key in zip(places, keys, strict=True)]  # type: ignore[misc]
 
 
-def _gather(lm: LM | CachingLM, number: int) -> list[int]:
+def _gather(model: LM, number: int) -> list[int]:
     """The number that each rank gave."""
-    if lm.world_size == 1:
+    if model.world_size == 1:
         return [number]
     import torch
 
-    gathered = lm.all_gather(torch.tensor(number, device=lm.device))
+    gathered = model.all_gather(torch.tensor(number, device=model.device))
     return [int(value) for value in gathered.cpu().flatten().tolist()]

@@ -1,55 +1,67 @@
-"""The schedule for API models: each conversation moves on as soon as its reply is in.
+"""The schedule without barriers: each conversation moves on as soon as its reply is in.
 
 In lockstep every turn waits for the slowest reply of the turn before. Here conversations are independent: at
-most ``num_concurrent`` requests are in flight, and the next slot goes to the conversation with the fewest turns
-done, among those to the one whose replies have taken longest, which is likely to stay slow. Requests, headers,
-parsing and caching are the model's own (``TemplateAPI.amodel_call``), and so is how often a request is tried.
+most ``engine.slots`` requests are in flight, and the next slot goes to the conversation with the fewest turns
+done, among those to the one whose replies have taken longest, which is likely to stay slow.
 
-A conversation whose request fails for good is set aside; the others go on.
+A conversation whose request fails for good is set aside; the others go on. The same request is asked once: who needs
+its answer while it is under way waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from lm_eval.api.model import LM, CachingLM, hash_args
-from lm_eval.models.api_models import TemplateAPI
+from lm_eval.api.instance import Instance
 from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
-from . import backend
-from .faults import Failure, Retrying, checked_answers, quiet_errors
-from .gate import Gate, Stopped, Ticket
+from .answers import Answer
+from .cache import Replies
+from .engines import Engine
+from .faults import Failure, Fault
+from .gate import Gate, Stopped
 from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
-OPEN_PER_REQUEST = 12
 GRACE = 30.0  # seconds that requests in flight get after Ctrl-C or SIGTERM
 # So many failures before the first reply mean that the server, not the conversation, is at fault.
 HOPELESS = 10
+# So many seconds without any reply, a server may say that it is asked too often.
+LONGEST_THROTTLE = 1800.0
 
 
-def suits(lm: LM | CachingLM) -> bool:
-    """Whether this model can be asked for one reply at a time: lm-eval's API models."""
-    return isinstance(backend.inner_model(lm), TemplateAPI)
+Round = tuple[Sequence[Job], int | None]
 
 
-def run(lm: LM | CachingLM, jobs: Sequence[Job], open_conversations: int | None = None) -> list[Failure]:
+def run(
+    engine: Engine,
+    turns: Turns,
+    replies: Replies,
+    jobs: Sequence[Job],
+    open_conversations: int | None = None,
+    rounds: Sequence[Round] | None = None,
+) -> list[Failure]:
     """Run all conversations to their end, or to the request that failed for good.
 
     Args:
-        lm: the outer model: with ``--use_cache`` every reply goes through its cache, as it comes in.
+        engine: takes the requests.
+        turns: makes them, and takes the answers in.
+        replies: where answers are kept and looked for.
         jobs: the conversations; they are opened in this order.
-        open_conversations: how many may be under way at once, whose earlier turns a server's prefix cache should
-            hold; 12 × ``num_concurrent`` by default.
+        open_conversations: how many may be under way at once, whose earlier turns the engine's prefix cache should
+            hold; the engine's own number by default.
+        rounds: conversations, and up to which turn they go before the next round begins; all to their end by default.
 
     Returns:
         What failed; the conversations concerned lack the replies from that turn on.
@@ -58,51 +70,74 @@ def run(lm: LM | CachingLM, jobs: Sequence[Job], open_conversations: int | None 
         UserError: a prompt cannot be rendered, or does not fit and an error was asked for.
         KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, after what was in flight came in or 30 seconds went by.
     """
-    if not isinstance(lm, CachingLM):
+    if not replies.lasting:
         log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
-    pipeline = _Pipeline(lm, jobs)
-    limit = open_conversations or OPEN_PER_REQUEST * pipeline.slots
+    pipeline = _Pipeline(engine, turns, replies, jobs)
+    limit = open_conversations or engine.open_per_slot * engine.slots
+    rounds = [(jobs, None)] if rounds is None else rounds
     try:
-        with suppress(asyncio.CancelledError):  # a second Ctrl-C
-            asyncio.run(pipeline.run(limit))
+        _in_a_loop(pipeline, rounds, limit)
+    except (asyncio.CancelledError, concurrent.futures.CancelledError):
+        if pipeline.stopped_by is None:  # or it was a second Ctrl-C
+            raise
     finally:
-        if isinstance(lm, CachingLM):
-            lm.dbdict.commit(blocking=True)
+        replies.finish()
     pipeline.report_stop()
     return pipeline.failures
+
+
+def turn_by_turn(jobs: Sequence[Job], wave: int | None = None) -> list[Round]:
+    """The rounds of lockstep: every turn of all conversations, or of ``wave`` of them, before the next turn begins."""
+    size = wave or max(len(jobs), 1)
+    rounds: list[Round] = []
+    for start in range(0, len(jobs), size):
+        under_way = jobs[start : start + size]
+        last = max(len(job.conversation.script.user_turns) for job in under_way)
+        rounds += [(under_way, turn) for turn in range(1, last + 1)]
+    return rounds
+
+
+def _in_a_loop(pipeline: _Pipeline, rounds: Sequence[Round], limit: int) -> None:
+    """Run it in an event loop of its own: where one runs already, as in a notebook, in another thread."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(pipeline.run(rounds, limit))
+        return
+    with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="turnswap") as threads:
+        done = threads.submit(asyncio.run, pipeline.run(rounds, limit))
+        while not done.done():
+            try:
+                concurrent.futures.wait([done], timeout=0.2)
+            except KeyboardInterrupt:  # comes to this thread alone
+                with suppress(RuntimeError):  # over at the same moment
+                    pipeline.stop(signal.SIGINT)
+        done.result()
 
 
 class _Pipeline:
     """One run: what is under way, and what became of it."""
 
-    def __init__(self, lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
-        self.lm, self.model, self.jobs = lm, backend.inner_model(lm), jobs
-        self.slots = max(1, int(self.model._concurrent))
-        self.turns = Turns(lm)
+    def __init__(self, engine: Engine, turns: Turns, replies: Replies, jobs: Sequence[Job]) -> None:
+        self.engine, self.turns, self.replies, self.jobs = engine, turns, replies, jobs
         self.failures: list[Failure] = []
-        self.answered = self.tokens = 0
+        self.under_way: dict[str, asyncio.Future[Answer]] = {}
+        self.tokens = 0
+        self.hopeful = False  # whether any reply came, from the engine or from the cache
         self.stopped_by: int | None = None
-        self.started = time.monotonic()
+        self.started = self.last_answer = time.monotonic()
+        self.total = sum(len(job.conversation.script.user_turns) for job in jobs)
 
-    async def run(self, limit: int) -> None:
-        from aiohttp import ClientSession, ClientTimeout, TCPConnector
-
-        self.gate = Gate(self.slots)
-        self.retrying = Retrying(self.model.max_retries, self.gate)
-        waiting = iter(self.jobs)
-        # Session and connector as lm-eval's own concurrent path sets them up.
-        connector = TCPConnector(limit=self.slots, ssl=self.model.verify_certificate)
-        timeout = ClientTimeout(total=self.model.timeout)
-        total = sum(len(job.conversation.script.user_turns) for job in self.jobs)
-        with (
-            tqdm(total=total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar,
-            checked_answers(self.model, self._count_tokens),
-            quiet_errors(),
-            self._signals(),
-        ):
-            async with ClientSession(connector=connector, timeout=timeout) as self.session:
-                workers = [asyncio.create_task(self._work(waiting)) for _ in range(min(limit, len(self.jobs)))]
-                await self._finish(workers)
+    async def run(self, rounds: Sequence[Round], limit: int) -> None:
+        self.loop, self.main = asyncio.get_running_loop(), asyncio.current_task()
+        self.gate = Gate(self.engine.slots)
+        with tqdm(total=self.total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar, self._signals():
+            async with self.engine:
+                for jobs, last in rounds:
+                    if not self.gate.closed.is_set():
+                        waiting = iter(jobs)
+                        workers = range(min(limit, len(jobs)))
+                        await self._finish([asyncio.create_task(self._work(waiting, last)) for _ in workers])
 
     async def _finish(self, workers: list[asyncio.Task[None]]) -> None:
         """Wait for the workers; after a stop or an error of ours, for what is in flight, up to a bound."""
@@ -111,7 +146,7 @@ class _Pipeline:
         try:
             while running - {stopped} and not self.gate.closed.is_set():
                 done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                if any(task.exception() for task in done):
+                if any(not task.cancelled() and task.exception() for task in done):
                     self.gate.close()
             if running - {stopped}:
                 await asyncio.wait(running - {stopped}, timeout=GRACE)
@@ -123,76 +158,82 @@ class _Pipeline:
             if isinstance(outcome, Exception) and not isinstance(outcome, Stopped):
                 raise outcome
 
-    async def _work(self, waiting: Iterator[Job]) -> None:
-        """Take one conversation after the other through all its turns."""
+    async def _work(self, waiting: Iterator[Job], last: int | None) -> None:
+        """Take one conversation after the other through its turns, up to the last of the round."""
         for job in waiting:
             seconds = 0.0
-            while not job.finished:
+            while not (job.finished or job.conversation.failure or job.turn == last):
                 request = self.turns.request(job)
                 (overflowing,) = self.turns.overflowing([job], [request])
-                answer = self._cached(request.args)
+                key = self.replies.key(request.args, job)
+                answer = self.replies.get(key)
                 if answer is None:
-                    ticket = self.gate.ticket((job.turn, -seconds))
+                    began = time.monotonic()
                     try:
-                        answer = await self._ask(request.args, ticket)
-                    except self.retrying.faults as fault:
+                        answer = await self._shared(key, job, request, seconds)
+                    except Fault as fault:
                         self._set_aside(job, fault)
                         break
-                    seconds += time.monotonic() - ticket.entered
-                    self.answered += 1
+                    seconds += answer.seconds or time.monotonic() - began
                 else:
                     await asyncio.sleep(0)  # a cache may hold thousands of replies: let others have their turn
                 self.turns.take(job, request, answer, overflowing)
+                self.hopeful = True
                 self._progress(1)
             if self.gate.closed.is_set():
                 return
 
-    def _cached(self, args: tuple[Any, dict[str, Any]]) -> str | None:
-        """The reply in lm-eval's cache, under the key that its own path uses; sampled replies are not cached."""
-        if not isinstance(self.lm, CachingLM) or args[1].get("do_sample", False):
-            return None
-        return self.lm.dbdict.get(hash_args("generate_until", args))  # type: ignore[no-any-return]
+    async def _shared(self, key: str | None, job: Job, request: Instance, seconds: float) -> Answer:
+        """The answer to a request; one that is under way is waited for, not asked again."""
+        if key is None:
+            return await self._ask(job, request, seconds)
+        if (asked := self.under_way.get(key)) is not None:
+            return await asyncio.shield(asked)
+        self.under_way[key] = asked = self.loop.create_future()
+        try:
+            answer = self.replies.put(key, await self._ask(job, request, seconds))
+            asked.set_result(answer)
+            return answer
+        except BaseException as error:
+            if isinstance(error, Exception):
+                asked.set_exception(error)
+                asked.exception()  # seen, also where nobody waits
+            else:
+                asked.cancel()
+            raise
+        finally:
+            del self.under_way[key]
 
-    async def _ask(self, args: tuple[Any, dict[str, Any]], ticket: Ticket) -> str:
-        """One request with its retries, through the model's own call; the reply is cached by it."""
-        prompt, gen_kwargs = args
-        # lm-eval's sequential path passes the end-of-sequence string, its concurrent path does not.
-        extra = {"eos": self.model.eos_string} if self.slots == 1 else {}
-        message = self._message(prompt, gen_kwargs)
+    async def _ask(self, job: Job, request: Instance, seconds: float) -> Answer:
+        """One request with its tries. A server that is asked too often uses up none, and gets fewer at once."""
+        tries = throttled = 0
+        while True:
+            async with self.gate.entered((job.turn, -seconds)):
+                try:
+                    await self.gate.wait_out()
+                    prompt, gen_kwargs = request.args
+                    answer = await self.engine.ask(prompt, gen_kwargs, job.seed)
+                except Fault as error:
+                    fault = error
+                    if fault.throttled:
+                        self.gate.narrow(fault.wait)
+                else:
+                    self.gate.widen()
+                    self.last_answer = time.monotonic()
+                    self.tokens += answer.completion_tokens or 0
+                    return answer
+            tries, throttled = tries + (not fault.throttled), throttled + fault.throttled
+            patient = time.monotonic() - self.last_answer < LONGEST_THROTTLE
+            if not fault.may_pass or tries >= self.engine.tries or (fault.throttled and not patient):
+                raise fault
+            await self.gate.sleep(max(pause(throttled if fault.throttled else tries), fault.wait))
 
-        async def call() -> Any:
-            return await self.model.amodel_call(
-                session=self.session,
-                sem=ticket,
-                messages=[message],
-                generate=True,
-                cache_keys=[args],
-                gen_kwargs=gen_kwargs,
-                **extra,
-            )
-
-        (answer,) = await self.retrying.call(call)
-        return str(answer)
-
-    def _message(self, prompt: Any, gen_kwargs: dict[str, Any]) -> Any:
-        """What is sent: the prompt, or its tokens, cut as lm-eval's own path cuts them."""
-        if not self.model.tokenized_requests:
-            return prompt
-        room = self.model.max_length - gen_kwargs.get("max_gen_toks", self.model._max_gen_toks)
-        return self.model.tok_encode([prompt], add_special_tokens=self.model.add_bos_token)[0][-room:]
-
-    def _set_aside(self, job: Job, fault: BaseException) -> None:
-        failure = Failure.of(job.conversation.script.name, job.turn, fault)
-        job.conversation.failure = failure.kind
-        self.failures.append(failure)
+    def _set_aside(self, job: Job, fault: Fault) -> None:
+        job.conversation.failure = fault.kind
+        self.failures.append(Failure(job.conversation.script.name, job.turn, fault))
         self._progress(len(job.conversation.script.user_turns) - job.turn)
-        if not self.answered and len(self.failures) >= HOPELESS:
+        if not self.hopeful and len(self.failures) >= HOPELESS:
             self.gate.close()
-
-    def _count_tokens(self, outputs: Any) -> None:
-        usage = outputs.get("usage") if isinstance(outputs, dict) else None
-        if isinstance(usage, dict) and isinstance(usage.get("completion_tokens"), int):
-            self.tokens += usage["completion_tokens"]
 
     def _progress(self, turns: int) -> None:
         shown = {}
@@ -200,45 +241,55 @@ class _Pipeline:
             shown["tok/s"] = f"{self.tokens / (time.monotonic() - self.started):.0f}"
         if self.failures:
             shown["failed"] = str(len(self.failures))
+        if self.gate.slots < self.gate.most:
+            shown["at once"] = str(self.gate.slots)
         self.bar.set_postfix(shown, refresh=False)
         self.bar.update(turns)
+
+    def stop(self, number: int) -> None:
+        """Stop sending; at the second call do not wait for what is in flight either. From any thread."""
+        self.loop.call_soon_threadsafe(self._stop, number)
+
+    def _stop(self, number: int) -> None:
+        if self.stopped_by is None:
+            self.stopped_by = number
+            log.warning("Stopping: waiting up to %.0f s for %d requests in flight.", GRACE, self.gate.in_flight)
+            self.gate.close()
+        elif self.main is not None:
+            self.main.cancel()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """Ctrl-C and SIGTERM stop sending; a second one does not wait for what is in flight."""
-        loop = asyncio.get_running_loop()
-        main = asyncio.current_task()
-
-        def stop(number: int) -> None:
-            if self.stopped_by is None:
-                self.stopped_by = number
-                log.warning("Stopping: waiting up to %.0f s for %d requests in flight.", GRACE, self.gate.in_flight)
-                self.gate.close()
-            elif main is not None:
-                main.cancel()
-
         handled = []
         for number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # not in the main thread, or not on Unix
-                loop.add_signal_handler(number, stop, number)
+            if threading.current_thread() is not threading.main_thread():
+                break
+            with suppress(NotImplementedError, RuntimeError, ValueError):  # not on Unix
+                self.loop.add_signal_handler(number, self._stop, number)
                 handled.append(number)
         try:
             yield
         finally:
             for number in handled:
-                loop.remove_signal_handler(number)
+                self.loop.remove_signal_handler(number)
 
     def report_stop(self) -> None:
         """End the process as the signal would have, or say that the server answers nothing."""
         if self.stopped_by is not None:
             done = sum(job.turn for job in self.jobs)
-            kept = "The same command goes on from there." if isinstance(self.lm, CachingLM) else "Nothing was kept."
-            log.warning("Stopped: %d of %d turns have their reply. %s", done, self.bar.total, kept)
+            kept = "The same command goes on from there." if self.replies.lasting else "Nothing was kept."
+            log.warning("Stopped: %d of %d turns have their reply. %s", done, self.total, kept)
             if self.stopped_by == signal.SIGINT:
                 raise KeyboardInterrupt
             raise SystemExit(128 + self.stopped_by)
         if self.gate.closed.is_set():
             raise UserError(
-                f"The first {len(self.failures)} conversations failed before any reply came: {self.failures[0].detail}",
-                "Check the address, the model's name and the key in --model_args, and that the server is up.",
+                f"The first {len(self.failures)} conversations failed before any reply came: {self.failures[0].fault}",
+                self.engine.advice,
             )
+
+
+def pause(tries: int) -> float:
+    """lm-eval's own pauses before the next try, in seconds: doubled from try to try, between 1 and 10."""
+    return float(min(10, max(1, 0.5 * 2 ** (tries - 1))))

@@ -5,6 +5,7 @@ Importing this module makes the type known to all of lm-eval's models.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from typing import Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 
-from turnswap.core.errors import UserError
-
-from . import backend, faults, lockstep, pipelined
-from .conversation import Conversation, Reply, Script, Settings
+from . import backend, engines, faults, lockstep, pipelined
+from .cache import Replies
+from .conversation import DEFAULT_SEED, Conversation, Reply, Script
 from .lm_eval_contract import serve
-from .turns import Job
+from .reasoning import unknown_tags
+from .turns import Job, Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -56,9 +57,13 @@ def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstanc
     jobs: list[Job] = []
     for script_id, turns in by_script.items():
         turns.sort(key=lambda instance: instance.idx)
-        runs[script_id] = [Conversation(turns[0].script) for _ in range(turns[0].repeats or 1)]
+        script = turns[0].script
+        runs[script_id] = [Conversation(script) for _ in range(turns[0].repeats or 1)]
         gen_kwargs = [turn.arguments[1] for turn in turns]
-        jobs += [Job(conversation, gen_kwargs) for conversation in runs[script_id]]
+        jobs += [
+            Job(conversation, gen_kwargs, repeat, _seed(lm, script) + repeat)
+            for repeat, conversation in enumerate(runs[script_id])
+        ]
     _announce(lm, instances, jobs)
     _run(lm, jobs)
 
@@ -75,28 +80,52 @@ def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstanc
     return answers
 
 
+def _seed(lm: LM | CachingLM, script: Script) -> int:
+    """What sampling starts from: the seed in ``--model_args`` where there is one, else that of ``--seed``."""
+    own = getattr(backend.inner_model(lm), "_seed", DEFAULT_SEED)
+    return own if isinstance(own, int) and own != DEFAULT_SEED else script.seed
+
+
 def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
     """Choose the schedule and run it; where several tasks run with different settings, the strictest holds."""
     settings = list({job.conversation.script.settings: None for job in jobs})
-    if _is_pipelined(lm, settings):
-        bound = min((each.open for each in settings if each.open), default=None)
-        failures = pipelined.run(lm, jobs, bound)
+    asked = {each.schedule for each in settings}
+    schedule = next(each for each in ("lockstep", "pipelined", "auto") if each in asked)
+    wave = min((each.wave for each in settings if each.wave), default=None)
+    replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
+    turns = Turns(lm)
+    engine = engines.choose(lm, [gen_kwargs for job in jobs for gen_kwargs in job.gen_kwargs], schedule)
+    facts: dict[str, Any] = {"schedule": "pipelined", "engine": getattr(engine, "name", "lm-eval")}
+    if schedule == "lockstep" or isinstance(engine, str):
+        facts["schedule"] = "lockstep"
+    if isinstance(engine, str):
+        log.log(logging.WARNING if schedule == "pipelined" else logging.INFO, "Turn by turn, in lockstep: %s", engine)
+        facts["lockstep_because"] = engine
+        lockstep.run(lm, turns, replies, jobs, wave)
+    else:
+        # What waves are for without barriers: few conversations whose earlier turns an engine still holds.
+        bound = min((each.open for each in settings if each.open), default=wave)
+        rounds = pipelined.turn_by_turn(jobs, wave) if schedule == "lockstep" else None
+        failures = pipelined.run(engine, turns, replies, jobs, bound, rounds)
+        facts |= engine.facts
         if failures:
             faults.require_few(failures, len(jobs), min(each.max_failed for each in settings))
             log.warning("%s\nTheir missing turns are left out of the figures.", faults.summary(failures, len(jobs)))
-    else:
-        lockstep.run(lm, jobs, min((each.wave for each in settings if each.wave), default=None))
+    for job in jobs:
+        job.conversation.script.run_facts.update(facts)
+    _warn_of_unknown_tags(jobs)
 
 
-def _is_pipelined(lm: LM | CachingLM, settings: Sequence[Settings]) -> bool:
-    suits = pipelined.suits(lm)
-    asked = {each.schedule for each in settings}
-    if "pipelined" in asked and not suits:
-        raise UserError(
-            f"The pipelined schedule was asked for, but {type(backend.inner_model(lm)).__name__} answers batches.",
-            "It is for API models; leave --metadata schedule out.",
-        )
-    return suits and "lockstep" not in asked
+def _warn_of_unknown_tags(jobs: Sequence[Job]) -> None:
+    """Reasoning between tags that we do not know is graded as part of the reply: say so, by name."""
+    for markers in {job.conversation.script.settings.reasoning_markers for job in jobs} - {()}:
+        answers = [reply.raw for job in jobs for reply in job.conversation.replies]
+        if tag := unknown_tags(answers, markers):
+            pair = json.dumps([tag, f"{tag[0]}/{tag[1:]}"])
+            log.warning(
+                "Most answers open with %s, which is not known as reasoning and was graded as part of the reply. "
+                """If it is reasoning, say so: --metadata '{"reasoning_markers": %s}'.""", tag, pair,
+            )  # fmt: skip
 
 
 def _reply(conversation: Conversation, turn: int) -> Reply:
@@ -110,10 +139,20 @@ def _sent(conversation: Conversation, instance: TurnInstance) -> tuple[str, dict
 
 
 def _fill_in(instance: TurnInstance, sent: Sequence[tuple[str, dict[str, Any]]]) -> None:
-    """The request as it was sent; where the repeats' prompts differ, all of them as a third argument."""
+    """The request as it was sent; where there is more to tell, as a third argument.
+
+    That is what each repeat's answer said beside its text, and the repeats' prompts where they differ.
+    """
     instance.arguments = sent[0]
+    more: dict[str, Any] = {}
     if len({prompt for prompt, _ in sent}) > 1:
-        instance.arguments += ({f"prompt of repeat {n}": prompt for n, (prompt, _) in enumerate(sent, 1)},)
+        more = {f"prompt of repeat {number}": prompt for number, (prompt, _) in enumerate(sent, 1)}
+    costs = [{} if reply.cost is None else {"cost": reply.cost} for reply in instance.replies]
+    answers = [reply.answer.beside() | cost for reply, cost in zip(instance.replies, costs, strict=True)]
+    if any(answers):
+        more["answers"] = answers
+    if more:
+        instance.arguments += (more,)
 
 
 def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], jobs: Sequence[Job]) -> None:

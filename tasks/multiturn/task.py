@@ -18,7 +18,9 @@ from turnswap.core.errors import UserError, show_without_traceback
 
 from . import runner
 from .backend import TOKEN_CAPS
-from .conversation import Reply, Script, Settings
+from .conversation import DEFAULT_SEED, Reply, Script
+from .lm_eval_contract import count_once
+from .settings import Settings
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -39,6 +41,8 @@ class MultiTurnTask(Task):
     """
 
     OUTPUT_TYPE: ClassVar[Any] = runner.REQUEST_TYPE  # lm-eval pads ranks by it
+    # What a subclass reads of --metadata itself: no misspelling of a setting of ours.
+    own_metadata: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(
         self,
@@ -55,7 +59,10 @@ class MultiTurnTask(Task):
         self._config = TaskConfig(**config)
         self._config.metadata = {**(self._config.metadata or {}), "turnswap": __version__}
         self.VERSION = self._config.metadata.get("version")
-        self.settings = Settings.from_metadata(self._config.metadata)
+        self.settings = Settings.from_metadata(self._config.metadata, self.own_metadata)
+        if self.settings.repeats:
+            self._config.repeats = self.settings.repeats
+        self._seed = DEFAULT_SEED
         self._system: str | None = None
         self._template_asked_for = False
         self._instances: list[runner.TurnInstance] = []
@@ -91,9 +98,11 @@ class MultiTurnTask(Task):
         Return the same metrics for every document: lm-eval gathers them by name from all ranks.
         """
 
-    def combine_repeats(self, values: Sequence[Any]) -> Any:
-        """One document's value of a metric from its repeats' values; the mean by default."""
-        return values[0] if len(values) == 1 else sum(values) / len(values)
+    def combine_repeats(self, graded: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """One document's values from what :meth:`grade` gave for each of its repeats; their means by default."""
+        if len(graded) == 1:
+            return graded[0]
+        return {metric: sum(values[metric] for values in graded) / len(graded) for metric in graded[0]}
 
     # ---------------------------------------------------------------------------------- what lm-eval asks
 
@@ -112,6 +121,10 @@ class MultiTurnTask(Task):
     def test_docs(self) -> list[dict[str, Any]]:
         """All documents."""
         return self.docs
+
+    def set_fewshot_seed(self, seed: int | None = None) -> None:
+        """``--seed`` (of its four numbers the last): what sampling starts from, each repeat one further on."""
+        self._seed = DEFAULT_SEED if seed is None else seed
 
     def doc_to_text(self, doc: dict[str, Any]) -> str:
         """The user's first turn."""
@@ -160,6 +173,7 @@ class MultiTurnTask(Task):
             self._template_asked_for,
             self._run_facts,
             name=f"{self.config.task} {doc.get('key', metadata[1])}",
+            seed=self._seed,
         )
         if not script.user_turns:
             raise UserError(f"{self.config.task}: document {metadata[1]} has no turns.")
@@ -209,4 +223,7 @@ class MultiTurnTask(Task):
         graded = [
             self.grade(doc, [reply for reply in replies if reply is not None]) for replies in zip(*by_turn, strict=True)
         ]
-        return {metric: self.combine_repeats([values[metric] for values in graded]) for metric in graded[0]}
+        return self.combine_repeats(graded)
+
+
+count_once(MultiTurnTask)

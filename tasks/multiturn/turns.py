@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lm_eval.api.instance import Instance
@@ -13,17 +13,26 @@ from lm_eval.api.model import LM, CachingLM
 from turnswap.core.errors import UserError
 
 from . import backend
+from .answers import Answer
 from .conversation import Conversation, as_text
+from .reasoning import set_reasoning_aside
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
 @dataclass(frozen=True)
 class Job:
-    """A conversation to run and, per turn, the settings to generate with."""
+    """A conversation to run and, per turn, the settings to generate with.
+
+    Attributes:
+        repeat: which of a script's conversations it is, counted from 0.
+        seed: what a sampling backend starts from; each repeat has its own.
+    """
 
     conversation: Conversation
     gen_kwargs: Sequence[dict[str, Any]]
+    repeat: int = 0
+    seed: int = 1234
 
     @property
     def turn(self) -> int:
@@ -108,15 +117,24 @@ class Turns:
             log.warning("%s %s The results count them, in later turns too.", message, advice)
         self._warned = True
 
-    def take(self, job: Job, request: Instance, received: str, overflowing: bool | None) -> None:
-        """Take the model's answer into the conversation."""
+    def take(self, job: Job, request: Instance, answer: Answer, overflowing: bool | None) -> None:
+        """Take the model's answer into the conversation; tokens that the backend did not count are counted here."""
         prompt, gen_kwargs = request.args
-        answer = as_text(received)
+        text = backend.prompt_text(prompt)
+        answer = replace(answer, text=as_text(answer.text), reasoning=as_text(answer.reasoning))
         cap = backend.limits(self.lm, gen_kwargs).reply
-        job.conversation.add(
-            backend.prompt_text(prompt),
-            gen_kwargs,
-            answer,
-            truncated=self.counter.reply(answer) >= cap if self.counter and cap else None,
-            overflowing=overflowing,
-        )
+        truncated = answer.truncated(cap)
+        if self.counter:
+            written = self.counter.reply(answer.text) + self.counter.reply(answer.reasoning)
+            if truncated is None and cap:
+                truncated = written >= cap
+            if answer.completion_tokens is None:
+                answer = replace(answer, completion_tokens=written)
+            if answer.prompt_tokens is None:
+                answer = replace(answer, prompt_tokens=self.counter.prompt(text))
+        if answer.reasoning_tokens is None and answer.completion_tokens is not None:
+            markers = job.conversation.script.settings.reasoning_markers
+            thought = answer.reasoning + set_reasoning_aside(answer.text, markers, prompt=text).reasoning
+            if self.counter or not thought:
+                answer = replace(answer, reasoning_tokens=self.counter.reply(thought) if self.counter else 0)
+        job.conversation.add(text, gen_kwargs, answer, truncated=truncated, overflowing=overflowing)

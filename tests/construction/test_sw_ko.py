@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
+import socket
+import subprocess
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -29,12 +34,9 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 
-from ..conftest import REPOSITORY
+from ..conftest import BIN, REPOSITORY
 from ..multiturn.stub_models import ScriptedLM
-from ..test_commands import server
 from .conftest import GoneAt
-
-__all__ = ["server"]
 
 CONFIG = REPOSITORY / "configs" / "build_sw_ko.yaml"
 TEXTS = REPOSITORY / "configs" / "build_sw_ko"
@@ -239,6 +241,32 @@ def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path, 
         assert (steps / f"{number}-{step}.jsonl").read_bytes() == before[f"{number}-{step}.jsonl"]
 
 
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """``transformers serve`` on a free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = (tmp_path / "serve.log").open("w")
+    process = subprocess.Popen(
+        [str(BIN / "transformers"), "serve", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"],
+        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub")}, stdout=log, stderr=log,
+    )  # fmt: skip
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).read()
+                break
+            except OSError:
+                assert process.poll() is None, (tmp_path / "serve.log").read_text()[-3000:]
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}/v1/chat/completions"
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
 @pytest.mark.slow
 def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(server: str, tmp_path: Path) -> None:
     """Short texts and few of them: on a CPU each question takes seconds."""
@@ -252,8 +280,7 @@ def test_the_demo_model_behind_a_server_words_and_translates_too_poorly_to_pass(
     llm = {
         "model": "local-chat-completions",
         "model_args": {"base_url": server, "model": str(tmp_path / "model")},
-        # An empty list of stop strings, lm-eval's own default, is refused by the server.
-        "gen_kwargs": {"max_gen_toks": 8, "until": ["<|im_end|>"]},
+        "gen_kwargs": {"max_gen_toks": 8},
     }
     config = configured(
         tmp_path,

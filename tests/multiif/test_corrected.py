@@ -308,9 +308,10 @@ def test_corrected_names_are_the_published_ones_with_an_ending() -> None:
     assert added == {f"{name}_corrected" for name in ratios()} | {
         f"turn{turn}_unsatisfiable_corrected" for turn in (1, 2, 3)
     }
-    assert higher_is_better(True)["turn2_forgetting_corrected"] is False
-    assert higher_is_better(True)["turn2_correction_corrected"] is True
-    assert higher_is_better(True)["turn1_overall_acc_corrected"] is True
+    better = higher_is_better(added)
+    assert better["turn2_forgetting_corrected"] is False
+    assert better["turn2_correction_corrected"] is True
+    assert better["turn1_overall_acc_corrected"] is True
 
 
 def task(**metadata: Any) -> MultiIF:
@@ -326,7 +327,7 @@ def test_both_adds_the_corrected_figures_of_every_document_and_changes_no_publis
     for doc in both.docs:
         replies = [Reply("好的，今天天气很好，我们去公园散步。")] * len(doc["turns"])
         values, before = both.grade(doc, replies), usual.grade(doc, replies)
-        assert values.keys() == both.aggregation().keys() == both.higher_is_better().keys()
+        assert values.keys() == both.aggregation().keys() >= both.higher_is_better().keys()
         assert before.keys() == usual.aggregation().keys()
         assert {name: values[name] for name in before} == before
         differing += any(values[name] != values[f"{name}_corrected"] for name in ratios())

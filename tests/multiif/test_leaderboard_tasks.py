@@ -20,7 +20,13 @@ FOLDER = tasks_path() / "multiif" / "leaderboard"
 CODES = {"en", "zh", "fr", "ru", "hi", "es", "it", "pt"}
 REVISION = "0ab97ce0b45c7f57772e8ba2ac1616f4b00bd3aa"
 
-# Version 1.0. Whoever changes one of these makes results incomparable with earlier ones, and must raise the version.
+# Version 1.1. Whoever changes one of these makes results incomparable with earlier ones, and must raise the version.
+MARKERS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),
+)
 SETTINGS = {
     "class": MultiIF,
     "dataset_path": "facebook/Multi-IF",
@@ -32,10 +38,11 @@ SETTINGS = {
     "generation_kwargs": {"do_sample": False, "temperature": 0.0, "max_gen_toks": 2048, "until": []},
     "filter_list": [{"name": "none", "filter": []}],
     "metadata": {
-        "version": 1.0,
-        "leaderboard": 1.0,
+        "version": 1.1,
+        "leaderboard": 1.1,
         "prompts": "chat_template",
-        "reasoning_markers": ["<think>", "</think>"],
+        "reasoning_markers": [list(pair) for pair in MARKERS],
+        "reasoning_in_history": False,
         "on_overflow": "warn",
     },
 }
@@ -62,7 +69,7 @@ def test_the_group_averages_what_the_ordinary_group_does() -> None:
     ours, ordinary = load_yaml(FOLDER / "leaderboard_multiif.yaml"), load_yaml(FOLDER.parent / "multiif.yaml")
     assert ours["task"] == [f"leaderboard_{task}" for task in ordinary["task"]]
     assert ours["aggregate_metric_list"] == ordinary["aggregate_metric_list"]
-    assert ours["metadata"] == {"version": 1.0, "leaderboard": 1.0}
+    assert ours["metadata"] == {"version": 1.1, "leaderboard": 1.1}
 
 
 @pytest.fixture
@@ -94,7 +101,7 @@ def test_a_change_of_the_defaults_changes_ordinary_tasks_alone(changed_defaults:
     assert pinned.config.generation_kwargs == SETTINGS["generation_kwargs"]
     assert (pinned.config.repeats, pinned.config.description) == (1, "")
     assert pinned.settings.prompts == "chat_template"
-    assert pinned.settings.reasoning_markers == (("<think>", "</think>"),)
+    assert pinned.settings.reasoning_markers == MARKERS
     assert pinned.config.metadata["data"] == f"facebook/Multi-IF at revision {REVISION}"
     assert asked == [REVISION]
 
@@ -115,9 +122,11 @@ def test_a_misspelt_pin_is_an_error(tmp_path: Path) -> None:
         manager(tmp_path).load(["mine"])
 
 
-def test_the_stock_command_runs_the_group_on_the_sample(run_command: Command, tmp_path: Path) -> None:
+def test_the_stock_command_runs_the_group_on_the_sample_by_a_pattern_that_matches_its_tasks_too(
+    run_command: Command, tmp_path: Path
+) -> None:
     done = run_command(
-        "lm_eval", "run", "--model", "dummy", "--tasks", "leaderboard_multiif", "--include_path", tasks_path(),
+        "lm_eval", "run", "--model", "dummy", "--tasks", "leaderboard_multiif*", "--include_path", tasks_path(),
         "--metadata", '{"prompts": "plain"}', "--limit", "2", "--output_path", "out", "--log_samples",
         TURNSWAP_MULTIIF="sample",
     )  # fmt: skip
@@ -126,11 +135,11 @@ def test_the_stock_command_runs_the_group_on_the_sample(run_command: Command, tm
     content = read_results(tmp_path / "out")
     tasks = {f"leaderboard_multiif_{code}" for code in CODES}
     assert set(content["configs"]) == tasks
-    assert content["versions"] == dict.fromkeys(tasks, 1.0) | {"leaderboard_multiif": "1.0"}
+    assert content["versions"] == dict.fromkeys(tasks, 1.1) | {"leaderboard_multiif": "1.1"}
     values = [content["results"][task]["turn1_overall_acc,none"] for task in tasks]
     assert content["groups"]["leaderboard_multiif"]["turn1_overall_acc,none"] == pytest.approx(sum(values) / 8)
     for task in tasks:
         metadata = content["configs"][task]["metadata"]
-        assert metadata["leaderboard"] == 1.0
+        assert metadata["leaderboard"] == 1.1
         assert metadata["data"] == "the conversations packaged with turnswap (not the benchmark)"
         assert len(list((tmp_path / "out").rglob(f"samples_{task}_*.jsonl"))) == 1

@@ -208,7 +208,10 @@ class FaultServer(Address):
     """The server, in a thread with an event loop of its own while the ``with`` block lasts."""
 
     config: Config | Mapping[str, Any] = field(default_factory=Config)
-    reply: Callable[[Any], str] = default_reply  # of the messages, or of the prompt
+    # Of the messages, or of the prompt; a dict is the whole body of the response.
+    reply: Callable[[Any], str | dict[str, Any]] = default_reply
+    # Of the request's body: a refusal (status, headers, body), or None to answer as ever.
+    refuse: Callable[[dict[str, Any]], tuple[int, dict[str, str], Any] | None] = lambda body: None
     log: TextIO | None = None
     port: int = 0
     max_in_flight: int = 0
@@ -316,7 +319,11 @@ class FaultServer(Address):
     ) -> web.StreamResponse:
         kind = rule.kind if rule else None
         response: web.StreamResponse
-        if rule and kind in REFUSALS:
+        if refused := self.refuse(body):
+            status, headers, content = refused
+            response = _json_response(content, status)
+            response.headers.update(headers)
+        elif rule and kind in REFUSALS:
             response = _refusal(rule)
         else:
             data = json.dumps(self._completion(request.path == CHAT, kind, body)).encode()
@@ -341,6 +348,8 @@ class FaultServer(Address):
         asked = body["messages"] if chat else body.get("prompt", "")
         batch = asked if not chat and isinstance(asked, list) and asked and not isinstance(asked[0], int) else [asked]
         replies = [self.reply(each) for each in batch]
+        if isinstance(replies[0], dict):
+            return replies[0]
         read = sum(len(str(part).split()) for part in ([m.get("content") for m in asked] if chat else batch))
         written = sum(len(reply.split()) for reply in replies)
         choices: list[dict[str, Any]] = []

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 from lm_eval import simple_evaluate
-from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
 from tests.conftest import make_row, write_csv
 from turnswap.core.errors import UserError
 from turnswap.tasks import tasks_path
-from turnswap.tasks.multiturn import faults
+from turnswap.tasks.multiturn import pipelined
 from turnswap.tasks.multiturn.gate import Gate, Stopped
 
 from .fault_server import FaultServer
@@ -37,7 +35,7 @@ def data(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two tries as long as the server asks, and no longer."""
-    monkeypatch.setattr(faults, "pause", lambda state: 0.0)
+    monkeypatch.setattr(pipelined, "pause", lambda tries: 0.0)
 
 
 def evaluate(server: FaultServer, data: Path, *, model: str = "local-chat-completions", **options: Any) -> Any:
@@ -59,6 +57,15 @@ def asked(server: FaultServer) -> list[tuple[str, int]]:
     return [(record.conversation, record.turn) for record in server.requests]
 
 
+def prompts_of(sample: Any) -> list[Any]:
+    return [arguments[:2] for arguments in sample["arguments"]]
+
+
+def without_seconds(results: Any) -> Any:
+    """Figures that do not depend on how long the server took."""
+    return {task: {n: v for n, v in figures.items() if "seconds" not in n} for task, figures in results.items()}
+
+
 def test_both_schedules_give_the_same_samples_metrics_and_cache(data: Path, tmp_path: Path) -> None:
     from sqlitedict import SqliteDict
 
@@ -70,12 +77,12 @@ def test_both_schedules_give_the_same_samples_metrics_and_cache(data: Path, tmp_
             (file,) = tmp_path.glob(f"{schedule}*.db")
             with SqliteDict(str(file)) as cached:
                 content = dict(cached)
-            outcomes.append((results["samples"], results["results"], content, sorted(asked(server))))
+            outcomes.append((results["samples"], without_seconds(results["results"]), content, sorted(asked(server))))
     assert outcomes[0][3] == outcomes[1][3]
     assert outcomes[0][2] == outcomes[1][2]
     assert len(outcomes[0][2]) == len(outcomes[0][3]) == 3 * (7 * 3 + 2)
     for one, other in zip(outcomes[0][0].values(), outcomes[1][0].values(), strict=True):
-        assert [s["arguments"] for s in one] == [s["arguments"] for s in other]
+        assert [prompts_of(s) for s in one] == [prompts_of(s) for s in other]
         assert [s["filtered_resps"] for s in one] == [s["filtered_resps"] for s in other]
     assert json.dumps(outcomes[0][1], default=str) == json.dumps(outcomes[1][1], default=str)
 
@@ -161,14 +168,14 @@ def test_a_failed_run_names_how_many_which_and_why_and_a_second_asks_for_the_res
     message = str(failed.value)
     assert "2 of 24 conversations failed: " in message
     assert "multiif_es 3:1:es" in message
-    assert "HTTP 500, 1 times; first multiif_es 3:1:es, turn 2: " in message
-    assert "HTTP 400, 1 times; first multiif_hi 5:1:hi, turn 3: " in message
+    assert "HTTP 500, once; first multiif_es 3:1:es, turn 2: The server had an error." in message
+    assert "HTTP 400, once; first multiif_hi 5:1:hi, turn 3: This model's maximum context length is 4096" in message
     assert "Run the same command again" in message
     context = [record for record in server.requests if record.fault == "context_400"]
     assert len(context) == 1  # trying again cannot help
 
     with FaultServer() as server:
-        results = evaluate(server, data, use_cache=str(tmp_path / "cache"))
+        results = evaluate(server, data, use_cache=str(tmp_path / "cache"), metadata={"cache": "adopt"})
         assert sorted((c.split()[2], t) for c, t in asked(server)) == [("3:1:es.", 1), ("3:1:es.", 2), ("5:1:hi.", 2)]
     with FaultServer() as server:
         assert replies_of(results) == replies_of(evaluate(server, data))
@@ -207,20 +214,19 @@ def test_null_content_that_used_up_its_tokens_is_an_empty_reply(data: Path) -> N
 def test_a_server_that_answers_nothing_ends_the_run_early(data: Path) -> None:
     with (
         FaultServer({"faults": [{"kind": "401", "attempts": None}]}) as server,
-        pytest.raises(UserError, match=r"failed before any reply came: ClientResponseError.*401.*Check the address"),
+        pytest.raises(
+            UserError, match=r"failed before any reply came: HTTP 401: Incorrect API key\. Check the address"
+        ),
     ):
         evaluate(server, data)
     assert len(server.requests) < 20
 
 
-def test_lm_evals_log_is_not_flooded(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_is_not_flooded(data: Path, caplog: pytest.LogCaptureFixture) -> None:
     with FaultServer({"faults": [{"kind": "500", "share": 0.7, "attempts": 1}]}) as server:
         evaluate(server, data)
         assert sum(record.fault == "500" for record in server.requests) > 20
-    shown = [record for record in caplog.records if record.name == "lm_eval.models.api_models"]
-    shown = [record for record in shown if record.levelno >= logging.WARNING]
-    assert 0 < len(shown) <= 5
-    assert "Further failures are counted in the progress bar" in shown[-1].getMessage()
+    assert not [record for record in caplog.records if "error" in record.getMessage().lower()]
 
 
 def test_the_bar_counts_turns_failures_and_tokens(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,15 +260,17 @@ def test_text_endpoints_are_pipelined_with_the_tokenizers_template(
 def test_sampled_replies_are_asked_for_again(data: Path, tmp_path: Path) -> None:
     for _ in range(2):
         with FaultServer() as server:
-            evaluate(server, data, use_cache=str(tmp_path / "cache"), gen_kwargs={"do_sample": True})
+            options: Any = {"gen_kwargs": {"do_sample": True}, "metadata": {"cache": "adopt"}}
+            evaluate(server, data, use_cache=str(tmp_path / "cache"), **options)
             assert len(server.requests) == 69
 
 
-def test_an_engine_in_process_cannot_be_pipelined() -> None:
+def test_what_cannot_be_pipelined_goes_turn_by_turn_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
     from .test_runner import run
 
-    with pytest.raises(UserError, match="ScriptedLM answers batches"):
-        run(ScriptedLM(), {"metadata": {"schedule": "pipelined"}})
+    results = run(ScriptedLM(), {"metadata": {"schedule": "pipelined"}})
+    assert "Turn by turn, in lockstep: ScriptedLM answers batches, not single requests." in caplog.text
+    assert results["configs"]["polite"]["metadata"]["run"]["schedule"] == "lockstep"
 
 
 @pytest.mark.parametrize(
@@ -292,13 +300,6 @@ def test_waves_are_not_for_an_engine_that_loads_at_every_call() -> None:
     lm.data_parallel_size = 2  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="loads the model anew at every call"):
         run(lm, {"metadata": {"wave": 2}})
-
-
-def test_the_models_own_parsing_is_given_back(data: Path) -> None:
-    lm = get_model("local-chat-completions")(model="served", base_url="http://127.0.0.1:9/", max_retries=1)
-    with faults.checked_answers(lm, lambda outputs: None), pytest.raises(faults.NoAnswer):
-        lm.parse_generations(outputs={"choices": []})
-    assert "parse_generations" not in vars(lm)
 
 
 def test_the_gate_lets_the_most_urgent_in_and_loses_no_slot() -> None:

@@ -82,9 +82,22 @@ def test_samples_show_the_exact_prompt_settings_and_answer_of_each_turn() -> Non
 
 def test_all_tasks_share_one_call_per_turn() -> None:
     lm = ScriptedLM()
-    tasks = [Politeness(config={"task": name}) for name in ("a", "b")]
+    tasks = [Politeness(config={"task": name, "description": f"Be {name}."}) for name in ("kind", "brief")]
     simple_evaluate(lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0)
     assert [len(call) for call in lm.calls] == [6, 6, 4]
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_the_same_request_is_asked_once_unless_it_is_sampled(sampled: bool) -> None:
+    counter = iter(range(1000))
+    lm = ScriptedLM(lambda prompt: f"no {next(counter)}")
+    tasks = [
+        Politeness(config={"task": name, "generation_kwargs": {"do_sample": sampled}}) for name in ("one", "other")
+    ]
+    results: Any = simple_evaluate(lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0)
+    one, other = ([sample["resps"] for sample in results["samples"][name]] for name in ("one", "other"))
+    assert [len(call) for call in lm.calls] == ([6, 6, 4] if sampled else [3, 3, 2])
+    assert (one == other) is not sampled
 
 
 def test_system_instruction_and_description_open_every_prompt() -> None:
@@ -226,7 +239,9 @@ def test_a_plain_transcript_must_be_asked_for() -> None:
     results = run(lm, {"metadata": {"prompts": "plain"}}, system_instruction="Be short.", limit=1)
     assert lm.prompts[1] == "System: Be short.\n\nUser: Hi\n\nAssistant: fine\n\nUser: How are you?\n\nAssistant:"
     assert lm.calls[0][0][1]["until"] == ["\nUser:"]
-    assert results["configs"]["polite"]["metadata"]["run"] == {"prompts": "plain"}
+    facts = results["configs"]["polite"]["metadata"]["run"]
+    assert facts["prompts"] == "plain"
+    assert "chat_template_sha" not in facts
 
 
 def test_messages_are_not_sent_to_an_endpoint_that_expects_text() -> None:

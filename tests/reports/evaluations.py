@@ -15,7 +15,7 @@ from lm_eval.api.registry import register_model
 from lm_eval.loggers import EvaluationTracker
 from lm_eval.tasks import TaskManager
 
-from tests.multiturn.stub_models import ScriptedLM
+from tests.multiturn.stub_models import ScriptedLM, TokenLM
 from turnswap.tasks import tasks_path
 
 Reply = Callable[[str], str]
@@ -30,6 +30,14 @@ class NamedLM(ScriptedLM):
 
     def __init__(self, pretrained: str, **_: Any) -> None:
         super().__init__(self.replies[pretrained])
+
+
+@register_model("scripted-tokens")
+class NamedTokenLM(TokenLM):
+    """Likewise, with a tokenizer: it is known which replies used up their tokens, of which each has a character."""
+
+    def __init__(self, pretrained: str, **_: Any) -> None:
+        super().__init__(NamedLM.replies[pretrained], max_length=10_000)
 
 
 def follows_share(share: float, seed: str = "") -> Reply:
@@ -50,6 +58,7 @@ def evaluate(
     data: object = "sample",
     tasks: tuple[str, ...] = ("multiif",),
     include: Path | None = None,
+    model: str = "scripted",
     **run: Any,
 ) -> Path:
     """Run tasks and let lm-eval save results and samples below ``output``; ``run`` goes to ``simple_evaluate``.
@@ -64,7 +73,7 @@ def evaluate(
     described = "torch.utils.collect_env.get_pretty_env_info"
     with mock.patch(described, return_value="a test") if find_spec("torch") else nullcontext():
         results = simple_evaluate(
-            model="scripted",
+            model=model,
             model_args={"pretrained": name},
             tasks=list(tasks),
             # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from turnswap.reports.figures import COUNTS, RATIOS, Resampling
+from turnswap.reports.figures import RATIOS, Resampling
 from turnswap.reports.published import CONVERSATIONS
 from turnswap.reports.runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 from turnswap.reports.table import Summary
+from turnswap.tasks.multiif.metrics import COUNTS, TURNS
 
 FACTS = {"multiif": "1.0", "data": "csv@12345678", "gen": "greedy,max_gen_toks:2048", "template": "none"}
 Followed = Sequence[tuple[int, ...]]
@@ -43,10 +44,11 @@ def _run(name: str, code: str, followed: Followed, facts: dict[str, str]) -> Lan
 
 
 def _conversation(key: str, followed: tuple[int, ...]) -> LoggedConversation:
-    values: dict[str, Any] = dict.fromkeys(COUNTS, 0)
+    values: dict[str, Any] = {f"turn{turn}_{name}": 0 for turn in TURNS for name in COUNTS}
+    values |= {f"turn{turn}_completed": 1 for turn in range(1, len(followed) + 1)}
     for ratio in RATIOS:
         turn = int(ratio.removeprefix("turn")[0]) - 1
-        values[ratio] = [followed[turn], 1] if ratio.endswith("_acc") and turn < len(followed) else [0, 0]
+        values[ratio] = [followed[turn], 1] if "_acc" in ratio and turn < len(followed) else [0, 0]
     return LoggedConversation(key, [LoggedTurn("Hello", [], [], [""]) for _ in followed], values)
 
 

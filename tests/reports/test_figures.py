@@ -29,6 +29,7 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 Verdicts = Sequence[Sequence[bool]]  # of one conversation: per turn, per instruction
 ACCURACIES = ("prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 TRANSITIONS = ("forgetting", "correction", "forgetting_loose", "correction_loose")
+REPEATED = ("all", "any")
 FEW = Resampling(resamples=200)
 
 
@@ -54,7 +55,10 @@ def pairs_of(verdicts: Verdicts) -> dict[str, list[int]]:
             for ending in ("", "_loose"):
                 values[f"turn{t}_forgetting{ending}"] = forgotten
                 values[f"turn{t}_correction{ending}"] = corrected
-    return values
+    # By what the last turn ends with, the replies of some conversations are completed, and those of others are not.
+    completed = verdicts[-1][-1] or not verdicts[-1][0]
+    values |= {f"{name}_completed": pair if completed else [0, 0] for name, pair in values.items()}
+    return values | {f"turn{t}_right_in_{k}": values[f"turn{t}_prompt_strict_acc"] for t in (1, 2, 3) for k in REPEATED}
 
 
 def arrays(*conversations: Verdicts) -> NDArray[Any]:
@@ -76,9 +80,10 @@ def brute_force(conversations: Sequence[Verdicts]) -> dict[str, float]:
     for name in values[0]:
         above, below = (sum(value[name][i] for value in values) for i in (0, 1))
         figures[name] = above / below if below else float("nan")
-    for t in (1, 2, 3):
-        figures[f"turn{t}_overall_acc"] = sum(figures[f"turn{t}_{name}"] for name in ACCURACIES) / 4
-    figures[AVERAGE] = sum(figures[f"turn{t}_overall_acc"] for t in (1, 2, 3)) / 3
+    for over in ("", "_completed"):
+        for t in (1, 2, 3):
+            figures[f"turn{t}_overall_acc{over}"] = sum(figures[f"turn{t}_{name}{over}"] for name in ACCURACIES) / 4
+        figures[AVERAGE + over] = sum(figures[f"turn{t}_overall_acc{over}"] for t in (1, 2, 3)) / 3
     return figures
 
 
@@ -130,9 +135,10 @@ def test_the_spread_of_every_figure_is_the_delta_methods() -> None:
     for name, column in zip(FIGURES, range(pairs.shape[1]), strict=False):  # the plain ratios come first
         above, below = pairs[:, column, 0], pairs[:, column, 1]
         rows[name] = (above - above.sum() / below.sum() * below) / below.mean()
-    for t in (1, 2, 3):
-        rows[f"turn{t}_overall_acc"] = np.mean([rows[f"turn{t}_{name}"] for name in ACCURACIES], axis=0)
-    rows[AVERAGE] = np.mean([rows[f"turn{t}_overall_acc"] for t in (1, 2, 3)], axis=0)
+    for over in ("", "_completed"):
+        for t in (1, 2, 3):
+            rows[f"turn{t}_overall_acc{over}"] = np.mean([rows[f"turn{t}_{n}{over}"] for n in ACCURACIES], axis=0)
+        rows[AVERAGE + over] = np.mean([rows[f"turn{t}_overall_acc{over}"] for t in (1, 2, 3)], axis=0)
     assert set(rows) == set(FIGURES)
     for name, contributions in rows.items():
         error = float(np.std(contributions)) / 20

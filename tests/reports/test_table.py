@@ -20,7 +20,7 @@ from lm_eval import simple_evaluate
 from tests.conftest import Turnswap, make_row, read_results, write_csv
 from turnswap.commands.main import main
 from turnswap.tasks.multiif.dataset import LANGUAGES
-from turnswap.tasks.multiif.metrics import COUNTS
+from turnswap.tasks.multiif.metrics import COUNTS, TOTALS
 
 from . import evaluations
 from .evaluations import evaluate
@@ -113,8 +113,10 @@ def test_every_figure_is_the_one_that_lm_eval_reported_and_macro_its_groups(fold
 
 def test_a_scope_has_every_metric_of_every_turn_once(folders: Path, make_table: Any) -> None:
     frame = make_table(folders / "all")
-    names = {(t, name) for t in (1, 2, 3) for name in (*ACCURACIES, *COUNTS)}
+    names = {(t, name) for t in (1, 2, 3) for name in ACCURACIES}
     names |= {(t, name) for t in (2, 3) for name in TRANSITIONS} | {(0, "overall_acc")}
+    names |= {(t, f"{name}_completed") for t, name in names}
+    names |= {(t, name) for t in (1, 2, 3) for name in COUNTS} | {(0, name) for name in TOTALS}
     assert len(frame) == len(names) * 10
     for code in (*LANGUAGES, "macro", "pooled"):
         of_scope = frame[frame.language == code]
@@ -144,7 +146,7 @@ def test_n_counts_the_conversations_that_have_the_turn(folders: Path, make_table
 
 def test_every_figure_lies_in_its_interval_and_counts_have_none(folders: Path, make_table: Any) -> None:
     frame = make_table(folders / "all")
-    counts = frame.metric.isin(COUNTS)
+    counts = frame.metric.isin((*COUNTS, *TOTALS))
     assert frame[counts][["low", "high", "interval"]].isna().all(axis=None)
     rows = frame[~counts & frame.value.notna()]
     assert len(rows) > 200
@@ -243,7 +245,7 @@ def test_csv_parquet_and_json_hold_the_same_numbers(folders: Path, turnswap: Tur
     for name in ("t.csv", "t.parquet", "deep/er/t.json"):
         made = turnswap("table", folders / "all", "-o", tmp_path / name)
         assert made.exit_code == 0, made.output
-        assert made.output.startswith(f"{(3 * 5 + 2 * 4 + 1 + 3 * len(COUNTS)) * 10} rows: ")
+        assert made.output.startswith(f"{(2 * (3 * 5 + 2 * 4 + 1) + 3 * len(COUNTS) + len(TOTALS)) * 10} rows: ")
     parquet = pd.read_parquet(tmp_path / "t.parquet")
     records = json.loads((tmp_path / "deep/er/t.json").read_text("utf-8"))
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:

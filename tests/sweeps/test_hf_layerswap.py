@@ -366,3 +366,23 @@ def test_the_limits_of_control_groups_count(own: str, files: dict[str, str], fre
         path.write_text(content + "\n")
     (tmp_path / "own").write_text(own + "\n")
     assert min(capacity._cgroup_free(tmp_path / "groups", tmp_path / "own"), default=None) == free
+
+
+def test_a_swap_generates_request_by_request_as_in_batches(experts: tuple[str, str]) -> None:
+    import asyncio
+
+    from lm_eval.api.instance import Instance
+
+    from turnswap.tasks.multiturn.engines.hf import HFEngine, refusal
+
+    lm = HFLayerSwap(pretrained=experts[0], donor=experts[1], dtype="float32", device="cpu", batch_size=2, **ZONES)
+    asked: dict[str, Any] = {"until": [], "do_sample": False, "max_gen_toks": 8}
+    prompts = ["w1 w2 w3", "w5 w6", "w9 w8 w7 w6"]
+
+    async def run() -> list[str]:
+        async with HFEngine(lm, [asked]) as engine:
+            return [answer.text for answer in await asyncio.gather(*(engine.ask(p, dict(asked), 0) for p in prompts))]
+
+    assert refusal(lm, [asked]) is None
+    in_batches = lm.generate_until([Instance("generate_until", {}, (p, dict(asked)), 0) for p in prompts])
+    assert asyncio.run(run()) == in_batches

@@ -19,7 +19,7 @@ from lm_eval.api.registry import get_model
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import runner
 from turnswap.tasks.multiturn.conversation import Script
-from turnswap.tasks.multiturn.conversation import Settings as RunSettings
+from turnswap.tasks.multiturn.settings import Settings as RunSettings
 
 from . import recorded  # noqa: F401 - names turnswap-recorded to lm-eval
 from .questions import Question

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 
 from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.metrics import ratios
 
 from . import figures
-from .figures import FIGURES, MACRO, POOLED, Resampling
+from .figures import AVERAGE, FIGURES, MACRO, POOLED, Resampling
 from .runs import LanguageRun, Model
 from .signature import require_comparable
-from .table import Summary, metric_names, records, split_metric
+from .table import Summary, records, split_metric
 from .verdicts import grade_again, tabulate
 
 # Conversations that a p-value needs. Where there was no difference at all, 28 % of comparisons of 3 conversations
@@ -132,7 +133,7 @@ def _differences(one: Summary, other: Summary, resampling: Resampling) -> pd.Dat
         smallest = min(run.n for code, run in one.model.languages.items() if scope in (code, MACRO, POOLED))
         p = figures.p_values(gap) if smallest >= FEWEST else np.nan
         values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high, "p": p}
-        frames.append(pd.DataFrame(values, index=FIGURES).loc[metric_names()].assign(language=scope))
+        frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
     # The pooled figures are the macro ones with other weights: not comparisons of their own.

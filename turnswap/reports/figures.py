@@ -18,19 +18,23 @@ from numpy.typing import NDArray
 
 from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .runs import LoggedConversation
 
 Array = NDArray[np.float64]
 MACRO, POOLED = "macro", "pooled"
 
-RATIOS: tuple[str, ...] = tuple(name for name in metrics.ratios() if not name.endswith("overall_acc"))
 OVERALL = tuple(f"turn{turn}_overall_acc" for turn in metrics.TURNS)
-COUNTS = tuple(f"turn{turn}_{name}" for turn in metrics.TURNS for name in metrics.COUNTS)
-# The last column, the mean of the turns' overall accuracies: what a leaderboard sorts by.
+# The mean of the turns' overall accuracies: what a leaderboard sorts by.
 AVERAGE = "overall_acc"
-FIGURES: tuple[str, ...] = (*RATIOS, *OVERALL, AVERAGE)
-_PARTS = [[RATIOS.index(f"turn{turn}_{name}") for name in metrics.ACCURACIES] for turn in metrics.TURNS]
+AVERAGES: tuple[str, ...] = (AVERAGE, f"{AVERAGE}{metrics.COMPLETED}")
+# Those of :data:`OVERALL` and over completed replies alone.
+_MEANS: tuple[str, ...] = (*OVERALL, *(f"{name}{metrics.COMPLETED}" for name in OVERALL))
+_POSSIBLE = metrics.aggregations(repeats=2).items()
+RATIOS: tuple[str, ...] = tuple(name for name, figure in _POSSIBLE if figure == WithStandardError(metrics.ratio))
+FIGURES: tuple[str, ...] = (*RATIOS, *_MEANS, *AVERAGES)
+_PARTS = [[RATIOS.index(name.replace(AVERAGE, part)) for part in metrics.ACCURACIES] for name in _MEANS]
 _CHUNK = 1 << 20  # drawn conversations at a time: their indices stay in the processor's cache
 
 
@@ -67,27 +71,22 @@ class Estimate:
 
 def as_arrays(conversations: Sequence[LoggedConversation]) -> NDArray[np.int64]:
     """Each conversation's numerator and denominator of every ratio: shape ``(n, len(RATIOS), 2)``."""
-    return np.array([[c.values[name] for name in RATIOS] for c in conversations], dtype=np.int64)
-
-
-def counts(conversations: Sequence[LoggedConversation]) -> dict[str, int | None]:
-    """How many replies are truncated, overflowing, …, per turn; None where the backend did not tell."""
-    known = {name: [value for c in conversations if (value := c.values.get(name)) is not None] for name in COUNTS}
-    return {name: sum(values) if values else None for name, values in known.items()}
+    return np.array([[c.values.get(name, (0, 0)) for name in RATIOS] for c in conversations], dtype=np.int64)
 
 
 def compute(pairs: NDArray[Any]) -> dict[str, float]:
-    """Every figure of these conversations, by name."""
+    """Every figure of these conversations, by name; without the means of the turns, which lm-eval does not have."""
     values = from_sums(pairs.sum(axis=0, dtype=np.float64))
-    return {name: float(value) for name, value in zip(FIGURES, values, strict=True) if name != AVERAGE}
+    return {name: float(value) for name, value in zip(FIGURES, values, strict=True) if name not in AVERAGES}
 
 
 def from_sums(sums: Array) -> Array:
     """Figures from summed numerators and denominators: ``(…, len(RATIOS), 2)`` to ``(…, len(FIGURES))``."""
     with np.errstate(invalid="ignore", divide="ignore"):
         ratios = sums[..., 0] / sums[..., 1]
-    overall = np.stack([ratios[..., columns].mean(axis=-1) for columns in _PARTS], axis=-1)
-    return np.concatenate([ratios, overall, overall.mean(axis=-1, keepdims=True)], axis=-1)
+    means = np.stack([ratios[..., columns].mean(axis=-1) for columns in _PARTS], axis=-1)
+    averages = means.reshape(*means.shape[:-1], len(AVERAGES), -1).mean(axis=-1)
+    return np.concatenate([ratios, means, averages], axis=-1)
 
 
 def resampled_sums(pairs: NDArray[Any], language: str, resampling: Resampling) -> Array:

@@ -14,9 +14,10 @@ from turnswap.tasks.multiif.metrics import TURNS
 
 from .figures import AVERAGE, FIGURES, Estimate
 from .published import CONVERSATIONS, SOURCE, published_models
+from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
-from .table import Figure, Scores, Summary, score_warnings
+from .table import Figure, Scores, Summary
 
 BOARDS = (
     "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "

@@ -18,11 +18,11 @@ from turnswap.core.heat_maps import chart_libraries, drawing_packages
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
-from turnswap.tasks.multiif.metrics import COUNTS
 
 from .published import SOURCE, published_scores
+from .replies import MEANINGS, completed_note, reply_sheets, score_warnings
 from .sheets import SCOPES, interval, percent, points
-from .table import Summary, score_warnings
+from .table import Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
 
@@ -65,7 +65,9 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         graded=graded,
         corrected=corrected,
         two_sets_sheets=two_sets_sheets,
-        counts=COUNTS,
+        completed_note=completed_note,
+        reply_sheets=reply_sheets,
+        meanings=MEANINGS,
         percent=percent,
         points=points,
         interval=interval,

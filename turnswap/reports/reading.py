@@ -17,6 +17,7 @@ from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import code_of
+from turnswap.tasks.multiif.metrics import aggregations
 
 from . import figures
 from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
@@ -181,15 +182,16 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
         raise UserError(
             f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.", advice
         )
-    counted = figures.counts(conversations).items()
-    found = figures.compute(figures.as_arrays(conversations))
-    found |= {name: total for name, total in counted if total is not None and name in run.reported}
+    found: dict[str, Any] = figures.compute(figures.as_arrays(conversations))
+    for name, figure in aggregations(repeats=conversations[0].repeats, priced=True).items():
+        if name in run.reported and name not in found:
+            found[name] = figure([conversation.values.get(name) for conversation in conversations])
     for name, value in found.items():
         expected, _ = run.reported.get(name, (float("nan"), None))
-        if abs(value - expected) > 1e-9 or math.isnan(value) != math.isnan(expected):
+        if value == "N/A" or abs(value - expected) > 1e-9 or math.isnan(value) != math.isnan(expected):
             raise UserError(
-                f"{samples} does not match {file.name}: {name} is {value:.6f} by the samples and {expected:.6f} "
-                "in the results.",
+                f"{samples} does not match {file.name}: {name} is {value} by the samples and {expected} in the "
+                "results.",
                 advice,
             )
     return replace(run, conversations=conversations)

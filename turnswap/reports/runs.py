@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,11 @@ class LoggedConversation:
     turns: Sequence[LoggedTurn]
     values: Mapping[str, Any]
     where: str = ""
+
+    @property
+    def repeats(self) -> int:
+        """How many replies there are to each turn."""
+        return int(self.values.get("repeats", 1))
 
     @property
     def failed(self) -> bool:
@@ -88,6 +96,12 @@ class Model:
     def identity(self) -> Mapping[str, Any]:
         """What the results tell of the model itself."""
         return next(iter(self.languages.values())).identity
+
+    @property
+    def repeats(self) -> int:
+        """How many replies there are to each turn, all of them pooled in the figures."""
+        run = next(iter(self.languages.values()))
+        return run.conversations[0].repeats if run.conversations else int(run.reported.get("repeats", (1, None))[0])
 
     @property
     def in_all_languages(self) -> bool:
@@ -165,6 +179,8 @@ def read_samples(
         )
     if not conversations:
         raise UserError(f"{path} has no whole line.", "Run the evaluation again.")
+    if len({conversation.repeats for conversation in conversations.values()}) > 1:
+        raise UserError(f"{path}: not every conversation has as many repeats.", "Run the evaluation again.")
     return [conversations[key] for key in sorted(conversations)], not broken
 
 
@@ -173,8 +189,12 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
     if not isinstance(doc["key"], str):
         raise TypeError(f"key {doc['key']!r}")
     values = {name: sample[name] for name in sample["metrics"]}
-    for name in metrics.aggregations():
-        _check(name, values[name] if "_failed" not in name else values.get(name, 0))
+    kinds = metrics.aggregations(repeats=values.get("repeats", 1), priced=True)
+    wanted = {*metrics.ratios(), *(name for name, figure in kinds.items() if figure is metrics.spread)}
+    for name, figure in kinds.items():
+        # Of others that are missing nothing is known, in samples of an earlier version.
+        if (name in wanted or name in values) and not _fits(values[name], figure):
+            raise TypeError(f"{name} is {values[name]!r}")
     turns = []
     for number, (turn, answer) in enumerate(zip(doc["turns"], sample["filtered_resps"], strict=True), 1):
         replies = [str(text) for text in (answer if isinstance(answer, list) else [answer])]
@@ -185,15 +205,10 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
     return LoggedConversation(doc["key"], turns, values, where)
 
 
-def _check(name: str, value: Any) -> None:
-    """A ratio is a pair of counts, overall four of them; a count is one, or None where the backend did not tell."""
-    if name.rpartition("_")[2] in metrics.COUNTS:
-        fine = value is None or isinstance(value, int)
-    else:
-        pairs = value if name.endswith("overall_acc") else [value]
-        fine = isinstance(pairs, list) and all(
-            isinstance(pair, list) and len(pair) == 2 and all(isinstance(count, int) for count in pair)
-            for pair in pairs
-        )
-    if not fine:
-        raise TypeError(f"{name} is {value!r}")
+def _fits(value: Any, figure: Any) -> bool:
+    """Whether a value is of the kind that lm-eval makes the figure from: pairs of counts; or a number, or None."""
+    if figure in (metrics.count, metrics.total, max):
+        return value is None or isinstance(value, (int, float) if figure == metrics.total else int)
+    pairs = np.asarray(value)
+    shaped = pairs.shape == (2,) if figure == WithStandardError(metrics.ratio) else pairs.shape[1:][-1:] == (2,)
+    return shaped and pairs.dtype.kind == "i"

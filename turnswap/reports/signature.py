@@ -11,12 +11,12 @@ from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn.backend import TOKEN_CAPS
-from turnswap.tasks.multiturn.conversation import THINK
+from turnswap.tasks.multiturn.reasoning import KNOWN
 
 # The chat template is the model's own: it identifies a run and may differ between models.
 OF_THE_MODEL = ("template",)
 _SHORT = 8
-_USUAL_MARKERS = [list(pair) for pair in THINK]
+_USUAL_MARKERS = (None, "known", [list(pair) for pair in KNOWN])
 
 
 def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[str, str]:
@@ -38,7 +38,7 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     }
     if config.get("description"):
         facts["description"] = _clean(config["description"])
-    if metadata.get("reasoning_markers") not in (None, _USUAL_MARKERS):
+    if metadata.get("reasoning_markers") not in _USUAL_MARKERS:
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
     return facts
 

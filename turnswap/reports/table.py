@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -19,7 +20,7 @@ from turnswap.core.files import write_whole
 from turnswap.tasks.multiif import metrics
 
 from . import figures
-from .figures import AVERAGE, COUNTS, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
+from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
 from .runs import LanguageRun, Model
 from .signature import signature
 
@@ -31,18 +32,6 @@ class Figure:
     value: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
-
-
-# What could explain a score other than the model's ability is told from this share of a turn's replies on.
-# (A cap that cut 12 % of the turns cost one model 2.7 points.)
-_SHARE = 0.01
-_MEANINGS = {
-    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
-    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
-    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
-    "ungradeable": "hold an instruction that the published grader would have judged at random",
-    "failed": "never came, because their requests failed for good: the figures leave them out",
-}
 
 
 @dataclass(frozen=True)
@@ -112,20 +101,31 @@ class Summary:
             column = FIGURES.index(name)
             low, high = self._bounds[scope]
             return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
-        names = OVERALL if name == AVERAGE else (name,)
+        names = [turn.replace(AVERAGE, name) for turn in OVERALL] if name in AVERAGES else [name]
         reported = [self._reported(run, each) for run in self._runs(scope) for each in names]
         value = float(np.mean([value for value, _ in reported]))
         # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
         errors = [error for _, error in reported if error is not None]
-        if name == AVERAGE or len(errors) < len(reported):
+        if name in AVERAGES or len(errors) < len(reported):
             return Figure(value)
         spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
         reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
         return Figure(value, value - reach, value + reach)
 
-    def scores(self, scope: str) -> Scores:
-        """Overall accuracy in a language, or over the languages."""
-        return Scores(self.figure(scope, AVERAGE), tuple(self.figure(scope, name) for name in OVERALL))
+    def scores(self, scope: str, completed: bool = False) -> Scores:
+        """Overall accuracy in a language, or over the languages; of all replies, or of the completed ones."""
+        ending = metrics.COMPLETED if completed else ""
+        turns = tuple(self.figure(scope, f"{name}{ending}") for name in OVERALL)
+        return Scores(self.figure(scope, f"{AVERAGE}{ending}"), turns)
+
+    def spread(self, scope: str, name: str) -> float:
+        """The standard deviation of a figure between repeats; NaN where it is not known."""
+        runs = self._runs(scope)
+        if not self.model.has_samples or self.model.repeats == 1:
+            return runs[0].reported.get(name, (float("nan"), None))[0] if len(runs) == 1 else float("nan")
+        values = [[c.values[name] for c in run.conversations or ()] for run in runs]
+        together = [list(chain.from_iterable(values))] if scope == POOLED else values
+        return float(np.std(np.mean([metrics.by_repeat(each) for each in together], axis=0), ddof=1))
 
     def _reported(self, run: LanguageRun, name: str) -> tuple[float, float | None]:
         """lm-eval's value and standard error; the samples' value where they were put together from parts."""
@@ -136,21 +136,16 @@ class Summary:
     def _runs(self, scope: str) -> list[LanguageRun]:
         return [run for code, run in self.model.languages.items() if scope in (code, MACRO, POOLED)]
 
-    def count(self, scope: str, name: str) -> int | None:
-        """One of :data:`figures.COUNTS`; None where the backend did not tell."""
-        totals = [
-            figures.counts(run.conversations)[name]
-            if run.conversations is not None
-            else run.reported.get(name, (None,))[0]
-            for run in self._runs(scope)
-        ]
-        known = [int(total) for total in totals if total is not None]
-        return sum(known) if known else None
-
-    def counts(self, name: str) -> list[str]:
-        """How many replies are truncated, overflowing, … in each turn, over all languages, as tables show it."""
-        totals = [self.count(self.headline_scope, f"turn{turn}_{name}") for turn in metrics.TURNS]
-        return ["N/A" if total is None else str(total) for total in totals]
+    def count(self, scope: str, name: str) -> float | None:
+        """A count such as ``turn1_truncated``, or one of ``metrics.TOTALS``; None where the backend did not tell."""
+        items: list[Any] = []
+        for run in self._runs(scope):
+            if run.conversations is None:
+                items.append(run.reported.get(name, (None, None))[0])
+            else:
+                items += [conversation.values.get(name) for conversation in run.conversations]
+        found = metrics.aggregations(priced=True)[name](items)
+        return None if isinstance(found, str) else found
 
     def n(self, scope: str, turn: int | None = None) -> int:
         """Conversations, or those of them that have this turn (known from samples only)."""
@@ -158,32 +153,17 @@ class Summary:
             return sum(run.n for run in self._runs(scope))
         return sum(len(c.turns) >= turn for run in self._runs(scope) for c in run.conversations or ())
 
+    def replies(self, scope: str, turn: int) -> int:
+        """The replies in this turn, of all repeats; without samples as if every conversation had the turn."""
+        if not self.model.has_samples:
+            return self.n(scope) * self.model.repeats
+        name = f"turn{turn}_prompt_strict_acc"
+        return sum(c.values[name][1] for run in self._runs(scope) for c in run.conversations or ())
+
 
 def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
     """Every model's figures, in the order given."""
     return [Summary(model, resampling) for model in models]
-
-
-def score_warnings(summary: Summary) -> list[str]:
-    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
-    warnings = []
-    scope = summary.headline_scope
-    for name, meaning in _MEANINGS.items():
-        shares = []
-        for turn in metrics.TURNS:
-            total, n = summary.count(scope, f"turn{turn}_{name}"), summary.n(scope, turn)
-            n += (total or 0) if name == "failed" else 0
-            if total and (total / n >= _SHARE or name == "failed"):
-                shares.append(f"{total / n:.1%} in turn {turn}")
-        if shares:
-            warnings.append(f"Of the replies {', '.join(shares)} {meaning}.")
-    untold = [n for n in ("truncated", "overflowing") if summary.count(scope, f"turn1_{n}") is None]
-    if untold:
-        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}.")
-    for code, run in summary.model.languages.items():
-        if run.n < run.of:
-            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
-    return warnings
 
 
 def split_metric(name: str) -> tuple[int | None, str]:
@@ -194,19 +174,14 @@ def split_metric(name: str) -> tuple[int | None, str]:
     return int(turn.removeprefix("turn")), metric
 
 
-def metric_names() -> list[str]:
-    """Every figure, turn by turn, the mean of the turns first."""
-    return [AVERAGE, *metrics.ratios()]
-
-
 def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     """The table.
 
-    Columns: ``model``, ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean of the turns),
-    ``metric``, ``value``, ``low``, ``high``, ``interval`` (what kind), ``n`` (conversations that have the turn),
-    then what identifies the run (``model_name`` as lm-eval knows it, ``model_sha``, the parts of the signature) and the
-    ``signature``.
-    Counts (``truncated``, …) have no interval.
+    Columns: ``model``, ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean of the turns
+    and for totals), ``metric``, ``value``, ``low``, ``high``, ``interval`` (what kind), ``n`` (conversations that have
+    the turn; for figures over completed replies these replies), then what identifies the run (``model_name`` as lm-eval
+    knows it, ``model_sha``, the parts of the signature) and the ``signature``.
+    Counts (``truncated``, …), totals (``seconds``, …) and the spread between repeats have no interval.
     """
     frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
     return frame.astype({"turn": "Int64"})
@@ -216,16 +191,24 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
     model = summary.model
     identity = {"model_name": model.identity["name"], "model_sha": model.identity["sha"] or None}
     facts = {**identity, **model.facts, "signature": summary.signature}
+    kinds = metrics.aggregations(repeats=model.repeats, priced=True)
     for scope in summary.scopes:
-        for name in (*metric_names(), *COUNTS):
+        for name in (*AVERAGES, *kinds):
             turn, metric = split_metric(name)
-            if name in COUNTS:
-                total, kind = summary.count(scope, name), None
-                figure = Figure() if total is None else Figure(float(total))
-            else:
+            kind, n = None, summary.n(scope, turn)
+            if name in FIGURES:
                 figure, kind = summary.figure(scope, name), summary.interval_of(scope)
+                if turn and name.endswith(metrics.COMPLETED):
+                    n = int(summary.count(scope, f"turn{turn}{metrics.COMPLETED}") or 0)
+            elif kinds[name] is metrics.spread:
+                figure = Figure(summary.spread(scope, name))
+            elif name == "repeats":
+                continue  # among what identifies the run
+            else:
+                total = summary.count(scope, name)
+                figure = Figure() if total is None else Figure(float(total))
             row: dict[str, object] = {"model": model.name, "language": scope, "turn": turn, "metric": metric}
-            yield {**row, **vars(figure), "interval": kind, "n": summary.n(scope, turn), **facts}
+            yield {**row, **vars(figure), "interval": kind, "n": n, **facts}
 
 
 def _as_json(frame: pd.DataFrame) -> str:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from turnswap.tasks.multiif.metrics import COUNTS, TURNS
+from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import FEWEST, Comparison
 from .figures import OVERALL
 from .published import SOURCE, published_scores
+from .replies import completed_note, reply_sheets, score_warnings
 from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
-from .table import Scores, Summary, score_warnings
+from .table import Scores, Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, followed_by
 
@@ -41,21 +43,24 @@ def report_sheets(
         if name in graded:
             sheets.append(_instructions(name, graded[name]))
             sheets += two_sets_sheets(summary, graded[name], corrected[name])
-        counts = [[kind, *summary.counts(kind)] for kind in COUNTS]
+        *others, last = reply_sheets(summary)
         warnings = [f"Warning: {warning}" for warning in score_warnings(summary)]
-        sheets.append(Sheet(f"{name}: replies", ["how many", *HEADLINE[1:4]], counts, notes=warnings))
+        sheets += [*others, replace(last, notes=[*last.notes, *warnings])]
     return sheets
 
 
 def _headline(summaries: Sequence[Summary]) -> Sheet:
     scopes = list(dict.fromkeys(summary.headline_scope for summary in summaries))
+    kinds = dict.fromkeys(s.interval_of(s.headline_scope) for s in summaries)
+    notes = [f"Overall accuracy in per cent, {' or '.join(filter(None, kinds)) or 'without'} intervals."]
     rows = []
     for summary in summaries:
         scope = summary.headline_scope
         name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {SCOPES.get(scope, scope)}"
         rows.append([name, *_scores(summary.scores(scope))])
-    kinds = dict.fromkeys(s.interval_of(s.headline_scope) for s in summaries)
-    notes = [f"Overall accuracy in per cent, {' or '.join(filter(None, kinds)) or 'without'} intervals."]
+        if completed := completed_note(summary):
+            rows.append([f"{name}, completed", *_scores(summary.scores(scope, completed=True))])
+            notes.append(f"{summary.model.name}, completed: {completed}")
     published = published_scores([summary.model for summary in summaries])
     if published:
         rows += [[f"{name} (published)", *_scores(scores)] for name, scores in published.items()]

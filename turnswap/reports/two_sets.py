@@ -8,11 +8,11 @@ from dataclasses import replace
 import pandas as pd
 
 from turnswap.tasks.multiif.corrected import rules_in_use
-from turnswap.tasks.multiif.metrics import CORRECTED, COUNTS, TURNS, combine_repeats, corrected_values
+from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, pool, ratios
 
 from .runs import LoggedConversation, Model
 from .sheets import SCOPES, Sheet, percent, points
-from .table import Summary, tidy
+from .table import Summary, split_metric, tidy
 from .verdicts import Graded, GradedTurn, by_repeat, tabulate
 
 
@@ -49,14 +49,14 @@ def corrected_summary(summary: Summary, corrected: Graded) -> Summary:
 def tidy_corrected(summaries: Sequence[Summary], corrected: Mapping[str, Graded]) -> pd.DataFrame:
     """The rows of :func:`.table.tidy` for the figures by corrected verdicts, by the names with ``_corrected``."""
     frame = tidy([corrected_summary(summary, corrected[summary.model.name]) for summary in summaries])
-    figures = frame[~frame["metric"].isin(COUNTS)].copy()
+    figures = frame[frame["metric"].isin({split_metric(name)[1] for name in ratios()})].copy()
     figures["metric"] += CORRECTED
     return figures
 
 
 def _corrected(conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> LoggedConversation:
-    repeats = [corrected_values(graded) for graded in by_repeat(turns) or [[]]]
-    values = {name.removesuffix(CORRECTED): combine_repeats([each[name] for each in repeats]) for name in repeats[0]}
+    pooled = pool([corrected_values(graded) for graded in by_repeat(turns) or [[]]])
+    values = {name.removesuffix(CORRECTED): value for name, value in pooled.items()}
     return replace(conversation, values={**conversation.values, **values})
 
 

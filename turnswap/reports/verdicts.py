@@ -20,10 +20,9 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
-from turnswap.tasks.multiif.metrics import combine_repeats, conversation_values
+from turnswap.tasks.multiif.metrics import conversation_values, pool, ratios
 from turnswap.tasks.multiturn import Reply
 
-from .figures import RATIOS
 from .runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 
 # Below this many replies a second process costs more than it saves: it imports for seconds.
@@ -147,12 +146,12 @@ def by_repeat(turns: Sequence[GradedTurn]) -> list[list[tuple[Reply, Sequence[Ve
 
 def _require_same(run: LanguageRun, conversation: LoggedConversation, turns: Sequence[GradedTurn]) -> None:
     """Refuse a conversation whose figures by these verdicts are not those that were logged."""
-    repeats = [conversation_values(graded) for graded in by_repeat(turns)]
-    for name in RATIOS:
+    pooled = pool([conversation_values(graded) for graded in by_repeat(turns)] or [{}])
+    for name in (name for name in ratios() if "overall" not in name):
         turn = int(name[len("turn")])
         if turn > len(turns):
             continue
-        found, logged = combine_repeats([values[name] for values in repeats]), tuple(conversation.values[name])
+        found, logged = pooled[name], tuple(conversation.values[name])
         if found != logged:
             raise UserError(
                 f"{conversation.where}: conversation {conversation.key}, turn {turn}: by its replies {name} is "

@@ -174,9 +174,14 @@ class HFLayerSwap(HFLM):
         }
         return found
 
+    def turnswap_identity(self) -> str:
+        """What tells this composition from others of the same recipient, for a cache of replies."""
+        return f"swap {self.recipe.digest}"
+
     loglikelihood = _explained(HFLM.loglikelihood)
     loglikelihood_rolling = _explained(HFLM.loglikelihood_rolling)
     generate_until = _explained(HFLM.generate_until)
+    tok_batch_encode = _explained(HFLM.tok_batch_encode)  # for generation request by request
 
     def _load(self, recipe: Recipe, role: str) -> Any:
         """The donor or the pretrained model, in the recipient's type and on its device."""

@@ -1,0 +1,114 @@
+"""What could explain a score other than the model's ability, and what a run took: as sentences and tables."""
+
+from __future__ import annotations
+
+from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
+
+from .sheets import SCOPES, Sheet, percent, with_interval
+from .table import Summary
+
+# Of the replies, what each count means, and what to do.
+MEANINGS = {
+    "completed": "ended by themselves: neither truncated nor unclosed",
+    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
+    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
+    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
+    "filtered": "were held back by the endpoint's content filter: ask an endpoint without one",
+    "refused": "are refusals, as the endpoint says beside the text; they are graded like any other reply",
+    "empty": "hold no text, the unclosed ones among them: look at them in the transcripts",
+    "ungradeable": "hold an instruction that the published grader would have judged at random",
+    "failed": "never came, because their requests failed for good: the figures leave them out",
+}
+# A kind is warned of from this share of a turn's replies on.
+# (A cap that cut 12 % of the turns cost one model 2.7 points.)
+_SHARE = 0.01
+_TURNS = [f"turn {turn}" for turn in TURNS]
+_TOOK = {
+    "prompt_tokens": "{:,.0f} prompt tokens",
+    "completion_tokens": "{:,.0f} completion tokens",
+    "reasoning_tokens": "{:,.0f} of them reasoning",
+    "seconds": "{:,.0f} seconds of answering",
+    "cost": "cost {:,.4f}",
+}
+
+
+def score_warnings(summary: Summary) -> list[str]:
+    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
+    warnings = []
+    scope = summary.headline_scope
+    for name in COUNTS[1:]:
+        shares = []
+        for turn in TURNS:
+            total = summary.count(scope, f"turn{turn}_{name}") or 0
+            n = summary.replies(scope, turn) + (total if name == "failed" else 0)
+            # The unclosed ones have a sentence of their own.
+            total -= (summary.count(scope, f"turn{turn}_unclosed") or 0) if name == "empty" else 0
+            if total > 0 and (total / n >= _SHARE or name == "failed"):
+                shares.append(f"{total / n:.1%} in turn {turn}")
+        if shares:
+            warnings.append(f"Of the replies {', '.join(shares)} {MEANINGS[name]}.")
+    untold = [name for name in ("truncated", "overflowing") if summary.count(scope, f"turn1_{name}") is None]
+    if untold:
+        without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
+        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}{without}.")
+    for code, run in summary.model.languages.items():
+        if run.n < run.of:
+            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
+    return warnings
+
+
+def completed_note(summary: Summary) -> str | None:
+    """How many replies the figures over completed ones rest on; None where all are completed, or it is not known."""
+    scope = summary.headline_scope
+    done, of = _counts(summary, scope, "completed"), [summary.replies(scope, turn) for turn in TURNS]
+    if "N/A" in done or done == [str(n) for n in of]:
+        return None
+    shares = ", ".join(f"{some} of {n} in {turn}" for some, n, turn in zip(done, of, _TURNS, strict=True))
+    return f"over the replies that are neither truncated nor unclosed, {shares}."
+
+
+def reply_sheets(summary: Summary) -> list[Sheet]:
+    """Figures over completed replies where some are not, repeats where there are several, counts and totals."""
+    sheets, name = [], summary.model.name
+    if completed_note(summary):
+        rows = [
+            [
+                SCOPES.get(scope, scope),
+                *map(with_interval, summary.scores(scope, completed=True).turns),
+                " ".join(_counts(summary, scope, "completed")),
+            ]
+            for scope in summary.scopes
+        ]
+        header = ["language", *_TURNS, "n, by turn"]
+        sheets.append(Sheet(f"{name}: overall accuracy over completed replies", header, rows))
+    if summary.model.repeats > 1:
+        sheets.append(_repeats(summary))
+    rows = [[kind, *_counts(summary, summary.headline_scope, kind)] for kind in COUNTS]
+    took = [
+        said.format(n) for key, said in _TOOK.items() if (n := summary.count(summary.headline_scope, key)) is not None
+    ]
+    notes = [f"The run took {', '.join(took)}."] if took else []
+    return [*sheets, Sheet(f"{name}: replies", ["how many", *_TURNS], rows, notes=notes)]
+
+
+def _repeats(summary: Summary) -> Sheet:
+    scope, repeats = summary.headline_scope, summary.model.repeats
+    rows = [
+        [f"right in {kind} of {repeats}", *(with_interval(summary.figure(scope, f"turn{t}_{name}")) for t in TURNS)]
+        for name, kind in zip(RIGHT, ("all", "any"), strict=True)
+    ]
+    rows += [
+        [f"spread, {words}", *(percent(summary.spread(scope, f"turn{turn}_{name}{SPREAD}")) for turn in TURNS)]
+        for name, words in zip(SPREAD_OF, ("overall", "prompt-level strict"), strict=True)
+    ]
+    notes = [
+        "Right: the conversations whose reply follows every instruction of the turn, strictly, in per cent.",
+        "Spread: the standard deviation between the repeats' accuracies, in points. All other figures are pooled.",
+    ]
+    return Sheet(f"{summary.model.name}: {repeats} repeats", ["conversations", *_TURNS], rows, notes=notes)
+
+
+def _counts(summary: Summary, scope: str, name: str) -> list[str]:
+    """One of :data:`COUNTS` in each turn, as tables show it."""
+    totals = [summary.count(scope, f"turn{turn}_{name}") for turn in TURNS]
+    return ["N/A" if total is None else f"{total:.0f}" for total in totals]
