@@ -78,7 +78,7 @@ def read_answer(body: Any) -> Answer:
         raise Fault("no object")
     if body.get("error"):
         raise Fault("an error instead of a reply", words=words_of(body))
-    choice = _choice(body)
+    choice, usage = _choice(body)
     message = choice.get("message", {"content": choice["text"]} if "text" in choice else None)
     if not isinstance(message, Mapping) or not {"content", "refusal", "tool_calls", *_REASONING_FIELDS} & set(message):
         raise Fault("no message")
@@ -90,8 +90,6 @@ def read_answer(body: Any) -> Answer:
     refused = not text and isinstance(refusal, str) and bool(refusal)
     if content is None and not (reasoning or refused or message.get("tool_calls") or finish in _SILENT):
         raise Fault("null content")
-    usage = body.get("usage")
-    usage = usage if isinstance(usage, Mapping) else {}
     reasoning_tokens = _count(usage.get("completion_tokens_details") or usage, "reasoning_tokens")
     silent_at_cap = finish in _CAPPED and (content is None or bool(reasoning_tokens))
     return Answer(
@@ -116,29 +114,25 @@ def words_of(body: Any) -> str:
     return " ".join(str(found).split())[:500]
 
 
-def _choice(body: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first choice, of whichever shape the body is; puts the other shapes' usage into OpenAI's."""
+def _choice(body: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The first choice and the usage, of whichever shape the body is, as OpenAI has them."""
+    usage = body.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
     if body.get("type") == "message" and "content" in body:  # Anthropic
-        _rename_usage(body, body.get("usage"), "input_tokens", "output_tokens")
-        return {"message": {"content": body["content"]}, "finish_reason": body.get("stop_reason")}
+        tokens = {"prompt_tokens": usage.get("input_tokens"), "completion_tokens": usage.get("output_tokens")}
+        return {"message": {"content": body["content"]}, "finish_reason": body.get("stop_reason")}, tokens
     if isinstance(about := body.get("meta_info"), Mapping) and "text" in body:  # SGLang's own
-        _rename_usage(body, about, "prompt_tokens", "completion_tokens")
-        return {"text": body["text"], "finish_reason": about.get("finish_reason")}
+        return {"text": body["text"], "finish_reason": about.get("finish_reason")}, about
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
         raise Fault("no choices")
-    return choices[0]
+    return choices[0], usage
 
 
 def _reason(said: Any) -> str | None:
     """Why the answer ended: a word, or SGLang's object that holds it."""
     said = said.get("type") if isinstance(said, Mapping) else said
     return said if isinstance(said, str) else None
-
-
-def _rename_usage(body: Any, usage: Any, read: str, written: str) -> None:
-    if isinstance(usage, Mapping):
-        body["usage"] = {"prompt_tokens": usage.get(read), "completion_tokens": usage.get(written)}
 
 
 def _parts(content: Any) -> tuple[str, str]:

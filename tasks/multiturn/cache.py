@@ -108,19 +108,16 @@ class Replies:
             return answer
         if key not in self._answers:
             self._answers[key] = answer
-            self._keep(key, answer)
+            # What is beside the text first: a text in the cache is a whole answer.
+            beside = answer.beside()
+            self._write(({(key, False): beside} if beside else {}) | {(key, True): answer.text})
         return self._answers[key]
 
     def add_partial(self, method: str, arguments: Arguments, answer: str | Answer) -> None:
         """lm-eval's cache hook, to which a model gives each reply as soon as it has it."""
         keys = self._expected[hash_args(method, arguments)]
-        if keys and (key := keys.pop(0)) is not None:
-            self._keep(key, answer if isinstance(answer, Answer) else Answer(answer))
-
-    def _keep(self, key: str, answer: Answer) -> None:
-        # What is beside the text first: a text in the cache is a whole answer.
-        beside = answer.beside()
-        self._write(({(key, False): beside} if beside else {}) | {(key, True): answer.text})
+        if keys:
+            self.put(keys.pop(0), answer if isinstance(answer, Answer) else Answer(answer))
 
     def finish(self) -> None:
         """See to it that everything is on the disk, or say what is not."""
