@@ -14,12 +14,12 @@ from lm_eval.tasks import TaskManager
 from tests.conftest import make_row, write_csv
 from turnswap.core.errors import UserError
 from turnswap.tasks import tasks_path
-from turnswap.tasks.multiturn import pipelined
 from turnswap.tasks.multiturn.gate import Gate, Stopped
 
 from .fault_server import FaultServer
 from .stub_models import ScriptedLM
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
 LANGUAGES = {"en": "English", "es": "Spanish", "hi": "Hindi"}
 
 
@@ -30,12 +30,6 @@ def data(tmp_path: Path) -> Path:
         make_row(f"{n}:1:{code}", name, turns=2 if n == 4 else 3) for code, name in LANGUAGES.items() for n in range(8)
     ]
     return write_csv(tmp_path / "data.csv", rows)
-
-
-@pytest.fixture(autouse=True)
-def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between two tries as long as the server asks, and no longer."""
-    monkeypatch.setattr(pipelined, "pause", lambda tries: 0.0)
 
 
 def evaluate(server: FaultServer, data: Path, *, model: str = "local-chat-completions", **options: Any) -> Any:
