@@ -9,12 +9,12 @@ import pandas as pd
 
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .compare import FEWEST, Comparison
-from .figures import OVERALL
+from .compare import Comparison
+from .figures import FEWEST, OVERALL
 from .published import SOURCE, published_scores
 from .replies import completed_note, reply_sheets, score_warnings
-from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
-from .table import Scores, Summary
+from .sheets import HEADLINE, SCOPES, Sheet, difference_interval, p_value, percent, points, with_interval
+from .table import Figure, Scores, Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, followed_by
 
@@ -96,21 +96,36 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     """The differences of one metric, the instructions gained and lost, and conversations to look at."""
     a, b = comparison.a.model.name, comparison.b.model.name
     family = comparison.differences[comparison.differences["metric"] == metric]
-    known = family["corrected"].count()
+    known = family.loc[~family["primary"], "corrected"].count()
+    unit = "source prompts" if comparison.a.by_source else "conversations"
     level = f"{comparison.a.resampling.level:.0%}"
     notes = [
-        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
-        *([f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table."] if known else []),
-        f"No p-value (–) from fewer than {FEWEST} conversations in a language.",
+        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over {unit}.",
+        *(
+            [f"Corrected: by Holm's method, for the {known} other comparisons of {metric}; the primary one is not."]
+            if known
+            else []
+        ),
+        f"No p-value (–) from fewer than {FEWEST} {unit} in a language.",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
     rows = []
-    for scope, turn, _, one, other, gap, low, high, p, corrected in family.itertuples(index=False, name=None):
+    for scope, turn, _, one, other, gap, low, high, p, corrected, primary in family.itertuples(index=False, name=None):
         where = [SCOPES.get(scope, scope), "mean" if pd.isna(turn) else str(turn)]
-        interval = "–" if low != low else f"[{points(low)}, {points(high)}]"
-        rows.append([*where, percent(one), percent(other), points(gap), interval, _p_value(p), _p_value(corrected)])
+        after = "primary" if primary and p == p else p_value(corrected)
+        rows.append(
+            [
+                *where,
+                percent(one),
+                percent(other),
+                points(gap),
+                difference_interval(Figure(gap, low, high)),
+                p_value(p),
+                after,
+            ]
+        )
     sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures)]
     changed = [
         [id_, f"+{gained}", f"-{lost}", f"{gained - lost:+}", str(n)]
@@ -127,10 +142,6 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
         sheets.append(Sheet("Conversations to look at: instructions followed", header, looked_at, 2))
     return sheets
-
-
-def _p_value(p: float) -> str:
-    return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
 
 
 def _per_turn(followed: Sequence[float]) -> str:
