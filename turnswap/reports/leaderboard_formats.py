@@ -16,6 +16,7 @@ from .leaderboard import Board, Row
 from .published import SOURCE
 from .sheets import HEADLINE, Sheet, difference_interval, interval, p_value, percent, points, with_interval
 from .table import Scores
+from .words import say_board
 
 TITLE = "Multi-IF leaderboard"
 _DIGITS = 6  # of intervals in a page, which has hundreds per model
@@ -29,10 +30,10 @@ def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
-        return [*_pairs(board), Sheet(TITLE, [*header, *board.languages], rows, 2, *below)][::-1]
+        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *_pairs(board)]
     rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
     by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
-    return [Sheet(TITLE, header, left, 2), *_pairs(board), by_language]
+    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *_pairs(board), by_language]
 
 
 def _pairs(board: Board) -> list[Sheet]:
@@ -112,7 +113,7 @@ def as_json(board: Board) -> dict[str, Any]:
         for pair in board.pairs
     ]
     found = {"models": plain(models), "pairs": plain(pairs)}
-    return {"languages": list(board.languages), **found, "notes": list(board.notes)}
+    return {"says": say_board(board), "languages": list(board.languages), **found, "notes": list(board.notes)}
 
 
 def _figures(scores: Scores) -> dict[str, Any]:

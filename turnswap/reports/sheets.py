@@ -28,7 +28,7 @@ SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, 
 class Sheet:
     """A table with a title and lines below it; signatures are set as code where there is such a thing.
 
-    The first ``text_columns`` columns hold text, the others figures.
+    The first ``text_columns`` columns hold text, the others figures. ``says`` stands above it: what it says in words.
     """
 
     title: str
@@ -37,6 +37,7 @@ class Sheet:
     text_columns: int = 1
     notes: Sequence[str] = field(default_factory=tuple)
     signatures: Sequence[str] = field(default_factory=tuple)
+    says: str = ""
 
     @property
     def below(self) -> list[str]:
@@ -82,6 +83,9 @@ def p_value(p: float) -> str:
 def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
     """Print tables to a terminal. Names from outside are shown as they are, never as rich's markup."""
     for sheet in sheets:
+        if sheet.says:
+            console.print(Text(visible(sheet.says)), soft_wrap=True)
+            console.print()
         table = Table(title=Text(visible(sheet.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for number, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if number < sheet.text_columns else "right", overflow="fold")
@@ -99,6 +103,7 @@ def as_markdown(sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         marks = ["---" if number < sheet.text_columns else "---:" for number in range(len(sheet.header))]
         table = [map(_markdown, sheet.header), marks, *(map(_markdown, row) for row in sheet.rows)]
+        lines += [_markdown(sheet.says), ""] if sheet.says else []
         lines += [f"### {_markdown(sheet.title)}", "", *(f"| {' | '.join(cells)} |" for cells in table), ""]
         below = [f"{_markdown(note)}  " for note in sheet.below]
         below += [f"`{visible(line).replace('`', chr(39))}`  " for line in sheet.signatures]

@@ -178,6 +178,10 @@ class Summary:
             return sum(run.n for run in self._runs(scope))
         return sum(len(c.turns) >= turn for run in self._runs(scope) for c in run.conversations or ())
 
+    def sources(self, scope: str) -> int:
+        """The source prompts of a language, or of all (known from samples only)."""
+        return len({source for run in self._runs(scope) for source in self.sums[run.language].sources})
+
     def replies(self, scope: str, turn: int) -> int:
         """The replies in this turn, of all repeats; without samples as if every conversation had the turn."""
         if not self.model.has_samples:
