@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Turnswap, make_row, read_results, write_csv
-from turnswap.reports.replies import completed_note, reply_sheets, score_warnings
+from turnswap.reports.figures import Resampling
+from turnswap.reports.reading import Reading, read_models
+from turnswap.reports.replies import completed_note, reply_sheets, sampling_error, score_warnings
 from turnswap.reports.runs import Model
 from turnswap.reports.table import Summary
 
@@ -264,3 +266,15 @@ def test_the_tables_of_cut_and_of_repeated_replies_fit_into_eighty_columns(
         tables = [line for line in turnswap("report", folder).output.splitlines() if line.startswith("  ")]
         assert max(map(len, tables)) <= 80
         assert not any("…" in line for line in tables)
+
+
+def test_what_sampling_adds_to_the_error_is_told_apart_from_what_the_source_prompts_add(
+    turnswap: Turnswap, thrice: Path
+) -> None:
+    (model,) = read_models([str(thrice)], Reading())
+    found = sampling_error(Summary(model, Resampling(400)), "en", 1)
+    # Two of four conversations are followed in 2 of 3 repeats: each moves the figure by 1/12 per reply, and the
+    # variance of such a conversation's three replies is 1/3.
+    assert found == pytest.approx((2 * 3 * (1 / 3) / 12**2) ** 0.5)
+    table = [line for line in turnswap("report", thrice).output.splitlines() if line.startswith("  ")]
+    assert any(line.split()[:4] == ["of", "it,", "by", "sampling"] and f"{100 * found:.1f}" in line for line in table)
