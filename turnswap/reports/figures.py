@@ -128,7 +128,7 @@ def from_sums(sums: Array) -> Array:
     return np.concatenate([ratios, means, averages], axis=-1)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def weights(sources: tuple[str, ...], resamples: int, seed: int) -> NDArray[np.float32]:
     """How often each source prompt is in each resample: shape ``(resamples, len(sources))``, Poisson with mean 1."""
     drawn = np.empty((len(sources), resamples), dtype=np.float32)
@@ -150,10 +150,12 @@ def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[st
         paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
     """
     drawn, totals, counts = {}, {}, {}
+    every = sorted({source for sums in by_language.values() for source in sums.sources})
+    often = weights(tuple(every), resampling.resamples, resampling.seed)
     for code, sums in by_language.items():
         n, width = len(sums.sources), 2 * len(RATIOS)
         # Whole numbers below 2**24, which single precision adds up exactly.
-        times = weights(sums.sources, resampling.resamples, resampling.seed)
+        times = often if len(every) == n else often[:, np.searchsorted(every, sums.sources)]
         flat = times @ sums.pairs.reshape(n, width).astype(np.float32)
         drawn[code] = flat.astype(np.float64).reshape(resampling.resamples, len(RATIOS), 2)
         totals[code] = sums.pairs.sum(axis=0, dtype=np.float64)
