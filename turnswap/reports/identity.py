@@ -72,11 +72,6 @@ def told_apart_by(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value}
 
 
-def full_name(identity: Mapping[str, Any]) -> str:
-    """The model's name with all of its settings: what tells its files from another model's."""
-    return _shown(identity, identity.get("settings", {}))
-
-
 def shown_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
     """A name per model: lm-eval's, with what it leaves out, and with as much more as tells models of one name apart."""
     keys = [[name for name in _ARGUMENTS["always_shown"] if name in each["settings"]] for each in identities]
