@@ -18,9 +18,9 @@ import numpy as np
 
 from tests.conftest import make_row, write_csv
 from tests.reports.evaluations import evaluate
+from tests.reports.made import CONVERSATIONS
 from turnswap.reports import figures
 from turnswap.reports.page import build_page
-from turnswap.reports.published import CONVERSATIONS
 from turnswap.reports.reading import Reading, read_models
 from turnswap.reports.table import Summary
 from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules

@@ -72,7 +72,7 @@ def make_row(key: str = "1:1:en", language: str = "English", turns: int = 3, **c
 
 def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)])))
         writer.writeheader()
         writer.writerows(rows)
     return path

@@ -8,6 +8,7 @@ turn is a conversation of two turns. Data of one's own may be in any language th
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,9 @@ from .languages import NAMES, code_of, near_names
 
 HUB_REPOSITORY = "facebook/Multi-IF"
 HUB_REVISION = "0ab97ce0b45c7f57772e8ba2ac1616f4b00bd3aa"
+# The benchmark's content by language, see content_sha256: what was at hand to be counted. The other languages are
+# recognised where they come from the Hub at HUB_REVISION.
+BENCHMARK_SHA256 = {"en": "8cb4eb526c5f0ab5e5f12e7b2f06966d0edca8d18bf1483f62b8c0025717cbbf"}
 SAMPLE = Path(__file__).parent / "sample" / "sample.csv"
 SOURCE_VARIABLE = "TURNSWAP_MULTIIF"
 TURNS = (1, 2, 3)
@@ -93,21 +97,23 @@ def find_source(metadata: Mapping[str, Any], *, revision: str | None = None) -> 
     return Source("csv", str(asked))
 
 
-def load_conversations(source: Source, language: str) -> list[dict[str, Any]]:
+def load_conversations(source: Source, language: str, cluster_column: str | None = None) -> list[dict[str, Any]]:
     """All conversations of one language, validated, in the order of the data.
 
     Args:
         source: see :func:`find_source`.
         language: the English name in the data, such as ``Chinese``.
+        cluster_column: the column that names each conversation's source prompt, where the key does not.
 
     Returns:
-        One dict per conversation: ``key``, ``language``, and ``turns``, two or three dicts of ``prompt``,
-        ``instruction_ids`` and ``kwargs`` (one dict per id).
+        One dict per conversation: ``key``, ``language``, ``source`` (its source prompt, see :func:`source_prompt`),
+        and ``turns``, two or three dicts of ``prompt``, ``instruction_ids`` and ``kwargs`` (one dict per id).
 
     Raises:
         DatasetError: a row of any language is malformed, or the language has no rows.
     """
-    conversations = _load_all(source, os.stat(source.location).st_mtime_ns if source.kind != "hub" else 0)
+    changed = os.stat(source.location).st_mtime_ns if source.kind != "hub" else 0
+    conversations = _load_all(source, changed, cluster_column)
     selected = [conversation for conversation in conversations if conversation["language"] == language]
     if not selected:
         present = ", ".join(sorted({str(c["language"]) for c in conversations}))
@@ -118,11 +124,32 @@ def load_conversations(source: Source, language: str) -> list[dict[str, Any]]:
     return selected
 
 
+def source_prompt(key: str) -> str:
+    """The source prompt that a key names: the first field of ``1019:16:en`` (source, variant, language).
+
+    Conversations with one source prompt are variants and translations of each other, and not independent. A key of
+    another form names none, and stands for itself.
+    """
+    fields = key.split(":")
+    return fields[0] if len(fields) == 3 and all(fields) else key
+
+
+def content_sha256(conversations: Iterable[Mapping[str, Any]]) -> str:
+    """What is asked in these conversations and how it is graded, in any order: keys, prompts, ids and kwargs."""
+    told = sorted([c["key"], c["turns"]] for c in conversations)
+    return hashlib.sha256(json.dumps(told, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
 @lru_cache(maxsize=4)
-def _load_all(source: Source, changed: int) -> list[dict[str, Any]]:
+def _load_all(source: Source, changed: int, cluster_column: str | None) -> list[dict[str, Any]]:
     """Every language's conversations: the eight tasks of a run read and validate them once."""
     rows = _read_hub(source) if source.kind == "hub" else _read_csv(Path(source.location))
-    conversations = [parse_row(row, line) for line, row in rows]
+    conversations = []
+    for line, row in rows:
+        conversation = parse_row(row, line)
+        if cluster_column:
+            conversation["source"] = _cluster(row, cluster_column, conversation["key"])
+        conversations.append(conversation)
     if not conversations:
         raise DatasetError(f"No conversations in {source.description}.", "Expected at least one row below the header.")
     seen: set[str] = set()
@@ -156,13 +183,24 @@ def parse_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
         turns = [_parse_turn(row, t) for t in TURNS]
         if turns[0] is None or turns[1] is None:
             raise _Malformed("turn 1 or turn 2 has no prompt; only the third turn may be missing")
-        return {"key": str(row["key"]), "language": language, "turns": [turn for turn in turns if turn is not None]}
+        key = str(row["key"])
+        asked = [turn for turn in turns if turn is not None]
+        return {"key": key, "language": language, "source": source_prompt(key), "turns": asked}
     except (_Malformed, MalformedInstruction) as error:
         raise DatasetError(f"Row {key}: {error}.") from None
 
 
 class _Malformed(ValueError):
     pass
+
+
+def _cluster(row: Mapping[str, Any], column: str, key: str) -> str:
+    if not str(row.get(column) or "").strip():
+        raise DatasetError(
+            f"Row {key}: the column {column!r} is {'empty' if column in row else 'missing'}.",
+            "The task's metadata name it as cluster_column: it holds the source prompt of every conversation.",
+        )
+    return str(row[column]).strip()
 
 
 def _parse_turn(row: Mapping[str, Any], turn: int) -> dict[str, Any] | None:

@@ -44,32 +44,55 @@ COMPLETED = "_completed"
 CORRECTED = "_corrected"
 
 
-def ratio(pairs: Sequence[Any], parts: int = 1) -> tuple[float, list[float]]:
-    """Σ numerators / Σ denominators, and what each conversation contributes to it.
+class OfSource(tuple[Any, ...]):
+    """A conversation's value of a figure that knows its source prompt.
 
-    The contribution is linearised: ``p + (a - p·b) / b̄``, where ``p`` is the ratio and ``b̄`` the mean denominator.
-    The mean of the contributions is ``p``, and the standard error of their mean the delta-method one of a ratio over
-    independent conversations (Cochran, *Sampling Techniques*, 1977, §6.3). Where every denominator is 1 it is
-    exactly the standard error of a mean.
+    Conversations of one source prompt are variants of each other and share its difficulty, so that errors are computed
+    from source prompts. In lm-eval's samples it is written like any other pair.
+    """
+
+    source: str
+
+    def __new__(cls, value: Iterable[Any], source: str) -> OfSource:
+        """Make one of a pair, or of four pairs."""
+        made = super().__new__(cls, value)
+        made.source = source
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[Any, ...], str]:
+        """For lm-eval's ranks, which send each other their values."""
+        return tuple(self), self.source
+
+
+def ratio(pairs: Sequence[Any], parts: int = 1) -> tuple[float, dict[Any, float]]:
+    """Σ numerators / Σ denominators, and by how much each source prompt moves it.
+
+    Linearised, a source prompt moves the ratio ``p`` by ``Σ (a - p·b) / Σ b`` (above over its own conversations, below
+    over all). Its standard error over independent source prompts comes from these (delta method with clusters: Cochran,
+    *Sampling Techniques*, 1977, §6.3 and §9A.2), see :func:`.lm_eval_contract.standard_error`.
 
     Args:
-        pairs: a pair per conversation, or ``parts`` pairs.
+        pairs: a pair per conversation, or ``parts`` pairs; one that is no :class:`OfSource` is a source of its own.
         parts: so many ratios are averaged: ``overall`` is the mean of four.
 
     Returns:
-        The figure, and a contribution per conversation; not a number where a denominator is 0: then there is no
-        conversation to say anything about.
+        The figure, and source prompt -> deviation; they add up to 0. Not a number, and no deviations, where a
+        denominator is 0: then there is no conversation to say anything about.
     """
     array = np.asarray(pairs, dtype=float).reshape(len(pairs), parts, 2)
     above, below = array[..., 0], array[..., 1]
     if not below.sum(axis=0).all():
-        return float("nan"), [float("nan")] * len(pairs)
+        return float("nan"), {}
     ratios = above.sum(axis=0) / below.sum(axis=0)
-    contributions = ratios + (above - ratios * below) / below.mean(axis=0)
-    return float(ratios.mean()), contributions.mean(axis=1).tolist()
+    moved = ((above - ratios * below) / below.sum(axis=0)).mean(axis=1)
+    deviations: dict[Any, float] = {}
+    for number in np.flatnonzero(below.any(axis=1)).tolist():
+        source = getattr(pairs[number], "source", object())
+        deviations[source] = deviations.get(source, 0.0) + float(moved[number])
+    return float(ratios.mean()), deviations
 
 
-def mean_of_four(pairs: Sequence[Any]) -> tuple[float, list[float]]:
+def mean_of_four(pairs: Sequence[Any]) -> tuple[float, dict[Any, float]]:
     """``overall``: the plain mean of the four accuracies, as :func:`ratio` gives one."""
     return ratio(pairs, len(ACCURACIES))
 
@@ -198,6 +221,11 @@ def _sum(values: Sequence[Any]) -> Any:
     if isinstance(values[0], tuple):
         return tuple(_sum(parts) for parts in zip(*values, strict=True))
     return sum(values)
+
+
+def of_source(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """One conversation's values, of which those that are pairs know its source prompt."""
+    return {name: OfSource(value, source) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def combine_repeats(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:

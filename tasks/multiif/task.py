@@ -11,7 +11,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
-from .dataset import find_source, load_conversations
+from .dataset import content_sha256, find_source, load_conversations
 from .grading import Verdict, grade_reply
 from .languages import code_of
 
@@ -25,7 +25,7 @@ class MultiIF(MultiTurnTask):
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones.
     """
 
-    own_metadata = frozenset({"multiif_data", "verdicts"})
+    own_metadata = frozenset({"multiif_data", "verdicts", "cluster_column"})
 
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
@@ -38,7 +38,10 @@ class MultiIF(MultiTurnTask):
         if source.kind != "hub":
             self.config.dataset_kwargs = None  # the results must not name a revision that was not used
             self.config.metadata["data_sha256"] = hashlib.sha256(Path(source.location).read_bytes()).hexdigest()
-        return load_conversations(source, self.config.dataset_name)
+        column = self.config.metadata.get("cluster_column")
+        conversations = load_conversations(source, self.config.dataset_name, column)
+        self.config.metadata["content_sha256"] = content_sha256(conversations)
+        return conversations
 
     def doc_to_turns(self, doc: dict[str, Any]) -> list[str]:
         """The user's two or three prompts."""
@@ -69,6 +72,10 @@ class MultiIF(MultiTurnTask):
     def combine_repeats(self, graded: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Repeats are pooled, and told how they differ."""
         return metrics.combine_repeats(graded)
+
+    def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
+        """As every conversation, with its source prompt beside its values: errors are over source prompts."""
+        return metrics.of_source(super().process_results(doc, results), doc["source"])
 
     def aggregation(self) -> dict[str, Any]:
         """Ratios of sums over conversations, counts, and totals."""

@@ -6,6 +6,7 @@
   together, on ``LM`` or on ``CachingLM``: :func:`serve`.
 - A YAML's ``class:`` gets ``config=``, and ``Task.build_all_requests`` calls ``construct_requests``: ``task.py``.
 - An aggregation that equals ``mean`` has a standard error: :class:`WithStandardError`.
+- A group's standard errors come from its tasks' figures in ``Group.aggregate``: :func:`share_sources`.
 - ``TemplateAPI`` makes payload and headers of a request by names that begin with an underscore: ``engines/api.py``.
 - ``CachingLM`` finds a reply under ``hash_args(method, arguments)`` in its ``dbdict``: ``cache.py``.
 - A model gives replies as they come to the cache hook that ``LM.set_cache_hook`` sets: ``lockstep.py``.
@@ -17,8 +18,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +46,7 @@ RELIED_ON = (
     "lm_eval.models.api_models: TemplateAPI.create_message(messages) TemplateAPI.header",
     "lm_eval.models.openai_completions: LocalChatCompletion.parse_generations(outputs)",
     "lm_eval.models.openai_completions: LocalCompletionsAPI.parse_generations(outputs)",
-    "lm_eval.api.group: Group.get_all_tasks",
+    "lm_eval.api.group: Group.get_all_tasks Group.aggregate(task_metrics)",
     "lm_eval.tasks.manager: TaskManager.__init__(include_path, include_defaults, metadata)",
     "lm_eval.tasks.manager: TaskManager._check_duplicates(built)",
     "lm_eval.utils: hash_string",
@@ -56,7 +59,7 @@ def check_lm_eval() -> list[str]:
     if not problems:
         from lm_eval.api.metrics import mean_stderr, stderr_for_metric
 
-        figure = WithStandardError(lambda items: (0.0, items))
+        figure = WithStandardError(lambda items: (0.0, {}))
         if stderr_for_metric(metric=figure, bootstrap_iters=1) is not mean_stderr:
             problems.append("lm_eval.api.metrics:stderr_for_metric no longer looks an aggregation up by equality")
     return problems
@@ -107,6 +110,47 @@ def count_once(kind: type[Any]) -> None:
     TaskManager._check_duplicates = staticmethod(check_others)
 
 
+def share_sources(kind: type[Any]) -> None:
+    """Have the standard errors of groups of such tasks count each independent unit once, whose tasks share it.
+
+    lm-eval takes the tasks of a group for independent. Translations of one prompt are not: the group's error came out
+    less than half as wide as it is. Where it cannot be computed, it is N/A.
+    """
+    from lm_eval.api.group import Group
+
+    aggregate = Group.aggregate
+
+    def aggregate_shared(self: Any, task_metrics: dict[str, Any]) -> Any:
+        found = aggregate(self, task_metrics)
+        tasks = self.get_all_tasks()
+        if not any(isinstance(task, kind) for task in tasks):
+            return found
+        for key, error in found.items():
+            name, is_error, of_filter = key.partition("_stderr,")
+            if is_error and isinstance(error, float):
+                told = [task_metrics.get(task.task_name, {}) for task in tasks]
+                figures = [metrics[f"{name},{of_filter}"] for metrics in told if f"{name},{of_filter}" in metrics]
+                if any(isinstance(figure, Estimated) for figure in figures):
+                    found[key] = "N/A" if _by_size(self, name) else _shared_error(figures)
+        return found
+
+    Group.aggregate = aggregate_shared
+
+
+def _by_size(group: Any, metric: str) -> bool:
+    return any(each.metric == metric and each.weight_by_size for each in group.aggregate_metric_list)
+
+
+def _shared_error(figures: Sequence[Any]) -> float | str:
+    """The standard error of the plain mean of these figures; N/A where one is not known by unit."""
+    if not all(isinstance(figure, Estimated) for figure in figures):
+        return "N/A"
+    together: Counter[Any] = Counter()
+    for figure in figures:
+        together.update({unit: deviation / len(figures) for unit, deviation in figure.deviations.items()})
+    return standard_error(together.values())
+
+
 @contextmanager
 def bars_named(lm: Any, prefix: str) -> Iterator[None]:
     """Progress bars that a model starts meanwhile say what they are about.
@@ -130,23 +174,40 @@ def bars_named(lm: Any, prefix: str) -> Iterator[None]:
             module.tqdm = tqdm  # type: ignore[attr-defined]
 
 
+def standard_error(deviations: Iterable[float]) -> float:
+    """The standard error of a figure from how far each independent unit moves it; NaN of fewer than two."""
+    squares = [deviation**2 for deviation in deviations]
+    return math.sqrt(math.fsum(squares) * len(squares) / (len(squares) - 1)) if len(squares) > 1 else math.nan
+
+
+class Estimated(float):
+    """A figure that knows how far each independent unit moves it."""
+
+    deviations: Mapping[Any, float]
+
+
 class WithStandardError:
     """An aggregation that lm-eval computes a standard error for.
 
     lm-eval knows one for its own ``mean``: it looks the aggregation up in a dictionary, and computes the error from the
-    very list that it has just aggregated. So this object equals ``mean``, and leaves in the list, in place of each
-    item, the item's contribution to the figure, as ``function`` gives them; their mean's error is the figure's.
+    very list that it has just aggregated. So this object equals ``mean``, and leaves in the list as many numbers as
+    there were items, whose mean is the figure and whose mean's standard error is the figure's.
 
     Args:
-        function: from the items to the figure and each item's contribution, whose mean it is.
+        function: from the items to the figure and, by independent unit (documents, or clusters of them), how far each
+            moves the figure: deviations that add up to 0.
     """
 
-    def __init__(self, function: Callable[[Sequence[Any]], tuple[float, Sequence[float]]]) -> None:
+    def __init__(self, function: Callable[[Sequence[Any]], tuple[float, Mapping[Any, float]]]) -> None:
         self.function = function
 
     def __call__(self, items: list[Any]) -> float:
-        """The figure; replaces the items by their contributions."""
-        figure, items[:] = self.function(items)
+        """The figure; replaces the items."""
+        value, deviations = self.function(items)
+        figure, n = Estimated(value), len(items)
+        figure.deviations = deviations
+        apart = standard_error(deviations.values()) * math.sqrt(n * (n - 1) / 2)
+        items[:] = ([value + apart, value - apart] + [value] * (n - 2))[:n]
         return figure
 
     def __eq__(self, other: object) -> bool:

@@ -19,7 +19,7 @@ from turnswap.core.errors import UserError, show_without_traceback
 from . import runner
 from .backend import TOKEN_CAPS
 from .conversation import DEFAULT_SEED, Reply, Script
-from .lm_eval_contract import count_once
+from .lm_eval_contract import count_once, share_sources
 from .settings import Settings
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
@@ -227,3 +227,4 @@ class MultiTurnTask(Task):
 
 
 count_once(MultiTurnTask)
+share_sources(MultiTurnTask)

@@ -202,3 +202,46 @@ def test_the_published_english_data_loads_as_described() -> None:
     turns = [[turn for c in conversations for turn in c["turns"][t : t + 1]] for t in range(3)]
     assert [len(turn) for turn in turns] == [909, 909, 896]
     assert [sum(len(turn["instruction_ids"]) for turn in some) for some in turns] == [1380, 2289, 3152]
+
+
+@pytest.mark.parametrize(
+    ("key", "source"),
+    [("1019:16:en", "1019"), ("seed-7:0:sw", "seed-7"), ("k1", "k1"), ("a:b", "a:b"), (":1:en", ":1:en")],
+)
+def test_a_key_of_the_published_form_names_its_source_prompt_first(key: str, source: str) -> None:
+    assert parse_row(make_row(key), 2)["source"] == source
+
+
+def test_data_of_ones_own_names_the_column_of_its_source_prompts(tmp_path: Path) -> None:
+    rows = [make_row(f"k{n}") | {"topic": f"topic {n // 2}"} for n in range(4)]
+    data = Source("csv", str(write_csv(tmp_path / "own.csv", rows)))
+    found = load_conversations(data, "English", "topic")
+    assert [c["source"] for c in found] == ["topic 0", "topic 0", "topic 1", "topic 1"]
+    with pytest.raises(DatasetError, match="column 'author' is missing.*cluster_column"):
+        load_conversations(data, "English", "author")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("key", "2:1:en"),
+        ("turn_3_kwargs", kwargs_column({}, {}, {"keywords": ["snow"]})),
+        ("turn_2_instruction_id_list", '["detectable_format:title", "change_case:english_lowercase"]'),
+        ("turn_1_prompt", '{"role": "user", "content": "Another one."}'),
+    ],
+)
+def test_the_content_is_told_by_what_is_asked_and_how_it_is_graded(column: str, value: str) -> None:
+    one, other = parse_row(make_row("1:1:en"), 2), parse_row(make_row("3:1:en"), 3)
+    before = dataset.content_sha256([one, other])
+    assert dataset.content_sha256([other, one]) == before
+    edited = parse_row(make_row("1:1:en") | {column: value}, 2)
+    assert dataset.content_sha256([edited, other]) != before
+
+
+def test_the_published_english_conversations_are_recognised_by_their_content() -> None:
+    path = SHARED / "multiif_english.csv"
+    if not path.exists():
+        pytest.skip("the published conversations are not at hand: ../shared/data/multiif_english.csv")
+    conversations = load_conversations(Source("csv", str(path)), "English")
+    assert dataset.content_sha256(conversations) == dataset.BENCHMARK_SHA256["en"]
+    assert (len(conversations), len({c["source"] for c in conversations})) == (909, 484)

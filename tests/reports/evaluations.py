@@ -82,7 +82,7 @@ def evaluate(
             ),
             evaluation_tracker=tracker,
             log_samples=with_samples,
-            bootstrap_iters=0,
+            bootstrap_iters=run.pop("bootstrap_iters", 0),
             **run,
         )
     samples = results.pop("samples", None)

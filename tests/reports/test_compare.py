@@ -168,8 +168,9 @@ def test_a_model_against_itself_differs_in_nothing(runs: Path, compared: Any) ->
     assert (found["instructions"], found["conversations"], found["notes"]) == ([], [], [])
     known = [row for row in found["differences"] if row["gap"] is not None]
     assert len(known) > 80
-    assert {(row["gap"], row["low"], row["high"]) for row in known} == {(0, 0, 0)}
-    assert {row["p"] for row in known if row["language"] == "en"} == {1}
+    assert {(row["gap"], row["low"], row["high"]) for row in known if row["low"] is not None} == {(0, 0, 0)}
+    assert {row["p"] for row in known if row["language"] == "en"} == {1, None}  # none from few source prompts
+    assert row(found, "en", None)["p"] == 1
 
 
 def test_a_better_model_is_told_from_a_worse_one_and_swapping_them_swaps_the_sign(runs: Path, compared: Any) -> None:
@@ -179,8 +180,10 @@ def test_a_better_model_is_told_from_a_worse_one_and_swapping_them_swaps_the_sig
     for one, other in zip(there["differences"], back["differences"], strict=True):
         assert (one["language"], one["turn"], one["metric"]) == (other["language"], other["turn"], other["metric"])
         if one["gap"] is not None:
-            assert (one["gap"], one["low"]) == pytest.approx((-other["gap"], -other["high"]))
+            assert one["gap"] == pytest.approx(-other["gap"])
             assert one["p"] == pytest.approx(other["p"])
+        if one["low"] is not None:
+            assert one["low"] == pytest.approx(-other["high"])
 
 
 def test_p_values_are_corrected_within_a_metric(runs: Path, compared: Any) -> None:
@@ -269,7 +272,7 @@ def test_runs_that_were_not_made_alike_are_refused_until_accepted(
         ("repeats", lambda content: content["configs"]["multiif_en"].update(repeats=4)),
         ("description", lambda content: content["configs"]["multiif_en"].update(description="Be kind.")),
         ("prompts", lambda content: content["configs"]["multiif_en"]["metadata"]["run"].update(prompts="plain")),
-        ("data", lambda content: content["configs"]["multiif_en"]["metadata"].update(data_sha256="ab" * 32)),
+        ("content", lambda content: content["configs"]["multiif_en"]["metadata"].update(content_sha256="ab" * 32)),
         ("gen", lambda content: content["configs"]["multiif_en"]["generation_kwargs"].update(do_sample=True)),
     ],
 )
@@ -306,7 +309,7 @@ def test_a_temperature_that_api_models_sample_with_is_not_called_greedy(
 def test_accepting_other_data_does_not_pair_conversations_that_differ(
     a: str, b: str, runs: Path, turnswap: Turnswap
 ) -> None:
-    assert "data is csv@" in refused(turnswap("compare", runs / a, runs / b))
+    assert re.search("data is csv@.*; content is ", refused(turnswap("compare", runs / a, runs / b)))
     assert ":1:en is not the same in both" in refused(turnswap("compare", runs / a, runs / b, "--accept", "data"))
 
 
@@ -338,7 +341,7 @@ def test_text_for_a_terminal_can_be_written_into_a_new_folder(runs: Path, turnsw
 def test_a_hostile_name_is_shown_inertly_in_the_terminal(runs: Path) -> None:
     assert read_results(runs / "evil")["model_name"] == EVIL
     for command in (["compare", runs / "one", runs / "evil"], ["report", runs / "evil"]):
-        found = CliRunner().invoke(main, [*map(str, command), "--resamples", "100"], color=True)
+        found = CliRunner().invoke(main, [*map(str, command), "--resamples", "200"], color=True)
         assert found.exit_code == 0, repr(found.exception)
         assert "[red]x[/red]|" in found.output
         assert not re.findall("\x1b\\[31m|\u202e", found.output), command

@@ -6,15 +6,19 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from tests.conftest import Turnswap, make_row, write_csv
 from turnswap.core.errors import UserError
-from turnswap.reports.leaderboard import Row, build_board, ranks
+from turnswap.reports.compare import paired_differences
+from turnswap.reports.figures import Resampling, holm
+from turnswap.reports.leaderboard import Row, build_board
 from turnswap.reports.leaderboard_formats import as_csv, as_json, as_sheets
 from turnswap.reports.sheets import print_sheets
 from turnswap.reports.table import Figure, Summary
@@ -22,7 +26,7 @@ from turnswap.reports.table import Figure, Summary
 from .evaluations import FOLLOWS, evaluate
 from .made import FACTS, benchmark, made, made_without_samples
 
-ALWAYS, TWICE, NEVER = [(1, 1, 1)] * 4, [(1, 1, 0)] * 4, [(0, 0, 0)] * 4
+ALWAYS, TWICE, NEVER = [(1, 1, 1)] * 20, [(1, 1, 0)] * 20, [(0, 0, 0)] * 20
 ALIVE = "The Open LLM Leaderboard closed in March 2025 and takes no submissions."
 
 
@@ -36,15 +40,64 @@ def refusal(*summaries: Summary, **options: Any) -> str:
     return str(raised.value)
 
 
-def test_a_rank_is_one_more_than_the_intervals_wholly_above() -> None:
-    averages = [
-        Figure(0.70, 0.66, 0.74),  # below the first of the others, and touched by the second
-        Figure(0.80, 0.76, 0.84),
-        Figure(0.95),
-        Figure(0.78, 0.74, 0.82),
-        Figure(0.60, 0.55, 0.65),
-    ]
-    assert ranks(averages) == [2, 1, None, 1, 4]
+def noisy(share: float, n: int = 60, seed: int = 0) -> list[tuple[int, ...]]:
+    """Conversations of which about this share is followed, the same ones by models of one seed: what is paired."""
+    drawn = np.random.default_rng(seed).random((n, 3))
+    return [tuple(int(x) for x in row < share) for row in drawn]
+
+
+def test_ties_are_pairs_without_a_significant_difference_though_each_interval_is_wide() -> None:
+    # The intervals overlap widely; conversation by conversation one is never worse and often better.
+    one, other = made("one", en=noisy(0.5)), made("other", en=noisy(0.62))
+    board = build_board([one, other])
+    best, last = (row.overall.average for row in board.rows)
+    assert last.high > best.low
+    assert shown(board.rows) == [("1", "other"), ("2", "one")]
+    (pair,) = board.pairs
+    assert (pair.a, pair.b, pair.better) == ("one", "other", "other")
+    assert 0 < pair.gap.low < pair.gap.value < pair.gap.high
+
+
+def test_models_whose_paired_difference_could_be_chance_share_a_rank() -> None:
+    board = build_board([made("a", en=noisy(0.5, seed=1)), made("b", en=noisy(0.5, seed=2)), made("c", en=noisy(0.05))])
+    assert {row.model: row.shown_rank for row in board.rows} == {"a": "1=", "b": "1=", "c": "3"}
+
+
+def test_p_values_are_corrected_for_all_pairs() -> None:
+    board = build_board([made(str(seed), en=noisy(0.4 + seed / 40, seed=seed)) for seed in range(5)])
+    p = np.array([pair.p for pair in board.pairs])
+    assert [pair.corrected for pair in board.pairs] == pytest.approx(list(holm(p)))
+    assert len(board.pairs) == 10
+
+
+def test_the_board_and_the_comparison_never_contradict_each_other() -> None:
+    models = [made(f"m{seed}", en=noisy(0.4 + seed / 10, 80, seed % 2), zh=noisy(0.45, 50, seed)) for seed in range(4)]
+    board = build_board(models)
+    by_name = {model.model.name: model for model in models}
+    for pair in board.pairs:
+        found = paired_differences(by_name[pair.a], by_name[pair.b], models[0].resampling)
+        (row,) = found[found["primary"]].to_dict("records")
+        gap = pair.gap
+        assert (row["gap"], row["low"], row["high"], row["p"]) == (gap.value, gap.low, gap.high, pair.p)
+        assert row["corrected"] == row["p"] <= pair.corrected
+        assert pair.better is None or row["p"] < 0.05
+    assert any(pair.better for pair in board.pairs)
+    # Two models are one comparison, which needs no correction: the board says just what the comparison says.
+    (only,) = build_board(models[:2]).pairs
+    assert only.corrected == only.p
+
+
+def test_from_few_source_prompts_nothing_is_better_and_a_note_says_so() -> None:
+    board = build_board([made("good", en=[(1, 1, 1)] * 19), made("bad", en=[(0, 0, 0)] * 19)])
+    assert shown(board.rows) == [("1=", "good"), ("1=", "bad")]
+    assert any("fewer than 20 source prompts" in note for note in board.notes)
+
+
+def test_so_few_resamples_that_no_pair_could_differ_are_refused() -> None:
+    models = [replace(made(str(n), en=TWICE), resampling=Resampling(200)) for n in range(4)]
+    with pytest.raises(UserError, match="200 resamples are too few for 6 pairs of models.*--resamples 239"):
+        build_board(models)
+    assert build_board(models[:3]).rows
 
 
 def test_equal_ranks_are_shown_as_ties_and_better_ones_come_first() -> None:
@@ -71,7 +124,7 @@ def test_chosen_languages_alone_count() -> None:
     assert both.languages == ("en", "zh")
     assert shown(both.rows) == [("1=", "chinese"), ("1=", "english")]
     assert {row.overall.average.value for row in both.rows} == {0.5}
-    assert "langs:en+zh|n:8/8" in both.signatures[0]
+    assert "langs:en+zh|n:40/40" in both.signatures[0]
 
 
 def test_intervals_of_every_choice_are_those_of_a_board_over_it() -> None:
@@ -87,16 +140,16 @@ def test_intervals_of_every_choice_are_those_of_a_board_over_it() -> None:
 
 
 def test_a_model_without_samples_is_shown_and_not_ranked() -> None:
-    board = build_board([made_without_samples("bare", (0.9, 0.9, 0.9), en=(4, 4)), made("full", en=TWICE)])
+    board = build_board([made_without_samples("bare", (0.6, 0.6, 0.6), en=(20, 20)), made("full", en=TWICE)])
     assert shown(board.rows) == [("1", "full"), ("–", "bare")]
-    assert board.rows[1].overall.average.value == pytest.approx(0.9)
+    assert board.rows[1].overall.average.value == pytest.approx(0.6)
     (note,) = [note for note in board.notes if note.startswith("bare is not ranked")]
     assert "without samples" in note
     assert "--log_samples" in note
 
 
 def test_a_model_without_any_third_turn_has_no_average_and_no_rank() -> None:
-    short = [(1, 1)] * 4
+    short = [(1, 1)] * 20
     board = build_board([made("short", en=TWICE, zh=short), made("full", en=TWICE, zh=ALWAYS)])
     assert shown(board.rows) == [("1", "full"), ("–", "short")]
     assert any(note.startswith("short is not ranked: in zh no conversation") for note in board.notes)
@@ -121,7 +174,7 @@ def test_an_accepted_difference_is_ranked_and_told() -> None:
 
 def test_the_chat_template_may_differ_without_a_word() -> None:
     board = build_board([made("one", en=TWICE), made("other", {"template": "abcdef01"}, en=TWICE)])
-    assert not any("differ" in note for note in board.notes)
+    assert not any("Accepted" in note for note in board.notes)
 
 
 def test_a_missing_language_is_refused_by_model_and_language() -> None:
@@ -135,7 +188,7 @@ def test_a_missing_language_is_refused_by_model_and_language() -> None:
 
 
 def test_other_conversations_are_refused_by_model_and_language() -> None:
-    assert "one and other are not comparable in zh: 4 and 3 conversations." in refusal(
+    assert "one and other are not comparable in zh: 20 and 3 conversations." in refusal(
         made("one", en=TWICE, zh=TWICE), made("other", en=TWICE, zh=TWICE[:3])
     )
     moved = made("other", en=TWICE)
@@ -149,7 +202,11 @@ def test_other_conversations_are_refused_by_model_and_language() -> None:
 
 def test_beside_the_whole_benchmark_stand_the_papers_models_unranked() -> None:
     board = build_board([benchmark("mine")])
-    mine, *published = board.rows
+    values = [row.overall.average.value for row in board.rows]
+    assert values == sorted(values, reverse=True)  # each stands where its score puts it
+    published = [row for row in board.rows if row.is_published]
+    (mine,) = (row for row in board.rows if not row.is_published)
+    assert board.rows.index(mine) == 8
     assert (mine.model, mine.is_published) == ("mine", False)
     assert [row.model for row in published[:2]] == ["o1-preview", "Llama-3.1-405B-Instruct"]
     assert len(published) == 9
@@ -157,7 +214,9 @@ def test_beside_the_whole_benchmark_stand_the_papers_models_unranked() -> None:
     assert published[0].overall.average.value == pytest.approx((0.877 + 0.783 + 0.707) / 3)
     assert published[0].overall.change == pytest.approx(0.707 - 0.877)
     assert published[0].languages["zh"].average.value == pytest.approx((0.858 + 0.766 + 0.703) / 3)
-    assert any("Published: He et al. 2024, arXiv 2410.15553" in note for note in board.notes)
+    (note,) = (note for note in board.notes if "Published: He et al. 2024, arXiv 2410.15553" in note)
+    assert "reading note" in note
+    assert "21 of 21" in note
     sheet = as_sheets(board, wide=True)[0]
     claude = next(row for row in sheet.rows if "Claude-3.5-Sonnet (published)" in row)
     assert claude[2:7] == ["71.9", "81.7", "70.5", "63.4", "-18.3"]
@@ -173,21 +232,23 @@ def test_over_some_languages_only_published_models_with_figures_for_them_are_sho
 
 
 @pytest.mark.parametrize(
-    ("n", "of", "reason"),
+    ("n", "of", "is_benchmark", "reason"),
     [
-        (300, 909, "mine ran 300 conversations in en, of 909 in its data; the benchmark has 909"),
-        (6, 6, "mine ran 6 conversations in en, of 6 in its data; the benchmark has 909"),
+        (300, 909, True, "mine ran 300 of 909 conversations in en."),
+        (909, 909, False, "mine's data in en is not the benchmark's."),
     ],
 )
-def test_beside_anything_less_they_are_left_out_with_the_reason(n: int, of: int, reason: str) -> None:
-    board = build_board([made_without_samples("mine", (0.8, 0.7, 0.6), en=(n, of))])
+def test_beside_anything_less_they_are_left_out_with_the_reason(
+    n: int, of: int, is_benchmark: bool, reason: str
+) -> None:
+    board = build_board([made_without_samples("mine", (0.8, 0.7, 0.6), is_benchmark, en=(n, of))])
     assert [row.model for row in board.rows] == ["mine"]
     assert any(f"The paper's models are left out: {reason}" in note for note in board.notes)
 
 
 def test_every_format_has_signatures_and_says_which_boards_are_alive() -> None:
     board = build_board([made("one", en=TWICE, zh=ALWAYS)])
-    signature = "one: multiif:1.0|langs:en+zh|n:8/8|data:csv@12345678|gen:greedy,max_gen_toks:2048"
+    signature = "one: multiif:1.0|langs:en+zh|n:40/40|data:csv@12345678|gen:greedy,max_gen_toks:2048"
     for sheets in (as_sheets(board, wide=True), as_sheets(board, wide=False)):
         assert sheets[-1].signatures[0].startswith(signature)
         assert ALIVE in sheets[-1].notes[-1]
@@ -196,9 +257,7 @@ def test_every_format_has_signatures_and_says_which_boards_are_alive() -> None:
 
 
 def test_csv_and_json_carry_every_language_and_turn() -> None:
-    board = build_board(
-        [made("one", en=[(1, 1, 0), (1, 0, 0)], zh=ALWAYS[:2]), made("=two", en=NEVER[:2], zh=NEVER[:2])]
-    )
+    board = build_board([made("one", en=[(1, 1, 0), (1, 0, 0)] * 10, zh=ALWAYS), made("=two", en=NEVER, zh=NEVER)])
     one, two = csv.DictReader(io.StringIO(as_csv(board)))
     assert {name: float(one[name]) for name in ("turn1", "turn2", "turn3", "turn1_to_turn3", "en", "zh")} == {
         "turn1": 1.0, "turn2": 0.75, "turn3": 0.5, "turn1_to_turn3": -0.5, "en": 0.5, "zh": 1.0,
@@ -231,7 +290,7 @@ TASKS = ("leaderboard_multiif_en", "leaderboard_multiif_zh")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """``good`` follows all instructions, ``fading`` those of the first turn; ``short`` was cut to 16 tokens."""
     folder = tmp_path_factory.mktemp("runs")
-    rows = [make_row(f"{n}:{code}", name) for code, name in (("en", "English"), ("zh", "Chinese")) for n in range(5)]
+    rows = [make_row(f"{n}:{code}", name) for code, name in (("en", "English"), ("zh", "Chinese")) for n in range(20)]
     data = write_csv(folder / "data.csv", rows)
     evaluate(folder / "good", "org/good", lambda _: FOLLOWS, data=data, tasks=TASKS)
     evaluate(

@@ -78,7 +78,11 @@ def test_eighty_columns_are_enough(turnswap: Turnswap, sample_run: Path, monkeyp
 
 def test_a_file_takes_its_format_from_its_name(turnswap: Turnswap, sample_run: Path, tmp_path: Path) -> None:
     assert turnswap("report", sample_run, "-o", "new/folder/report.md").exit_code == 0
-    assert (tmp_path / "new/folder/report.md").read_text("utf-8").startswith("### Multi-IF, macro mean\n")
+    says, title = (tmp_path / "new/folder/report.md").read_text("utf-8").splitlines()[:3:2]
+    assert says.startswith(
+        "org/model reaches 8.2 % overall accuracy over 8 languages, averaged over the turns (95% interval"
+    )
+    assert title == "### Multi-IF, macro mean"
     refused = turnswap("report", sample_run, "-o", "report.pdf")
     assert refused.exit_code == 1
     assert "report.pdf does not say which format" in refused.output

@@ -140,12 +140,14 @@ def compare(
     """
     from turnswap.reports.compare import compare as compare_models
     from turnswap.reports.terminal import comparison_sheets
+    from turnswap.reports.words import say_comparison
 
     format_ = format_of(format_, output, COMPARE_FORMATS)
     one, other = (one_model(read_summaries((path,), **options), path) for path in (a, b))
     comparison = compare_models(one.model, other.model, one.resampling, accept)
     if format_ == "json":
-        emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
+        content = {"says": say_comparison(comparison), **comparison.as_json()}
+        emit(json.dumps(content, indent=1, ensure_ascii=False), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
 
@@ -210,6 +212,7 @@ def leaderboard(
     """
     from turnswap.reports import leaderboard_formats as formats
     from turnswap.reports.leaderboard import build_board
+    from turnswap.reports.words import say_board
 
     format_ = format_of(format_, output, BOARD_FORMATS)
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
@@ -221,7 +224,7 @@ def leaderboard(
         emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
     elif format_ == "csv":
         emit(formats.as_csv(board).rstrip(), output)
-        for note in (*board.notes, *board.signatures):
+        for note in (say_board(board), *board.notes, *board.signatures):
             click.echo(note, err=True)
     else:
         show(formats.as_sheets(board, wide=format_ == "md"), format_, output)

@@ -1,7 +1,8 @@
-"""Whether model B beats model A: paired by conversation, with intervals, p-values, and what changed."""
+"""Whether model B beats model A: paired by conversation, drawn by source prompt, with p-values and what changed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,15 +14,17 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.metrics import ratios
 
 from . import figures
-from .figures import AVERAGE, FIGURES, MACRO, POOLED, Resampling
+from .figures import AVERAGE, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
 from .signature import require_comparable
 from .table import Summary, records, split_metric
 from .verdicts import grade_again, tabulate
 
-# Conversations that a p-value needs. Where there was no difference at all, 28 % of comparisons of 3 conversations
-# came out below 0.05, 9 % of 10 and 6 % of 20 (simulated).
-FEWEST = 20
+ALPHA = 0.05  # what is called significant
+CORRECTION = (
+    "none for the headline, the primary test; else Holm, within a metric: its turns and their mean, in every language "
+    "and in the macro mean"
+)
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class Comparison:
         n: how many those are, by language; ``notes`` say what was left out.
         differences: a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over the
             turns) and ``metric``: the figures ``a`` and ``b``, and the ``gap``, ``b - a``, with its interval ``low``
-            to ``high``; ``p``, the two-sided p-value of the paired bootstrap; ``corrected``: by Holm's method for all
-            of the metric's comparisons (its turns, in every language and in the macro mean), none for pooled figures.
+            to ``high``; ``p``, the two-sided p-value of the paired bootstrap. ``primary`` marks the headline, the mean
+            over turns and languages, which is the one question asked: its p-value is ``corrected`` as it is. The others
+            are corrected by Holm's method for all of their metric's comparisons (its turns, in every language and in
+            the macro mean); pooled figures have none.
         instructions: how often B follows an instruction that A does not (``gained``), and the other way round
             (``lost``), of ``n`` times; those that changed, the largest change first.
         conversations: instructions followed in each turn of one conversation by ``a`` and by ``b`` (means over
@@ -56,7 +61,7 @@ class Comparison:
             "b": {"model": self.b.model.name, "signature": self.b.signature},
             "conversations_in_both": self.n,
             "notes": list(self.notes),
-            "correction": "Holm, within a metric: its turns and their mean, in every language and in the macro mean",
+            "correction": CORRECTION,
             "differences": records(self.differences),
             "instructions": records(self.instructions),
             "conversations": records(self.conversations),
@@ -81,14 +86,33 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
                 f"{model.name} has no samples: conversations cannot be paired.",
                 "Run the evaluation with --log_samples, and leave the files beside each other.",
             )
-    require_comparable(a.name, a.facts, b.name, b.facts, accepted)
-    a, b, notes = _in_common(a, b)
+    both = [
+        Model(m.name, {c: r for c, r in m.languages.items() if c in a.languages and c in b.languages}) for m in (a, b)
+    ]
+    facts = [of_both.facts if of_both.languages else model.facts for of_both, model in zip(both, (a, b), strict=True)]
+    require_comparable(a.name, facts[0], b.name, facts[1], accepted)
+    a, b, notes = in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
     n = {code: run.n for code, run in a.languages.items()}
-    return Comparison(one, other, n, _differences(one, other, resampling), *_changes(a, b), notes)
+    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(a, b), notes)
 
 
-def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
+def require_resamples(resampling: Resampling, tests: int, of_what: str) -> None:
+    """Refuse so few resamples that no corrected p-value could be below :data:`ALPHA`.
+
+    Raises:
+        UserError: it says how many it takes.
+    """
+    needed = math.ceil(2 * tests / ALPHA) - 1
+    if resampling.resamples < needed:
+        raise UserError(
+            f"{resampling.resamples} resamples are too few for {tests} {of_what}: no p-value, corrected for so many, "
+            f"could be below {ALPHA}.",
+            f"Use --resamples {needed} or more.",
+        )
+
+
+def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
     """Both models with the conversations that both ran alone, and what that leaves out."""
     notes = []
     for model, other in ((a, b), (b, a)):
@@ -123,27 +147,37 @@ def _in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
     return Model(a.name, kept[0]), Model(b.name, kept[1]), notes
 
 
-def _differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:
+def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:
+    """:attr:`Comparison.differences` of two models on the same conversations."""
     frames = []
     for scope in sorted(one.scopes, key=lambda scope: scope in one.model.languages):  # what is over them first
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
         low, high = gap.interval(resampling.level)
-        # Languages are resampled apart: the smallest decides how far the mean over them can be trusted.
-        smallest = min(run.n for code, run in one.model.languages.items() if scope in (code, MACRO, POOLED))
-        p = figures.p_values(gap) if smallest >= FEWEST else np.nan
-        values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high, "p": p}
+        values = {
+            "a": before.values,
+            "b": after.values,
+            "gap": gap.values,
+            "low": low,
+            "high": high,
+            "p": figures.p_values(gap),
+        }
         frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
-    # The pooled figures are the macro ones with other weights: not comparisons of their own.
-    compared = found["p"].mask(found["language"] == POOLED)
+    found["primary"] = (found["language"] == one.headline_scope) & (found["metric"] == AVERAGE) & found["turn"].isna()
+    # The headline is the question, and its parts are others. The pooled figures are the macro ones with other weights.
+    compared = found["p"].mask((found["language"] == POOLED) | found["primary"])
+    largest = int(compared.groupby(found["metric"]).count().max())
+    require_resamples(resampling, max(1, largest), "comparisons of one metric")
     families = [
         family.assign(corrected=figures.holm(compared[family.index].to_numpy()))
         for _, family in found.groupby("metric", sort=False)
     ]
-    columns = ["language", "turn", "metric", "a", "b", "gap", "low", "high", "p", "corrected"]
-    return pd.concat(families)[columns].astype({"turn": "Int64"})
+    together = pd.concat(families)
+    together["corrected"] = together["corrected"].mask(together["primary"], together["p"])
+    columns = ["language", "turn", "metric", "a", "b", "gap", "low", "high", "p", "corrected", "primary"]
+    return together[columns].astype({"turn": "Int64"})
 
 
 def _changes(a: Model, b: Model) -> tuple[pd.DataFrame, pd.DataFrame]:

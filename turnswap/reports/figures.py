@@ -1,9 +1,13 @@
-"""Every figure of a run with its interval: seeded bootstrap over conversations, vectorised.
+"""Every figure of a run with its interval: seeded bootstrap over source prompts, vectorised.
 
 Each metric is Σ numerators / Σ denominators over conversations, ``overall`` the mean of four of them (see
-:mod:`turnswap.tasks.multiif.metrics`). A resample draws conversations, the independent unit, with replacement
-and recomputes all of them; languages are resampled apart, because their sizes are fixed by the benchmark. The
-interval is the percentile one (Efron and Tibshirani 1993, chapter 13).
+:mod:`turnswap.tasks.multiif.metrics`). Conversations of one source prompt are variants and translations of it and share
+its difficulty. So whole source prompts are drawn, once for all languages together, and every figure is computed again:
+a cluster bootstrap (Davison and Hinkley 1997, §3.8) with Poisson weights (Chamandy et al. 2012). Each source prompt
+draws its weights from the seed and its own name, so that a part, the whole and another model of the same prompts are
+drawn
+alike: what a paired comparison needs. ``benchmarks/coverage.py`` shows how often these intervals hold what they
+    promise.
 """
 
 from __future__ import annotations
@@ -11,18 +15,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from turnswap.tasks.multiif import metrics
-from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .runs import LoggedConversation
 
 Array = NDArray[np.float64]
+# Source prompts that a p-value needs: of fewer, a bootstrap knows too little of how much they differ.
+FEWEST = 20
 MACRO, POOLED = "macro", "pooled"
 
 OVERALL = tuple(f"turn{turn}_overall_acc" for turn in metrics.TURNS)
@@ -35,7 +41,6 @@ _POSSIBLE = metrics.aggregations(repeats=2).items()
 RATIOS: tuple[str, ...] = tuple(name for name, figure in _POSSIBLE if figure == WithStandardError(metrics.ratio))
 FIGURES: tuple[str, ...] = (*RATIOS, *_MEANS, *AVERAGES)
 _PARTS = [[RATIOS.index(name.replace(AVERAGE, part)) for part in metrics.ACCURACIES] for name in _MEANS]
-_CHUNK = 1 << 20  # drawn conversations at a time: their indices stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -48,35 +53,69 @@ class Resampling:
 
 
 @dataclass(frozen=True)
+class Sums:
+    """A language's conversations, added up by source prompt.
+
+    Attributes:
+        sources: the source prompts, sorted.
+        pairs: numerator and denominator of every ratio: shape ``(len(sources), len(RATIOS), 2)``.
+    """
+
+    sources: tuple[str, ...]
+    pairs: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A value per figure, and its value in every resample.
 
     Attributes:
         values: shape ``(len(FIGURES),)``; NaN where a denominator is 0.
         replicates: shape ``(resamples, len(FIGURES))``.
+        sources: on how many source prompts each figure rests; over languages, the fewest of one.
     """
 
     values: Array
     replicates: Array
+    sources: NDArray[np.int64]
+
+    def only(self, name: str) -> Estimate:
+        """One of :data:`FIGURES` alone."""
+        column = FIGURES.index(name)
+        own = slice(column, column + 1)
+        return Estimate(self.values[own], self.replicates[:, own].copy(), self.sources[own])
 
     def interval(self, level: float) -> tuple[Array, Array]:
-        """Lower and upper bound per figure: percentiles over the resamples in which the figure exists."""
-        tail = 50 * (1 - level)
+        """Lower and upper bound per figure: percentiles over the resamples in which the figure exists.
+
+        Percentiles are too narrow for few source prompts; they are expanded to what Student's t would give (Hesterberg
+        2015, §5.3). NaN where there are fewer than two.
+        """
         bounds = np.full((2, len(self.values)), np.nan)
-        known = ~np.isnan(self.values)
-        if known.any():
-            bounds[:, known] = np.nanpercentile(self.replicates[:, known], [tail, 100 - tail], axis=0)
+        known = ~np.isnan(self.values) & (self.sources > 1)
+        n = self.sources[known]
+        tails = ndtr(stdtrit(n - 1, (1 - level) / 2) * np.sqrt(n / (n - 1)))
+        ranked = np.sort(self.replicates[:, known], axis=0)  # what does not exist comes last
+        exist = (~np.isnan(ranked)).sum(axis=0)
+        for row, share in zip(bounds, (tails, 1 - tails), strict=True):
+            at = share * (exist - 1)
+            below, columns = np.floor(at).astype(int), np.arange(len(n))
+            one, other = ranked[below, columns], ranked[np.minimum(below + 1, exist - 1), columns]
+            row[known] = one + (at - below) * (other - one)
         return bounds[0], bounds[1]
 
 
-def as_arrays(conversations: Sequence[LoggedConversation]) -> NDArray[np.int64]:
-    """Each conversation's numerator and denominator of every ratio: shape ``(n, len(RATIOS), 2)``."""
-    return np.array([[c.values.get(name, (0, 0)) for name in RATIOS] for c in conversations], dtype=np.int64)
+def add_up(conversations: Sequence[LoggedConversation]) -> Sums:
+    """Numerators and denominators of every ratio by source prompt."""
+    sources, place = np.unique([c.source or c.key for c in conversations], return_inverse=True)
+    pairs = np.zeros((len(sources), len(RATIOS), 2), dtype=np.int64)
+    np.add.at(pairs, place, [[c.values.get(name, (0, 0)) for name in RATIOS] for c in conversations])
+    return Sums(tuple(map(str, sources)), pairs)
 
 
-def compute(pairs: NDArray[Any]) -> dict[str, float]:
+def compute(sums: Sums) -> dict[str, float]:
     """Every figure of these conversations, by name; without the means of the turns, which lm-eval does not have."""
-    values = from_sums(pairs.sum(axis=0, dtype=np.float64))
+    values = from_sums(sums.pairs.sum(axis=0, dtype=np.float64))
     return {name: float(value) for name, value in zip(FIGURES, values, strict=True) if name not in AVERAGES}
 
 
@@ -89,70 +128,79 @@ def from_sums(sums: Array) -> Array:
     return np.concatenate([ratios, means, averages], axis=-1)
 
 
-def resampled_sums(pairs: NDArray[Any], language: str, resampling: Resampling) -> Array:
-    """The sums in every resample: shape ``(resamples, len(RATIOS), 2)``.
-
-    The draws depend on the seed, the language and the number of conversations alone: two models that ran the
-    same conversations in the same order are resampled alike, which is what a paired comparison needs.
-    """
-    n, width = len(pairs), pairs.shape[1] * pairs.shape[2]
-    if language in LANGUAGES:
-        number = list(LANGUAGES).index(language)
-    else:  # the same for a language in every run
-        number = int.from_bytes(hashlib.sha256(language.encode()).digest()[:4])
-    generator = np.random.default_rng([resampling.seed, number])
-    flat = pairs.reshape(n, width).astype(np.float64)
-    sums = np.empty((resampling.resamples, width))
-    step = max(1, _CHUNK // n)
-    for start in range(0, resampling.resamples, step):
-        rows = min(step, resampling.resamples - start)
-        drawn = generator.integers(0, n, size=(rows, n), dtype=np.int32)
-        drawn += np.arange(rows, dtype=np.int32)[:, None] * n
-        times = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
-        sums[start : start + rows] = times.astype(np.float64) @ flat
-    return sums.reshape(resampling.resamples, *pairs.shape[1:])
+@lru_cache(maxsize=16)
+def weights(sources: tuple[str, ...], resamples: int, seed: int) -> NDArray[np.float32]:
+    """How often each source prompt is in each resample: shape ``(resamples, len(sources))``, Poisson with mean 1."""
+    drawn = np.empty((len(sources), resamples), dtype=np.float32)
+    for row, source in zip(drawn, sources, strict=True):
+        own = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8])
+        row[:] = np.random.default_rng([seed, own]).poisson(1, resamples)
+    return drawn.T
 
 
-def estimate(by_language: Mapping[str, NDArray[Any]], resampling: Resampling) -> dict[str, Estimate]:
+def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[str, Estimate]:
     """Every figure per language, and over the languages.
 
     Args:
-        by_language: language code -> pairs, see :func:`as_arrays`.
+        by_language: language code -> sums, see :func:`add_up`.
         resampling: how to draw.
 
     Returns:
         Language code -> estimate; with more than one language also ``macro``, the plain mean of the languages (the
         paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
     """
-    sums = {code: resampled_sums(pairs, code, resampling) for code, pairs in by_language.items()}
-    totals = {code: pairs.sum(axis=0, dtype=np.float64) for code, pairs in by_language.items()}
-    estimates = {code: Estimate(from_sums(totals[code]), from_sums(sums[code])) for code in by_language}
+    drawn, totals, counts = {}, {}, {}
+    for code, sums in by_language.items():
+        n, width = len(sums.sources), 2 * len(RATIOS)
+        # Whole numbers below 2**24, which single precision adds up exactly.
+        times = weights(sums.sources, resampling.resamples, resampling.seed)
+        flat = times @ sums.pairs.reshape(n, width).astype(np.float32)
+        drawn[code] = flat.astype(np.float64).reshape(resampling.resamples, len(RATIOS), 2)
+        totals[code] = sums.pairs.sum(axis=0, dtype=np.float64)
+        counts[code] = _sources_of(sums)
+    estimates = {code: Estimate(from_sums(totals[code]), from_sums(drawn[code]), counts[code]) for code in by_language}
     if len(by_language) > 1:
-        values = np.mean([each.values for each in estimates.values()], axis=0)
-        estimates[MACRO] = Estimate(values, np.mean([each.replicates for each in estimates.values()], axis=0))
-        total, drawn = sum(totals.values(), np.zeros(())), sum(sums.values(), np.zeros(()))
-        estimates[POOLED] = Estimate(from_sums(total), from_sums(drawn))
+        estimates[MACRO] = mean(list(estimates.values()))
+        total, together = sum(totals.values(), np.zeros(())), sum(drawn.values(), np.zeros(()))
+        estimates[POOLED] = Estimate(from_sums(total), from_sums(together), estimates[MACRO].sources)
     return estimates
+
+
+def mean(estimates: Sequence[Estimate]) -> Estimate:
+    """The plain mean of several languages' estimates."""
+    values, replicates = ([getattr(each, name) for each in estimates] for name in ("values", "replicates"))
+    fewest = np.min([each.sources for each in estimates], axis=0)
+    return Estimate(np.mean(values, axis=0), np.mean(replicates, axis=0), fewest)
+
+
+def _sources_of(sums: Sums) -> NDArray[np.int64]:
+    """On how many source prompts each figure rests: of a mean, the fewest of one of its parts."""
+    ratios = (sums.pairs[..., 1] > 0).sum(axis=0)
+    means = np.stack([ratios[columns].min() for columns in _PARTS])
+    return np.concatenate([ratios, means, means.reshape(len(AVERAGES), -1).min(axis=1)])
 
 
 def difference(one: Estimate, other: Estimate) -> Estimate:
     """``other`` minus ``one``, resample by resample: both must come from the same conversations and draws."""
-    return Estimate(other.values - one.values, other.replicates - one.replicates)
+    fewest = np.minimum(one.sources, other.sources)
+    return Estimate(other.values - one.values, other.replicates - one.replicates, fewest)
 
 
 def p_values(gap: Estimate) -> Array:
     """Two-sided p-value of no difference, per figure, by paired bootstrap.
 
-    The share of resamples that lie at least as far from the difference as the difference lies from 0, counting
-    the data itself once: (1 + #) / (1 + resamples), so that it is never 0. As in sacreBLEU (Post 2018), after
-    Riezler and Maxwell 2005, §3. NaN where a figure does not exist; 1 where the difference is exactly 0.
+    It is below ``1 - level`` where the interval at that level leaves 0 out: twice the share of resamples on the other
+    side of 0, counting the data itself once so that it is never 0 (Davison and Hinkley 1997, §4.4), expanded as
+    intervals are. NaN where a figure does not exist, or rests on fewer than :data:`FEWEST` source prompts; 1 where
+    nothing differs at all.
     """
-    centred = np.abs(gap.replicates - gap.values)
     known = ~np.isnan(gap.replicates)
     # Ratios of equal sums may differ in the last bit; such a difference is none.
-    as_far = (centred >= np.abs(gap.values) - 1e-12) & known
-    share = (1 + as_far.sum(axis=0)) / (1 + known.sum(axis=0))
-    return np.where(np.isnan(gap.values), np.nan, share)
+    sides = [((sign * gap.replicates <= 1e-12) & known).sum(axis=0) for sign in (1, -1)]
+    share = np.minimum(0.5, (1 + np.min(sides, axis=0)) / (1 + known.sum(axis=0)))
+    n = np.maximum(gap.sources, 2)
+    p = 2 * stdtr(n - 1, ndtri(share) * np.sqrt((n - 1) / n))
+    return np.where(np.isnan(gap.values) | (gap.sources < FEWEST), np.nan, p)
 
 
 def holm(p: Array) -> Array:

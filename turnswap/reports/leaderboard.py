@@ -1,9 +1,17 @@
-"""``turnswap leaderboard``: models that were run alike, ranked by their average, with ties where intervals overlap."""
+"""``turnswap leaderboard``: models that were run alike, ranked by paired differences of their averages.
+
+Every pair of models is compared as ``turnswap compare`` does, on the same conversations and draws, so that the two
+never contradict each other; the p-values are corrected for all pairs (Holm). A model's rank is 1 + the number of models
+that are significantly better.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +20,9 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .figures import AVERAGE, FIGURES, Estimate
-from .published import CONVERSATIONS, SOURCE, published_models
+from .compare import ALPHA, in_common, require_resamples
+from .figures import AVERAGE, FEWEST, Estimate, Resampling, difference, holm, mean, p_values
+from .published import PROVENANCE, published_models
 from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
@@ -26,6 +35,32 @@ BOARDS = (
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two ranked models' averages, paired: how much ``b`` is better than ``a``.
+
+    Attributes:
+        a: a model's name, and ``b`` the other's.
+        gap: the difference with its interval.
+        p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
+            pairs.
+        choices: ``p`` over every choice of languages: number ``i`` is over the languages whose bits are set in
+            ``i + 1``, the first language's being the lowest.
+    """
+
+    a: str
+    b: str
+    gap: Figure
+    p: float
+    corrected: float
+    choices: Sequence[float]
+
+    @property
+    def better(self) -> str | None:
+        """The model that is significantly better; None where they are tied."""
+        return (self.b if self.gap.value > 0 else self.a) if self.corrected < ALPHA else None
+
+
+@dataclass(frozen=True)
 class Row:
     """A model on the board.
 
@@ -33,9 +68,9 @@ class Row:
         model: its name.
         overall: over the board's languages, ``languages`` by code.
         signature: what identifies its runs; empty for a published model.
-        choices: the interval of the average over every choice of languages: number ``i`` is over the languages whose
-            bits are set in ``i + 1``, the first language's being the lowest. None without samples.
-        rank: None where it is not ranked; ``tied`` if others share it.
+        choices: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
+            samples.
+        rank: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing significant.
     """
 
     model: str
@@ -59,10 +94,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """The ranking: ``rows`` in order, the paper's models last; ``notes`` are what its readers must know."""
+    """The ranking: ``rows`` by their averages, the paper's models among them; ``notes`` are what its readers must know.
+
+    ``pairs`` are all pairs of ranked models, the one that is higher on the board as ``b``.
+    """
 
     languages: tuple[str, ...]
     rows: tuple[Row, ...]
+    pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
 
     @property
@@ -86,31 +125,72 @@ def build_board(
     """
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
-    notes = _require_comparable(models, accepted)
-    rows, warnings = [], []
+    notes, resampling = _require_comparable(models, accepted), summaries[0].resampling
+    require_resamples(resampling, max(1, math.comb(sum(model.has_samples for model in models), 2)), "pairs of models")
+    rows, warnings, drawn = [], [], {}
     for model in models:
         # Held by nothing else: the resamples of one model take tens of megabytes.
-        summary = Summary(model, summaries[0].resampling)
+        summary = Summary(model, resampling)
         overall, by_language = summary.scores(summary.headline_scope), {code: summary.scores(code) for code in chosen}
-        choices = _every_choice(summary) if model.has_samples else None
+        choices = None
+        if model.has_samples:
+            averages = [summary.estimates[code].only(AVERAGE) for code in chosen]
+            low, high = _over_choices(averages).interval(resampling.level)
+            choices = list(zip(low.tolist(), high.tolist(), strict=True))
+            if overall.average.value == overall.average.value:
+                drawn[model.name] = averages
         rows.append(Row(model.name, overall, by_language, summary.signature, choices))
         warnings += [f"{model.name}: {warning}" for warning in score_warnings(summary)]
-    found = ranks([row.overall.average for row in rows])
-    rows = [replace(row, rank=rank, tied=found.count(rank) > 1) for row, rank in zip(rows, found, strict=True)]
-    rows.sort(key=lambda row: (row.rank or float("inf"), -np.nan_to_num(row.overall.average.value), row.model))
+    pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
+    rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
     notes += [_not_ranked(row) for row in rows if row.rank is None]
-    explained = _explanation(chosen, summaries[0].resampling.level)
-    return Board(tuple(chosen), (*rows, *published), (explained, *notes, *why, *warnings, BOARDS))
+    if any(pair.p != pair.p for pair in pairs):
+        notes.append(
+            f"Models are tied where there are fewer than {FEWEST} source prompts: too few to tell a difference."
+        )
+    explained = _explanation(chosen, resampling.level, len(pairs))
+    everyone = sorted([*rows, *published], key=lambda row: (-np.nan_to_num(row.overall.average.value), row.model))
+    return Board(tuple(chosen), tuple(everyone), pairs, (explained, *notes, *why, *warnings, BOARDS))
 
 
-def ranks(averages: Sequence[Figure]) -> list[int | None]:
-    """1 + how many models' intervals lie wholly above one's own; None without an interval."""
-    # A comparison with NaN is false: what has no interval lies above nothing.
-    return [
-        1 + sum(other.low > figure.high for other in averages) if figure.low == figure.low else None
-        for figure in averages
-    ]
+def _rank(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
+    own = [pair for pair in pairs if name in (pair.a, pair.b)]
+    better = [pair for pair in own if pair.better not in (None, name)]
+    return {"rank": 1 + len(better), "tied": any(pair.better is None for pair in own)}
+
+
+def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampling: Resampling) -> tuple[Pair, ...]:
+    """Every pair of these models, corrected for their number; ``drawn`` is each one's average by language."""
+    found = []
+    ranked = sorted(models, key=lambda model: float(mean(drawn[model.name]).values[0]))
+    for a, b in itertools.combinations(ranked, 2):
+        one, other = drawn[a.name], drawn[b.name]
+        if any(c.failed for model in (a, b) for run in model.languages.values() for c in run.conversations or ()):
+            # On the conversations that failed in neither, as a comparison is.
+            both = [Summary(model, resampling).estimates for model in in_common(a, b)[:2]]
+            one, other = ([estimates[code].only(AVERAGE) for code in a.languages] for estimates in both)
+        gap = difference(mean(one), mean(other))
+        low, high = gap.interval(resampling.level)
+        choices = p_values(difference(_over_choices(one), _over_choices(other)))
+        figure = Figure(float(gap.values[0]), float(low[0]), float(high[0]))
+        found.append(Pair(a.name, b.name, figure, float(p_values(gap)[0]), math.nan, choices.tolist()))
+    corrected = holm(np.array([pair.p for pair in found]))
+    return tuple(replace(pair, corrected=float(p)) for pair, p in zip(found, corrected, strict=True))
+
+
+def _over_choices(averages: Sequence[Estimate]) -> Estimate:
+    """The mean over every choice of languages, a figure each: see :attr:`Pair.choices`."""
+    n = len(averages)
+    member = np.array([[choice >> bit & 1 for choice in range(1, 1 << n)] for bit in range(n)])
+    share, values = member / member.sum(axis=0), np.concatenate([each.values for each in averages])
+    # A language without a figure leaves none to the choices that hold it; nothing times it is not nothing.
+    replicates = np.concatenate([each.replicates for each in averages], axis=1)
+    lacks = (np.isnan(replicates).astype(np.float64) @ member) > 0
+    drawn = np.where(lacks, np.nan, np.nan_to_num(replicates) @ share)
+    known = np.where(np.isnan(values) @ member > 0, np.nan, np.nan_to_num(values) @ share)
+    sources = np.concatenate([each.sources for each in averages])
+    return Estimate(known, drawn, np.where(member > 0, sources[:, None], np.iinfo(np.int64).max).min(axis=0))
 
 
 def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> list[str]:
@@ -156,18 +236,6 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     return ""
 
 
-def _every_choice(summary: Summary) -> list[tuple[float, float]]:
-    column = FIGURES.index(AVERAGE)
-    each = [summary.estimates[code] for code in summary.model.languages]
-    choices = [[bit for bit in range(len(each)) if choice >> bit & 1] for choice in range(1, 1 << len(each))]
-    over = Estimate(
-        np.array([np.mean([each[bit].values[column] for bit in choice]) for choice in choices]),
-        np.stack([np.mean([each[bit].replicates[:, column] for bit in choice], axis=0) for choice in choices], axis=1),
-    )
-    low, high = over.interval(summary.resampling.level)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
-
-
 def _not_ranked(row: Row) -> str:
     if row.choices is None:
         return (
@@ -182,12 +250,13 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
     """The paper's models as far as they may stand beside these, best first, and what to say of them."""
     for model in models:
         for code, run in model.languages.items():
-            if code not in CONVERSATIONS:
+            if code not in LANGUAGES:
                 return [], [f"The paper's models are left out: the benchmark has no {name_of(code)}."]
-            if not run.n == run.of == CONVERSATIONS[code]:
+            if not run.is_benchmark:
+                return [], [f"The paper's models are left out: {model.name}'s data in {code} is not the benchmark's."]
+            if run.n != run.of:
                 return [], [
-                    f"The paper's models are left out: {model.name} ran {run.n} conversations in {code}, of {run.of} "
-                    f"in its data; the benchmark has {CONVERSATIONS[code]}."
+                    f"The paper's models are left out: {model.name} ran {run.n} of {run.of} conversations in {code}."
                 ]
     unknown = Scores(Figure(), (Figure(),) * len(TURNS))
     rows = [
@@ -195,17 +264,18 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
         for model in published_models()
         if (overall := model.scores(languages))
     ]
-    rows.sort(key=lambda row: -row.overall.average.value)
-    notes = [f"Published: {SOURCE}; the settings of those runs are not known, so they are not ranked."]
+    notes = [f"{PROVENANCE} They are not ranked."]
     if silent := [model.name for model in published_models() if not model.scores(languages)]:
         notes.append(f"Published without figures for these languages, and left out: {', '.join(silent)}.")
     return rows, notes
 
 
-def _explanation(languages: Sequence[str], level: float) -> str:
+def _explanation(languages: Sequence[str], level: float, pairs: int) -> str:
     over = f"in {name_of(languages[0])}" if len(languages) == 1 else "the plain mean over the languages"
+    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
     return (
         f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level:.0%} bootstrap "
-        "interval over conversations; a language's column is the mean of its turns. Rank: 1 + the number of ranked "
-        "models whose interval lies wholly above; = marks a tie."
+        "interval; a language's column is the mean of its turns. Rank: 1 + the number of models that are "
+        f"significantly better in a paired comparison (p < {ALPHA}{corrected}); = marks a model that differs from "
+        "another by nothing significant."
     )

@@ -14,8 +14,9 @@ from turnswap.tasks.multiif.metrics import TURNS
 
 from .leaderboard import Board, Row
 from .published import SOURCE
-from .sheets import HEADLINE, Sheet, interval, percent, points, with_interval
+from .sheets import HEADLINE, Sheet, difference_interval, interval, p_value, percent, points, with_interval
 from .table import Scores
+from .words import say_board
 
 TITLE = "Multi-IF leaderboard"
 _DIGITS = 6  # of intervals in a page, which has hundreds per model
@@ -29,10 +30,28 @@ def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
-        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below)]
+        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *_pairs(board)]
     rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
     by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
-    return [Sheet(TITLE, header, left, 2), by_language]
+    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *_pairs(board), by_language]
+
+
+def _pairs(board: Board) -> list[Sheet]:
+    """Every pair of ranked models, the clearest difference first; nothing where there is one model."""
+    if not board.pairs:
+        return []
+    header = ["B", "A", "B - A", "interval", "p", "corrected", ""]
+    rows = [
+        [
+            *(pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap)),
+            *(p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"),
+        ]
+        for pair in sorted(board.pairs, key=lambda pair: -pair.gap.value)
+    ]
+    note = (
+        f"Paired differences of the averages, as turnswap compare gives them; corrected for {len(rows)} pairs (Holm)."
+    )
+    return [Sheet("Model against model", header, rows, 2, [note])]
 
 
 def _headline(scores: Scores) -> list[str]:
@@ -82,7 +101,19 @@ def as_json(board: Board) -> dict[str, Any]:
         }
         for row in board.rows
     ]
-    return {"languages": list(board.languages), "models": plain(models), "notes": list(board.notes)}
+    pairs = [
+        {
+            "a": pair.a,
+            "b": pair.b,
+            "difference": vars(pair.gap),
+            "p": pair.p,
+            "corrected": pair.corrected,
+            "better": pair.better,
+        }
+        for pair in board.pairs
+    ]
+    found = {"models": plain(models), "pairs": plain(pairs)}
+    return {"says": say_board(board), "languages": list(board.languages), **found, "notes": list(board.notes)}
 
 
 def _figures(scores: Scores) -> dict[str, Any]:
@@ -102,6 +133,11 @@ def as_page(board: Board) -> str:
         }
         for row in board.rows
     ]
+    names = [row.model for row in board.rows]
+    pairs = [
+        {"a": names.index(p.a), "b": names.index(p.b), "choices": [round(one, _DIGITS) for one in p.choices]}
+        for p in board.pairs
+    ]
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
@@ -115,5 +151,8 @@ def as_page(board: Board) -> str:
         percent=percent,
         points=points,
         interval=interval,
-        data=json_for_script(plain(data)),
+        matrix={(a, b): pair for pair in board.pairs for a, b in ((pair.a, pair.b), (pair.b, pair.a))},
+        difference_interval=difference_interval,
+        p_value=p_value,
+        data=json_for_script(plain({"rows": data, "pairs": pairs})),
     )

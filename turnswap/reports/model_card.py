@@ -95,7 +95,7 @@ def data_set(model: Model) -> tuple[str, str, str | None]:
     """Type, name and split: the benchmark's only where the data is the benchmark."""
     data = model.facts["data"]
     kind = data.partition("@")[0]
-    if kind == "hub" or (kind == "csv" and published.is_benchmark(model)):
+    if published.is_benchmark(model):
         return HUB_REPOSITORY, "Multi-IF", "train"
     if kind == "sample":
         return "turnswap-sample", "turnswap's packaged sample, not the benchmark", None

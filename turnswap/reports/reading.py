@@ -22,7 +22,7 @@ from . import figures
 from .folders import NotResults, read_results, results_files, samples_beside
 from .identity import identity_of, shown_names, told_apart_by
 from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
-from .signature import describe_difference, facts_of
+from .signature import content_of, describe_difference, facts_of, is_benchmark
 
 HEADLINE = "turn1_overall_acc"
 
@@ -171,6 +171,7 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
             stderr = metrics.get(f"{name}_stderr,{filter_name}")
             reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
     counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content, task)
+    metadata = content["configs"][task].get("metadata") or {}
     return LanguageRun(
         model="",
         language=language,
@@ -183,6 +184,8 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
         reported=reported,
         conversations=None,
         when=float(content.get("date") or 0),
+        content=content_of(metadata) or None,
+        is_benchmark=is_benchmark(metadata, language),
     )
 
 
@@ -204,7 +207,7 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
         raise UserError(
             f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.", advice
         )
-    found: dict[str, Any] = figures.compute(figures.as_arrays(conversations))
+    found: dict[str, Any] = figures.compute(figures.add_up(conversations))
     for name, figure in aggregations(repeats=conversations[0].repeats, priced=True).items():
         if name in run.reported and name not in found:
             found[name] = figure([conversation.values.get(name) for conversation in conversations])
@@ -262,11 +265,11 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
 
 
 def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
-    """Refuse parts that are not of one model, or were not run alike."""
+    """Refuse parts that are not of one model, or were not run alike; each language has its own content."""
     # The settings stand in the signature too, in one piece.
     facts = [{**told_apart_by(run.identity), **run.facts, "args": ""} for run in runs]
     for run, others in zip(runs[1:], facts[1:], strict=True):
-        if difference := describe_difference(facts[0], others):
+        if difference := describe_difference(facts[0], others, ["content"] if run.language != runs[0].language else []):
             raise UserError(
                 f"The runs of {name} were not made alike: {difference}, in {runs[0].files[0]} and {run.files[0]}.",
                 "One set of figures needs one model and one way of running. Leave one out, or give them names of their "

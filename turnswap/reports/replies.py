@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
 
+from .figures import FIGURES, MACRO, OVERALL
 from .sheets import SCOPES, Sheet, percent, with_interval
 from .table import Summary
 
@@ -51,6 +54,12 @@ def score_warnings(summary: Summary) -> list[str]:
     if untold:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
         warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}{without}.")
+    if summary.model.has_samples and not summary.by_source:
+        warnings.append(
+            "The data names no source prompts, so that each conversation counts as independent: where several are "
+            "variants of one prompt, intervals are too narrow. Name the data's column for them: metadata "
+            "cluster_column."
+        )
     for code, run in summary.model.languages.items():
         if run.n < run.of:
             warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
@@ -101,11 +110,40 @@ def _repeats(summary: Summary) -> Sheet:
         [f"spread, {words}", *(percent(summary.spread(scope, f"turn{turn}_{name}{SPREAD}")) for turn in TURNS)]
         for name, words in zip(SPREAD_OF, ("overall", "prompt-level strict"), strict=True)
     ]
+    errors = [sampling_error(summary, scope, turn) for turn in TURNS]
+    if any(error == error for error in errors):
+        column = [FIGURES.index(name) for name in OVERALL]
+        in_all = np.nanstd(summary.estimates[scope].replicates[:, column], axis=0)
+        rows.append(["standard error", *map(percent, in_all)])
+        rows.append(["of it, by sampling", *map(percent, errors)])
     notes = [
         "Right: the conversations whose reply follows every instruction of the turn, strictly, in per cent.",
+        "Standard error of overall accuracy, in points; its part from sampling replies is what more repeats make "
+        "smaller.",
         "Spread: the standard deviation between the repeats' accuracies, in points. All other figures are pooled.",
     ]
     return Sheet(f"{summary.model.name}: {repeats} repeats", ["conversations", *_TURNS], rows, notes=notes)
+
+
+def sampling_error(summary: Summary, scope: str, turn: int) -> float:
+    """The part of overall accuracy's standard error that comes from sampling replies: more repeats make it smaller.
+
+    The rest comes from which source prompts the benchmark has, and no repeat changes it. Linearised, from the variance
+    between a conversation's repeats; NaN without samples or repeats. ``scope`` is a language, or ``macro``.
+    """
+    codes = [code for code in summary.model.languages if scope in (code, MACRO)]
+    if not codes or not summary.model.has_samples or summary.model.repeats < 2:
+        return float("nan")
+    squares = []
+    for code in codes:
+        name = f"turn{turn}_overall_acc{SPREAD}"
+        conversations = summary.model.languages[code].conversations or ()
+        pairs = np.asarray([c.values[name] for c in conversations], dtype=float).reshape(len(conversations), -1, 4, 2)
+        totals = pairs.sum(axis=(0, 1))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            moved = ((pairs[..., 0] - totals[:, 0] / totals[:, 1] * pairs[..., 1]) / totals[:, 1]).mean(axis=-1)
+        squares.append(moved.shape[1] * moved.var(axis=1, ddof=1).sum())
+    return float(np.sqrt(np.sum(squares)) / len(codes))
 
 
 def _counts(summary: Summary, scope: str, name: str) -> list[str]:

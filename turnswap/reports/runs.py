@@ -13,10 +13,11 @@ import numpy as np
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import metrics
-from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.dataset import LANGUAGES, source_prompt
 from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .folders import whole_lines
+from .signature import content_of_all
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class LoggedConversation:
     """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
 
     Turns that no reply came for, because a request failed for good, are not among ``turns``. ``where`` is the file
-    and line it was read from.
+    and line it was read from. ``source`` is its source prompt, which variants and translations share: the unit of
+    inference.
     """
 
     key: str
     turns: Sequence[LoggedTurn]
     values: Mapping[str, Any]
     where: str = ""
+    source: str = ""
 
     @property
     def repeats(self) -> int:
@@ -68,6 +71,8 @@ class LanguageRun:
         reported: metric -> lm-eval's value and standard error; empty where parts were put together.
         conversations: by key, sorted; None without samples.
         when: when the evaluation started, in Unix seconds.
+        content: the hash of what its data holds in the language (``dataset.content_sha256``); None of earlier versions.
+        is_benchmark: whether that is the published Multi-IF.
     """
 
     model: str
@@ -81,6 +86,13 @@ class LanguageRun:
     reported: Mapping[str, tuple[float, float | None]]
     conversations: Sequence[LoggedConversation] | None
     when: float
+    content: str | None = None
+    is_benchmark: bool = False
+
+    @property
+    def names_sources(self) -> bool:
+        """Whether the data tells which conversations share a source prompt; without samples it is not known."""
+        return any(c.source != c.key for c in self.conversations or ())
 
 
 @dataclass(frozen=True)
@@ -92,8 +104,10 @@ class Model:
 
     @property
     def facts(self) -> Mapping[str, str]:
-        """What identifies its runs: the same in every language."""
-        return next(iter(self.languages.values())).facts
+        """What identifies its runs: the same in every language, but for the content, which is of all of them."""
+        runs = self.languages.values()
+        contents = content_of_all(run.facts.get("content", "unknown") for run in runs)
+        return {**next(iter(runs)).facts, "content": contents}
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -205,7 +219,8 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
         if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
             break
         turns.append(LoggedTurn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
-    return LoggedConversation(doc["key"], turns, values, where)
+    # Samples of earlier versions do not tell the source prompt: it is in the key.
+    return LoggedConversation(doc["key"], turns, values, where, doc.get("source") or source_prompt(doc["key"]))
 
 
 def _fits(value: Any, figure: Any) -> bool:

@@ -16,6 +16,11 @@ from .figures import MACRO, POOLED
 from .table import Figure
 
 HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "1 to 3")  # of overall accuracy
+POINT = "zero width"
+ZERO_WIDTH = (
+    "Zero width: every resample gives the same figure, because all conversations came out alike. That is not "
+    "certainty: of n source prompts without a failure, the true share of failures may still be 3 / n."
+)
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
@@ -23,7 +28,7 @@ SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, 
 class Sheet:
     """A table with a title and lines below it; signatures are set as code where there is such a thing.
 
-    The first ``text_columns`` columns hold text, the others figures.
+    The first ``text_columns`` columns hold text, the others figures. ``says`` stands above it: what it says in words.
     """
 
     title: str
@@ -32,6 +37,13 @@ class Sheet:
     text_columns: int = 1
     notes: Sequence[str] = field(default_factory=tuple)
     signatures: Sequence[str] = field(default_factory=tuple)
+    says: str = ""
+
+    @property
+    def below(self) -> list[str]:
+        """What stands below the table: its notes, and what an interval without width means where there is one."""
+        has_points = any(f"[{POINT}]" in cell for row in self.rows for cell in row)
+        return [*self.notes, *([ZERO_WIDTH] if has_points else [])]
 
 
 def percent(value: float) -> str:
@@ -40,7 +52,9 @@ def percent(value: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    """``[59.8–62.5]``; nothing where there is none."""
+    """``[59.8–62.5]``; nothing where there is none. One without width is called so: see :data:`ZERO_WIDTH`."""
+    if figure.is_point:
+        return f"[{POINT}]"
     return "" if figure.low != figure.low else f"[{percent(figure.low)}–{percent(figure.high)}]"
 
 
@@ -54,16 +68,31 @@ def points(value: float) -> str:
     return "–" if value != value else f"{100 * value:+.1f}"
 
 
+def difference_interval(gap: Figure) -> str:
+    """``[-0.4, +1.2]``, in percentage points; ``–`` where there is none."""
+    if gap.low != gap.low:
+        return "–"
+    return f"[{POINT}]" if gap.is_point else f"[{points(gap.low)}, {points(gap.high)}]"
+
+
+def p_value(p: float) -> str:
+    """With four digits; ``–`` where there is none."""
+    return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
+
+
 def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:
     """Print tables to a terminal. Names from outside are shown as they are, never as rich's markup."""
     for sheet in sheets:
+        if sheet.says:
+            console.print(Text(visible(sheet.says)), soft_wrap=True)
+            console.print()
         table = Table(title=Text(visible(sheet.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
         for number, name in enumerate(sheet.header):
             table.add_column(Text(name), justify="left" if number < sheet.text_columns else "right", overflow="fold")
         for row in sheet.rows:
             table.add_row(*(Text(visible(cell)) for cell in row))
         console.print(table)
-        for note in (*sheet.notes, *sheet.signatures):
+        for note in (*sheet.below, *sheet.signatures):
             console.print(Text(visible(note), style="dim"), soft_wrap=True)
     console.print()
 
@@ -74,8 +103,9 @@ def as_markdown(sheets: Sequence[Sheet]) -> str:
     for sheet in sheets:
         marks = ["---" if number < sheet.text_columns else "---:" for number in range(len(sheet.header))]
         table = [map(_markdown, sheet.header), marks, *(map(_markdown, row) for row in sheet.rows)]
+        lines += [_markdown(sheet.says), ""] if sheet.says else []
         lines += [f"### {_markdown(sheet.title)}", "", *(f"| {' | '.join(cells)} |" for cells in table), ""]
-        below = [f"{_markdown(note)}  " for note in sheet.notes]
+        below = [f"{_markdown(note)}  " for note in sheet.below]
         below += [f"`{visible(line).replace('`', chr(39))}`  " for line in sheet.signatures]
         lines += [*below, ""] if below else []
     return "\n".join(lines) + "\n"

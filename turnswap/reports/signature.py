@@ -6,10 +6,12 @@ agree in all that belongs to the measurement. Facts of the model itself are told
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.dataset import BENCHMARK_SHA256, HUB_REPOSITORY, HUB_REVISION, Source
 from turnswap.tasks.multiturn.backend import TOKEN_CAPS
 from turnswap.tasks.multiturn.reasoning import KNOWN
 
@@ -34,6 +36,7 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
         "template": str(run.get("chat_template_sha") or "none")[:_SHORT],
         "system": str(content.get("system_instruction_sha") or "none")[:_SHORT],
         "filter": filter_name,
+        "content": content_of(metadata)[:_SHORT] or "unknown",
         "repeats": str(config.get("repeats", 1)),
         "lm-eval": str(content.get("lm_eval_version", "unknown")),
         "turnswap": str(metadata.get("turnswap", "unknown")),
@@ -47,6 +50,28 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     if settings:
         facts["args"] = ",".join(f"{name}:{_clean(value)}" for name, value in settings.items())
     return facts
+
+
+def content_of(metadata: Mapping[str, Any]) -> str:
+    """The hash of what a language's data holds; empty in results of earlier versions."""
+    return str(metadata.get("content_sha256") or "")
+
+
+def is_benchmark(metadata: Mapping[str, Any], language: str) -> bool:
+    """Whether a language's data is the published Multi-IF: by its content, or as the Hub's commit."""
+    described = str(metadata.get("data", ""))
+    return (
+        content_of(metadata) == BENCHMARK_SHA256.get(language, "unknown")
+        or described == Source("hub", HUB_REPOSITORY, HUB_REVISION).description
+    )
+
+
+def content_of_all(contents: Iterable[str]) -> str:
+    """One short hash of several languages' contents; of one language its own."""
+    each = list(contents)
+    if len(each) == 1 or "unknown" in each:
+        return each[0] if len(each) == 1 else "unknown"
+    return hashlib.sha256(" ".join(each).encode()).hexdigest()[:_SHORT]
 
 
 def _data(metadata: Mapping[str, Any]) -> str:
@@ -86,9 +111,15 @@ def require_comparable(
         UserError: it names what differs, or a name in ``accepted`` that is no part of a signature (a misspelt one would
             accept nothing).
     """
+    accepted = set(accepted)
     for name in accepted:
         if name not in facts and name not in ("description", "reasoning", "args"):
             raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
+    # The same content may have come by different ways; whoever accepts other data accepts other content.
+    if facts.get("content", "unknown") == others.get("content", "unknown") != "unknown":
+        accepted |= {"data"}
+    elif "data" in accepted:
+        accepted |= {"content"}
     if difference := describe_difference(facts, others, {*accepted, *OF_THE_MODEL}):
         raise UserError(
             f"{one} and {other} are not comparable: {difference}.",

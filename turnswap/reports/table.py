@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +14,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif import metrics
 
 from . import figures
-from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling
+from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling, Sums
 from .runs import LanguageRun, Model
 from .signature import signature
 
@@ -32,6 +32,16 @@ class Figure:
     value: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
+
+    @property
+    def is_point(self) -> bool:
+        """Whether its interval has no width: no resample gave another value, which is not the same as certainty."""
+        return self.low == self.high
+
+    @property
+    def turned(self) -> Figure:
+        """A difference the other way round."""
+        return Figure(-self.value, -self.high, -self.low)
 
 
 @dataclass(frozen=True)
@@ -57,21 +67,24 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        drawn = f"boot:{self.resampling.resamples},seed:{self.resampling.seed}" if self.model.has_samples else ""
+        unit = "source" if self.by_source else "conversation"
+        drawn = f"unit:{unit}|boot:{self.resampling.resamples},seed:{self.resampling.seed}"
         of = sum(run.of for run in self.model.languages.values())
-        return signature(self.model.facts, self.model.languages, self.n(MACRO), of, drawn)
+        return signature(
+            self.model.facts, self.model.languages, self.n(MACRO), of, drawn if self.model.has_samples else ""
+        )
 
     @cached_property
-    def arrays(self) -> dict[str, NDArray[np.int64]]:
-        """Language -> pairs of every conversation, sorted by key, where there are samples."""
+    def sums(self) -> dict[str, Sums]:
+        """Language -> its conversations by source prompt, where there are samples."""
         runs = self.model.languages.items()
-        return {code: figures.as_arrays(run.conversations) for code, run in runs if run.conversations is not None}
+        return {code: figures.add_up(run.conversations) for code, run in runs if run.conversations is not None}
 
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
         """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
-        found = figures.estimate(self.arrays, self.resampling)
-        return found if self.model.has_samples else {code: found[code] for code in self.arrays}
+        found = figures.estimate(self.sums, self.resampling)
+        return found if self.model.has_samples else {code: found[code] for code in self.sums}
 
     @cached_property
     def _bounds(self) -> dict[str, tuple[Array, Array]]:
@@ -88,12 +101,19 @@ class Summary:
         """``macro``, or the only language."""
         return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))
 
+    @property
+    def by_source(self) -> bool:
+        """Whether the unit of inference is the source prompt: else the data names none, and it is the conversation."""
+        return any(run.names_sources for run in self.model.languages.values())
+
     def interval_of(self, scope: str) -> str | None:
         """What kind of intervals the figures of a scope have; None where they have none."""
+        level = f"{self.resampling.level:.0%}"
         if scope in self.estimates:
-            return f"{self.resampling.level:.0%} bootstrap"
+            return f"{level} bootstrap{'' if self.by_source else ' over conversations'}"
         figure = self.figure(scope, OVERALL[0])
-        return f"{self.resampling.level:.0%} normal (lm-eval's standard error)" if figure.low == figure.low else None
+        bound = ", as if languages moved together" if scope == MACRO else ""
+        return f"{level} logit-normal (lm-eval's standard error{bound})" if figure.low == figure.low else None
 
     def figure(self, scope: str, name: str) -> Figure:
         """One of :data:`figures.FIGURES` in a language, or over the languages."""
@@ -104,13 +124,18 @@ class Summary:
         names = [turn.replace(AVERAGE, name) for turn in OVERALL] if name in AVERAGES else [name]
         reported = [self._reported(run, each) for run in self._runs(scope) for each in names]
         value = float(np.mean([value for value, _ in reported]))
-        # The turns of a conversation are not independent: no interval for their mean from standard errors alone.
+        # Earlier versions' errors took conversations for independent: too small.
+        known = all(run.content for run in self._runs(scope))
         errors = [error for _, error in reported if error is not None]
-        if name in AVERAGES or len(errors) < len(reported):
+        if name in AVERAGES or len(errors) < len(reported) or not known:
             return Figure(value)
-        spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
-        reach = NormalDist().inv_cdf(0.5 + self.resampling.level / 2) * spread
-        return Figure(value, value - reach, value + reach)
+        # Languages share source prompts. How far they move together is not known here: the mean of the errors is the
+        # error if they move together wholly, and never too small.
+        return Figure(value, *_within_bounds(value, float(np.mean(errors)), self.resampling.level))
+
+    def average(self, scope: str) -> Estimate | None:
+        """The mean of the turns with its resamples; None without samples."""
+        return self.estimates[scope].only(AVERAGE) if scope in self.estimates else None
 
     def scores(self, scope: str, completed: bool = False) -> Scores:
         """Overall accuracy in a language, or over the languages; of all replies, or of the completed ones."""
@@ -153,12 +178,26 @@ class Summary:
             return sum(run.n for run in self._runs(scope))
         return sum(len(c.turns) >= turn for run in self._runs(scope) for c in run.conversations or ())
 
+    def sources(self, scope: str) -> int:
+        """The source prompts of a language, or of all (known from samples only)."""
+        return len({source for run in self._runs(scope) for source in self.sums[run.language].sources})
+
     def replies(self, scope: str, turn: int) -> int:
         """The replies in this turn, of all repeats; without samples as if every conversation had the turn."""
         if not self.model.has_samples:
             return self.n(scope) * self.model.repeats
         name = f"turn{turn}_prompt_strict_acc"
         return sum(c.values[name][1] for run in self._runs(scope) for c in run.conversations or ())
+
+
+def _within_bounds(value: float, error: float, level: float) -> tuple[float, float]:
+    """A normal interval on the scale of logits, which leaves neither 0 nor 1 behind (Agresti 2013, §3.1.6)."""
+    if not 0 < value < 1 or math.isnan(error):
+        return (value, value) if error == 0 else (math.nan, math.nan)
+    reach = NormalDist().inv_cdf(0.5 + level / 2) * error / (value * (1 - value))
+    odds = math.log(value / (1 - value))
+    low, high = (1 / (1 + math.exp(-max(-700.0, min(700.0, odds + side * reach)))) for side in (-1, 1))
+    return low, high
 
 
 def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:
@@ -198,6 +237,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             kind, n = None, summary.n(scope, turn)
             if name in FIGURES:
                 figure, kind = summary.figure(scope, name), summary.interval_of(scope)
+                kind = None if figure.low != figure.low else f"{kind}, zero width" if figure.is_point else kind
                 if turn and name.endswith(metrics.COMPLETED):
                     n = int(summary.count(scope, f"turn{turn}{metrics.COMPLETED}") or 0)
             elif kinds[name] is metrics.spread:

@@ -9,14 +9,16 @@ import pandas as pd
 
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .compare import FEWEST, Comparison
-from .figures import OVERALL
-from .published import SOURCE, published_scores
+from .compare import Comparison
+from .figures import FEWEST, OVERALL
+from .language_gaps import gap_sheets
+from .published import CAN_SAY, PROVENANCE, against_published, published_scores
 from .replies import completed_note, reply_sheets, score_warnings
-from .sheets import HEADLINE, SCOPES, Sheet, percent, points, with_interval
-from .table import Scores, Summary
+from .sheets import HEADLINE, SCOPES, Sheet, difference_interval, p_value, percent, points, with_interval
+from .table import Figure, Scores, Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, followed_by
+from .words import say_comparison, say_report
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
 _MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
@@ -29,7 +31,8 @@ def report_sheets(
 
     ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
     """
-    sheets = [_headline(summaries)]
+    published = published_scores([summary.model for summary in summaries])
+    sheets = [replace(_headline(summaries, published), says=say_report(summaries))]
     accuracies = dict(zip(HEADLINE[1:4], OVERALL, strict=True))
     transitions = {
         f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
@@ -37,7 +40,9 @@ def report_sheets(
         for turn in TURNS[1:]
     }
     for summary in summaries:
+        sheets += _against_published(summary, published)
         sheets.append(_by_scope(summary, "overall accuracy", accuracies, with_n=True))
+        sheets += gap_sheets(summary)
         sheets.append(_by_scope(summary, "forgetting and correction", transitions, _MEANING))
         name = summary.model.name
         if name in graded:
@@ -49,7 +54,7 @@ def report_sheets(
     return sheets
 
 
-def _headline(summaries: Sequence[Summary]) -> Sheet:
+def _headline(summaries: Sequence[Summary], published: Mapping[str, Scores]) -> Sheet:
     scopes = list(dict.fromkeys(summary.headline_scope for summary in summaries))
     kinds = dict.fromkeys(s.interval_of(s.headline_scope) for s in summaries)
     notes = [f"Overall accuracy in per cent, {' or '.join(filter(None, kinds)) or 'without'} intervals."]
@@ -61,13 +66,31 @@ def _headline(summaries: Sequence[Summary]) -> Sheet:
         if completed := completed_note(summary):
             rows.append([f"{name}, completed", *_scores(summary.scores(scope, completed=True))])
             notes.append(f"{summary.model.name}, completed: {completed}")
-    published = published_scores([summary.model for summary in summaries])
     if published:
         rows += [[f"{name} (published)", *_scores(scores)] for name, scores in published.items()]
-        notes.append(f"Published: {SOURCE}; settings not known.")
+        notes.append(PROVENANCE)
     signatures = [f"{summary.model.name}: {summary.signature}" for summary in summaries]
     over = f", {SCOPES.get(scopes[0], scopes[0])}" if len(scopes) == 1 else ""
     return Sheet(f"Multi-IF{over}", ["model", *HEADLINE], rows, 1, notes, signatures)
+
+
+def _against_published(summary: Summary, published: Mapping[str, Scores]) -> list[Sheet]:
+    frame = against_published(summary, published)
+    if frame.empty:
+        return []
+    rows = [
+        [
+            name,
+            percent(theirs),
+            points(gap),
+            difference_interval(Figure(gap, low, high)),
+            p_value(p),
+            p_value(corrected),
+        ]
+        for name, theirs, gap, low, high, p, corrected in frame.itertuples(index=False, name=None)
+    ]
+    header = ["published", "average", "Δ", "interval", "p", "corrected"]
+    return [Sheet(f"{summary.model.name} against published scores", header, rows, 1, [CAN_SAY])]
 
 
 def _scores(scores: Scores) -> list[str]:
@@ -96,22 +119,37 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     """The differences of one metric, the instructions gained and lost, and conversations to look at."""
     a, b = comparison.a.model.name, comparison.b.model.name
     family = comparison.differences[comparison.differences["metric"] == metric]
-    known = family["corrected"].count()
+    known = family.loc[~family["primary"], "corrected"].count()
+    unit = "source prompts" if comparison.a.by_source else "conversations"
     level = f"{comparison.a.resampling.level:.0%}"
     notes = [
-        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over conversations.",
-        *([f"Corrected: by Holm's method, for the {known} comparisons of {metric} in this table."] if known else []),
-        f"No p-value (–) from fewer than {FEWEST} conversations in a language.",
+        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over {unit}.",
+        *(
+            [f"Corrected: by Holm's method, for the {known} other comparisons of {metric}; the primary one is not."]
+            if known
+            else []
+        ),
+        f"No p-value (–) from fewer than {FEWEST} {unit} in a language.",
         *(f"Note: {note}." for note in comparison.notes),
     ]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
     rows = []
-    for scope, turn, _, one, other, gap, low, high, p, corrected in family.itertuples(index=False, name=None):
+    for scope, turn, _, one, other, gap, low, high, p, corrected, primary in family.itertuples(index=False, name=None):
         where = [SCOPES.get(scope, scope), "mean" if pd.isna(turn) else str(turn)]
-        interval = "–" if low != low else f"[{points(low)}, {points(high)}]"
-        rows.append([*where, percent(one), percent(other), points(gap), interval, _p_value(p), _p_value(corrected)])
-    sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures)]
+        after = "primary" if primary and p == p else p_value(corrected)
+        rows.append(
+            [
+                *where,
+                percent(one),
+                percent(other),
+                points(gap),
+                difference_interval(Figure(gap, low, high)),
+                p_value(p),
+                after,
+            ]
+        )
+    sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures, say_comparison(comparison))]
     changed = [
         [id_, f"+{gained}", f"-{lost}", f"{gained - lost:+}", str(n)]
         for id_, gained, lost, n in comparison.instructions[:_SHOWN].itertuples(index=False, name=None)
@@ -127,10 +165,6 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
         header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
         sheets.append(Sheet("Conversations to look at: instructions followed", header, looked_at, 2))
     return sheets
-
-
-def _p_value(p: float) -> str:
-    return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
 
 
 def _per_turn(followed: Sequence[float]) -> str:

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import read_results
 from tests.reports.evaluations import evaluate, follows_share
 from tests.reports.export.shared import CARD, SHA, STARTED, Edited, Hub
-from turnswap.reports.published import CONVERSATIONS
+from tests.reports.made import CONVERSATIONS
 from turnswap.tasks.multiif.dataset import HUB_REVISION, LANGUAGES
 
 
@@ -29,29 +29,32 @@ def edited(sample_run: Path, tmp_path: Path) -> Edited:
         *,
         data: str = f"facebook/Multi-IF at revision {HUB_REVISION}",
         sha256: str | None = None,
+        content: str | None = None,
         run: int | None = None,
         of: int | None = None,
         name: str = "org/model",
         **config: object,
     ) -> Path:
-        content = read_results(sample_run)
-        for task in [task for task in content["configs"] if task.removeprefix("multiif_") not in languages]:
+        found = read_results(sample_run)
+        for task in [task for task in found["configs"] if task.removeprefix("multiif_") not in languages]:
             for part in ("configs", "results", "n-samples"):
-                del content[part][task]
-        for task, task_config in content["configs"].items():
+                del found[part][task]
+        for task, task_config in found["configs"].items():
             metadata = task_config["metadata"]
             metadata["data"] = data
             metadata.pop("data_sha256")
             if sha256:
                 metadata["data_sha256"] = sha256
+            if content:
+                metadata["content_sha256"] = content
             original = of or CONVERSATIONS[task.removeprefix("multiif_")]
-            content["n-samples"][task] = {"original": original, "effective": run or original}
-        content["date"], content["model_name"] = STARTED, name
-        content["config"] |= {"model_dtype": "torch.bfloat16", "model_sha": SHA, "model_num_parameters": 1_540_000_000}
-        content["config"] |= config
+            found["n-samples"][task] = {"original": original, "effective": run or original}
+        found["date"], found["model_name"] = STARTED, name
+        found["config"] |= {"model_dtype": "torch.bfloat16", "model_sha": SHA, "model_num_parameters": 1_540_000_000}
+        found["config"] |= config
         folder = tmp_path / f"results-{len(list(tmp_path.glob('results-*')))}"
         folder.mkdir()
-        (folder / "results_2026-01-02T03-04-05.250000.json").write_text(json.dumps(content), "utf-8")
+        (folder / "results_2026-01-02T03-04-05.250000.json").write_text(json.dumps(found), "utf-8")
         return folder
 
     return edit

@@ -12,7 +12,7 @@ from huggingface_hub import parse_eval_result_entries
 
 from tests.conftest import REPOSITORY, Turnswap
 from tests.reports.export.shared import SHA, TURNS, Edited, reported
-from turnswap.tasks.multiif.dataset import HUB_REVISION, LANGUAGES
+from turnswap.tasks.multiif.dataset import BENCHMARK_SHA256, HUB_REVISION, LANGUAGES
 
 
 def test_eval_results_hold_the_mean_then_every_language_per_turn(
@@ -43,10 +43,19 @@ def test_some_languages_have_no_mean_among_the_eval_results(turnswap: Turnswap, 
 
 
 def test_eval_results_of_a_local_copy_name_no_revision(turnswap: Turnswap, edited: Edited, tmp_path: Path) -> None:
-    results = edited(data="CSV file m.csv", sha256=SHA)
+    results = edited(("en",), data="CSV file m.csv", sha256=SHA, content=BENCHMARK_SHA256["en"])
     assert turnswap("export", results, "--format", "eval-results", "-o", tmp_path).exit_code == 0
     content = yaml.safe_load((tmp_path / ".eval_results" / "multiif.yaml").read_text("utf-8"))
-    assert content[0]["dataset"] == {"id": "facebook/Multi-IF", "task_id": "turn1_overall"}
+    assert content[0]["dataset"] == {"id": "facebook/Multi-IF", "task_id": "en_turn1_overall"}
+
+
+def test_data_with_as_many_rows_and_other_content_is_not_the_benchmark(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path
+) -> None:
+    results = edited(("en",), data="CSV file m.csv", sha256=SHA, content="ab" * 32)
+    refused = turnswap("export", results, "--format", "eval-results", "-o", tmp_path)
+    assert refused.exit_code == 1
+    assert "the data of these was csv@01234567" in " ".join(refused.output.split())
 
 
 def test_eval_results_are_of_the_whole_benchmark_only(

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard
 
 from tests.conftest import Turnswap
 from tests.reports.export.shared import CARD, SHA, TURNS, Edited, by_config, reported, results_in
-from turnswap.tasks.multiif.dataset import HUB_REVISION, LANGUAGES
+from turnswap.tasks.multiif.dataset import BENCHMARK_SHA256, HUB_REVISION, LANGUAGES
 
 
 def test_a_folder_without_a_card_gets_one_with_every_language_turn_and_the_mean(
@@ -64,7 +64,8 @@ def test_the_benchmark_from_the_hub_is_named_with_its_revision(
 def test_a_local_copy_of_the_benchmark_is_the_benchmark_without_a_revision(
     turnswap: Turnswap, edited: Edited, model_folder: Path
 ) -> None:
-    turnswap("export", edited(data="CSV file m.csv", sha256=SHA), "--format", "model-index", "-o", model_folder)
+    results = edited(("en",), data="CSV file m.csv", sha256=SHA, content=BENCHMARK_SHA256["en"])
+    turnswap("export", results, "--format", "model-index", "-o", model_folder)
     found = results_in(model_folder / "README.md")
     assert {(r.dataset_type, r.dataset_revision) for r in found} == {("facebook/Multi-IF", None)}
 

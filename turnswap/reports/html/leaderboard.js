@@ -3,13 +3,14 @@
 const table = document.getElementById("ranking");
 const heads = [...table.tHead.rows[0].cells];
 const keys = heads.map((head) => head.dataset.key);
-const data = JSON.parse(document.getElementById("data").textContent);
+const { rows: data, pairs } = JSON.parse(document.getElementById("data").textContent);
+const SIGNIFICANT = 0.05;
 const rows = [...table.tBodies[0].rows].map((element, i) => ({
-  ...data[i], element, model: element.cells[1].querySelector("bdi").textContent,
+  ...data[i], element, index: i, model: element.cells[1].querySelector("bdi").textContent,
 }));
 const picker = document.getElementById("languages");
 const boxes = [...picker.querySelectorAll("input")];
-let sorting = { key: "rank", down: false };
+let sorting = { key: "average", down: true };
 
 const mean = (values) => (values.includes(null) ? null : values.reduce((sum, value) => sum + value, 0) / values.length);
 
@@ -18,21 +19,39 @@ const tenths = (value) => (value % 1 === 0.25 ? value - 0.05 : value).toFixed(1)
 const percent = (value) => (value === null ? "–" : tenths(100 * value));
 const points = (value) => (value === null ? "–" : (value < 0 ? "-" : "+") + tenths(Math.abs(100 * value)));
 
-function measure(row, chosen) {
+function measure(row, chosen, choice) {
   const all = chosen.length === boxes.length;
   const turns = all ? row.overall : row.overall.map((_, turn) => mean(chosen.map((i) => row.scores[i][turn])));
   turns.forEach((value, turn) => { row[`turn${turn + 1}`] = value; });
   row.average = mean(turns);
   row.change = turns[0] === null || turns[2] === null ? null : turns[2] - turns[0];
   boxes.forEach((box, i) => { row[box.value] = mean(row.scores[i]); });
-  const choice = chosen.reduce((bits, i) => bits + 2 ** i, 0);
   [row.low, row.high] = row.choices ? row.choices[choice - 1] : [null, null];
 }
 
-function rank() {
-  const ranked = rows.filter((row) => row.low !== null);
-  for (const row of rows) row.rank = row.low === null ? null : 1 + ranked.filter((other) => other.low > row.high).length;
-  for (const row of rows) row.tied = ranked.filter((other) => other.rank === row.rank).length > 1;
+// Holm's step-down correction for all pairs of models; null is no p-value, and counts for none.
+function corrected(values) {
+  const order = [...values.keys()].filter((i) => values[i] !== null).sort((i, j) => values[i] - values[j]);
+  const found = values.map(() => null);
+  let highest = 0;
+  order.forEach((i, step) => {
+    highest = Math.min(1, Math.max(highest, values[i] * (order.length - step)));
+    found[i] = highest;
+  });
+  return found;
+}
+
+function rank(choice) {
+  const byIndex = rows.toSorted((one, other) => one.index - other.index);
+  for (const row of rows) Object.assign(row, { rank: row.low === null || row.average === null ? null : 1, tied: false });
+  const p = corrected(pairs.map((pair) => pair.choices[choice - 1]));
+  pairs.forEach((pair, i) => {
+    const [a, b] = [byIndex[pair.a], byIndex[pair.b]];
+    if (a.rank === null || b.rank === null) return;
+    if (p[i] === null || p[i] >= SIGNIFICANT) a.tied = b.tied = true;
+    else if (a.average < b.average) a.rank += 1;
+    else b.rank += 1;
+  });
 }
 
 function show(row) {
@@ -54,7 +73,7 @@ function sort() {
     let order = 0;
     if (x === null || y === null) order = (x === null) - (y === null);
     else order = (key === "model" ? x.localeCompare(y) : x - y) * (down ? -1 : 1);
-    order ||= one.published - other.published || (other.average ?? -1) - (one.average ?? -1);
+    order ||= (other.average ?? -1) - (one.average ?? -1);
     return order || (one.model < other.model ? -1 : 1);
   });
   table.tBodies[0].append(...rows.map((row) => row.element));
@@ -66,8 +85,9 @@ function sort() {
 
 function update() {
   const chosen = boxes.flatMap((box, i) => (box.checked ? [i] : []));
-  for (const row of rows) measure(row, chosen);
-  rank();
+  const choice = chosen.reduce((bits, i) => bits + 2 ** i, 0);
+  for (const row of rows) measure(row, chosen, choice);
+  rank(choice);
   for (const row of rows) show(row);
   boxes.forEach((box) => {
     const column = keys.indexOf(box.value);
