@@ -59,9 +59,7 @@ def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
         "license": UNKNOWN,
         "likes": None,
     }
-    # The group's mean stands for all of its languages or is not there.
-    scopes = {GROUP: MACRO} if summary.model.in_all_languages else {}
-    scopes |= {f"{GROUP}_{code}": code for code in summary.model.languages}
+    scopes = {GROUP if scope == MACRO else f"{GROUP}_{scope}": scope for scope in summary.published_scopes}
     results = {
         "config": {"model_name": name, "model_dtype": precision, "model_sha": identity["sha"] or None},
         "results": {

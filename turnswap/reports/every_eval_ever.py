@@ -50,137 +50,114 @@ def record(summary: Summary, output: Path, source: str | None = None) -> dict[Pu
     """
     model, name = summary.model, name_on_board(summary.model)
     name = name if "/" in name else f"{NOBODY}/{name}"
-    who = json.dumps([name, told_apart_by(model.identity)], sort_keys=True)
-    number = uuid.UUID(bytes=hashlib.sha256(who.encode()).digest()[:16], version=4)
+    known = {key: str(value) for key, value in told_apart_by(model.identity).items()}
+    number = uuid.UUID(hashlib.sha256(json.dumps([name, known], sort_keys=True).encode()).hexdigest()[:32], version=4)
     folder = PurePosixPath("data", COLLECTION, name)
-    own = {"name": str(model.identity["name"])}
-    require_own(output / folder, own, lambda found: {"name": found["model_info"]["additional_details"]["evaluated_as"]})
-    evaluation = f"{COLLECTION}/{name.replace('/', '_')}/{model.when}"
+    theirs = output / folder
+    require_own(theirs, {"name": known["name"]}, lambda of: {"name": of["model_info"]["additional_details"]["name"]})
+    here = model.identity["backend"] in _RUN_BY_ONESELF or "//localhost" in known.get("base_url", "")
+    axes = {"deployment_type": "self_deployed" if here else "unknown"}
+    axes["model_availability"] = "open_weights" if known.get("sha") else "unknown"
+    constant = _CONSTANT["aggregate"]
+    more = {"additional_details": {"url": source}} if source else {}
     content: dict[str, Any] = {
-        **_CONSTANT["aggregate"],
-        "evaluation_id": evaluation,
+        "schema_version": constant["schema_version"],
+        "evaluation_id": f"{COLLECTION}/{name.replace('/', '_')}/{model.when}",
         "evaluation_timestamp": datetime.fromtimestamp(model.when, UTC).isoformat(),
         "retrieved_timestamp": str(time.time()),
-        "eval_library": {
-            "name": "lm_eval",
-            "version": model.facts["lm-eval"],
-            "additional_details": {"turnswap": model.facts["turnswap"]},
+        "source_metadata": {**constant["source_metadata"], **more},
+        "eval_library": {"name": "lm_eval", "version": model.facts["lm-eval"]},
+        "model_info": {
+            "name": model.name,
+            "id": name,
+            "developer": name.partition("/")[0],
+            "inference_engine": {"name": str(model.identity["backend"])},
+            "additional_details": {**known, **axes},
         },
-        "model_info": _model_info(summary, name),
         "evaluation_results": list(_results(summary)),
     }
-    if source is not None:
-        content["source_metadata"] = {**content["source_metadata"], "additional_details": {"url": source}}
+    of_all = {**_CONSTANT["sample"], "evaluation_id": content["evaluation_id"], "model_id": name}
+    lines = [json.dumps({**of_all, **row}) + "\n" for row in _rows(summary)]
     files = {}
-    if lines := [json.dumps({**_CONSTANT["sample"], **row}) for row in _rows(summary, evaluation, name)]:
-        path, text = folder / f"{number}_samples.jsonl", "\n".join(lines) + "\n"
-        checksum = hashlib.sha256(text.encode()).hexdigest()
+    if text := "".join(lines):
+        files[folder / f"{number}_samples.jsonl"] = text
         content["detailed_evaluation_results"] = {
             "format": "jsonl",
-            "file_path": str(path),
+            "file_path": str(folder / f"{number}_samples.jsonl"),
             "hash_algorithm": "sha256",
-            "checksum": checksum,
+            "checksum": hashlib.sha256(text.encode()).hexdigest(),
             "total_rows": len(lines),
         }
-        files[path] = text
     return {folder / f"{number}.json": json.dumps(content, indent=1, allow_nan=False) + "\n", **files}
 
 
-def _model_info(summary: Summary, name: str) -> dict[str, Any]:
-    identity = summary.model.identity
-    here = identity["backend"] in _RUN_BY_ONESELF or "//localhost" in identity["settings"].get("base_url", "")
-    return {
-        "name": summary.model.name,
-        "id": name,
-        "developer": name.partition("/")[0],
-        "inference_engine": {"name": str(identity["backend"])},
-        "additional_details": {
-            "deployment_type": "self_deployed" if here else "unknown",
-            "model_availability": "open_weights" if identity["sha"] else "unknown",
-            "evaluated_as": str(identity["name"]),
-            **{key: str(value) for key, value in told_apart_by(identity).items() if key != "name"},
-        },
-    }
-
-
 def _results(summary: Summary) -> Iterator[dict[str, Any]]:
-    model = summary.model
+    model, generation = summary.model, summary.model.facts["gen"]
     type_, name, split = data_set(model)
-    data: dict[str, Any] = {"dataset_name": name, "source_type": "other", "additional_details": {"data": type_}}
+    data = {"dataset_name": name, "source_type": "other", "additional_details": {"data": type_}}
     if split is not None:
-        data = {"dataset_name": name, "source_type": "hf_dataset", "hf_repo": type_, "hf_split": split}
+        data |= {"source_type": "hf_dataset", "hf_repo": type_, "hf_split": split}
         data["additional_details"] = {"revision": hub_revision(model) or "a local copy"}
-    sampling = {"temperature": 0.0} if model.facts["gen"].startswith("greedy") else {}
-    if cap := re.search(r"max_gen_toks:(\d+)", model.facts["gen"]):
+    sampling = {"temperature": 0.0} if generation.startswith("greedy") else {}
+    if cap := re.search(r"max_gen_toks:(\d+)", generation):
         sampling["max_tokens"] = int(cap[1])
-    drawn = {"num_bootstrap_samples": summary.resampling.resamples}
-    for scope in ([MACRO] if model.in_all_languages else []) + list(model.languages):
-        for metric in OVERALL:
-            figure, turn = summary.figure(scope, metric), split_metric(metric)[0]
+    how = {"generation_args": sampling, "additional_details": {**model.facts, "signature": summary.signature}}
+    for scope in summary.published_scopes:
+        for turn, metric in enumerate(OVERALL, 1):
+            figure = summary.figure(scope, metric)
             if figure.value != figure.value:  # no conversation has this turn
                 continue
             uncertainty: dict[str, Any] = {"num_samples": summary.n(scope, turn)}
             if figure.low == figure.low:
-                uncertainty |= drawn if scope in summary.estimates else {}
-                uncertainty["confidence_interval"] = {
-                    "lower": figure.low,
-                    "upper": figure.high,
-                    "confidence_level": summary.resampling.level,
-                    "method": summary.interval_of(scope),
-                }
+                bounds = {"lower": figure.low, "upper": figure.high, "method": summary.interval_of(scope)}
+                uncertainty["confidence_interval"] = {**bounds, "confidence_level": summary.resampling.level}
+            if scope in summary.estimates:
+                uncertainty["num_bootstrap_samples"] = summary.resampling.resamples
             yield {
                 "evaluation_result_id": record_id(scope, metric),
                 "evaluation_name": f"{COLLECTION}.{'all' if scope == MACRO else scope}.turn{turn}",
                 "source_data": data,
                 "metric_config": _CONSTANT["metric"],
                 "score_details": {"score": figure.value, "uncertainty": uncertainty},
-                "generation_config": {
-                    "generation_args": sampling,
-                    "additional_details": {**model.facts, "signature": summary.signature},
-                },
+                "generation_config": how,
             }
 
 
-def _rows(summary: Summary, evaluation: str, name: str) -> Iterator[dict[str, Any]]:
+def _rows(summary: Summary) -> Iterator[dict[str, Any]]:
     """A line per conversation, repeat and turn."""
     for code, run in summary.model.languages.items():
-        for conversation in run.conversations or ():
-            for repeat in range(conversation.repeats):
-                messages: list[dict[str, Any]] = []
-                for turn, (metric, logged) in enumerate(zip(OVERALL, conversation.turns, strict=False), 1):
-                    reply, ending = logged.replies[repeat], SPREAD if conversation.repeats > 1 else ""
-                    for role, text in (("user", logged.prompt), ("assistant", reply)):
-                        messages.append({"turn_idx": len(messages), "role": role, "content": text})
-                    pairs = conversation.values[f"{metric}{ending}"]
-                    pairs = pairs[repeat] if ending else pairs
-                    if not (shares := [held / of for held, of in pairs if of]):
-                        continue
-                    yield {
-                        "evaluation_id": evaluation,
-                        "model_id": name,
-                        "evaluation_name": f"{COLLECTION}.{code}.turn{turn}",
-                        "evaluation_result_id": record_id(code, metric),
-                        "sample_id": conversation.key,
-                        "input": {"raw": "\n\n".join(each["content"] for each in messages[::2]), "reference": []},
-                        "messages": list(messages),
-                        "answer_attribution": [
-                            {
-                                "turn_idx": len(messages) - 1,
-                                "source": f"messages[{len(messages) - 1}].content",
-                                "extracted_value": reply,
-                                "extraction_method": "the whole reply, reasoning set aside",
-                                "is_terminal": True,
-                            }
-                        ],
-                        "evaluation": {
-                            "score": sum(shares) / len(shares),
-                            "is_correct": pairs[0][0] == pairs[0][1],
-                            "num_turns": turn,
-                        },
-                        "metadata": {
-                            "language": code,
-                            "repeat": str(repeat),
-                            "instructions": json.dumps(logged.instruction_ids),
-                            **{kind: f"{held}/{of}" for kind, (held, of) in zip(ACCURACIES, pairs, strict=True)},
-                        },
-                    }
+        for conversation, repeat in ((c, repeat) for c in run.conversations or () for repeat in range(c.repeats)):
+            messages: list[dict[str, Any]] = []
+            for turn, (metric, logged) in enumerate(zip(OVERALL, conversation.turns, strict=False), 1):
+                reply, last = logged.replies[repeat], 2 * turn - 1
+                messages.append({"turn_idx": last - 1, "role": "user", "content": logged.prompt})
+                messages.append({"turn_idx": last, "role": "assistant", "content": reply})
+                several = conversation.repeats > 1
+                pairs = conversation.values[f"{metric}{SPREAD}"][repeat] if several else conversation.values[metric]
+                if not (shares := [held / of for held, of in pairs if of]):
+                    continue
+                counts = {kind: f"{held}/{of}" for kind, (held, of) in zip(ACCURACIES, pairs, strict=True)}
+                right = pairs[0][0] == pairs[0][1]
+                yield {
+                    "evaluation_name": f"{COLLECTION}.{code}.turn{turn}",
+                    "evaluation_result_id": record_id(code, metric),
+                    "sample_id": conversation.key,
+                    "input": {"raw": "\n\n".join(each["content"] for each in messages[::2]), "reference": []},
+                    "messages": messages,
+                    "answer_attribution": [
+                        {
+                            "turn_idx": last,
+                            "source": f"messages[{last}].content",
+                            "extracted_value": reply,
+                            "extraction_method": "the whole reply, reasoning set aside",
+                            "is_terminal": True,
+                        }
+                    ],
+                    "evaluation": {"score": sum(shares) / len(shares), "is_correct": right, "num_turns": turn},
+                    "metadata": {
+                        "language": code,
+                        "repeat": str(repeat),
+                        "instructions": json.dumps(logged.instruction_ids),
+                        **counts,
+                    },
+                }

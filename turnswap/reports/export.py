@@ -23,7 +23,7 @@ from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 from . import published
 from .board_files import board_files, name_on_board
 from .every_eval_ever import NOBODY, record, record_id
-from .figures import MACRO, OVERALL
+from .figures import OVERALL
 from .model_card import eval_results, hub_revision, merge
 from .table import Summary
 
@@ -139,7 +139,6 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
             f"Eval results stand for whole languages, but conversations run were {', '.join(partial)}.",
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
-    scopes = [*([MACRO] if model.in_all_languages else []), *model.languages]
     return [
         huggingface_hub.EvalResultEntry(
             dataset_id=HUB_REPOSITORY,
@@ -151,7 +150,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
             source_name="Evaluation results" if source else None,
             notes=summary.signature,
         )
-        for scope in scopes
+        for scope in summary.published_scopes
         for metric in OVERALL
     ]
 

@@ -17,15 +17,21 @@ from turnswap.core.errors import UserError
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
 _LARGEST = 64 << 20  # bytes; lm-eval's results of all its tasks together take a few million
+_TOLD_BY = {
+    "written by lighteval": {"config_general"},
+    "written by lm-eval 0.3, which has no `configs`": {"results", "versions", "config"},
+    "written by evalplus": {"eval", "hash"},
+    "written by turnswap export, for a leaderboard": {"results", "signature"},
+}
 _OURS = (b'"turn1_', b'"instruction_ids"')  # in the first lines of results and samples of Multi-IF
 
 
 class NotResults(Exception):
-    """A file is no results file of lm-eval; the text says what it is, ``ours`` that it is what is left of one."""
+    """A file is no results file of lm-eval; the text says what it is."""
 
-    def __init__(self, what: str, ours: bool = False) -> None:
-        super().__init__(what)
-        self.ours = ours
+
+class CutOff(NotResults):
+    """What is left of a results file of Multi-IF."""
 
 
 def results_files(path: Path) -> list[Path]:
@@ -73,8 +79,10 @@ def read_results(file: Path) -> dict[str, Any]:
     except OSError as error:
         raise NotResults(f"that cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
-        ours = any(_is_ours(each) for each in (file, *samples_beside(file, "*")))
-        raise NotResults("cut off or damaged" if ours else "of broken JSON", ours) from None
+        for each in (file, *samples_beside(file, "*")):
+            if any(mark in line for line in islice(whole_lines(each), 40) for mark in _OURS):
+                raise CutOff("cut off or damaged") from None
+        raise NotResults("of broken JSON") from None
     if (kind := _other_tool(content)) is not None:
         raise NotResults(kind)
     return dict(content)
@@ -87,15 +95,7 @@ def _other_tool(content: Any) -> str | None:
     parts = [content.get("results"), content.get("configs")]
     if all(isinstance(part, Mapping) and all(isinstance(each, Mapping) for each in part.values()) for part in parts):
         return None
-    if "config_general" in content:
-        return "written by lighteval"
-    if {"results", "versions", "config"} <= content.keys():
-        return "written by lm-eval 0.3, which has no `configs`"
-    if {"eval", "hash"} <= content.keys():
-        return "written by evalplus"
-    if "signature" in content:
-        return "written by turnswap export, for a leaderboard"
-    return "of another tool"
+    return next((told for told, names in _TOLD_BY.items() if names <= content.keys()), "of another tool")
 
 
 def samples_beside(file: Path, task: str) -> list[Path]:
@@ -105,13 +105,9 @@ def samples_beside(file: Path, task: str) -> list[Path]:
     """
     dated = _DATE.search(file.stem)
     date = dated.group() if dated else file.stem.removeprefix("results_")
+    names = [f"samples_{task}_{escape(date)}.{ending}" for ending in ("jsonl", "jsonl.gz")]
     folders = (file.parent, Path(os.path.realpath(file)).parent)
-    return [
-        found
-        for ending in ("jsonl", "jsonl.gz")
-        for folder in folders
-        for found in sorted(folder.glob(f"samples_{task}_{escape(date)}.{ending}"))
-    ]
+    return [found for name in names for folder in folders for found in sorted(folder.glob(name))]
 
 
 def whole_lines(path: Path) -> Generator[bytes]:
@@ -121,12 +117,3 @@ def whole_lines(path: Path) -> Generator[bytes]:
             yield from file
     except (EOFError, zlib.error, gzip.BadGzipFile):
         yield b"(here the compressed file ends)"
-
-
-def _is_ours(file: Path) -> bool:
-    """By how it begins: whole lines may be missing."""
-    try:
-        head = b"".join(islice(whole_lines(file), 40))
-    except OSError:
-        return False
-    return any(mark in head for mark in _OURS)

@@ -19,7 +19,7 @@ from turnswap.tasks.multiif.languages import code_of
 from turnswap.tasks.multiif.metrics import aggregations
 
 from . import figures
-from .folders import NotResults, read_results, results_files, samples_beside
+from .folders import CutOff, NotResults, read_results, results_files, samples_beside
 from .identity import identity_of, shown_names, told_apart_by
 from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
 from .signature import content_of, describe_difference, facts_of, is_benchmark
@@ -63,21 +63,27 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
     for argument in arguments:
         label, path = _split_label(argument)
         files = {(label, os.path.realpath(file)): file for file in results_files(path)}
-        found, here = _read_files([file for real, file in files.items() if real not in seen], path, label, reading)
+        here: dict[str, list[Path]] = {}
+        found = [
+            run for real, file in files.items() if real not in seen for run in _runs_in(file, label, reading, here)
+        ]
+        if path.is_file() and here:
+            raise UserError(
+                f"{path} is no results file of lm-eval, but one {next(iter(here))}.",
+                "Expected what lm_eval (0.4 or newer) wrote with --output_path: a folder, or a file in it.",
+            )
         if not found and not files.keys() & seen:
             raise UserError(
-                f"{path} holds {_left_out(here)}"
-                if here
-                else f"{path} holds results of lm-eval, but none of Multi-IF.",
+                f"{path} holds {_left_out(here) or 'results of lm-eval, but none of Multi-IF.'}",
                 "Expected results of tasks such as multiif_en, graded (a run with --predict_only has no figures).",
             )
         parts += found
         seen |= files.keys()
-        for kind, left_out in here.items():
-            others.setdefault(kind, []).extend(left_out)
+        others = {kind: others.get(kind, []) + here.get(kind, []) for kind in {**others, **here}}
     if others:
         reading.warnings.append(f"Skipped: {_left_out(others)}")
-    parts = _named(parts)
+    names = iter(shown_names([part.identity for part in parts if not part.model]))
+    parts = [part if part.model else replace(part, model=next(names)) for part in parts]
     models = []
     for name in dict.fromkeys(part.model for part in parts):
         own = [part for part in parts if part.model == name]
@@ -99,51 +105,30 @@ def _split_label(argument: str) -> tuple[str | None, Path]:
     return label, Path(path)
 
 
-def _read_files(
-    files: Iterable[Path], argument: Path, label: str | None, reading: Reading
-) -> tuple[list[LanguageRun], dict[str, list[Path]]]:
-    """The runs in these files, and by kind the files that are no results of lm-eval.
-
-    A file that was named itself is refused by what it is. So is what is left of a results file of Multi-IF: without it
-    a model, or one of its languages, would be missing and nobody would know why.
-    """
-    runs: list[LanguageRun] = []
-    others: dict[str, list[Path]] = {}
-    for file in files:
-        try:
-            content = read_results(file)
-        except NotResults as reason:
-            if reason.ours and not reading.allow_partial:
-                raise UserError(
-                    f"{file} is a results file of lm-eval that was cut off or damaged.",
-                    "Run it again, leave it out, or go on without it with --allow-partial.",
-                ) from None
-            if file == argument:
-                raise UserError(
-                    f"{file} is no results file of lm-eval, but one {reason}.",
-                    "Expected what lm_eval (0.4 or newer) wrote with --output_path: a folder, or a file in it.",
-                ) from None
-            others.setdefault(str(reason), []).append(file)
-        else:
-            runs += _runs_in(file, content, label, reading)
-    return runs, others
-
-
-def _named(parts: Sequence[LanguageRun]) -> list[LanguageRun]:
-    """Each part under its model's name: the one given, else lm-eval's, with what tells models of one name apart."""
-    unnamed = [part.identity for part in parts if not part.model]
-    names = iter(shown_names(unnamed))
-    return [part if part.model else replace(part, model=next(names)) for part in parts]
-
-
 def _left_out(others: Mapping[str, Sequence[Path]]) -> str:
-    """One line: how many files are no results of lm-eval, which kinds, and an example of each."""
+    """How many files are no results of lm-eval, which kinds, and an example of each; empty where there are none."""
     kinds = ", ".join(f"{len(files)} {kind} ({files[0]})" for kind, files in others.items())
     n = sum(map(len, others.values()))
-    return f"{n} {'files that are no results files' if n > 1 else 'file that is no results file'} of lm-eval: {kinds}."
+    what = "file that is no results file" if n == 1 else "files that are no results files"
+    return f"{n} {what} of lm-eval: {kinds}." if n else ""
 
 
-def _runs_in(file: Path, content: Mapping[str, Any], label: str | None, reading: Reading) -> Iterable[LanguageRun]:
+def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, list[Path]]) -> Iterable[LanguageRun]:
+    """The runs in a file; what is no results file of lm-eval goes into ``others``, by kind.
+
+    What is left of a results file of Multi-IF is refused: without it a model, or one of its languages, is missing, and
+    the figures are others.
+    """
+    try:
+        content = read_results(file)
+    except NotResults as reason:
+        if isinstance(reason, CutOff) and not reading.allow_partial:
+            raise UserError(
+                f"{file} is a results file of lm-eval that was cut off or damaged.",
+                "Run it again, leave it out, or go on without it with --allow-partial.",
+            ) from None
+        others.setdefault(str(reason), []).append(file)
+        return
     results, configs = content["results"], content["configs"]
     for task, config in configs.items():
         language = code_of(str(config.get("dataset_name")))
