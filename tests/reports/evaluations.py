@@ -74,7 +74,7 @@ def evaluate(
     with mock.patch(described, return_value="a test") if find_spec("torch") else nullcontext():
         results = simple_evaluate(
             model=model,
-            model_args={"pretrained": name},
+            model_args={"pretrained": name, **run.pop("model_args", {})},
             tasks=list(tasks),
             # Without lm-eval's own tasks, whose thousands of YAMLs take seconds to look through.
             task_manager=TaskManager(

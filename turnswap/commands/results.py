@@ -27,7 +27,7 @@ ELSEWHERE = "Name another file with -o."
 REPORT_FORMATS = ("terminal", "md", "html")
 COMPARE_FORMATS = ("terminal", "md", "json")
 BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
-EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
+EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
 
@@ -157,14 +157,18 @@ def compare(
 @click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True)
 @click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
 @click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
+@click.option("--source", metavar="URL", help="Link to more about it, in eval-results and every-eval-ever.")
 @results_options
-def export(results: Names, format_: str, output: Path | None, push: str | None, **options: Any) -> None:
+def export(
+    results: Names, format_: str, output: Path | None, push: str | None, source: str | None, **options: Any
+) -> None:
     """Write one model's figures of RESULT... in a format that others read.
 
     \b
     model-index           metadata of a model card: -o is the model's folder, or its README.md
     eval-results          .eval_results/multiif.yaml in the model's folder, for the Hub
     open-llm-leaderboard  requests/ and results/ in a folder, for Spaces made from the leaderboard template
+    every-eval-ever       data/multi-if/ in a folder, with every conversation, for that project's data set
 
     What else a card holds stays as it is; exporting again replaces what was exported before. Nothing leaves this
     machine without --push, and then as a pull request.
@@ -175,16 +179,18 @@ def export(results: Names, format_: str, output: Path | None, push: str | None, 
         raise UserError("Name where to write: a folder with -o, or a model repository with --push.")
     if push is not None:
         exports.require_pushable(format_, push)
+    if source is not None:
+        exports.require_source(format_, source)
     summaries = read_summaries(results, **options)
     summary = one_model(summaries, " ".join(results))
     if output is not None:
-        for path in exports.export(summary, format_, output):
+        for path in exports.export(summary, format_, output, source):
             click.echo(f"Written: {path}")
     for remark in exports.remarks(summary, format_):
         click.echo(f"Note: {remark}")
     click.echo(summary.signature)
     if push is not None:
-        address = exports.propose(summary, format_, push)
+        address = exports.propose(summary, format_, push, source)
         click.echo(f"Pull request: {address}" if address else f"{push} has these figures already: no pull request.")
 
 

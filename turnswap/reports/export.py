@@ -1,13 +1,15 @@
-"""Results for others' readers: a model card's metadata, the Hub's eval results, the files of leaderboard Spaces.
+"""Results for others' readers: a model card's metadata, the Hub's eval results, Spaces' files, Every Eval Ever.
 
 Files are written locally. The Hub is only reached by :func:`propose`, which opens a pull request.
 """
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import huggingface_hub
 import yaml
@@ -19,12 +21,14 @@ from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
 from . import published
-from .board_files import board_files, board_name
-from .figures import MACRO, OVERALL
+from .board_files import board_files, name_on_board
+from .every_eval_ever import NOBODY, record, record_id
+from .figures import OVERALL
 from .model_card import eval_results, hub_revision, merge
-from .table import Summary, split_metric
+from .table import Summary
 
-MODEL_INDEX, EVAL_RESULTS, BOARD = FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
+FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
+MODEL_INDEX, EVAL_RESULTS, BOARD, RECORD = FORMATS
 CARD = "README.md"
 ENTRIES = ".eval_results/multiif.yaml"
 
@@ -36,19 +40,38 @@ def require_pushable(format_: str, repository: str) -> None:
             "There is no one repository to push a leaderboard's files to: every Space has two data sets of its own.",
             "Write them with -o FOLDER, then upload FOLDER/requests and FOLDER/results to your Space's data sets.",
         )
+    if format_ == RECORD:
+        raise UserError(
+            "Every Eval Ever takes records for all models into one data set, by its own checks.",
+            "Write them with -o FOLDER, then submit FOLDER/data as that project says.",
+        )
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
         raise UserError(f"--push takes a model repository on the Hub: {error}", "Expected: --push ORG/MODEL") from None
 
 
-def export(summary: Summary, format_: str, output: Path) -> list[Path]:
+def require_source(format_: str, source: str) -> None:
+    """Refuse a link that no format holds, or that is none."""
+    if format_ not in (EVAL_RESULTS, RECORD):
+        raise UserError(f"{format_} has no place for --source.", f"Expected --format {EVAL_RESULTS} or {RECORD}.")
+    try:
+        parts = urlsplit(source)
+        valid = parts.scheme in ("http", "https") and "." in (parts.hostname or "") and not re.search(r"\s", source)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise UserError(f"--source {source!r} is no link.", "Expected an address that begins with https://.")
+
+
+def export(summary: Summary, format_: str, output: Path, source: str | None = None) -> list[Path]:
     """Write one model's figures in a format, and return the files.
 
     Args:
         summary: the figures.
         format_: one of :data:`FORMATS`.
-        output: the model's folder (or its card, for ``model-index``); a folder for the board's files.
+        output: the model's folder (or its card, for ``model-index``); a folder for the board's files or for records.
+        source: see :func:`require_source`.
 
     Raises:
         UserError: the figures or what lies there already do not allow it; then nothing was written.
@@ -58,9 +81,10 @@ def export(summary: Summary, format_: str, output: Path) -> list[Path]:
     elif output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file.", "Expected a folder; it need not exist yet.")
     elif format_ == EVAL_RESULTS:
-        contents = _entries_contents(summary, output)
+        contents = _entries_contents(summary, output, source)
     else:
-        contents = {output / path: text for path, text in board_files(summary).items()}
+        files = board_files(summary, output) if format_ == BOARD else record(summary, output, source)
+        contents = {output / path: text for path, text in files.items()}
     for path, text in contents.items():
         write_whole(path, text, "Choose another place with -o.")
     return list(contents)
@@ -77,15 +101,28 @@ def remarks(summary: Summary, format_: str) -> list[str]:
             "The Hub shows such entries only for data sets whose own eval.yaml declares a benchmark; "
             f"{HUB_REPOSITORY} had none when last seen."
         )
-    elif not published.is_benchmark(summary.model):
+    if format_ == RECORD:
+        said.append(
+            "Before you submit a record, tell in source_metadata who you are (source_organization_name, "
+            "evaluator_relationship)."
+        )
+        if "/" not in name_on_board(summary.model):
+            said.append(
+                f"The model's name has no organization, so it lies below {NOBODY}: give it one, ORG/MODEL=RESULT."
+            )
+        if not summary.model.has_samples:
+            said.append("There are no conversations in it: nothing was run with --log_samples.")
+    if format_ != EVAL_RESULTS and not published.is_benchmark(summary.model):
         said.append(f"These figures are not from the benchmark: the data is {summary.model.facts['data']}.")
     if any(run.n < run.of for run in summary.model.languages.values()):
         said.append("These figures are from a part of the conversations; see n in the signature.")
     return said
 
 
-def entries(summary: Summary) -> list[huggingface_hub.EvalResultEntry]:
+def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub.EvalResultEntry]:
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
+
+    ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
 
     Raises:
         UserError: the data was not the whole benchmark.
@@ -102,29 +139,29 @@ def entries(summary: Summary) -> list[huggingface_hub.EvalResultEntry]:
             f"Eval results stand for whole languages, but conversations run were {', '.join(partial)}.",
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
-    scopes = {"": MACRO} if model.in_all_languages else {}
-    scopes |= {f"{code}_": code for code in model.languages}
     return [
         huggingface_hub.EvalResultEntry(
             dataset_id=HUB_REPOSITORY,
-            task_id=f"{prefix}turn{split_metric(metric)[0]}_overall",
+            task_id=record_id(scope, metric),
             value=summary.figure(scope, metric).value,
             dataset_revision=hub_revision(model),
             date=datetime.fromtimestamp(model.when, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            source_url=source,
+            source_name="Evaluation results" if source else None,
             notes=summary.signature,
         )
-        for prefix, scope in scopes.items()
+        for scope in summary.published_scopes
         for metric in OVERALL
     ]
 
 
-def _entries_file(summary: Summary) -> str:
-    content = huggingface_hub.eval_result_entries_to_yaml(entries(summary))
+def _entries_file(summary: Summary, source: str | None) -> str:
+    content = huggingface_hub.eval_result_entries_to_yaml(entries(summary, source))
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 def _card(summary: Summary, content: str | None, where: str) -> str:
-    return merge(content, board_name(summary.model.name).rpartition("/")[2], eval_results(summary), where)
+    return merge(content, name_on_board(summary.model).rpartition("/")[2], eval_results(summary), where)
 
 
 def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
@@ -140,7 +177,7 @@ def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
     return {path: _card(summary, content, str(path))}
 
 
-def _entries_contents(summary: Summary, output: Path) -> dict[Path, str]:
+def _entries_contents(summary: Summary, output: Path, source: str | None) -> dict[Path, str]:
     path = output / ENTRIES
     try:
         before = yaml.safe_load(path.read_text("utf-8")) if path.exists() else []
@@ -151,16 +188,17 @@ def _entries_contents(summary: Summary, output: Path) -> dict[Path, str]:
         raise UserError(
             f"{path} holds what turnswap did not write; it would be lost.", "Move it to another file in that folder."
         )
-    return {path: _entries_file(summary)}
+    return {path: _entries_file(summary, source)}
 
 
-def propose(summary: Summary, format_: str, repository: str) -> str | None:
+def propose(summary: Summary, format_: str, repository: str, source: str | None = None) -> str | None:
     """Open a pull request on the Hub with one model's figures, and return its address.
 
     Args:
         summary: the figures.
         format_: ``model-index``, which goes into the card as it is on the Hub now, or ``eval-results``.
         repository: the model's.
+        source: see :func:`require_source`.
 
     Returns:
         None where the repository holds just that already.
@@ -184,7 +222,7 @@ def propose(summary: Summary, format_: str, repository: str) -> str | None:
             if text == before:
                 return None
         else:
-            path, text = ENTRIES, _entries_file(summary)
+            path, text = ENTRIES, _entries_file(summary, source)
         commit = api.upload_file(
             path_or_fileobj=text.encode(),
             path_in_repo=path,

@@ -62,7 +62,7 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     if len(languages) > 1:
         config = MACRO if model.in_all_languages else f"{MACRO}:{'+'.join(languages)}"
         scopes[MACRO] = (config, f"mean of {len(languages)} languages")
-    type_, name, split = _data_set(model)
+    type_, name, split = data_set(model)
     results = []
     for scope, (config, of_what) in scopes.items():
         n, of = summary.n(scope), sum(run.of for code, run in model.languages.items() if scope in (code, MACRO))
@@ -91,7 +91,7 @@ def eval_results(summary: Summary) -> list[EvalResult]:
     return results
 
 
-def _data_set(model: Model) -> tuple[str, str, str | None]:
+def data_set(model: Model) -> tuple[str, str, str | None]:
     """Type, name and split: the benchmark's only where the data is the benchmark."""
     data = model.facts["data"]
     kind = data.partition("@")[0]

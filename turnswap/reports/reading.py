@@ -6,12 +6,11 @@ beside it. A model's languages may lie in several such pairs, and so may the con
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,12 @@ from turnswap.tasks.multiif.languages import code_of
 from turnswap.tasks.multiif.metrics import aggregations
 
 from . import figures
+from .folders import CutOff, NotResults, read_results, results_files, samples_beside
+from .identity import identity_of, shown_names, told_apart_by
 from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
-from .signature import content_of, describe_difference, facts_of, identity_of, is_benchmark
+from .signature import content_of, describe_difference, facts_of, is_benchmark
 
 HEADLINE = "turn1_overall_acc"
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
-_OF_ONE_MODEL = ("name", "revision", "sha", "dtype", "backend")
 
 
 @dataclass
@@ -59,15 +58,32 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
             the same conversations, or parts of one model that were not run alike.
     """
     parts: list[LanguageRun] = []
+    others: dict[str, list[Path]] = {}
+    seen: set[tuple[str | None, str]] = set()
     for argument in arguments:
         label, path = _split_label(argument)
-        found = [run for file in _results_files(path) for run in _read_results(file, label, reading)]
-        if not found:
+        files = {(label, os.path.realpath(file)): file for file in results_files(path)}
+        here: dict[str, list[Path]] = {}
+        found = [
+            run for real, file in files.items() if real not in seen for run in _runs_in(file, label, reading, here)
+        ]
+        if path.is_file() and here:
             raise UserError(
-                f"{path} holds results of lm-eval, but none of Multi-IF.",
+                f"{path} is no results file of lm-eval, but one {next(iter(here))}.",
+                "Expected what lm_eval (0.4 or newer) wrote with --output_path: a folder, or a file in it.",
+            )
+        if not found and not files.keys() & seen:
+            raise UserError(
+                f"{path} holds {_left_out(here) or 'results of lm-eval, but none of Multi-IF.'}",
                 "Expected results of tasks such as multiif_en, graded (a run with --predict_only has no figures).",
             )
         parts += found
+        seen |= files.keys()
+        others = {kind: others.get(kind, []) + here.get(kind, []) for kind in {**others, **here}}
+    if others:
+        reading.warnings.append(f"Skipped: {_left_out(others)}")
+    names = iter(shown_names([part.identity for part in parts if not part.model]))
+    parts = [part if part.model else replace(part, model=next(names)) for part in parts]
     models = []
     for name in dict.fromkeys(part.model for part in parts):
         own = [part for part in parts if part.model == name]
@@ -89,37 +105,31 @@ def _split_label(argument: str) -> tuple[str | None, Path]:
     return label, Path(path)
 
 
-def _results_files(path: Path) -> list[Path]:
-    if not os.path.exists(path):
-        raise UserError(
-            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results file in it."
-        )
-    if path.is_file():
-        return [path]
-    # lm-eval names them results_<date>.json, or after an --output_path that ends in .json.
-    jsons = sorted(path.rglob("*.json"))
-    files = [file for file in jsons if file.name.startswith("results_") or _DATE.search(file.stem)]
-    if not files:
-        orphans = sorted(path.rglob("samples_*.jsonl"))
-        raise UserError(
-            f"{path} holds no results_*.json" + (f", only samples such as {orphans[0].name}." if orphans else "."),
-            "Expected a folder that lm_eval wrote (--output_path); without its results file, a run did not finish: "
-            "repeat the command (with --use_cache it asks only for what is missing).",
-        )
-    return files
+def _left_out(others: Mapping[str, Sequence[Path]]) -> str:
+    """How many files are no results of lm-eval, which kinds, and an example of each; empty where there are none."""
+    kinds = ", ".join(f"{len(files)} {kind} ({files[0]})" for kind, files in others.items())
+    n = sum(map(len, others.values()))
+    what = "file that is no results file" if n == 1 else "files that are no results files"
+    return f"{n} {what} of lm-eval: {kinds}." if n else ""
 
 
-def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[LanguageRun]:
+def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, list[Path]]) -> Iterable[LanguageRun]:
+    """The runs in a file; what is no results file of lm-eval goes into ``others``, by kind.
+
+    What is left of a results file of Multi-IF is refused: without it a model, or one of its languages, is missing, and
+    the figures are others.
+    """
     try:
-        content = json.loads(file.read_text("utf-8"))
-        results, configs = content["results"], content["configs"]
-        if not all(isinstance(each, dict) for each in (results, configs, *results.values(), *configs.values())):
-            raise TypeError("results and configs are objects of objects")
-    except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
-        raise UserError(
-            f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
-            "It may have been cut off when a run was stopped; leave it out, or run again.",
-        ) from None
+        content = read_results(file)
+    except NotResults as reason:
+        if isinstance(reason, CutOff) and not reading.allow_partial:
+            raise UserError(
+                f"{file} is a results file of lm-eval that was cut off or damaged.",
+                "Run it again, leave it out, or go on without it with --allow-partial.",
+            ) from None
+        others.setdefault(str(reason), []).append(file)
+        return
+    results, configs = content["results"], content["configs"]
     for task, config in configs.items():
         language = code_of(str(config.get("dataset_name")))
         metrics = results.get(task, {})
@@ -134,7 +144,7 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
                 "Choose one of them with --filter.",
             )
         run = _language_run(file, content, task, language, wanted[0])
-        yield _with_samples(replace(run, model=label or run.model), wanted[0], reading)
+        yield _with_samples(replace(run, model=label or ""), wanted[0], reading)
 
 
 def _language_run(file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str) -> LanguageRun:
@@ -145,10 +155,10 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
         if of_filter == filter_name and not name.endswith("_stderr") and isinstance(value, int | float):
             stderr = metrics.get(f"{name}_stderr,{filter_name}")
             reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
-    counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content)
+    counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content, task)
     metadata = content["configs"][task].get("metadata") or {}
     return LanguageRun(
-        model=str(identity["name"]),
+        model="",
         language=language,
         task=task,
         facts=facts_of(content, task, filter_name),
@@ -167,10 +177,7 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
 def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> LanguageRun:
     """The run with its conversations, proven to be those that its figures were computed from."""
     (file,) = run.files
-    dated = _DATE.search(file.stem)
-    date = dated.group() if dated else file.stem.removeprefix("results_")
-    samples = file.with_name(f"samples_{run.task}_{date}.jsonl")
-    if not samples.is_file():
+    if (samples := next(iter(samples_beside(file, escape(run.task))), None)) is None:
         return run
     conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
     if whole and reading.allow_partial and len(conversations) < run.n:
@@ -244,7 +251,8 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
 
 def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
     """Refuse parts that are not of one model, or were not run alike; each language has its own content."""
-    facts = [{**{key: run.identity.get(key) for key in _OF_ONE_MODEL}, **run.facts} for run in runs]
+    # The settings stand in the signature too, in one piece.
+    facts = [{**told_apart_by(run.identity), **run.facts, "args": ""} for run in runs]
     for run, others in zip(runs[1:], facts[1:], strict=True):
         if difference := describe_difference(facts[0], others, ["content"] if run.language != runs[0].language else []):
             raise UserError(

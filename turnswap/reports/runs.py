@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES, source_prompt
 from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
+from .folders import whole_lines
 from .signature import content_of_all
 
 
@@ -63,7 +65,7 @@ class LanguageRun:
         language: its code, such as ``zh``.
         task: lm-eval's name of it, such as ``multiif_zh``.
         facts: what identifies the run, see :mod:`.signature`.
-        identity: what is told of the model itself: ``name``, ``dtype``, ``sha``, ``revision``, ``parameters``.
+        identity: what is told of the model itself: see :func:`.identity.identity_of`.
         files: the results files it was read from.
         n: how many conversations were run, and ``of`` how many that the data holds.
         reported: metric -> lm-eval's value and standard error; empty where parts were put together.
@@ -156,7 +158,7 @@ def read_samples(
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []
-    with path.open("rb") as file:
+    with closing(whole_lines(path)) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue

@@ -15,8 +15,10 @@ from turnswap.tasks.multiif.dataset import BENCHMARK_SHA256, HUB_REPOSITORY, HUB
 from turnswap.tasks.multiturn.backend import TOKEN_CAPS
 from turnswap.tasks.multiturn.reasoning import KNOWN
 
-# The chat template is the model's own: it identifies a run and may differ between models.
-OF_THE_MODEL = ("template",)
+from .identity import identity_of, split_generation
+
+# The chat template and the settings are the model's own: they identify a run and may differ between models.
+OF_THE_MODEL = ("template", "args")
 _SHORT = 8
 _USUAL_MARKERS = (None, "known", [list(pair) for pair in KNOWN])
 
@@ -29,7 +31,7 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     facts = {
         "multiif": str(metadata.get("version")),
         "data": _data(metadata),
-        "gen": _generation(config.get("generation_kwargs") or {}),
+        "gen": _generation(split_generation(config.get("generation_kwargs") or {})[1]),
         "prompts": str(run.get("prompts", "unknown")),
         "template": str(run.get("chat_template_sha") or "none")[:_SHORT],
         "system": str(content.get("system_instruction_sha") or "none")[:_SHORT],
@@ -43,6 +45,10 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
         facts["description"] = _clean(config["description"])
     if metadata.get("reasoning_markers") not in _USUAL_MARKERS:
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
+    # Where an endpoint is, is nobody else's business, and cannot be repeated by others.
+    settings = {n: v for n, v in identity_of(content, task)["settings"].items() if n != "base_url"}
+    if settings:
+        facts["args"] = ",".join(f"{name}:{_clean(value)}" for name, value in settings.items())
     return facts
 
 
@@ -96,20 +102,6 @@ def _clean(value: Any) -> str:
     return " ".join(str(value).split()).replace("|", "/").replace("'", "")
 
 
-def identity_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a results file tells of the model itself; values may be None."""
-    config = content.get("config") or {}
-    swap = config.get("layer_swap") or {}  # lm-eval names a swap in memory after its recipient
-    return {
-        "name": swap.get("name") or content.get("model_name") or config.get("model") or "unnamed",
-        "backend": config.get("model"),
-        "dtype": str(config["model_dtype"]).removeprefix("torch.") if config.get("model_dtype") else None,
-        "revision": config.get("model_revision"),
-        "sha": config.get("model_sha"),
-        "parameters": config.get("model_num_parameters"),
-    }
-
-
 def require_comparable(
     one: str, facts: Mapping[str, str], other: str, others: Mapping[str, str], accepted: Iterable[str]
 ) -> None:
@@ -121,7 +113,7 @@ def require_comparable(
     """
     accepted = set(accepted)
     for name in accepted:
-        if name not in facts and name not in ("description", "reasoning"):
+        if name not in facts and name not in ("description", "reasoning", "args"):
             raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
     # The same content may have come by different ways; whoever accepts other data accepts other content.
     if facts.get("content", "unknown") == others.get("content", "unknown") != "unknown":

@@ -97,6 +97,11 @@ class Summary:
         return (*self.model.languages, *(over if len(self.model.languages) > 1 else ()))
 
     @property
+    def published_scopes(self) -> tuple[str, ...]:
+        """Every language, after the mean of all of them where it is the benchmark's: what boards elsewhere take."""
+        return ((MACRO,) if self.model.in_all_languages else ()) + tuple(self.model.languages)
+
+    @property
     def headline_scope(self) -> str:
         """``macro``, or the only language."""
         return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))

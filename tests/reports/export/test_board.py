@@ -95,6 +95,8 @@ def test_what_a_backend_does_not_tell_is_unknown_to_the_leaderboard_too(
         ("模型", None),
         ("a/b/../../../c", "c"),
         ("m" * 300, "m" * 96),
+        ("org/m (lora_local_path=/x/a)", "org/m-lora_local_path-x-a"),
+        ("/a/b/m (dtype=float16)", "m-dtype-float16"),
     ],
 )
 def test_any_name_of_a_model_stays_in_the_folder(
@@ -110,3 +112,58 @@ def test_any_name_of_a_model_stays_in_the_folder(
     (row,) = read_board(outer / "a" / "b")
     assert "/".join(filter(None, (row["org"], row["model"]))) == on_board == board_name(name)
     assert all((outer / "a" / "b") in path.parents for path in outer.rglob("*.json"))
+
+
+BOTH = ["open-llm-leaderboard", "every-eval-ever"]
+
+
+@pytest.mark.parametrize("format_", BOTH)
+@pytest.mark.parametrize("names", [("/a/final", "/b/final"), ("org/m*1", "org/m#1"), ("org/m (x", "org/m-x")])
+def test_names_that_end_alike_never_overwrite_each_other(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path, format_: str, names: tuple[str, str]
+) -> None:
+    board = tmp_path / "board"
+    one, other = (edited(name=name) for name in names)
+    assert turnswap("export", one, "--format", format_, "-o", board).exit_code == 0
+    before = {path: path.read_bytes() for path in board.rglob("*.json")}
+    refused = turnswap("export", other, "--format", format_, "-o", board)
+    assert refused.exit_code == 1
+    assert f"name is {names[1]} and {names[0]}" in " ".join(refused.output.split())
+    assert {path: path.read_bytes() for path in board.rglob("*.json")} == before
+    assert turnswap("export", f"org/second={other}", "--format", format_, "-o", board).exit_code == 0
+    assert before.items() < {path: path.read_bytes() for path in board.rglob("*.json")}.items()
+
+
+@pytest.mark.parametrize("format_", BOTH)
+def test_the_same_model_again_replaces_its_own_files(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path, format_: str
+) -> None:
+    written = []
+    for results in (edited(name="/a/final"), edited(("en", "fr"), name="/a/final")):
+        assert turnswap("export", results, "--format", format_, "-o", tmp_path / "board").exit_code == 0
+        written.append(sorted((tmp_path / "board").rglob("*.json")))
+    assert written[0] == written[1]
+    newest = json.loads(written[1][-1].read_text("utf-8"))
+    assert len(newest.get("evaluation_results", newest.get("results"))) in (2, 6)
+
+
+def test_types_of_one_model_lie_side_by_side_on_a_board(turnswap: Turnswap, edited: Edited, tmp_path: Path) -> None:
+    for dtype in ("torch.bfloat16", "torch.float16"):
+        results = edited(model_dtype=dtype, date=dtype)
+        assert turnswap("export", results, "--format", "open-llm-leaderboard", "-o", tmp_path / "board").exit_code == 0
+    requests = sorted(path.name for path in (tmp_path / "board" / "requests").rglob("*.json"))
+    assert [name.split("_")[4] for name in requests] == ["bfloat16", "float16"]
+
+
+def test_an_adapter_goes_by_its_own_name_and_names_the_weights_below(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path
+) -> None:
+    results = edited(name="org/adapter", model_args={"pretrained": "org/base", "peft": "org/adapter"})
+    assert turnswap("export", results, "--format", "open-llm-leaderboard", "-o", tmp_path / "board").exit_code == 0
+    (row,) = read_board(tmp_path / "board")
+    assert (row["org"], row["model"], row["weight_type"], row["base_model"]) == (
+        "org",
+        "adapter",
+        "Adapter",
+        "org/base",
+    )

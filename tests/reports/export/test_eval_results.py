@@ -10,7 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import parse_eval_result_entries
 
-from tests.conftest import Turnswap
+from tests.conftest import REPOSITORY, Turnswap
 from tests.reports.export.shared import SHA, TURNS, Edited, reported
 from turnswap.tasks.multiif.dataset import BENCHMARK_SHA256, HUB_REVISION, LANGUAGES
 
@@ -80,3 +80,46 @@ def test_anothers_file_of_eval_results_is_kept_and_ours_replaced(
     result = turnswap("export", edited(), "--format", "eval-results", "-o", model_folder)
     assert result.exit_code == 1
     assert path.read_text("utf-8") == theirs
+
+
+def test_the_proposed_eval_yaml_declares_just_the_tasks_that_entries_are_of(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path
+) -> None:
+    proposal = yaml.safe_load((REPOSITORY / "configs" / "hub_eval.yaml").read_text("utf-8"))
+    assert turnswap("export", edited(), "--format", "eval-results", "-o", tmp_path).exit_code == 0
+    entries = yaml.safe_load((tmp_path / ".eval_results" / "multiif.yaml").read_text("utf-8"))
+    assert [task["id"] for task in proposal["tasks"]] == [entry["dataset"]["task_id"] for entry in entries]
+    assert proposal.keys() == {"name", "description", "evaluation_framework", "tasks"}
+    assert {(task["config"], task["split"]) for task in proposal["tasks"]} == {("default", "train")}
+
+
+def test_entries_carry_the_link_that_was_given(turnswap: Turnswap, edited: Edited, tmp_path: Path) -> None:
+    url = "https://huggingface.co/datasets/org/results"
+    result = turnswap("export", edited(), "--format", "eval-results", "-o", tmp_path, "--source", url)
+    assert result.exit_code == 0, result.output
+    content = yaml.safe_load((tmp_path / ".eval_results" / "multiif.yaml").read_text("utf-8"))
+    assert {entry.source_url for entry in parse_eval_result_entries(content)} == {url}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["", "results", "org/results", "ftp://example.org", "https://", "https://a b.org", "https://[x.org", "http:x.org"],
+)
+def test_what_is_no_link_is_refused_before_anything_is_written(
+    turnswap: Turnswap, edited: Edited, model_folder: Path, source: str
+) -> None:
+    result = turnswap("export", edited(), "--format", "eval-results", "-o", model_folder, "--source", source)
+    assert (result.exit_code, isinstance(result.exception, SystemExit)) == (1, True)
+    assert "is no link" in result.output
+    assert os.listdir(model_folder) == []
+
+
+@pytest.mark.parametrize("format_", ["model-index", "open-llm-leaderboard"])
+def test_a_format_without_a_place_for_a_link_says_so(
+    turnswap: Turnswap, edited: Edited, model_folder: Path, format_: str
+) -> None:
+    given = ("--source", "https://example.org")
+    result = turnswap("export", edited(), "--format", format_, "-o", model_folder, *given)
+    assert result.exit_code == 1
+    assert f"{format_} has no place for --source" in " ".join(result.output.split())
+    assert os.listdir(model_folder) == []

@@ -16,7 +16,7 @@ from tests.conftest import Turnswap
 from tests.reports.export.shared import CARD, Edited, Hub, results_in
 
 
-@pytest.mark.parametrize("format_", ["model-index", "eval-results", "open-llm-leaderboard"])
+@pytest.mark.parametrize("format_", ["model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever"])
 def test_without_push_the_hub_is_not_even_thought_of(
     turnswap: Turnswap, edited: Edited, model_folder: Path, hub: type[Hub], format_: str
 ) -> None:
@@ -134,14 +134,14 @@ def test_a_push_to_what_is_no_repository_is_refused_before_anything_is_written(
     assert hub.made == []
 
 
-def test_a_leaderboard_is_not_pushed_and_nothing_is_written(
-    turnswap: Turnswap, edited: Edited, tmp_path: Path, hub: type[Hub]
+@pytest.mark.parametrize(
+    ("format_", "words"), [("open-llm-leaderboard", "FOLDER/requests"), ("every-eval-ever", "FOLDER/data")]
+)
+def test_files_for_all_models_are_not_pushed_and_nothing_is_written(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path, hub: type[Hub], format_: str, words: str
 ) -> None:
-    result = turnswap(
-        "export", edited(), "--format", "open-llm-leaderboard", "-o", tmp_path / "board", "--push", "org/model"
-    )
+    result = turnswap("export", edited(), "--format", format_, "-o", tmp_path / "board", "--push", "org/model")
     assert result.exit_code == 1
-    assert "FOLDER/requests" in result.output
-    assert "FOLDER/results" in result.output
+    assert words in result.output
     assert not (tmp_path / "board").exists()
     assert hub.made == []

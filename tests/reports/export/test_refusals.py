@@ -79,7 +79,7 @@ def test_a_folder_that_does_not_exist_is_no_models_folder(
     assert (tmp_path / "file.txt").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("format_", ["model-index", "eval-results", "open-llm-leaderboard"])
+@pytest.mark.parametrize("format_", ["model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever"])
 def test_results_of_two_models_are_refused_by_name(
     turnswap: Turnswap, edited: Edited, model_folder: Path, format_: str
 ) -> None:

@@ -1,0 +1,101 @@
+"""Who was measured: a model is its name and all that was said of it when it was loaded.
+
+lm-eval names a run after its weights alone, or after the adapter where there is one. Two runs of one name may
+therefore be of two models: every argument counts that ``model_args.toml`` does not except.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lm_eval.utils import simple_parse_args_string
+
+_ARGUMENTS = tomllib.loads(Path(__file__).with_name("model_args.toml").read_text("utf-8"))
+_EXCEPTED = {name for kind in ("speed", "place", "permission", "secret", "told_apart") for name in _ARGUMENTS[kind]}
+_SHORT = 8
+_HERE = re.compile(r"(?<=://)(?:localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(?::\d+)?(?=/|$)")
+
+
+def identity_of(content: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What a results file tells of the model itself; values may be None.
+
+    ``name`` is lm-eval's, ``base`` the weights below an adapter or a delta, and ``settings`` all else that changes it.
+    """
+    config = content.get("config") or {}
+    given = config.get("model_args") or {}
+    arguments = dict(given) if isinstance(given, Mapping) else simple_parse_args_string(str(given))
+    swap = config.get("layer_swap") or {}  # lm-eval names a swap in memory after its recipient
+    dtype = str(config.get("model_dtype") or arguments.get("dtype") or arguments.get("torch_dtype") or "auto")
+    reasoning, _ = split_generation(content["configs"][task].get("generation_kwargs") or {})
+    hashes = {name: config[name] for name in ("peft_sha", "delta_sha") if config.get(name)}
+    said = {n: _as_text(n, value) for n, value in {**arguments, **reasoning, **hashes}.items() if value is not None}
+    settings = {
+        n: said[n] for n in sorted(said) if n not in _EXCEPTED and said[n] != _ARGUMENTS["as_if_not_said"].get(n)
+    }
+    return {
+        "name": str(swap.get("name") or content.get("model_name") or config.get("model") or "unnamed"),
+        "base": arguments.get("pretrained") if {"peft", "delta"} & settings.keys() else None,
+        "backend": config.get("model"),
+        "dtype": None if dtype == "auto" else dtype.removeprefix("torch."),
+        "revision": config.get("model_revision") or arguments.get("revision"),
+        "sha": config.get("model_sha"),
+        "parameters": config.get("model_num_parameters"),
+        "settings": settings,
+    }
+
+
+def split_generation(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of generation that are the model's way to reason, in an extra body too, and the others."""
+    body = settings.get("extra_body")
+    everywhere = {**(body if isinstance(body, Mapping) else {}), **settings}
+    reasoning = {name: value for name, value in everywhere.items() if name in _ARGUMENTS["reasoning"]}
+    others = {name: value for name, value in settings.items() if name not in reasoning}
+    if isinstance(body, Mapping):
+        rest = {name: value for name, value in body.items() if name not in reasoning}
+        others |= {"extra_body": rest}
+        if not rest:
+            del others["extra_body"]
+    return reasoning, others
+
+
+def told_apart_by(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """All in which two models may differ, by name; where a hash is known, the revision's name says nothing."""
+    known = {"name": identity["name"], "base": identity.get("base"), **identity.get("settings", {})}
+    known |= {name: identity.get(name) for name in ("dtype", "revision", "backend", "sha")}
+    if known["sha"] or known["revision"] == "main":
+        del known["revision"]
+    return {name: value for name, value in known.items() if value}
+
+
+def shown_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A name per model: lm-eval's, with what it leaves out, and with as much more as tells models of one name apart."""
+    keys = [[name for name in _ARGUMENTS["always_shown"] if name in each["settings"]] for each in identities]
+    plain = [_shown(*each) for each in zip(identities, keys, strict=True)]
+    for name in set(plain):
+        alike = [number for number, each in enumerate(plain) if each == name]
+        models = [told_apart_by(identities[number]) for number in alike]
+        wanted, found = len({json.dumps(model, sort_keys=True) for model in models}), 1
+        for key in sorted({key for model in models for key in model}):
+            names = {_shown(identities[number], [*keys[number], key]) for number in alike}
+            if found < wanted and len(names) > found:
+                found = len(names)
+                for number in alike:
+                    keys[number].append(key)
+    return [_shown(*each) for each in zip(identities, keys, strict=True)]
+
+
+def _shown(identity: Mapping[str, Any], keys: Iterable[str]) -> str:
+    told = told_apart_by(identity)
+    said = [f"{key}={told[key][:_SHORT] if key.endswith('sha') else told[key]}" for key in keys if key in told]
+    return str(identity.get("base") or identity["name"]) + (f" ({', '.join(said)})" if said else "")
+
+
+def _as_text(name: str, value: Any) -> str:
+    if name == "base_url":  # without a user and a key; on this machine without the port, which changes with every start
+        return _HERE.sub("localhost", re.sub(r"(?<=://)[^/@]*@", "", str(value).partition("?")[0]))
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list) else str(value)
