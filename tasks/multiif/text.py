@@ -13,15 +13,18 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
 
 import emoji
-from nltk.tokenize import NLTKWordTokenizer
-from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-from punkt.data import load_bundled
 
 from .langid import LanguageIdentifier, profiles
 
+if TYPE_CHECKING:  # NLTK takes more than a second, and what reads verdicts splits no text
+    from nltk.tokenize import NLTKWordTokenizer
+    from nltk.tokenize.punkt import PunktSentenceTokenizer
+
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
+T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------- language
 
@@ -75,8 +78,13 @@ def decide_by_method(text: str, verdict_of: Mapping[str, Callable[[], bool]]) ->
         verdicts = {verdict() for method, verdict in verdict_of.items() if method != THAI}
         if len(verdicts) == 1:
             return verdicts.pop()
+    return by_method(text, verdict_of)()
+
+
+def by_method(text: str, choices: Mapping[str, T]) -> T:
+    """What stands under the method that the detected language selects; see :func:`decide_by_method`."""
     method = _METHOD_OF_LANGUAGE.get(detect_language(text) or "en", GENERAL)
-    return verdict_of.get(method, verdict_of[GENERAL])()
+    return choices.get(method, choices[GENERAL])
 
 
 # -------------------------------------------------------------------------------------------------- words
@@ -150,6 +158,9 @@ _CJK_SENTENCE = re.compile(r"[^!?。\.\!\?\！\？\．\n]+[!?。\.\!\?\！\？\�
 @cache
 def punkt(language: str) -> PunktSentenceTokenizer:
     """NLTK's Punkt with a language's model, whose data comes from a package instead of a download."""
+    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+    from punkt.data import load_bundled
+
     model = load_bundled(language)
     parameters = PunktParameters()
     parameters.abbrev_types = set(model.abbrev_types)
@@ -192,12 +203,17 @@ def count_sentences_thai(text: str) -> int:
 
 # ----------------------------------------------------------------------------------------------- treebank
 
-_word_tokenizer = NLTKWordTokenizer()
+
+@cache
+def _word_tokenizer() -> NLTKWordTokenizer:
+    from nltk.tokenize import NLTKWordTokenizer
+
+    return NLTKWordTokenizer()
 
 
 def word_tokens(text: str) -> list[str]:
     """``nltk.word_tokenize``: Punkt's sentences, each split by NLTK's word tokenizer."""
-    return [token for sentence in split_sentences(text) for token in _word_tokenizer.tokenize(sentence)]
+    return [token for sentence in split_sentences(text) for token in _word_tokenizer().tokenize(sentence)]
 
 
 # Words that the tokenizer cuts in two; it leaves every other stretch of letters whole.

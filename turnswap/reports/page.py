@@ -34,7 +34,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
 
     Args:
         summaries: the models, in the order to show them.
-        graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
+        graded: by model, see :func:`.verdicts.published_verdicts`; models without samples have no transcripts.
         corrected: likewise, by the corrected rules.
 
     Raises:

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from turnswap.tasks.multiif.corrected import rules_in_use
 from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, pool, ratios
 
 from .runs import LoggedConversation, Model
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, split_metric, tidy
-from .verdicts import Graded, GradedTurn, by_repeat, tabulate
+from .verdicts import Graded, GradedTurn, by_repeat, rules_of, tabulate
 
 
 def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
@@ -41,7 +40,7 @@ def corrected_summary(summary: Summary, corrected: Graded) -> Summary:
     languages = {}
     for code, run in summary.model.languages.items():
         conversations = [_corrected(c, corrected[code][c.key]) for c in run.conversations or ()]
-        facts = {**run.facts, "corrected": rules_in_use()}
+        facts = {**run.facts, "corrected": rules_of(summary.model)}
         languages[code] = replace(run, facts=facts, reported={}, conversations=conversations)
     return replace(summary, model=Model(summary.model.name, languages))
 
