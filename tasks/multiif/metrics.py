@@ -92,7 +92,7 @@ def total(items: list[float | None]) -> float | str:
 
 def verdicts_made(items: Sequence[Any]) -> int:
     """How many published verdicts were made: one per reply and instruction."""
-    return sum(len(turn["published"]) for repeats in items for turns in repeats for turn in turns)
+    return sum(len(turn["published"]) for repeats in filter(None, items) for turns in repeats for turn in turns)
 
 
 def by_repeat(items: Sequence[Any]) -> NDArray[np.float64]:
@@ -202,7 +202,11 @@ def corrected_values(turns: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
 
 def pool(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The sum of each metric over the repeats of a conversation: pairs are pooled, counts added, lists joined."""
-    return {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
+    return (
+        {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
+        if len(repeats) > 1
+        else dict(repeats[0])
+    )
 
 
 def _sum(values: Sequence[Any]) -> Any:

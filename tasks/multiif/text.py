@@ -13,15 +13,14 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import emoji
+from nltk.tokenize import NLTKWordTokenizer
+from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
+from punkt.data import load_bundled
 
 from .langid import LanguageIdentifier, profiles
-
-if TYPE_CHECKING:  # NLTK takes more than a second, and what reads verdicts splits no text
-    from nltk.tokenize import NLTKWordTokenizer
-    from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 T = TypeVar("T")
@@ -158,9 +157,6 @@ _CJK_SENTENCE = re.compile(r"[^!?。\.\!\?\！\？\．\n]+[!?。\.\!\?\！\？\�
 @cache
 def punkt(language: str) -> PunktSentenceTokenizer:
     """NLTK's Punkt with a language's model, whose data comes from a package instead of a download."""
-    from nltk.tokenize.punkt import PunktParameters, PunktSentenceTokenizer
-    from punkt.data import load_bundled
-
     model = load_bundled(language)
     parameters = PunktParameters()
     parameters.abbrev_types = set(model.abbrev_types)
@@ -203,17 +199,12 @@ def count_sentences_thai(text: str) -> int:
 
 # ----------------------------------------------------------------------------------------------- treebank
 
-
-@cache
-def _word_tokenizer() -> NLTKWordTokenizer:
-    from nltk.tokenize import NLTKWordTokenizer
-
-    return NLTKWordTokenizer()
+_word_tokenizer = NLTKWordTokenizer()
 
 
 def word_tokens(text: str) -> list[str]:
     """``nltk.word_tokenize``: Punkt's sentences, each split by NLTK's word tokenizer."""
-    return [token for sentence in split_sentences(text) for token in _word_tokenizer().tokenize(sentence)]
+    return [token for sentence in split_sentences(text) for token in _word_tokenizer.tokenize(sentence)]
 
 
 # Words that the tokenizer cuts in two; it leaves every other stretch of letters whole.

@@ -139,7 +139,8 @@ def test_only_some_replies_of_each_language_are_graded_again(run: Path, monkeypa
     judged, judge = [], verdicts.judge
     monkeypatch.setattr(verdicts, "_LOOKED_AT", 4)
     monkeypatch.setattr(verdicts, "judge", lambda *args: judged.append(args[3]) or judge(*args))
-    monkeypatch.setattr(verdicts, "_grade_all", None)
+    monkeypatch.setattr(verdicts, "grade_reply", None)
+    monkeypatch.setattr(verdicts.corrected, "grade_corrected", None)
     published_verdicts(model_of(run))
     corrected_verdicts(model_of(run))
     assert sorted(judged) == ["en", "en", "zh", "zh"]
@@ -236,3 +237,18 @@ def test_languages_by_different_rules_are_graded_again_by_those_installed(chines
 def test_the_table_has_no_row_of_what_is_no_figure(run: Path, turnswap: Turnswap, tmp_path: Path) -> None:
     assert turnswap("table", run, "-o", "t.csv").exit_code == 0
     assert ",verdicts," not in (tmp_path / "t.csv").read_text("utf-8")
+
+
+def test_a_terminal_sees_how_far_it_is_and_a_file_does_not(
+    run: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    published_verdicts(model_of(run))
+    assert capfd.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    published_verdicts(model_of(run))
+    said = capfd.readouterr().err
+    assert "Reading samples" in said
+    assert "Published verdicts, zh" in said
+    assert "Grading some replies again" in said

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.progress import progress
 from turnswap.tasks.multiif.languages import code_of
 from turnswap.tasks.multiif.metrics import VERDICTS, aggregations
 
@@ -122,7 +123,7 @@ def _read_results(file: Path, label: str | None, reading: Reading) -> Iterable[L
             f"{file} is no results file of lm-eval: {type(error).__name__}: {error}.",
             "It may have been cut off when a run was stopped; leave it out, or run again.",
         ) from None
-    for task, config in configs.items():
+    for task, config in progress(configs.items(), "Reading samples"):
         language = code_of(str(config.get("dataset_name")))
         metrics = results.get(task, {})
         names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})

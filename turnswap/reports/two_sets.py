@@ -9,6 +9,7 @@ import pandas as pd
 
 from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, pool, ratios
 
+from .figures import Resampling
 from .runs import LoggedConversation, Model
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, split_metric, tidy
@@ -66,11 +67,12 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     """
     name = summary.model.name
     by_corrected, changed = corrected_summary(summary, corrected), differing(graded, corrected)
+    values = replace(by_corrected, resampling=Resampling(100))  # no interval of theirs is shown
     rows = []
     for scope in summary.scopes:
         row = [SCOPES.get(scope, scope)]
         for turn in TURNS:
-            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, by_corrected))
+            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, values))
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "±"))]

@@ -7,18 +7,15 @@ none: grading is deterministic, so all their replies are graded again, and what 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice, starmap
+from collections.abc import Sequence
 from random import Random
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from turnswap import __version__
 from turnswap.core.errors import UserError
+from turnswap.core.progress import progress
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
@@ -27,9 +24,6 @@ from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
 
 from .runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 
-# Below this many replies a second process costs more than it saves: it imports for seconds.
-_WORTH_A_PROCESS = 2_000
-_CHUNK = 200
 # So many replies of a model, spread over its languages, are graded again to prove the verdicts that are kept.
 _LOOKED_AT = 200
 
@@ -41,8 +35,6 @@ class GradedTurn(NamedTuple):
     verdicts: Sequence[Sequence[Verdict]]
 
 
-# From a reply, its instructions' ids and kwargs, the language, and the prompts up to it.
-_Grade = Callable[..., list[Verdict]]
 # language -> key of the conversation -> its turns
 Graded = dict[str, dict[str, list[GradedTurn]]]
 
@@ -66,8 +58,7 @@ def published_verdicts(model: Model) -> Graded:
             rules, they are not those of the replies.
     """
     _require_gradeable(model)
-    kept = _kept_rules(model)
-    graded = _kept(model, PUBLISHED) if kept else _graded(model, _by_published_rules)
+    graded, kept = _graded(model, PUBLISHED), _kept_rules(model)
     for code, run in model.languages.items():
         for conversation in run.conversations or ():
             _require_same(run, conversation, graded[code][conversation.key])
@@ -85,7 +76,7 @@ def corrected_verdicts(model: Model) -> Graded:
         UserError: the model has no samples.
     """
     _require_gradeable(model)
-    return _kept(model, CORRECTED) if _kept_rules(model) else _graded(model, corrected.grade_corrected)
+    return _graded(model, CORRECTED)
 
 
 def tabulate(graded: Graded) -> pd.DataFrame:
@@ -127,50 +118,27 @@ def _require_gradeable(model: Model) -> None:
                 ) from None
 
 
-def _kept(model: Model, rules: str) -> Graded:
+def _graded(model: Model, rules: str) -> Graded:
+    """The verdicts by one of ``KEPT``: those that are kept, or by grading again."""
+    kept = _kept_rules(model) is not None
+
+    def verdicts(code: str, conversation: LoggedConversation, number: int) -> list[list[Verdict]]:
+        if kept:
+            return [verdicts_of(turns[number], rules) for turns in conversation.values[VERDICTS]]
+        turn = conversation.turns[number]
+        asked = (turn.instruction_ids, turn.kwargs)
+        if rules == PUBLISHED:
+            return [grade_reply(reply, *asked) for reply in turn.replies]
+        prompts = [t.prompt for t in conversation.turns[: number + 1]]
+        return [corrected.grade_corrected(reply, *asked, code, prompts) for reply in turn.replies]
+
     return {
         code: {
-            conversation.key: [
-                GradedTurn(turn, [verdicts_of(turns[number], rules) for turns in conversation.values[VERDICTS]])
-                for number, turn in enumerate(conversation.turns)
-            ]
-            for conversation in run.conversations or ()
+            c.key: [GradedTurn(turn, verdicts(code, c, number)) for number, turn in enumerate(c.turns)]
+            for c in progress(run.conversations or (), f"{rules.capitalize()} verdicts, {code}")
         }
         for code, run in model.languages.items()
     }
-
-
-def _graded(model: Model, grade: _Grade) -> Graded:
-    replies = [
-        (reply, turn.instruction_ids, turn.kwargs, code, [t.prompt for t in conversation.turns[:number]])
-        for code, run in model.languages.items()
-        for conversation in run.conversations or ()
-        for number, turn in enumerate(conversation.turns, 1)
-        for reply in turn.replies
-    ]
-    verdicts = iter(_grade_all(replies, grade))
-    return {
-        code: {
-            conversation.key: [
-                GradedTurn(turn, list(islice(verdicts, len(turn.replies)))) for turn in conversation.turns
-            ]
-            for conversation in run.conversations or ()
-        }
-        for code, run in model.languages.items()
-    }
-
-
-def _grade_all(replies: list[tuple[Any, ...]], grade: _Grade) -> Iterable[list[Verdict]]:
-    workers = min(os.cpu_count() or 1, 1 + len(replies) // _WORTH_A_PROCESS)
-    if workers == 1:
-        return starmap(grade, replies)
-    # A fresh interpreter per worker: forking one in which libraries have started threads may hang.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.map(grade, *zip(*replies, strict=True), chunksize=_CHUNK)
-
-
-def _by_published_rules(reply: str, instruction_ids: Any, kwargs: Any, *_: object) -> list[Verdict]:
-    return grade_reply(reply, instruction_ids, kwargs)
 
 
 def by_repeat(turns: Sequence[GradedTurn]) -> list[list[Sequence[Verdict]]]:
@@ -191,7 +159,7 @@ def _require_same(run: LanguageRun, conversation: LoggedConversation, turns: Seq
 def _require_same_again(model: Model, by_same_rules: bool) -> None:
     """Refuse kept verdicts that are not those of the replies, of as many as are looked at in each language."""
     each = -(-_LOOKED_AT // len(model.languages))
-    for code, run in model.languages.items():
+    for code, run in progress(model.languages.items(), "Grading some replies again"):
         replies = [
             (conversation, number, repeat)
             for conversation in run.conversations or ()
@@ -205,8 +173,8 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
             # Thai is counted by a package that may not be installed here.
             for name in (*KEPT, "language", "counts") if kept["language"] != "th" else ():
                 if found.get(name) != kept.get(name) and (by_same_rules or name in ("language", PUBLISHED)):
-                    what = f"{name} verdicts (strict S, loose L, none N)" if name in KEPT else name
-                    raise _differ(run, conversation, number + 1, f"{what}: {found.get(name)}", str(kept.get(name)))
+                    what = f"the {name} verdicts (S strict, L loose alone, N neither)" if name in KEPT else name
+                    raise _differ(run, conversation, number + 1, f"{what} are {found.get(name)}", str(kept.get(name)))
 
 
 def _differ(run: LanguageRun, conversation: LoggedConversation, turn: int, found: str, logged: str) -> UserError:

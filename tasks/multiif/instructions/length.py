@@ -118,7 +118,7 @@ def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int
     Blank parts are not counted, but they are when the nth is looked up, as in the published grader.
     """
     parts = reply.split("\n\n")
-    counted = _paragraphs(reply, None)
+    counted = sum(1 for part in parts if part.strip())
     if counted != num_paragraphs or nth_paragraph > counted:
         return False
     words = parts[nth_paragraph - 1].split()
@@ -128,20 +128,11 @@ def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int
     return re.split(r"[.,?!'\"]", word, maxsplit=1)[0].lower() == first_word.lower()
 
 
-@counts("length_constraints:nth_paragraph_first_word")
-def _paragraphs(reply: str, asked: Asked | None, **_: object) -> int:
-    return sum(1 for part in reply.split("\n\n") if part.strip()) if asked is None else len(_with_letters(reply))
-
-
-def _with_letters(reply: str) -> list[str]:
-    return [part for part in re.split(r"\n\s*\n", reply) if _HAS_LETTER.search(part)]
-
-
 @corrects("length_constraints:nth_paragraph_first_word")
 def _nth_paragraph_first_word(
     reply: str, asked: Asked, num_paragraphs: int, nth_paragraph: int, first_word: str
 ) -> bool:
-    paragraphs = _with_letters(reply)
+    paragraphs = [part for part in re.split(r"\n\s*\n", reply) if _HAS_LETTER.search(part)]
     if len(paragraphs) != num_paragraphs or not 1 <= nth_paragraph <= num_paragraphs:
         return False
     return matching.starts_with(paragraphs[nth_paragraph - 1], first_word, asked.language)
