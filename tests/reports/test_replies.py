@@ -187,7 +187,7 @@ def test_a_file_whose_conversations_have_different_numbers_of_repeats_is_refused
     (samples,) = thrice.rglob("samples_*.jsonl")
     whole = samples.read_text("utf-8")
     try:
-        earlier = whole.replace(', "verdicts"', "")  # of a version that kept none
+        earlier = whole.replace('"verdicts", ', "")  # of a version that kept none
         samples.write_text(earlier.replace('"repeats": 3', '"repeats": 2', 1), "utf-8")
         refused = turnswap("report", thrice)
     finally:

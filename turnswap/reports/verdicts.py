@@ -171,7 +171,7 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
             prompts = [t.prompt for t in conversation.turns[: number + 1]]
             found = judge(turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts).kept
             # Thai is counted by a package that may not be installed here.
-            for name in (*KEPT, "language", "counts") if kept["language"] != "th" else ():
+            for name in (*KEPT, "language") if kept["language"] != "th" else ():
                 if found.get(name) != kept.get(name) and (by_same_rules or name in ("language", PUBLISHED)):
                     what = f"the {name} verdicts (S strict, L loose alone, N neither)" if name in KEPT else name
                     raise _differ(run, conversation, number + 1, f"{what} are {found.get(name)}", str(kept.get(name)))
