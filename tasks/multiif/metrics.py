@@ -40,6 +40,8 @@ RIGHT = ("right_in_all", "right_in_any")
 SPREAD = "_spread"
 # Behind the name of each accuracy and transition over completed replies alone.
 COMPLETED = "_completed"
+# What was decided, one by one (see .kept); its figure is how many published verdicts were made.
+VERDICTS = "verdicts"
 # Behind the name of each accuracy and transition that comes from corrected verdicts (turnswap.tasks.multiif.corrected).
 CORRECTED = "_corrected"
 
@@ -111,6 +113,11 @@ def total(items: list[float | None]) -> float | str:
     return sum(known) if all(isinstance(item, int) for item in known) else math.fsum(known)
 
 
+def verdicts_made(items: Sequence[Any]) -> int:
+    """How many published verdicts were made: one per reply and instruction."""
+    return sum(len(turn["published"]) for repeats in filter(None, items) for turns in repeats for turn in turns)
+
+
 def by_repeat(items: Sequence[Any]) -> NDArray[np.float64]:
     """The figure of each repeat, from each conversation's pairs by repeat."""
     array = np.asarray(items, dtype=float)
@@ -152,6 +159,22 @@ def transition_pairs(before: Sequence[Verdict], after: Sequence[Verdict], kind: 
     return forgotten, corrected
 
 
+def verdict_pairs(turns: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
+    """One conversation's value of every accuracy and transition over all replies, from its verdicts by turn."""
+    values: dict[str, Any] = {}
+    for turn in TURNS:
+        there = turn <= len(turns)
+        after = turns[turn - 1] if there else ()
+        figures: dict[str, Any] = accuracy_pairs(after) if there else dict.fromkeys(ACCURACIES, (0, 0))
+        figures["overall_acc"] = tuple(figures[name] for name in ACCURACIES)
+        if turn > 1:
+            before = turns[turn - 2] if there else ()
+            moves = (*transition_pairs(before, after, "strict"), *transition_pairs(before, after, "loose"))
+            figures |= zip(TRANSITIONS, moves, strict=True)
+        values |= {f"turn{turn}_{name}": value for name, value in figures.items()}
+    return values
+
+
 def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns: int | None = None) -> dict[str, Any]:
     """One conversation's value of every metric, the same names for every conversation.
 
@@ -160,19 +183,17 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
         turns: how many turns the conversation has, where requests may have failed: those without a reply are
             absent from every figure and counted as failed.
     """
-    values: dict[str, Any] = {}
+    values = verdict_pairs([verdicts for _, verdicts in graded])
+    done = [bool(reply.completed) for reply, _ in graded]
+    for name in tuple(values):
+        turn = int(name[len("turn")])
+        rests_on = done[turn - 1 - name.endswith(TRANSITIONS) : turn]
+        nothing = ((0, 0),) * len(ACCURACIES) if "overall" in name else (0, 0)
+        values[f"{name}{COMPLETED}"] = values[name] if turn <= len(done) and all(rests_on) else nothing
     for turn in TURNS:
         reply, verdicts = graded[turn - 1] if turn <= len(graded) else (None, ())
-        figures: dict[str, Any] = accuracy_pairs(verdicts) if reply is not None else dict.fromkeys(ACCURACIES, (0, 0))
-        figures["overall_acc"] = tuple(figures[name] for name in ACCURACIES)
-        completed = reply is not None and bool(reply.completed)
-        values[f"turn{turn}_completed"] = None if reply is not None and reply.completed is None else int(completed)
-        values |= _both_kinds(turn, figures, completed)
-        if turn > 1:
-            reply_before, before = graded[turn - 2] if reply is not None else (None, ())
-            moves = (*transition_pairs(before, verdicts, "strict"), *transition_pairs(before, verdicts, "loose"))
-            completed = completed and reply_before is not None and bool(reply_before.completed)
-            values |= _both_kinds(turn, dict(zip(TRANSITIONS, moves, strict=True)), completed)
+        completed = reply.completed if reply is not None else False
+        values[f"turn{turn}_completed"] = None if completed is None else int(completed)
         for name in _OF_A_REPLY:
             # Where the backend does not tell, it does not tell of a turn that is missing either.
             told = getattr(graded[0][0] if reply is None and graded else reply, name, None)
@@ -180,13 +201,6 @@ def conversation_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]], turns
         values[f"turn{turn}_ungradeable"] = int(any(verdict.ungradeable for verdict in verdicts))
         values[f"turn{turn}_failed"] = int(len(graded) < turn <= (turns or 0))
     return values
-
-
-def _both_kinds(turn: int, figures: dict[str, Any], completed: bool) -> dict[str, Any]:
-    """The figures of a turn over all replies, and over completed ones alone."""
-    values = {f"turn{turn}_{name}": value for name, value in figures.items()}
-    nothing = {name: ((0, 0),) * len(ACCURACIES) if "overall" in name else (0, 0) for name in values}
-    return values | {f"{name}{COMPLETED}": value for name, value in (values if completed else nothing).items()}
 
 
 def conversation_totals(replies: Sequence[Reply], priced: bool) -> dict[str, Any]:
@@ -197,22 +211,25 @@ def conversation_totals(replies: Sequence[Reply], priced: bool) -> dict[str, Any
     return {name: None if None in values else sum(values) for name, values in told.items()}
 
 
-def corrected_values(graded: Sequence[tuple[Reply, Sequence[Verdict]]]) -> dict[str, Any]:
+def corrected_values(turns: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
     """The accuracies and transitions of one conversation by corrected verdicts, by the names with ``_corrected``.
 
     Beside them ``turnT_unsatisfiable_corrected``: how many instructions of the turn were left out.
     """
-    values = conversation_values(graded)
-    corrected = {f"{name}{CORRECTED}": values[name] for name in ratios()}
+    corrected: dict[str, Any] = {f"{name}{CORRECTED}": value for name, value in verdict_pairs(turns).items()}
     for turn in TURNS:
-        verdicts = graded[turn - 1][1] if turn <= len(graded) else ()
+        verdicts = turns[turn - 1] if turn <= len(turns) else ()
         corrected[f"turn{turn}_unsatisfiable{CORRECTED}"] = sum(verdict.unsatisfiable for verdict in verdicts)
     return corrected
 
 
 def pool(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The sum of each metric over the repeats of a conversation: pairs are pooled, counts and totals added."""
-    return {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
+    """The sum of each metric over the repeats of a conversation: pairs are pooled, counts added, lists joined."""
+    return (
+        {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
+        if len(repeats) > 1
+        else dict(repeats[0])
+    )
 
 
 def _sum(values: Sequence[Any]) -> Any:
@@ -220,6 +237,8 @@ def _sum(values: Sequence[Any]) -> Any:
         return None
     if isinstance(values[0], tuple):
         return tuple(_sum(parts) for parts in zip(*values, strict=True))
+    if isinstance(values[0], list):
+        return [item for value in values for item in value]
     return sum(values)
 
 
@@ -257,7 +276,7 @@ def aggregations(corrected: bool = False, repeats: int = 1, priced: bool = False
         functions |= {f"{name}{kind}": figure for name, figure in ratios().items()}
     functions |= {f"turn{turn}_{name}": count for turn in TURNS for name in COUNTS}
     functions |= {f"turn{turn}_completed": total for turn in TURNS}
-    functions |= dict.fromkeys(TOTALS if priced else _OF_AN_ANSWER, total)
+    functions |= dict.fromkeys(TOTALS if priced else _OF_AN_ANSWER, total) | {VERDICTS: verdicts_made}
     if corrected:
         functions |= {f"turn{turn}_unsatisfiable{CORRECTED}": count for turn in TURNS}
     if repeats > 1:

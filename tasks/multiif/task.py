@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
 from .dataset import content_sha256, find_source, load_conversations
-from .grading import Verdict, grade_reply
+from .kept import judge
 from .languages import code_of
 
 VERDICTS = ("published", "both")
@@ -22,7 +22,8 @@ class MultiIF(MultiTurnTask):
     """Multi-IF in one language.
 
     In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
-    of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones.
+    of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones;
+    the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`).
     """
 
     own_metadata = frozenset({"multiif_data", "verdicts", "cluster_column"})
@@ -30,8 +31,7 @@ class MultiIF(MultiTurnTask):
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
         self.both = _both_verdicts(self.config.metadata)
-        if self.both:
-            self.config.metadata["corrected_rules"] = corrected.rules_in_use()
+        self.config.metadata["corrected_rules"] = corrected.rules_in_use()
         source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description
@@ -49,25 +49,18 @@ class MultiIF(MultiTurnTask):
 
     def grade(self, doc: dict[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Each turn's reply against that turn's whole cumulative list of instructions."""
-        turns = doc["turns"]
-        graded = [
-            (reply, grade_reply(reply, turn["instruction_ids"], turn["kwargs"]))
-            for reply, turn in zip(replies, turns, strict=False)
+        language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
+        turns, prompts = doc["turns"], self.doc_to_turns(doc)
+        judged = [
+            judge(reply, turn["instruction_ids"], turn["kwargs"], language, prompts[:number])
+            for number, (reply, turn) in enumerate(zip(replies, turns, strict=False), 1)
         ]
-        values = metrics.conversation_values(graded, len(turns))
+        published = [(reply, turn.published) for reply, turn in zip(replies, judged, strict=True)]
+        values = metrics.conversation_values(published, len(turns))
         values |= metrics.conversation_totals(replies, self.settings.price is not None)
         if self.both:
-            values |= metrics.corrected_values(list(self._by_corrected_rules(doc, replies)))
-        return values
-
-    def _by_corrected_rules(
-        self, doc: dict[str, Any], replies: Sequence[Reply]
-    ) -> Iterator[tuple[Reply, Sequence[Verdict]]]:
-        language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
-        prompts = self.doc_to_turns(doc)
-        for number, (reply, turn) in enumerate(zip(replies, doc["turns"], strict=False), 1):
-            ids, kwargs = turn["instruction_ids"], turn["kwargs"]
-            yield reply, corrected.grade_corrected(reply, ids, kwargs, language, prompts[:number])
+            values |= metrics.corrected_values([turn.corrected for turn in judged])
+        return values | {metrics.VERDICTS: [[turn.kept for turn in judged]]}
 
     def combine_repeats(self, graded: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Repeats are pooled, and told how they differ."""

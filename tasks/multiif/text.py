@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from threading import Lock
+from typing import TypeVar
 
 import emoji
 from nltk.tokenize import NLTKWordTokenizer
@@ -22,6 +23,7 @@ from punkt.data import load_bundled
 from .langid import LanguageIdentifier, profiles
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
+T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------- language
 
@@ -75,8 +77,13 @@ def decide_by_method(text: str, verdict_of: Mapping[str, Callable[[], bool]]) ->
         verdicts = {verdict() for method, verdict in verdict_of.items() if method != THAI}
         if len(verdicts) == 1:
             return verdicts.pop()
+    return by_method(text, verdict_of)()
+
+
+def by_method(text: str, choices: Mapping[str, T]) -> T:
+    """What stands under the method that the detected language selects; see :func:`decide_by_method`."""
     method = _METHOD_OF_LANGUAGE.get(detect_language(text) or "en", GENERAL)
-    return verdict_of.get(method, verdict_of[GENERAL])()
+    return choices.get(method, choices[GENERAL])
 
 
 # -------------------------------------------------------------------------------------------------- words

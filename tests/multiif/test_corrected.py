@@ -291,9 +291,9 @@ def test_no_reply_raises(reply: str, start: int, language: str) -> None:
 def test_what_no_reply_can_follow_is_in_no_corrected_figure_and_counted() -> None:
     ids = [COMMA, WORDS]
     kwargs: list[dict[str, Any]] = [{}, {"num_words": 0, "relation": "less than"}]
-    graded = [(Reply("one, two"), grade_corrected("one, two", ids, kwargs, "en"))]
-    graded.append((Reply("one two"), grade_corrected("one two", ids, kwargs, "en")))
-    graded.append((Reply("one"), grade_corrected("one", ids[1:], kwargs[1:], "en")))
+    graded = [grade_corrected("one, two", ids, kwargs, "en")]
+    graded.append(grade_corrected("one two", ids, kwargs, "en"))
+    graded.append(grade_corrected("one", ids[1:], kwargs[1:], "en"))
     values = corrected_values(graded)
     assert values["turn1_inst_strict_acc_corrected"] == (0, 1)
     assert values["turn2_inst_strict_acc_corrected"] == (1, 1)
@@ -321,8 +321,7 @@ def task(**metadata: Any) -> MultiIF:
 
 def test_both_adds_the_corrected_figures_of_every_document_and_changes_no_published_one() -> None:
     usual, both = task(), task(verdicts="both")
-    assert "corrected_rules" not in usual.config.metadata
-    assert both.config.metadata["corrected_rules"] == rules_in_use()
+    assert usual.config.metadata["corrected_rules"] == both.config.metadata["corrected_rules"] == rules_in_use()
     differing = 0
     for doc in both.docs:
         replies = [Reply("好的，今天天气很好，我们去公园散步。")] * len(doc["turns"])

@@ -9,6 +9,7 @@ from lm_eval.api.metrics import mean, mean_stderr, stderr_for_metric
 
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.metrics import (
+    VERDICTS,
     accuracy_pairs,
     aggregations,
     combine_repeats,
@@ -204,7 +205,12 @@ def test_every_conversation_has_every_metric_that_is_aggregated() -> None:
     whole = conversation_values([(reply, [YES]), (reply, [YES, NO]), (reply, [NO, Verdict(True, True, True), NO])])
     short = conversation_values([(reply, [YES]), (reply, [NO, NO])])
     totals = conversation_totals([reply], priced=False)
-    assert whole.keys() == short.keys() == aggregations().keys() - totals.keys() == higher_is_better(whole).keys()
+    assert (
+        whole.keys()
+        == short.keys()
+        == aggregations().keys() - totals.keys() - {VERDICTS}
+        == higher_is_better(whole).keys()
+    )
     assert whole["turn3_forgetting"] == (1, 1)
     assert whole["turn3_correction"] == (1, 1)
     assert (whole["turn3_unclosed"], whole["turn3_truncated"], whole["turn3_overflowing"]) == (1, 1, None)

@@ -73,10 +73,10 @@ def test_the_headline_holds_what_lm_eval_reported(open_report: Any, results: Pat
 
 def test_filters_find_what_the_verdicts_say(open_report: Any, results: Path) -> None:
     from turnswap.reports.reading import Reading, read_models
-    from turnswap.reports.verdicts import grade_again
+    from turnswap.reports.verdicts import published_verdicts
 
     (model,) = read_models([str(results / "good")], Reading())
-    graded = grade_again(model)
+    graded = published_verdicts(model)
     opened = open_report(results / "good", results / "evil")
     assert opened.found() == 96
     assert opened.choose(model="org/good") == 48

@@ -271,7 +271,9 @@ def test_samples_of_another_date_are_not_used(read: Any, damaged: Damaged, turns
 
 def test_a_reply_that_was_changed_no_longer_has_its_verdicts(damaged: Damaged, turnswap: Turnswap) -> None:
     damaged.edit_sample(2, lambda sample: sample["filtered_resps"].__setitem__(1, "No, nothing"))
-    message = refused(turnswap("report", "damaged"), "conversation 2:1:en, turn 2", "turn2_prompt_strict_acc is 0 of 1")
+    message = refused(
+        turnswap("report", "damaged"), "conversation 2:1:en, turn 2", "published verdicts", "are NN", "say SS"
+    )
     assert "damaged" in message
 
 

@@ -37,6 +37,7 @@ results_options = together(
     click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
     click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
     click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
+    click.option("--regrade", is_flag=True, help="Grade every reply again; the verdicts in the samples are not used."),
     click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
 )
@@ -59,11 +60,16 @@ def read_summaries(paths: Names, resamples: int, seed: int, **how: Any) -> list[
 
 def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Graded]]:
     """By model, the published verdicts, which must be those that its samples were written with, and the corrected."""
-    from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
+    from turnswap.reports.verdicts import corrected_verdicts, published_verdicts, rules_of
+    from turnswap.tasks.multiif.corrected import rules_in_use
 
-    graded, corrected = {}, {}
+    graded, corrected, others = {}, {}, set()
     for model in models:
-        graded[model.name], corrected[model.name] = grade_again(model), grade_by_corrected_rules(model)
+        graded[model.name], corrected[model.name] = published_verdicts(model), corrected_verdicts(model)
+        others |= {rules_of(model)} - {rules_in_use()}
+    if others:
+        made = f"Corrected verdicts in the samples were made by the rules {' and '.join(sorted(others))}"
+        click.echo(f"Warning: {made}, not by {rules_in_use()}, which are installed; see --regrade.", err=True)
     return graded, corrected
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +15,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from .errors import require_packages, visible
+from .errors import UserError, require_packages, visible
 from .files import write_whole
 from .pages import json_for_script, render_page
 
@@ -99,8 +102,18 @@ def drawing_packages(otherwise: str) -> Any:
 
 
 def chart_libraries(vl_convert: Any) -> str:
-    """The scripts that draw charts on a page, as :func:`.pages.render_page` takes them."""
-    return str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    """The scripts that draw charts on a page, as :func:`.pages.render_page` takes them.
+
+    They are kept in the user's cache folder, because putting them together takes seconds.
+    """
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "turnswap")
+    kept = folder / f"charts-{importlib.metadata.version('vl-convert-python')}.js"
+    with suppress(OSError, ValueError):
+        return kept.read_text("utf-8")
+    text = str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")
+    with suppress(OSError, UserError):
+        write_whole(kept, text, "")
+    return text
 
 
 def write_heat_maps(

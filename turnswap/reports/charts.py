@@ -176,4 +176,4 @@ def panels(
 def _spec(chart: Any, height: int, described: str) -> dict[str, Any]:
     sized = chart.properties(width="container", height=height, description=described)
     autosize = {"type": "fit-x", "contains": "padding"}
-    return {**sized.to_dict(), "config": _CONFIG, "autosize": autosize}
+    return {**sized.to_dict(validate=False), "config": _CONFIG, "autosize": autosize}

@@ -18,7 +18,7 @@ from .figures import AVERAGE, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
 from .signature import require_comparable
 from .table import Summary, records, split_metric
-from .verdicts import grade_again, tabulate
+from .verdicts import published_verdicts, tabulate
 
 ALPHA = 0.05  # what is called significant
 CORRECTION = (
@@ -184,7 +184,7 @@ def _changes(a: Model, b: Model) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What changed, by instruction and by conversation; the largest changes first."""
     slot = ["language", "key", "turn", "slot", "instruction"]
     # Of each instruction of each turn, the share of repeats that follow it.
-    shares = [tabulate(grade_again(model)).groupby(slot)["strict"].mean() for model in (a, b)]
+    shares = [tabulate(published_verdicts(model)).groupby(slot)["strict"].mean() for model in (a, b)]
     both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
     both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
     by_instruction = both.groupby("instruction")[["gained", "lost"]]

@@ -16,6 +16,7 @@ from typing import Any
 from turnswap import __version__
 from turnswap.core.heat_maps import chart_libraries, drawing_packages
 from turnswap.core.pages import json_for_script, render_page
+from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
@@ -26,6 +27,7 @@ from .table import Summary
 from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for each value
 _BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
 
 
@@ -34,7 +36,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
 
     Args:
         summaries: the models, in the order to show them.
-        graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
+        graded: by model, see :func:`.verdicts.published_verdicts`; models without samples have no transcripts.
         corrected: likewise, by the corrected rules.
 
     Raises:
@@ -59,7 +61,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         over=SCOPES,
         scopes=scopes_of(summaries),
         names={code: name_of(code) for summary in summaries for code in summary.model.languages},
-        specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
+        specs=json_for_script(dict(progress(panels(summaries, graded, bool(published)), "Drawing charts"))),
         index=json_for_script(index),
         blocks=blocks,
         graded=graded,
@@ -110,7 +112,8 @@ def transcripts(
         "block": _BLOCK,
         "conversations": entries,
     }
-    return index, [_compressed(texts[start : start + _BLOCK]) for start in range(0, len(texts), _BLOCK)]
+    starts = progress(range(0, len(texts), _BLOCK), "Compressing transcripts")
+    return index, [_compressed(texts[start : start + _BLOCK]) for start in starts]
 
 
 def _bits(verdicts: Sequence[Verdict], kind: str) -> str:
@@ -125,7 +128,7 @@ def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[Gra
 
 
 def _kwargs(kwargs: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in kwargs.items())
+    return ", ".join(f"{name}: {_encode(value)}" for name, value in kwargs.items())
 
 
 def _compressed(texts: Any) -> str:

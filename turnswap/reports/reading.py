@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.progress import progress
 from turnswap.tasks.multiif.languages import code_of
-from turnswap.tasks.multiif.metrics import aggregations
+from turnswap.tasks.multiif.metrics import VERDICTS, aggregations
 
 from . import figures
 from .folders import CutOff, NotResults, read_results, results_files, samples_beside
@@ -35,6 +36,7 @@ class Reading:
         latest: of several runs of the same conversations take the newest, instead of refusing.
         allow_partial: use the whole lines of a truncated samples file, instead of refusing.
         filter_name: which of lm-eval's filters; needed only where a run has several.
+        regrade: grade every reply again, instead of using the verdicts in the samples.
         group: whose tasks to read, such as ``leaderboard_multiif``; needed only where several were run.
         warnings: what a reader of the figures must know; filled while reading.
     """
@@ -42,6 +44,7 @@ class Reading:
     latest: bool = False
     allow_partial: bool = False
     filter_name: str | None = None
+    regrade: bool = False
     group: str | None = None
     warnings: list[str] = field(default_factory=list)
 
@@ -130,7 +133,7 @@ def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, 
         others.setdefault(str(reason), []).append(file)
         return
     results, configs = content["results"], content["configs"]
-    for task, config in configs.items():
+    for task, config in progress(configs.items(), "Reading samples"):
         language = code_of(str(config.get("dataset_name")))
         metrics = results.get(task, {})
         names = sorted({key.split(",", 1)[1] for key in metrics if key.startswith(f"{HEADLINE},")})
@@ -144,7 +147,8 @@ def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, 
                 "Choose one of them with --filter.",
             )
         run = _language_run(file, content, task, language, wanted[0])
-        yield _with_samples(replace(run, model=label or ""), wanted[0], reading)
+        rules = None if reading.regrade else (config.get("metadata") or {}).get("corrected_rules")
+        yield _with_samples(replace(run, model=label or "", rules=rules), wanted[0], reading)
 
 
 def _language_run(file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str) -> LanguageRun:
@@ -180,6 +184,8 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
     if (samples := next(iter(samples_beside(file, escape(run.task))), None)) is None:
         return run
     conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
+    if any(VERDICTS not in conversation.values for conversation in conversations):
+        run = replace(run, rules=None)  # an earlier version made them
     if whole and reading.allow_partial and len(conversations) < run.n:
         reading.warnings.append(
             f"{samples.name} was cut off: figures are from {len(conversations)} of {run.n} conversations."
@@ -246,6 +252,7 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         n=len(together),
         reported={},
         conversations=[together[key] for key in sorted(together)],
+        rules=newest.rules if len({part.rules for part in used}) == 1 else None,
     )
 
 

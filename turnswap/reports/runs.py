@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif import metrics
 from turnswap.tasks.multiif.dataset import LANGUAGES, source_prompt
+from turnswap.tasks.multiif.kept import require_well_formed
 from turnswap.tasks.multiturn.lm_eval_contract import WithStandardError
 
 from .folders import whole_lines
@@ -73,6 +75,8 @@ class LanguageRun:
         when: when the evaluation started, in Unix seconds.
         content: the hash of what its data holds in the language (``dataset.content_sha256``); None of earlier versions.
         is_benchmark: whether that is the published Multi-IF.
+        rules: the corrected rules by which the verdicts in the samples were made; None where the samples of an earlier
+            version hold none, or are not to be trusted: then all replies are graded again.
     """
 
     model: str
@@ -88,6 +92,7 @@ class LanguageRun:
     when: float
     content: str | None = None
     is_benchmark: bool = False
+    rules: str | None = None
 
     @property
     def names_sources(self) -> bool:
@@ -206,11 +211,10 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
     if not isinstance(doc["key"], str):
         raise TypeError(f"key {doc['key']!r}")
     values = {name: sample[name] for name in sample["metrics"]}
-    kinds = metrics.aggregations(repeats=values.get("repeats", 1), priced=True)
-    wanted = {*metrics.ratios(), *(name for name, figure in kinds.items() if figure is metrics.spread)}
-    for name, figure in kinds.items():
+    repeats = values.get("repeats", 1)
+    for name, (fits, wanted) in _kinds(repeats > 1).items():
         # Of others that are missing nothing is known, in samples of an earlier version.
-        if (name in wanted or name in values) and not _fits(values[name], figure):
+        if (wanted or name in values) and not fits(values[name]):
             raise TypeError(f"{name} is {values[name]!r}")
     turns = []
     for number, (turn, answer) in enumerate(zip(doc["turns"], sample["filtered_resps"], strict=True), 1):
@@ -219,14 +223,34 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
         if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
             break
         turns.append(LoggedTurn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
+    if metrics.VERDICTS in values:
+        require_well_formed(values[metrics.VERDICTS], repeats, [len(turn.instruction_ids) for turn in turns])
     # Samples of earlier versions do not tell the source prompt: it is in the key.
     return LoggedConversation(doc["key"], turns, values, where, doc.get("source") or source_prompt(doc["key"]))
 
 
-def _fits(value: Any, figure: Any) -> bool:
+@cache
+def _kinds(repeated: bool) -> dict[str, tuple[Callable[[Any], bool], bool]]:
+    """Of each metric, what its values must fulfil, and whether every sample has it."""
+    kinds = metrics.aggregations(repeats=1 + repeated, priced=True)
+    return {
+        name: (_fits(figure), name in metrics.ratios() or figure is metrics.spread) for name, figure in kinds.items()
+    }
+
+
+def _fits(figure: Any) -> Callable[[Any], bool]:
     """Whether a value is of the kind that lm-eval makes the figure from: pairs of counts; or a number, or None."""
     if figure in (metrics.count, metrics.total, max):
-        return value is None or isinstance(value, (int, float) if figure == metrics.total else int)
-    pairs = np.asarray(value)
-    shaped = pairs.shape == (2,) if figure == WithStandardError(metrics.ratio) else pairs.shape[1:][-1:] == (2,)
-    return shaped and pairs.dtype.kind == "i"
+        number = (int, float) if figure is metrics.total else int
+        return lambda value: value is None or isinstance(value, number)
+    if figure is metrics.verdicts_made:
+        return lambda value: isinstance(value, list)
+    if figure is metrics.spread:
+        return lambda value: (pairs := np.asarray(value)).shape[1:][-1:] == (2,) and pairs.dtype.kind == "i"
+    if figure == WithStandardError(metrics.ratio):
+        return _is_pair
+    return lambda value: isinstance(value, list) and len(value) == len(metrics.ACCURACIES) and all(map(_is_pair, value))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and type(value[0]) is type(value[1]) is int

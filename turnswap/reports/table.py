@@ -247,8 +247,8 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
                     n = int(summary.count(scope, f"turn{turn}{metrics.COMPLETED}") or 0)
             elif kinds[name] is metrics.spread:
                 figure = Figure(summary.spread(scope, name))
-            elif name == "repeats":
-                continue  # among what identifies the run
+            elif name in ("repeats", metrics.VERDICTS):
+                continue  # among what identifies the run; no figure
             else:
                 total = summary.count(scope, name)
                 figure = Figure() if total is None else Figure(float(total))

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pandas as pd
 
-from turnswap.tasks.multiif.corrected import rules_in_use
 from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, pool, ratios
 
+from .figures import Resampling
 from .runs import LoggedConversation, Model
 from .sheets import SCOPES, Sheet, percent, points
 from .table import Summary, split_metric, tidy
-from .verdicts import Graded, GradedTurn, by_repeat, tabulate
+from .verdicts import Graded, GradedTurn, by_repeat, rules_of, tabulate
 
 
 def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def corrected_summary(summary: Summary, corrected: Graded) -> Summary:
     languages = {}
     for code, run in summary.model.languages.items():
         conversations = [_corrected(c, corrected[code][c.key]) for c in run.conversations or ()]
-        facts = {**run.facts, "corrected": rules_in_use()}
+        facts = {**run.facts, "corrected": rules_of(summary.model)}
         languages[code] = replace(run, facts=facts, reported={}, conversations=conversations)
     return replace(summary, model=Model(summary.model.name, languages))
 
@@ -67,11 +67,12 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     """
     name = summary.model.name
     by_corrected, changed = corrected_summary(summary, corrected), differing(graded, corrected)
+    values = replace(by_corrected, resampling=Resampling(100))  # no interval of theirs is shown
     rows = []
     for scope in summary.scopes:
         row = [SCOPES.get(scope, scope)]
         for turn in TURNS:
-            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, by_corrected))
+            one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, values))
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "±"))]

@@ -5,6 +5,6 @@ rule with its reason and examples; docs/corrected.md shows them.
 """
 
 from .corrections import Correction, Example, corrections
-from .grading import VERSION, grade_corrected, rules_in_use
+from .grading import VERSION, asked_of, grade_corrected, rules_in_use
 
-__all__ = ["VERSION", "Correction", "Example", "corrections", "grade_corrected", "rules_in_use"]
+__all__ = ["VERSION", "Correction", "Example", "asked_of", "corrections", "grade_corrected", "rules_in_use"]

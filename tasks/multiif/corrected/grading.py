@@ -19,14 +19,16 @@ def rules_in_use() -> str:
     return f"{VERSION},{segmenter() or 'no segmenter'}"
 
 
-def _reply_language(language: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> str:
-    """The code of the language that a reply is to be in: the conversation's, or the last one that was asked for."""
+def asked_of(
+    instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]], language: str, prompts: Sequence[str] = ()
+) -> Asked:
+    """What a reply is read with: in the conversation's language, or the last one that the turn asks for."""
     asked = [
         str(kwarg.get("language"))
         for id_, kwarg in zip(instruction_ids, kwargs, strict=True)
         if id_ == "language:response_language" and kwarg.get("language")
     ]
-    return asked[-1] if asked else language
+    return Asked(asked[-1] if asked else language, prompts)
 
 
 def grade_corrected(
@@ -55,7 +57,7 @@ def grade_corrected(
     """
     require_same_length(instruction_ids, kwargs)
     variants = loose_variants(reply.strip())
-    asked = Asked(_reply_language(language, instruction_ids, kwargs), prompts)
+    asked = asked_of(instruction_ids, kwargs, language, prompts)
     verdicts = []
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 
 import regex
 
 from .. import matching, text
 from ..segmentation import asks_for_words, count_sentences, count_words
-from .spec import COUNT, PHRASE, RELATION, Asked, Relation, compares, corrects, instruction
+from .spec import COUNT, PHRASE, RELATION, Asked, Relation, compares, corrects, counts, instruction
 
 _HAS_LETTER = regex.compile(r"[\p{L}\p{N}]")
+# By method; published.
+_WORDS = {text.GENERAL: text.count_words, text.CJK: text.count_words_cjk, text.THAI: text.count_words_thai}
+_SENTENCES = {
+    text.GENERAL: lambda reply: len(text.split_sentences(reply)),
+    text.CJK: text.count_sentences_cjk,
+    text.HINDI: text.count_sentences_hindi,
+    text.THAI: text.count_sentences_thai,
+}
 
 
 @instruction(
@@ -22,20 +31,28 @@ _HAS_LETTER = regex.compile(r"[\p{L}\p{N}]")
 )
 def number_words(reply: str, num_words: int, relation: Relation) -> bool:
     """Enough or few enough words, counted in the way of the language found in the reply."""
-    return text.decide_by_method(
-        reply,
-        {
-            text.GENERAL: lambda: compares(text.count_words(reply), relation, num_words),
-            text.CJK: lambda: compares(text.count_words_cjk(reply), relation, num_words),
-            text.THAI: lambda: compares(text.count_words_thai(reply), relation, num_words),
-        },
-    )
+    return text.decide_by_method(reply, _compared(_WORDS, reply, relation, num_words))
+
+
+def _compared(
+    counters: Mapping[str, Callable[[str], int]], reply: str, relation: Relation, threshold: int
+) -> dict[str, Callable[[], bool]]:
+    def verdict_by(count: Callable[[str], int]) -> Callable[[], bool]:
+        return lambda: compares(count(reply), relation, threshold)
+
+    return {method: verdict_by(count) for method, count in counters.items()}
+
+
+@counts("length_constraints:number_words")
+def _words(reply: str, asked: Asked | None, num_words: int, **_: object) -> int:
+    if asked is None:
+        return text.by_method(reply, _WORDS)(reply)
+    return count_words(reply, asked.language, asks_for_words(asked.prompts, num_words))
 
 
 @corrects("length_constraints:number_words")
 def _number_words(reply: str, asked: Asked, num_words: int, relation: Relation) -> bool:
-    in_words = asks_for_words(asked.prompts, num_words)
-    return compares(count_words(reply, asked.language, in_words), relation, num_words)
+    return compares(_words(reply, asked, num_words), relation, num_words)
 
 
 @instruction(
@@ -47,27 +64,20 @@ def _number_words(reply: str, asked: Asked, num_words: int, relation: Relation) 
 )
 def number_sentences(reply: str, num_sentences: int, relation: Relation) -> bool:
     """Enough or few enough sentences, counted in the way of the language found in the reply."""
-    return text.decide_by_method(
-        reply,
-        {
-            text.GENERAL: lambda: _enough_sentences(reply, relation, num_sentences),
-            text.CJK: lambda: compares(text.count_sentences_cjk(reply), relation, num_sentences),
-            text.HINDI: lambda: compares(text.count_sentences_hindi(reply), relation, num_sentences),
-            text.THAI: lambda: compares(text.count_sentences_thai(reply), relation, num_sentences),
-        },
-    )
+    # Fewer than asked for even at most: without splitting.
+    few = text.most_sentences(reply) < num_sentences
+    counters = {**_SENTENCES, text.GENERAL: text.most_sentences} if few else _SENTENCES
+    return text.decide_by_method(reply, _compared(counters, reply, relation, num_sentences))
 
 
-def _enough_sentences(reply: str, relation: Relation, num_sentences: int) -> bool:
-    count = text.most_sentences(reply)
-    if count >= num_sentences:
-        count = len(text.split_sentences(reply))
-    return compares(count, relation, num_sentences)
+@counts("length_constraints:number_sentences")
+def _sentences(reply: str, asked: Asked | None, **_: object) -> int:
+    return text.by_method(reply, _SENTENCES)(reply) if asked is None else count_sentences(reply, asked.language)
 
 
 @corrects("length_constraints:number_sentences")
 def _number_sentences(reply: str, asked: Asked, num_sentences: int, relation: Relation) -> bool:
-    return compares(count_sentences(reply, asked.language), relation, num_sentences)
+    return compares(_sentences(reply, asked), relation, num_sentences)
 
 
 @instruction(
@@ -80,8 +90,13 @@ def number_paragraphs(reply: str, num_paragraphs: int) -> bool:
     parts = re.split(r"\s?\*\*\*\s?", reply)
     if any(not part.strip() for part in parts[1:-1]):
         return False
-    blank_ends = (not parts[0].strip()) + (len(parts) > 1 and not parts[-1].strip())
-    return len(parts) - blank_ends == num_paragraphs
+    return _parts(reply) == num_paragraphs
+
+
+@counts("length_constraints:number_paragraphs")
+def _parts(reply: str, *_: object, **__: object) -> int:
+    parts = re.split(r"\s?\*\*\*\s?", reply)
+    return len(parts) - (not parts[0].strip()) - (len(parts) > 1 and not parts[-1].strip())
 
 
 def _no_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> str | None:

@@ -51,6 +51,8 @@ class Instruction:
         least: how many of what a relation bounds are in every reply: one sentence, say.
         hopeless: tells of parsed kwargs why no reply can follow them, beside blank words and too low a number.
         corrected: ``corrected(reply, asked, **kwargs)``, what a native reader would say; None where that is the same.
+        counted: ``counted(reply, asked, **kwargs)``, the number to compare with the one asked for; by the published
+            rules where ``asked`` is None. None where nothing is counted, or it is not kept.
     """
 
     id: str
@@ -60,6 +62,7 @@ class Instruction:
     least: int = 0
     hopeless: Callable[..., str | None] | None = None
     corrected: Callable[..., bool] | None = None
+    counted: Callable[..., int] | None = None
 
     def parse(self, raw: Mapping[str, object]) -> dict[str, Any]:
         """The kwargs for :attr:`check`: whole floats become ints, nulls that no check asks for are dropped.
@@ -149,6 +152,16 @@ def corrects(id: str) -> Callable[[Check], Check]:
     def register(check: Check) -> Check:
         INSTRUCTIONS[id] = replace(INSTRUCTIONS[id], corrected=check)
         return check
+
+    return register
+
+
+def counts(id: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Register ``count(reply, asked, **kwargs)`` as what an instruction counts, see :attr:`Instruction.counted`."""
+
+    def register(count: Callable[..., int]) -> Callable[..., int]:
+        INSTRUCTIONS[id] = replace(INSTRUCTIONS[id], counted=count)
+        return count
 
     return register
 

@@ -1,0 +1,82 @@
+"""What was decided about each reply, as the samples keep it under ``verdicts``, and read back.
+
+It is a list per repeat of an object per turn, up to the last reply that came::
+
+    {"language": "en", "published": "SLN", "corrected": "SSn", "counts": {"1": [212, 209]}}
+
+``language`` is what langdetect finds in the reply, null where it finds nothing. ``published`` and ``corrected`` hold a
+mark per instruction of the turn, by the published and by the corrected rules: S where the reply follows it strictly
+(and so loosely), L where loosely alone, N where it does not. A small letter is a verdict that says nothing: the
+published grader would have judged at random, or, by the corrected rules, no reply can follow the instruction.
+``counts`` tells of instructions about length, by their place in the turn counted from 0, how many words, sentences or
+paragraphs there are by the published and by the corrected rules; it is absent where there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from .corrected import asked_of, grade_corrected
+from .grading import Verdict, grade_reply
+from .instructions import get_instruction
+from .text import detect_language
+
+PUBLISHED, CORRECTED = "published", "corrected"
+KEPT = (PUBLISHED, CORRECTED)
+_HELD = {"S": Verdict(True, True), "L": Verdict(False, True), "N": Verdict(False, False)}
+# What a small letter says is the one thing by the published rules, the other by the corrected ones.
+_VERDICTS = {
+    PUBLISHED: _HELD | {mark.lower(): replace(held, ungradeable=True) for mark, held in _HELD.items()},
+    CORRECTED: _HELD | {mark.lower(): replace(held, unsatisfiable=True) for mark, held in _HELD.items()},
+}
+_MARKS = {verdict: mark for verdicts in _VERDICTS.values() for mark, verdict in verdicts.items()}
+
+
+class Judged(NamedTuple):
+    """One reply's verdicts by both sets of rules, and what is kept of them."""
+
+    published: Sequence[Verdict]
+    corrected: Sequence[Verdict]
+    kept: dict[str, Any]
+
+
+def judge(
+    reply: str,
+    instruction_ids: Sequence[str],
+    kwargs: Sequence[Mapping[str, Any]],
+    language: str,
+    prompts: Sequence[str],
+) -> Judged:
+    """Everything that is decided about one reply; arguments and errors as of :func:`.corrected.grade_corrected`."""
+    published = grade_reply(reply, instruction_ids, kwargs)
+    corrected = grade_corrected(reply, instruction_ids, kwargs, language, prompts)
+    text, asked = reply.strip(), asked_of(instruction_ids, kwargs, language, prompts)
+    kept: dict[str, Any] = {"language": detect_language(text)}
+    for name, verdicts in zip(KEPT, (published, corrected), strict=True):
+        kept[name] = "".join(_MARKS[verdict] for verdict in verdicts)
+    counts = {}
+    for slot, (id_, raw) in enumerate(zip(instruction_ids, kwargs, strict=True)):
+        instruction = get_instruction(id_)
+        if instruction.counted:
+            parsed = instruction.parse(raw)
+            counts[str(slot)] = [instruction.counted(text, by, **parsed) for by in (None, asked)]
+    return Judged(published, corrected, kept | ({"counts": counts} if counts else {}))
+
+
+def verdicts_of(turn: Mapping[str, Any], rules: str) -> list[Verdict]:
+    """The verdicts in what is kept of one turn, by one of :data:`KEPT`."""
+    verdicts = _VERDICTS[rules]
+    return [verdicts[mark] for mark in turn[rules]]
+
+
+def require_well_formed(kept: Any, repeats: int, sizes: Sequence[int]) -> None:
+    """Raise an ordinary error where this is not what is kept of a conversation with so many instructions by turn."""
+    if len(kept) != repeats:
+        raise ValueError(f"verdicts are of {len(kept)} repeats, not {repeats}")
+    for turns in kept:
+        for rules in KEPT:
+            marks = [turn[rules] for turn in turns if "language" in turn]
+            if "".join(marks).strip("SLNsln") or [*map(len, marks)][: len(sizes)] != [*sizes]:
+                raise ValueError(f"{rules} verdicts are {marks}")
