@@ -7,10 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal as size
 from rich.table import Table
 from rich.text import Text
 
-from turnswap.core.sizes import size
 from turnswap.merge_methods.swap_plan import LETTERS
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
