@@ -7,6 +7,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from .instructions import Severity, find_conflicts
-from .llm import LLM
-from .questions import Question, question_of, read_answer
+from .llm import LLM, Question, read_finding
 from .records import DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
@@ -70,13 +70,10 @@ class Conflicts:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
-    return question_of("find_conflict", payload, conversation.key)
+    return Question("find_conflict", payload, conversation.key)
 
 
-def _read(outcome: Outcome, answer: str) -> Outcome:
-    content = read_answer(answer, conflict=bool, reason=str)
-    reason = f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
-    return dataclasses.replace(outcome, reason=reason)
+_read = partial(read_finding, "conflict", "the LLM finds a conflict")
 
 
 @dataclass(frozen=True)

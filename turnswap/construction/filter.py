@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import regex
@@ -17,8 +18,7 @@ from pydantic import PositiveInt
 from turnswap.core.errors import UserError
 
 from .instructions.making import listed
-from .llm import LLM
-from .questions import Question, question_of, read_answer
+from .llm import LLM, Question, read_finding
 from .records import DraftConversation, Outcome, digest
 from .scripts import UNSPACED, script_of_character
 
@@ -115,10 +115,7 @@ def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
-    return question_of("find_sensitive", payload, conversation.key)
+    return Question("find_sensitive", payload, conversation.key)
 
 
-def _read(outcome: Outcome, answer: str) -> Outcome:
-    content = read_answer(answer, sensitive=bool, reason=str)
-    reason = f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
-    return replace(outcome, reason=reason)
+_read = partial(read_finding, "sensitive", "the LLM finds it sensitive")

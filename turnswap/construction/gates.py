@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
-from .protected import protected_spans
+from .equivalent import protected_spans
 from .records import DraftConversation
 from .scripts import LATIN, UNSPACED, scripts_of, share_in
 

@@ -14,8 +14,7 @@ from pydantic import PositiveInt
 
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
-from .llm import LLM
-from .questions import Question, question_of, read_answer
+from .llm import LLM, Question, read_answer
 from .records import DraftConversation, Outcome, decisive
 
 VERSION = 1
@@ -82,7 +81,7 @@ class _Proof:
             "turns": self.conversation.prompts,
             "instructions": self.turn.instructions_as_json(),
         }
-        return question_of("reply", payload, f"reply to {self.conversation.key}")
+        return Question("reply", payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.

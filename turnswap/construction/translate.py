@@ -17,13 +17,11 @@ from pydantic import PositiveInt
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
-from .equivalent import equivalent, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
-from .llm import LLM
-from .protected import distinct_spans
-from .questions import Question, question_of, read_answer
+from .llm import LLM, Question, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
 from .scripts import scripts_of
 
@@ -119,7 +117,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": distinct_spans(source.prompts),
     }
-    return question_of("translate", payload, _key(job))
+    return Question("translate", payload, _key(job))
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
