@@ -20,24 +20,10 @@ from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 from safetensors import SafetensorError, safe_open
+from transformers.modeling_utils import str_to_torch_dtype
 
 from turnswap.core.errors import UserError
 
-# The names that safetensors headers use.
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MARK = "merged_adapter.json"  # written last into a model merged with its adapter: what it was made of
 # What a merge and its check need besides the weights.
@@ -147,9 +133,9 @@ class Checkpoint:
 
 
 def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
-    if name not in DTYPES:
+    if name not in str_to_torch_dtype:
         raise UserError(f"{file}: {tensor} is of type {name}, which cannot be merged.", "Convert the model first.")
-    return DTYPES[name]
+    return str_to_torch_dtype[name]
 
 
 def type_name(dtype: object) -> str:
