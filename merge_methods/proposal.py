@@ -22,7 +22,7 @@ from .analysis_file import EXPERTS, Analysis, kinship
 from .checkpoint import type_name
 from .compatibility import Model, open_model
 from .layout import Layout, component_of
-from .recipe import Recipe, parse_configuration, read_recipe
+from .recipe import Recipe, read_recipe
 from .suggest import RULES, Suggestion
 from .swap_plan import NAME
 
@@ -122,7 +122,7 @@ def propose(
         content["dtype"] = _most(experts.recipient.layout)
         notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
-    recipe = read_recipe(parse_configuration(yaml.safe_load(body)), experts.options, experts.opened)
+    recipe = read_recipe(yaml.safe_load(body), experts.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
     file = shlex.quote(output)
     adapters = any(model.reference.lora for model in (experts.recipient, experts.donor))

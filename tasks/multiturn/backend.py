@@ -125,13 +125,12 @@ def token_counter(lm: LM | CachingLM) -> TokenCounter | None:
         return None
     probe = encode("a")
     if isinstance(probe, list) and probe and isinstance(probe[0], int):
+        bare = {"add_special_tokens": False}
         try:
-            encode("a", add_special_tokens=False)
+            encode("a", **bare)
         except TypeError:  # a backend that never adds any
-            return TokenCounter(lambda text: len(encode(text)), lambda text: len(encode(text)))
-        return TokenCounter(
-            lambda text: len(encode(text)), lambda text: len(encode(text, add_special_tokens=False)) if text else 0
-        )
+            bare = {}
+        return TokenCounter(lambda text: len(encode(text)), lambda text: len(encode(text, **bare)) if text else 0)
     # Chat endpoints pass text through, but may have a tokenizer all the same.
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None or not hasattr(tokenizer, "encode"):

@@ -128,7 +128,7 @@ class ApiEngine:
                 return await self._post(self._adjusted(payload))
             raise refusal(status, headers, body if body is not None else content)
         if body is None:
-            raise Fault("broken JSON", words=" ".join(content.split())[:200])
+            raise Fault("broken JSON", words=content)
         return body
 
     def _drop_refused(self, body: Any, content: str, payload: Mapping[str, Any]) -> bool:
