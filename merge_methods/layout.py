@@ -18,13 +18,12 @@ import torch
 from mergekit.architecture import (
     ConfiguredModuleArchitecture,
     ModelArchitecture,
-    ModuleArchitecture,
     ModuleDefinition,
     WeightInfo,
     arch_info_for_config,
 )
 from mergekit.architecture.conversion import convert_checkpoint_tensors
-from pydantic import BaseModel
+from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
@@ -79,46 +78,18 @@ class Layout:
         return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
 
     def architecture(self) -> ModelArchitecture:
-        """What mergekit is to write."""
-
-        def at(part: Callable[[Place], bool]) -> tuple[WeightInfo, ...]:
-            return tuple(weight.info for weight in self.weights.values() if part(weight.place))
-
-        module = ListedWeights(
-            first=at(lambda place: place.part in ("embeddings", "tied", "outside")),
-            layers=tuple(at(lambda place, n=layer: place.layer == n) for layer in range(self.n_layers)),  # type: ignore[misc]
-            last=at(lambda place: place.part == "head"),
-        )
-        return ModelArchitecture(
-            modules={"default": ModuleDefinition(architecture=module)},
-            architectures=[],
+        """What mergekit is to write: tensors by their names. It has no layers, since the plan knows whose each is."""
+        listed = JsonModuleArchDef(
             model_type="",
-            tagalong_files=list(self.tagalong_files),
+            architectures=[],
+            pre_weights=[weight.info for weight in self.weights.values()],
+            layer_templates=JsonLayerTemplates(weights=[]),
+            post_weights=[],
+            override_num_layers=0,
         )
-
-
-class ListedWeights(ModuleArchitecture, BaseModel, frozen=True):
-    """A module whose weights are listed one by one."""
-
-    first: tuple[WeightInfo, ...]
-    layers: tuple[tuple[WeightInfo, ...], ...]
-    last: tuple[WeightInfo, ...]
-
-    def pre_weights(self, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights before the layers."""
-        return list(self.first)
-
-    def layer_weights(self, index: int, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights of one layer."""
-        return list(self.layers[index])
-
-    def post_weights(self, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights after the layers."""
-        return list(self.last)
-
-    def num_layers(self, config: PretrainedConfig) -> int:
-        """The number of layers."""
-        return len(self.layers)
+        module = ModuleDefinition(architecture=JsonModuleArchitecture(definition=listed))
+        files = list(self.tagalong_files)
+        return ModelArchitecture(modules={"default": module}, architectures=[], model_type="", tagalong_files=files)
 
 
 def is_tied(config: PretrainedConfig) -> bool:

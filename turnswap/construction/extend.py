@@ -84,20 +84,19 @@ class Extend:
         outcomes = [Outcome(conversation) for conversation in conversations]
         for number in range(2, _TURNS + 1):
             # A turn's wording is part of the next turn's question, so turns are asked one after the other.
-            questions: dict[int, Question] = {}
-            checks: list[Callable[[str], DraftConversation]] = []
+            asked = {}
             for place, outcome in enumerate(outcomes):
                 conversation = outcome.conversation
                 if outcome.reason is not None or len(conversation.turns) >= number:
                     continue
                 if drawn := draw_instruction(self.settings.seed, conversation, self.weights):
-                    questions[place] = _question(conversation, *drawn)
-                    checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
+                    check = partial(_extended, conversation, *drawn, self.settings.longest)
+                    asked[place] = _question(conversation, *drawn), check
                 else:
                     ids = ", ".join(conversation.last.instruction_ids)
                     reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
                     outcomes[place] = Outcome(conversation, reason)
-            for place, made in zip(questions, self.llm.ask_checked(list(questions.values()), checks), strict=True):
+            for place, made in self.llm.ask_checked(asked).items():
                 if isinstance(made, ValueError):
                     outcomes[place] = Outcome(outcomes[place].conversation, f"no request for turn {number}: {made}")
                 else:

@@ -172,22 +172,20 @@ class LLM:
         runner.generate_until_multi_turn(self._lm, instances)
         return [str(instance.replies[0]) for instance in instances]
 
-    def ask_checked(self, questions: Sequence[Question], checks: Sequence[Callable[[str], T]]) -> list[T | ValueError]:
-        """What the checks make of the answers, in order; the last ValueError where two answers were no good.
+    def ask_checked(self, asked: Mapping[int, tuple[Question, Callable[[str], T]]]) -> dict[int, T | ValueError]:
+        """What the checks make of the answers, by the numbers given; the last ValueError where two were no good.
 
         A question whose answer fails its check is repeated once, with the reason as ``problem`` in its payload.
 
         Raises:
             UserError: see :meth:`ask`.
         """
-        made = [_made_of(*pair) for pair in zip(self.ask(questions), checks, strict=True)]
-        failed = [number for number, each in enumerate(made) if isinstance(each, ValueError)]
-        again = [
-            replace(questions[number], payload={**questions[number].payload, "problem": str(made[number])})
-            for number in failed
-        ]
-        for number, answer in zip(failed, self.ask(again), strict=True):
-            made[number] = _made_of(answer, checks[number])
+        answers = self.ask([question for question, _ in asked.values()])
+        made = {n: _made_of(answer, asked[n][1]) for n, answer in zip(asked, answers, strict=True)}
+        failed = {n: str(problem) for n, problem in made.items() if isinstance(problem, ValueError)}
+        again = [replace(asked[n][0], payload={**asked[n][0].payload, "problem": failed[n]}) for n in failed]
+        for n, answer in zip(failed, self.ask(again), strict=True):
+            made[n] = _made_of(answer, asked[n][1])
         return made
 
     def ask_open(
@@ -198,12 +196,10 @@ class LLM:
         Items are dataclasses with a ``reason``, such as outcomes; ``read`` tells what an answer makes of one, and its
         ValueError becomes the reason.
         """
-        open_ = [number for number, item in enumerate(items) if item.reason is None]
-        checks = [partial(read, items[number]) for number in open_]
-        answers = self.ask_checked([question(items[number]) for number in open_], checks)
+        asked = {n: (question(item), partial(read, item)) for n, item in enumerate(items) if item.reason is None}
         done = list(items)
-        for number, answer in zip(open_, answers, strict=True):
-            done[number] = replace(items[number], reason=str(answer)) if isinstance(answer, ValueError) else answer
+        for n, made in self.ask_checked(asked).items():
+            done[n] = replace(items[n], reason=str(made)) if isinstance(made, ValueError) else made
         return done
 
 

@@ -48,7 +48,7 @@ class Prove:
         proofs = [_Proof(conversation, self.settings.attempts) for conversation in conversations]
         if self.settings.llm:
             left = [proof for proof in proofs if proof.attempt.failed]
-            self.llm.ask_checked([proof.question for proof in left], [proof.take for proof in left])
+            self.llm.ask_checked({number: (proof.question, proof.take) for number, proof in enumerate(left)})
         return [[proof.outcome] for proof in proofs]
 
 
