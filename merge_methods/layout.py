@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import torch
@@ -31,27 +33,12 @@ from turnswap.core.errors import UserError
 from .checkpoint import TensorInfo
 from .swap_plan import Place
 
-# Names of weights outside the layers, for architectures that mergekit does not know.
-EMBEDDINGS = re.compile(r"embed|wte|wpe")
-HEAD = re.compile(r"lm_head|embed_out|norm|ln_f|output")
-OUTSIDE = re.compile(r"vision|visual|audio|image|projector")
-# Components by the last parts of a tensor's name, in the order in which they are drawn.
-COMPONENTS: tuple[tuple[str, str], ...] = (
-    ("norms", r"norm|\bln_\w|layernorm"),
-    ("qkv", r"qkv|query_key_value|attn\.c_attn"),
-    ("q", r"\bq_proj|\bwq\b|\bquery\b"),
-    ("k", r"\bk_proj|\bwk\b|\bkey\b"),
-    ("v", r"\bv_proj|\bwv\b|\bvalue\b"),
-    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|(attn|attention)\.dense|attn\.c_proj"),
-    ("router", r"\brouter\b|mlp\.gate\.|block_sparse_moe\.gate\.|\bgate\.weight"),
-    ("gate+up", r"gate_up_proj"),
-    ("gate", r"gate_proj|\bw1\b"),
-    ("up", r"up_proj|\bw3\b|dense_h_to_4h|c_fc|\bfc1\b"),
-    ("down", r"down_proj|\bw2\b|dense_4h_to_h|mlp\.c_proj|\bfc2\b"),
+NAMES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "names.toml").read_text("utf-8"))
+EMBEDDINGS, HEAD, OUTSIDE, COMPUTED = (
+    re.compile(NAMES["weights"][of]) for of in ("embeddings", "head", "outside", "computed")
 )
+# Components in the order in which they are drawn.
 ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down", "norms", "other", "head")
-# Buffers that older versions of transformers saved, and every version computes anew: one model may have them, one not.
-COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.(attention|attn)\.(masked_)?bias$")
 
 
 @dataclass(frozen=True)
@@ -243,7 +230,7 @@ def component_of(weight: Weight) -> str:
         return "embeddings"
     if weight.place.part == "head":
         return "head"
-    for name, pattern in COMPONENTS:
+    for name, pattern in NAMES["components"].items():
         if re.search(pattern, weight.info.name):
             return name
     return "other"
