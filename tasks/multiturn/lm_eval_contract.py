@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest import mock
 
 from tqdm import tqdm
 
@@ -121,13 +122,10 @@ def bars_named(lm: Any, prefix: str) -> Iterator[None]:
     kinds = [kind for model in (lm, getattr(lm, "lm", None)) for kind in type(model).__mro__]
     modules = {sys.modules[kind.__module__] for kind in kinds}
     drawing = [module for module in modules if getattr(module, "tqdm", None) is tqdm]
-    for module in drawing:
-        module.tqdm = Named  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for module in drawing:
-            module.tqdm = tqdm  # type: ignore[attr-defined]
+            stack.enter_context(mock.patch.object(module, "tqdm", Named))
+        yield
 
 
 class WithStandardError:

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from lm_eval.api.instance import Instance
+from more_itertools import chunked
 from tqdm import tqdm
 
 from turnswap.core.errors import UserError
@@ -89,10 +90,8 @@ def run(
 
 def turn_by_turn(conversations: Sequence[Conversation], wave: int | None = None) -> list[Round]:
     """The rounds of lockstep: every turn of all conversations, or of ``wave`` of them, before the next turn begins."""
-    size = wave or max(len(conversations), 1)
     rounds: list[Round] = []
-    for start in range(0, len(conversations), size):
-        under_way = conversations[start : start + size]
+    for under_way in chunked(conversations, wave):
         last = max(len(each.script.user_turns) for each in under_way)
         rounds += [(under_way, turn) for turn in range(1, last + 1)]
     return rounds

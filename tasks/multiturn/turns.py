@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
@@ -19,19 +19,14 @@ from .reasoning import set_reasoning_aside
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
-@dataclass
 class Turns:
     """The turns of one run on one model; says once, not per turn, what a user must know about them.
 
     ``lm`` is the outer model: with ``--use_cache`` the one whose cache every reply goes through.
     """
 
-    lm: LM | CachingLM
-    counter: backend.TokenCounter | None = field(init=False)
-    _warned: bool = False
-
-    def __post_init__(self) -> None:
-        self.counter = backend.token_counter(self.lm)
+    def __init__(self, lm: LM | CachingLM) -> None:
+        self.lm, self.counter, self._warned = lm, backend.token_counter(lm), False
 
     def request(self, conversation: Conversation) -> Instance:
         """The request for a conversation's next turn: its whole history, rendered as the model wants it."""

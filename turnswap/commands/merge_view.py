@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -41,8 +42,7 @@ def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Seq
     console.print(f"Output: {len(recipe.tensors)} tensors, {size(total)}, {', '.join(types)}")
     for note in recipe.notes:
         console.print(f"Note: {note}", soft_wrap=True, markup=False)
-    for warning in recipe.warnings:
-        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+    _warn(console, recipe.warnings)
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -136,14 +136,13 @@ def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
     for heading in ("layer", "recipient", "donor", "cosine of the two"):
         table.add_column(heading, justify="right")
-    by_layer: dict[int, list[TensorChange]] = {}
-    for change in changes:
-        layer = recipe.tensors[change.name].weight.place.layer
-        if layer is not None:
-            by_layer.setdefault(layer, []).append(change)
-    for layer, group in sorted(by_layer.items()):
-        means = [sum(getattr(c, name) for c in group) / len(group) for name in ("recipient", "donor", "cosine")]
-        table.add_row(str(layer), *(f"{mean:.4f}" for mean in means))
+
+    def layer_of(change: TensorChange) -> int:
+        return recipe.tensors[change.name].weight.place.layer or 0
+
+    for layer, group in groupby(sorted(changes, key=layer_of), layer_of):
+        figures = zip(*((change.recipient, change.donor, change.cosine) for change in group), strict=True)
+        table.add_row(str(layer), *(f"{fmean(each):.4f}" for each in figures))
     return table
 
 

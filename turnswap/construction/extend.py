@@ -109,8 +109,7 @@ def _extended(
 ) -> DraftConversation:
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
-    prompts = conversation.prompts
-    problem = find_problem(wording, id_, kwargs, conversation.language, prompts, longest)
+    problem = find_problem(wording, id_, kwargs, conversation.language, conversation.prompts, longest)
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
     last = conversation.last

@@ -25,7 +25,6 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiturn import runner
 from turnswap.tasks.multiturn.conversation import Script
-from turnswap.tasks.multiturn.settings import Settings as RunSettings
 
 from .records import digest, json_text
 
@@ -135,9 +134,8 @@ class LLM:
     @cached_property
     def _lm(self) -> LM | CachingLM:
         try:
-            size = self.settings.batch_size
-            more = {} if size is None else {"batch_size": size}
-            made = get_model(self.settings.model).create_from_arg_obj(dict(self.settings.model_args), more)
+            size = {"batch_size": self.settings.batch_size}
+            made = get_model(self.settings.model).create_from_arg_obj(dict(self.settings.model_args), size)
         except UserError:
             raise
         except Exception as error:  # each model of lm-eval's has its own ways to fail
@@ -165,7 +163,7 @@ class LLM:
                 arguments=(question.prompt(), dict(gen_kwargs)),
                 idx=0,
                 metadata=("construction", number, 1),
-                script=Script((question.prompt(),), settings=RunSettings(), name=question.name or question.task),
+                script=Script((question.prompt(),), name=question.name or question.task),
             )
             for number, question in enumerate(questions)
         ]

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from more_itertools import chunked
+
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
@@ -124,8 +126,7 @@ class Pipeline:
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
         journal.start(done.values())
-        for start in range(0, len(left), step.chunk):
-            chunk = left[start : start + step.chunk]
+        for chunk in chunked(left, step.chunk):
             made = {
                 conversation.key: _line(conversation, made_by, outcomes)
                 for conversation, outcomes in zip(chunk, step.run(chunk), strict=True)

@@ -95,8 +95,7 @@ def csv_text(conversations: Sequence[DraftConversation]) -> str:
                 "Expected two or three turns, and keys that differ in what is before the language.",
             )
         rows[row["key"]] = row
-    text: str = pd.DataFrame(rows.values(), columns=COLUMNS).to_csv(index=False, lineterminator="\n")
-    return text
+    return str(pd.DataFrame(rows.values(), columns=COLUMNS).to_csv(index=False, lineterminator="\n"))
 
 
 def as_row(conversation: DraftConversation) -> dict[str, str]:

@@ -94,8 +94,7 @@ def _scores(figures: Mapping[str, Any]) -> str:
 def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
     """Rows as CSV, no cell a formula."""
     cells = [[neutral(row.get(column, "")) for column in columns] for row in rows]
-    text: str = pd.DataFrame(cells, columns=list(columns)).to_csv(index=False, lineterminator="\r\n")
-    return text
+    return str(pd.DataFrame(cells, columns=list(columns)).to_csv(index=False, lineterminator="\r\n"))
 
 
 def read_csv(content: bytes, name: str) -> list[dict[str, str]]:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from more_itertools import chunked
 from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
@@ -77,8 +78,7 @@ class Translate:
         jobs = self.llm.ask_open(jobs, _question, _read_forth)
         jobs = self.llm.ask_open(jobs, partial(_question, back=True), _read_back)
         outcomes = [self._judged(job) for job in jobs]
-        size = len(self.languages)
-        return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+        return list(chunked(outcomes, len(self.languages)))
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
         if conversation.language == language:

@@ -131,8 +131,7 @@ def write_heat_maps(
     written = []
     for name, spec in specs.items():
         titled = spec | {"background": "white", "title": charts[name][0]}  # on the page, the caption says it
-        picture = vl_convert.vegalite_to_png(titled, scale=2)
-        written.append(write_whole(folder / f"{name}.png", picture, ELSEWHERE))
+        written.append(write_whole(folder / f"{name}.png", vl_convert.vegalite_to_png(titled, scale=2), ELSEWHERE))
     text = render_page(
         "turnswap.core", "heat_maps.html.j2", script="heat_maps.js", styles=["charts.css"],
         libraries=chart_libraries(vl_convert), title=title, facts=facts, table=table, notes=notes,

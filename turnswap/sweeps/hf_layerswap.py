@@ -120,8 +120,7 @@ class HFLayerSwap(HFLM):
         with out_of_memory_explained(device):
             super().__init__(pretrained=str(weights_folder(recipe.recipient, self._options)), **arguments)
             self.pretrained = str(recipe.recipient)
-            load = functools.partial(self._load, recipe)
-            self._swap = SwapInMemory(self.model, load, configuration, self._options)
+            self._swap = SwapInMemory(self.model, functools.partial(self._load, recipe), configuration, self._options)
             self.compose(parameters)
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
