@@ -86,10 +86,8 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
 
 def _head_size(model: Model) -> int | None:
     text = model.config.get_text_config()
-    size = getattr(text, "head_dim", None)
-    if size is None and getattr(text, "num_attention_heads", None):
-        size = text.hidden_size // text.num_attention_heads
-    return size
+    heads = getattr(text, "num_attention_heads", None)
+    return getattr(text, "head_dim", None) or (text.hidden_size // heads if heads else None)
 
 
 def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:

@@ -5,6 +5,7 @@ And which folder a reference names: ``model``, or ``model+adapter`` once mergeki
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -178,18 +179,13 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
         return Description(Path(model.path), Checkpoint(Path(model.path)).tensors, None)
     if model.path.startswith(("/", "./", "../", "~")) or model.path.count("/") > 1:  # no Hub id looks like this
         raise UserError(f"{model.path} is no folder here.", "Check the path: it is taken from the current folder.")
+    fetch = functools.partial(snapshot_download, model.path, revision=model.revision, cache_dir=cache_dir)
     try:
         try:
-            folder = Path(
-                snapshot_download(model.path, revision=model.revision, cache_dir=cache_dir, local_files_only=True)
-            )
+            folder = Path(fetch(local_files_only=True))
             return Description(folder, Checkpoint(folder).tensors, folder.name)
         except (OSError, UserError):  # not in the cache, or without its weights
-            folder = Path(
-                snapshot_download(
-                    model.path, revision=model.revision, cache_dir=cache_dir, allow_patterns=DESCRIPTION_FILES
-                )
-            )
+            folder = Path(fetch(allow_patterns=DESCRIPTION_FILES))
             remote = get_safetensors_metadata(model.path, revision=folder.name)
     except Exception as error:  # huggingface_hub: offline, gated, no such repository, no safetensors, …
         raise UserError(

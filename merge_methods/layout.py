@@ -81,11 +81,8 @@ class Layout:
 
 def is_tied(config: PretrainedConfig) -> bool:
     """Whether one matrix serves as embeddings and lm_head."""
-    for one in (config.get_text_config(), config):
-        tied = getattr(one, "tie_word_embeddings", None)
-        if tied is not None:
-            return bool(tied)
-    return False
+    said = (getattr(one, "tie_word_embeddings", None) for one in (config.get_text_config(), config))
+    return bool(next((tied for tied in said if tied is not None), False))
 
 
 def n_layers_of(config: PretrainedConfig) -> int:
@@ -230,7 +227,5 @@ def component_of(weight: Weight) -> str:
         return "embeddings"
     if weight.place.part == "head":
         return "head"
-    for name, pattern in NAMES["components"].items():
-        if re.search(pattern, weight.info.name):
-            return name
-    return "other"
+    components = NAMES["components"].items()
+    return next((name for name, pattern in components if re.search(pattern, weight.info.name)), "other")

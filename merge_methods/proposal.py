@@ -207,5 +207,5 @@ def _comment(line: str) -> str:
     """A line as a comment that nothing in it can end: what does not print is written out."""
     return textwrap.fill(
         visible(line), WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False,
-        break_on_hyphens=False, drop_whitespace=True,
+        break_on_hyphens=False,
     )  # fmt: skip

@@ -47,12 +47,9 @@ class Filter:
     name = "filter"
 
     def __init__(self, settings: FilterSettings, languages: Sequence[str], llm: LLM) -> None:
-        for language in settings.word_lists:
-            if language not in languages:
-                raise UserError(
-                    f"filter.word_lists.{language}: {language} is not among languages.",
-                    f"There are: {', '.join(languages)}.",
-                )
+        if others := [language for language in settings.word_lists if language not in languages]:
+            problem = f"filter.word_lists.{others[0]}: {others[0]} is not among languages."
+            raise UserError(problem, f"There are: {', '.join(languages)}.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
         self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]

@@ -66,7 +66,7 @@ def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
 
 
 class VLLMEngine:
-    """The engine inside lm-eval's ``vllm`` model; see engines.engine.Engine.
+    """The engine inside lm-eval's ``vllm`` model; see engines.Engine.
 
     Args:
         lm: a model that ``refusal`` says nothing against. It can be used as before when the engine has been left.
