@@ -20,7 +20,7 @@ from turnswap.core.errors import UserError
 from .instructions.making import listed
 from .llm import LLM, Question, read_finding
 from .records import DraftConversation, Outcome, digest
-from .scripts import UNSPACED, script_of_character
+from .vocabulary import UNSPACED, script_of_character
 
 VERSION = 1
 _IN_A_WORD = r"[\p{L}\p{M}\p{N}]"

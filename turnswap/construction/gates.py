@@ -21,7 +21,7 @@ from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .equivalent import protected_spans
 from .records import DraftConversation
-from .scripts import LATIN, UNSPACED, scripts_of, share_in
+from .vocabulary import LATIN, UNSPACED, scripts_of, share_in
 
 # langdetect's codes for languages that go by another.
 _DETECTED = {"zh": ("zh-cn", "zh-tw"), "yue": ("zh-cn", "zh-tw"), "nb": ("no",), "nn": ("no",), "fil": ("tl",)}

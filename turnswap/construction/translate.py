@@ -24,7 +24,7 @@ from .instructions import making_of
 from .instructions.making import listed
 from .llm import LLM, Question, read_answer
 from .records import DraftConversation, Outcome, Turn, decisive
-from .scripts import scripts_of
+from .vocabulary import scripts_of
 
 VERSION = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..scripts import CASED
+from ..vocabulary import CASED
 from . import ids
 from .making import literal, making, nothing_to_draw
 from .rules import ANY, Demand, impossible, tension

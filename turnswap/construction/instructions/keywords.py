@@ -7,7 +7,7 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions.patterns import compile_word
 
-from ..scripts import LATIN, UNSPACED
+from ..vocabulary import LATIN, UNSPACED
 from . import ids
 from .draw import ENGLISH, Draw
 from .making import Kwargs, literal, literals, making
