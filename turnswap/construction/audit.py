@@ -20,7 +20,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
 from .gates import worst_first
-from .records import DraftConversation, Outcome, digest, json_text
+from .records import Conversations, DraftConversation, Outcome, digest, json_text
 from .sheet import Review, as_csv, read_reviews, row_of, write_sheets
 
 VERSION = 1
@@ -63,7 +63,7 @@ class Audit:
         enabled = [settings.required, settings.adjudicator, contents, self.returned]
         self.identity: list[Any] = [VERSION, *(enabled if settings.enabled else [False])]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
         """What the reviewers decided; None for what waits for them. Writes the files of ``FOLDER/audit``.
 
         Raises:
@@ -84,7 +84,7 @@ class Audit:
             write_sheets(self.folder, self._rows(conversations, conflicts))
         return outcomes
 
-    def _read(self, conversations: Sequence[DraftConversation]) -> list[Review]:
+    def _read(self, conversations: Conversations) -> list[Review]:
         reviews, problems = read_reviews(self.files, conversations)
         report = self.folder / "problems.txt"
         if problems:
@@ -128,9 +128,7 @@ class Audit:
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
         return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
 
-    def _rows(
-        self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
-    ) -> list[dict[str, str]]:
+    def _rows(self, conversations: Conversations, conflicts: Mapping[str, Sequence[Review]]) -> list[dict[str, str]]:
         """What came back first, then what reviewers disagree about, then by scores."""
         told = {key: ", ".join(f"{each.reviewer} {each.decision}" for each in it) for key, it in conflicts.items()}
         rows = []
@@ -153,9 +151,7 @@ class Audit:
         }
         write_whole(self.folder / "agreement.json", json_text(content, indent=1) + "\n")
 
-    def _write_conflicts(
-        self, conversations: Sequence[DraftConversation], conflicts: Mapping[str, Sequence[Review]]
-    ) -> None:
+    def _write_conflicts(self, conversations: Conversations, conflicts: Mapping[str, Sequence[Review]]) -> None:
         path = self.folder / "conflicts.csv"
         rows = [
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from .instructions import find_conflicts
 from .llm import LLM, Question, read_finding
-from .records import DraftConversation, Outcome, decisive, json_text
+from .records import Conversations, DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
 _COLUMNS = ("key", "language", "turn", "rule", "severity", "instruction_ids", "kwargs", "reason")
@@ -49,7 +49,7 @@ class Conflicts:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.identity = [VERSION, decisive(settings), llm.identity if settings.llm_check else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
         asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes

@@ -25,7 +25,7 @@ from .instructions.draw import ENGLISH, strings
 from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
 from .llm import LLM, Question, read_answer
-from .records import DraftConversation, Outcome, Turn, decisive
+from .records import Conversations, DraftConversation, Outcome, Turn, decisive
 
 VERSION = 1
 _TURNS = 3
@@ -79,7 +79,7 @@ class Extend:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.identity = [VERSION, {**decisive(settings), "weights": self.weights}, llm.identity]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
         outcomes = [Outcome(conversation) for conversation in conversations]
         for number in range(2, _TURNS + 1):

@@ -19,7 +19,7 @@ from turnswap.core.errors import UserError
 
 from .instructions.making import listed
 from .llm import LLM, Question, read_finding
-from .records import DraftConversation, Outcome, digest
+from .records import Conversations, DraftConversation, Outcome, digest
 from .vocabulary import UNSPACED, script_of_character
 
 VERSION = 1
@@ -54,7 +54,7 @@ class Filter:
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
         self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
         outcomes = [self._by_words(conversation) for conversation in conversations]
         asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes

@@ -20,7 +20,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .equivalent import protected_spans
-from .records import DraftConversation
+from .records import Conversations, DraftConversation
 from .vocabulary import LATIN, UNSPACED, scripts_of, share_in
 
 # langdetect's codes for languages that go by another.
@@ -174,7 +174,7 @@ def _of_another_language(translation: Translation, figures: Mapping[str, Any], t
     ]
 
 
-def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:
+def worst_first(conversations: Conversations) -> list[DraftConversation]:
     """By the lowest chrF of a turn, then that of the whole, then BLEU; those without scores come first."""
     return sorted(conversations, key=_badness)
 

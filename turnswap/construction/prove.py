@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
 from .llm import LLM, Question, read_answer
-from .records import DraftConversation, Outcome, decisive
+from .records import Conversations, DraftConversation, Outcome, decisive
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ class Prove:
         self.settings, self.llm = settings, llm
         self.identity = [VERSION, decisive(settings), llm.identity if settings.llm else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
         proofs = [_Proof(conversation, self.settings.attempts) for conversation in conversations]
         if self.settings.llm:

@@ -29,7 +29,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 from . import STEPS
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
-from .records import DraftConversation, digest, json_text
+from .records import Conversations, DraftConversation, digest, json_text
 from .steps import BuildSettings, ReleaseSettings, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
@@ -75,7 +75,7 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     return [write_whole(folder / name, content) for name, content in files.items()]
 
 
-def csv_text(conversations: Sequence[DraftConversation]) -> str:
+def csv_text(conversations: Conversations) -> str:
     """The conversations in the published format, as the grader's loader reads it.
 
     Raises:
@@ -132,9 +132,7 @@ def render(template: str, **values: Any) -> str:
     return environment.from_string((files(__package__) / "html" / template).read_text("utf-8")).render(values)
 
 
-def datasheet(
-    build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Sequence[DraftConversation]
-) -> str:
+def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Conversations) -> str:
     """The datasheet as Markdown: of ``conversations``, which are released; the pipeline's files tell what came of all.
 
     Raises:
@@ -167,7 +165,7 @@ def datasheet(
     )
 
 
-def _composition(code: str, conversations: Sequence[DraftConversation]) -> list[Any]:
+def _composition(code: str, conversations: Conversations) -> list[Any]:
     """A row of the table of languages."""
     slots = [
         sum(len(turn.instruction_ids) for each in conversations for turn in each.turns[t : t + 1]) for t in range(3)
@@ -186,7 +184,7 @@ def _step(pipeline: Pipeline, name: str) -> list[Any]:
     return [name, len(read_jsonl(pipeline.file(name))), len(outcomes) - lost, lost, "; ".join(reasons)]
 
 
-def _scores(conversations: Sequence[DraftConversation]) -> tuple[list[list[Any]], list[str]]:
+def _scores(conversations: Conversations) -> tuple[list[list[Any]], list[str]]:
     """Rows of every number that ``translate`` noted, and the signatures of the metrics."""
     numbers: dict[str, dict[str, list[float]]] = {}
     signatures: dict[str, None] = {}

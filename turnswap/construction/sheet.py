@@ -27,7 +27,7 @@ from turnswap.tasks.multiif.languages import name_of
 from .constructors import graded
 from .equivalent import equivalent, questions_words
 from .instructions.making import texts_of
-from .records import DraftConversation, Turn, digest, json_text
+from .records import Conversations, DraftConversation, Turn, digest, json_text
 
 EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
 FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
@@ -199,9 +199,7 @@ class Review:
         return self.decision, self.turns
 
 
-def read_reviews(
-    files: Mapping[str, bytes], conversations: Sequence[DraftConversation]
-) -> tuple[list[Review], list[str]]:
+def read_reviews(files: Mapping[str, bytes], conversations: Conversations) -> tuple[list[Review], list[str]]:
     """The reviews in these files (their contents by name), in order, and what is wrong with rows, a line for each.
 
     Rows with nothing filled in are left out. Wrong are an unknown key or decision, no reviewer, a text that changed

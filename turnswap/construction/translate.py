@@ -23,7 +23,7 @@ from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
 from .llm import LLM, Question, read_answer
-from .records import DraftConversation, Outcome, Turn, decisive
+from .records import Conversations, DraftConversation, Outcome, Turn, decisive
 from .vocabulary import scripts_of
 
 VERSION = 1
@@ -72,7 +72,7 @@ class Translate:
         self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
         self.identity = [VERSION, decisive(settings), list(languages), llm.identity]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
         jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
         jobs = self.llm.ask_open(jobs, _question, _read_forth)
