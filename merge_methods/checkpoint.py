@@ -249,11 +249,8 @@ def cache_entry(reference: ModelReference, cache: str) -> Path:
 def ingredients(reference: ModelReference) -> dict[str, str]:
     """What identifies a merged model: both names, and what is in the adapter's files."""
     assert reference.lora is not None
-    found = {"model": str(reference.model), "adapter": str(reference.lora)}
-    folder = Path(reference.lora.path)
-    for path in sorted(folder.glob("adapter_*")) if folder.is_dir() else ():
-        found[path.name] = sha256(path)
-    return found
+    names = {"model": str(reference.model), "adapter": str(reference.lora)}
+    return names | {path.name: sha256(path) for path in sorted(Path(reference.lora.path).glob("adapter_*"))}
 
 
 def sha256(path: Path) -> str:

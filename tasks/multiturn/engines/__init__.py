@@ -15,8 +15,6 @@ from .api import ApiEngine
 
 __all__ = ["Engine", "choose"]
 
-PAYS_ON_HF = False  # without being asked for, that is: see make bench
-
 
 class Engine(Protocol):
     """A backend that takes a request while it works on others.
@@ -71,7 +69,7 @@ def choose(lm: LM | CachingLM, gen_kwargs: Sequence[dict[str, Any]], schedule: s
     if is_a(model, "vllm_causallms", "VLLM"):
         return vllm.refusal(model, gen_kwargs) or vllm.VLLMEngine(model)
     if is_a(model, "huggingface", "HFLM"):
-        if schedule == "auto" and not PAYS_ON_HF:
+        if schedule == "auto":  # make bench tells whether that is still so
             return "hf's continuous batching is used where it is asked for: docs/scale.md says when it pays."
         from . import hf
 
