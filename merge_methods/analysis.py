@@ -9,7 +9,6 @@ apart (DRIFT, arXiv 2510.15050); ||task vector|| / ||ancestor|| shows it beforeh
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,10 +86,8 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
 
 def _head_size(model: Model) -> int | None:
     text = model.config.get_text_config()
-    size = getattr(text, "head_dim", None)
-    if size is None and getattr(text, "num_attention_heads", None):
-        size = text.hidden_size // text.num_attention_heads
-    return size
+    heads = getattr(text, "num_attention_heads", None)
+    return getattr(text, "head_dim", None) or (text.hidden_size // heads if heads else None)
 
 
 def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:
@@ -187,12 +184,23 @@ class TensorChange:
     cosine: float
 
 
-def _changes_of(names: Iterable[str], recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
-    """The change of each named tensor, one at a time in float32."""
+def layer_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str] | None = None) -> list[TensorChange]:
+    """The change of every tensor of the text decoder's layers, or of those named; one at a time in float32.
+
+    Raises:
+        UserError: no model has the role pretrained.
+    """
+    if "pretrained" not in recipe.models:
+        raise UserError(
+            "There is no ancestor to compare with.",
+            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
+        )
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
     found = []
-    for name in names:
+    for name in recipe.tensors if names is None else names:
         weight = recipe.tensors[name].weight
+        if weight.place.layer is None or not weight.header.dtype.is_floating_point:
+            continue
         base, recipient, donor = (
             readers[role].read(weight).float().flatten() for role in ("pretrained", "recipient", "donor")
         )
@@ -203,69 +211,34 @@ def _changes_of(names: Iterable[str], recipe: Recipe, options: MergeOptions) -> 
     return found
 
 
-def layer_changes(recipe: Recipe, options: MergeOptions) -> list[TensorChange]:
-    """The change of every tensor of the text decoder's layers.
-
-    Raises:
-        UserError: no model has the role pretrained.
-    """
-    if "pretrained" not in recipe.models:
-        raise UserError(
-            "There is no ancestor to compare with.",
-            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
-        )
-    names = [
-        name
-        for name, tensor in recipe.tensors.items()
-        if tensor.weight.place.layer is not None and tensor.weight.header.dtype.is_floating_point
-    ]
-    return _changes_of(names, recipe, options)
-
-
 @dataclass(frozen=True)
 class Drift:
-    """What changes say against an expert: it is far from its ancestor, or no step away.
+    """What changes say against an expert. ``is_far``: it may have another ancestor; if not, it is no step away."""
 
-    Attributes:
-        expert: the model.
-        ancestor: the pretrained model.
-        change: ||change|| / ||ancestor|| of the tensor that changed most.
-        tensor: its name.
-    """
-
-    expert: str
-    ancestor: str
-    change: float
-    tensor: str
-
-    @property
-    def is_far(self) -> bool:
-        """Whether the expert may have another ancestor."""
-        return self.change > LARGE
+    said: str
+    is_far: bool
 
     def __str__(self) -> str:
-        if not self.is_far:
-            return f"{self.expert} does not differ from {self.ancestor} in what was looked at"
-        return (
-            f"{self.expert} is far from {self.ancestor}: ||change|| / ||ancestor|| is {self.change:.2f} in "
-            f"{self.tensor} (fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another ancestor"
-        )
+        return self.said
 
 
 def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
     """What the changes say against the swap's experts."""
     found = []
     for role in EXPERTS if changes else ():
+        expert, ancestor = recipe.models[role], recipe.models["pretrained"]
         worst = max(changes, key=operator.attrgetter(role))
         change = getattr(worst, role)
-        if change > LARGE or change == 0:
-            found.append(Drift(str(recipe.models[role]), str(recipe.models["pretrained"]), change, worst.name))
+        if change > LARGE:
+            said = (
+                f"{expert} is far from {ancestor}: ||change|| / ||ancestor|| is {change:.2f} in {worst.name} "
+                "(fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another ancestor"
+            )
+            found.append(Drift(said, is_far=True))
+        elif change == 0:
+            said = f"{expert} does not differ from {ancestor} in what was looked at"
+            found.append(Drift(said, is_far=False))
     return found
-
-
-def with_warnings(recipe: Recipe, changes: Sequence[TensorChange]) -> Recipe:
-    """The recipe with what the changes say against it among its warnings."""
-    return dataclasses.replace(recipe, warnings=(*recipe.warnings, *map(str, drifts(recipe, changes))))
 
 
 def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
@@ -278,4 +251,4 @@ def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
         place = tensor.weight.place
         if place.layer in layers and len(tensor.weight.header.shape) == 2:
             first_of.setdefault(place.layer, name)
-    return drifts(recipe, _changes_of(first_of.values(), recipe, options))
+    return drifts(recipe, layer_changes(recipe, options, first_of.values()))

@@ -5,6 +5,7 @@ And which folder a reference names: ``model``, or ``model+adapter`` once mergeki
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -20,24 +21,10 @@ from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
 from safetensors import SafetensorError, safe_open
+from transformers.modeling_utils import str_to_torch_dtype
 
 from turnswap.core.errors import UserError
 
-# The names that safetensors headers use.
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MARK = "merged_adapter.json"  # written last into a model merged with its adapter: what it was made of
 # What a merge and its check need besides the weights.
@@ -147,9 +134,9 @@ class Checkpoint:
 
 
 def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
-    if name not in DTYPES:
+    if name not in str_to_torch_dtype:
         raise UserError(f"{file}: {tensor} is of type {name}, which cannot be merged.", "Convert the model first.")
-    return DTYPES[name]
+    return str_to_torch_dtype[name]
 
 
 def type_name(dtype: object) -> str:
@@ -192,18 +179,13 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
         return Description(Path(model.path), Checkpoint(Path(model.path)).tensors, None)
     if model.path.startswith(("/", "./", "../", "~")) or model.path.count("/") > 1:  # no Hub id looks like this
         raise UserError(f"{model.path} is no folder here.", "Check the path: it is taken from the current folder.")
+    fetch = functools.partial(snapshot_download, model.path, revision=model.revision, cache_dir=cache_dir)
     try:
         try:
-            folder = Path(
-                snapshot_download(model.path, revision=model.revision, cache_dir=cache_dir, local_files_only=True)
-            )
+            folder = Path(fetch(local_files_only=True))
             return Description(folder, Checkpoint(folder).tensors, folder.name)
         except (OSError, UserError):  # not in the cache, or without its weights
-            folder = Path(
-                snapshot_download(
-                    model.path, revision=model.revision, cache_dir=cache_dir, allow_patterns=DESCRIPTION_FILES
-                )
-            )
+            folder = Path(fetch(allow_patterns=DESCRIPTION_FILES))
             remote = get_safetensors_metadata(model.path, revision=folder.name)
     except Exception as error:  # huggingface_hub: offline, gated, no such repository, no safetensors, …
         raise UserError(
@@ -267,11 +249,8 @@ def cache_entry(reference: ModelReference, cache: str) -> Path:
 def ingredients(reference: ModelReference) -> dict[str, str]:
     """What identifies a merged model: both names, and what is in the adapter's files."""
     assert reference.lora is not None
-    found = {"model": str(reference.model), "adapter": str(reference.lora)}
-    folder = Path(reference.lora.path)
-    for path in sorted(folder.glob("adapter_*")) if folder.is_dir() else ():
-        found[path.name] = sha256(path)
-    return found
+    names = {"model": str(reference.model), "adapter": str(reference.lora)}
+    return names | {path.name: sha256(path) for path in sorted(Path(reference.lora.path).glob("adapter_*"))}
 
 
 def sha256(path: Path) -> str:

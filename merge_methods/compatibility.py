@@ -17,28 +17,9 @@ from transformers import PretrainedConfig
 from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
-from .layout import Layout, is_tied, n_layers_of, read_layout
+from .layout import NAMES, Layout, is_tied, n_layers_of, read_layout
 
-# Facts of the text decoder's configuration that must agree, by the name used in messages.
-STRUCTURE = {
-    "hidden size": ("hidden_size",),
-    "attention heads": ("num_attention_heads",),
-    "key-value heads": ("num_key_value_heads",),
-    "head size": ("head_dim",),
-    "intermediate size": ("intermediate_size",),
-    "experts": ("num_local_experts", "num_experts", "n_routed_experts"),
-    "experts per token": ("num_experts_per_tok",),
-    "expert's intermediate size": ("moe_intermediate_size",),
-    "vocabulary size": ("vocab_size",),
-}
-# What a user may know better about, by the name that ``accept`` takes.
-BEHAVIOUR = {
-    "rope": ("rope_parameters", "rope_theta", "rope_scaling", "partial_rotary_factor", "rotary_pct"),
-    "norm_eps": ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon", "norm_eps"),
-    "activation": ("hidden_act", "hidden_activation", "activation_function"),
-    "sliding_window": ("sliding_window", "layer_types"),
-}
-ACCEPTABLE = (*BEHAVIOUR, "tokenizer")
+ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -141,7 +122,7 @@ def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_i
         UserError: it names every difference with both values.
     """
     check_structure(recipient, other)
-    found = list(_facts(recipient, other, BEHAVIOUR))
+    found = list(_facts(recipient, other, "behaviour"))
     if recipient.tokenizer_files and other.tokenizer_files:
         tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
         found += [tokenizers] if tokenizers else []
@@ -149,8 +130,7 @@ def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_i
     names = ", ".join(difference.name for difference in behaviour)
     _refuse(recipient, other, behaviour, f"If you know that this may differ, add to parameters: accept: {names!r}.")
     if not dtype_is_set:
-        types = _types(recipient, other)
-        _refuse(recipient, other, types, "Add dtype: bfloat16 (or another) to the configuration.")
+        _refuse(recipient, other, _types(recipient, other), "Add dtype: bfloat16 (or another) to the configuration.")
 
 
 def _refuse(recipient: Model, other: Model, differences: list[Difference], advice: str) -> None:
@@ -168,16 +148,16 @@ def _structure(recipient: Model, other: Model) -> list[Difference]:
     found = [
         *_unequal("architecture", *(config.architectures[0] for config in configs)),
         *_unequal("layers", *map(n_layers_of, configs)),
-        *_facts(recipient, other, STRUCTURE),
+        *_facts(recipient, other, "structure"),
         *_unequal("tied embeddings", *("tied" if is_tied(config) else "untied" for config in configs)),
     ]
     return found or _tensors(recipient, other)  # which differ wherever the build does
 
 
-def _facts(recipient: Model, other: Model, facts: dict[str, tuple[str, ...]]) -> Iterator[Difference]:
+def _facts(recipient: Model, other: Model, kind: str) -> Iterator[Difference]:
     """A difference at most for each fact, whatever attribute of the configuration holds it."""
     texts = [model.config.get_text_config() for model in (recipient, other)]
-    for name, attributes in facts.items():
+    for name, attributes in NAMES[kind].items():
         pairs = ([_without_none(getattr(text, attribute, None)) for text in texts] for attribute in attributes)
         yield from next((found for pair in pairs if (found := _unequal(name, *pair))), [])
 

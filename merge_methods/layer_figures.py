@@ -128,10 +128,7 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
 
 def _segment(weight: Weight) -> str:
     """``self_attn`` of ``model.layers.3.self_attn.q_proj.weight``; empty outside the layers."""
-    if weight.place.layer is None:
-        return ""
-    name: str = weight.info.name
-    return name.partition(f".{weight.place.layer}.")[2].partition(".")[0]
+    return str(weight.info.name).partition(f".{weight.place.layer}.")[2].partition(".")[0]
 
 
 def _cannot(why: str) -> UserError:

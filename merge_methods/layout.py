@@ -10,21 +10,22 @@ from __future__ import annotations
 
 import functools
 import re
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any
 
 import torch
 from mergekit.architecture import (
     ConfiguredModuleArchitecture,
     ModelArchitecture,
-    ModuleArchitecture,
     ModuleDefinition,
     WeightInfo,
     arch_info_for_config,
 )
 from mergekit.architecture.conversion import convert_checkpoint_tensors
-from pydantic import BaseModel
+from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
@@ -32,27 +33,12 @@ from turnswap.core.errors import UserError
 from .checkpoint import TensorInfo
 from .swap_plan import Place
 
-# Names of weights outside the layers, for architectures that mergekit does not know.
-EMBEDDINGS = re.compile(r"embed|wte|wpe")
-HEAD = re.compile(r"lm_head|embed_out|norm|ln_f|output")
-OUTSIDE = re.compile(r"vision|visual|audio|image|projector")
-# Components by the last parts of a tensor's name, in the order in which they are drawn.
-COMPONENTS: tuple[tuple[str, str], ...] = (
-    ("norms", r"norm|\bln_\w|layernorm"),
-    ("qkv", r"qkv|query_key_value|attn\.c_attn"),
-    ("q", r"\bq_proj|\bwq\b|\bquery\b"),
-    ("k", r"\bk_proj|\bwk\b|\bkey\b"),
-    ("v", r"\bv_proj|\bwv\b|\bvalue\b"),
-    ("o", r"\bo_proj|\bwo\b|attn\.out_proj|(attn|attention)\.dense|attn\.c_proj"),
-    ("router", r"\brouter\b|mlp\.gate\.|block_sparse_moe\.gate\.|\bgate\.weight"),
-    ("gate+up", r"gate_up_proj"),
-    ("gate", r"gate_proj|\bw1\b"),
-    ("up", r"up_proj|\bw3\b|dense_h_to_4h|c_fc|\bfc1\b"),
-    ("down", r"down_proj|\bw2\b|dense_4h_to_h|mlp\.c_proj|\bfc2\b"),
+NAMES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "names.toml").read_text("utf-8"))
+EMBEDDINGS, HEAD, OUTSIDE, COMPUTED = (
+    re.compile(NAMES["weights"][of]) for of in ("embeddings", "head", "outside", "computed")
 )
+# Components in the order in which they are drawn.
 ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down", "norms", "other", "head")
-# Buffers that older versions of transformers saved, and every version computes anew: one model may have them, one not.
-COMPUTED = re.compile(r"rotary_emb\.inv_freq$|\.(attention|attn)\.(masked_)?bias$")
 
 
 @dataclass(frozen=True)
@@ -79,55 +65,24 @@ class Layout:
         return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
 
     def architecture(self) -> ModelArchitecture:
-        """What mergekit is to write."""
-
-        def at(part: Callable[[Place], bool]) -> tuple[WeightInfo, ...]:
-            return tuple(weight.info for weight in self.weights.values() if part(weight.place))
-
-        module = ListedWeights(
-            first=at(lambda place: place.part in ("embeddings", "tied", "outside")),
-            layers=tuple(at(lambda place, n=layer: place.layer == n) for layer in range(self.n_layers)),  # type: ignore[misc]
-            last=at(lambda place: place.part == "head"),
-        )
-        return ModelArchitecture(
-            modules={"default": ModuleDefinition(architecture=module)},
-            architectures=[],
+        """What mergekit is to write: tensors by their names. It has no layers, since the plan knows whose each is."""
+        listed = JsonModuleArchDef(
             model_type="",
-            tagalong_files=list(self.tagalong_files),
+            architectures=[],
+            pre_weights=[weight.info for weight in self.weights.values()],
+            layer_templates=JsonLayerTemplates(weights=[]),
+            post_weights=[],
+            override_num_layers=0,
         )
-
-
-class ListedWeights(ModuleArchitecture, BaseModel, frozen=True):
-    """A module whose weights are listed one by one."""
-
-    first: tuple[WeightInfo, ...]
-    layers: tuple[tuple[WeightInfo, ...], ...]
-    last: tuple[WeightInfo, ...]
-
-    def pre_weights(self, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights before the layers."""
-        return list(self.first)
-
-    def layer_weights(self, index: int, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights of one layer."""
-        return list(self.layers[index])
-
-    def post_weights(self, config: PretrainedConfig) -> list[WeightInfo]:
-        """The weights after the layers."""
-        return list(self.last)
-
-    def num_layers(self, config: PretrainedConfig) -> int:
-        """The number of layers."""
-        return len(self.layers)
+        module = ModuleDefinition(architecture=JsonModuleArchitecture(definition=listed))
+        files = list(self.tagalong_files)
+        return ModelArchitecture(modules={"default": module}, architectures=[], model_type="", tagalong_files=files)
 
 
 def is_tied(config: PretrainedConfig) -> bool:
     """Whether one matrix serves as embeddings and lm_head."""
-    for one in (config.get_text_config(), config):
-        tied = getattr(one, "tie_word_embeddings", None)
-        if tied is not None:
-            return bool(tied)
-    return False
+    said = (getattr(one, "tie_word_embeddings", None) for one in (config.get_text_config(), config))
+    return bool(next((tied for tied in said if tied is not None), False))
 
 
 def n_layers_of(config: PretrainedConfig) -> int:
@@ -272,7 +227,5 @@ def component_of(weight: Weight) -> str:
         return "embeddings"
     if weight.place.part == "head":
         return "head"
-    for name, pattern in COMPONENTS:
-        if re.search(pattern, weight.info.name):
-            return name
-    return "other"
+    components = NAMES["components"].items()
+    return next((name for name, pattern in components if re.search(pattern, weight.info.name)), "other")

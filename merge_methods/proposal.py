@@ -22,7 +22,7 @@ from .analysis_file import EXPERTS, Analysis, kinship
 from .checkpoint import type_name
 from .compatibility import Model, open_model
 from .layout import Layout, component_of
-from .recipe import Recipe, parse_configuration, read_recipe
+from .recipe import Recipe, read_recipe
 from .suggest import RULES, Suggestion
 from .swap_plan import NAME
 
@@ -37,6 +37,7 @@ class Experts:
     """
 
     analysis: Analysis
+    options: MergeOptions
     recipient: Model
     donor: Model
     warnings: tuple[str, ...]
@@ -79,55 +80,38 @@ def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False
                 f"{error.advice} Relative folders are taken from where turnswap analyze ran: run this there.".strip(),
             ) from error
         _check_layout(analysis, role, models[-1].layout)
-    return Experts(analysis, models[0], models[1], warnings)
+    return Experts(analysis, options, models[0], models[1], warnings)
 
 
-@dataclass(frozen=True)
-class Request:
-    """How a suggestion is wanted.
-
-    Attributes:
-        options: mergekit's, for how models are read.
-        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``.
-        accept: differences between the experts to put up with, as in a layerswap.yml.
-        origin: where the analysis lies, for the comments.
-        output: the configuration's file, for the comments.
-    """
-
-    options: MergeOptions
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    accept: str | None = None
-    origin: str | None = None
-    output: str = "layerswap.yml"
-
-
-def attempt(experts: Experts, rule: str, request: Request) -> Proposal | UserError:
-    """:func:`propose`, or why the rule has nothing to suggest."""
-    try:
-        return propose(experts, rule, request)
-    except UserError as error:
-        return error
-
-
-def propose(experts: Experts, rule: str, request: Request) -> Proposal:
+def propose(
+    experts: Experts,
+    rule: str,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    accept: str | None = None,
+    origin: str | None = None,
+    output: str = "layerswap.yml",
+) -> Proposal:
     """What a rule suggests, as a configuration that has been read as the merge will read it.
 
     Args:
         experts: from :func:`open_experts`.
         rule: one of :data:`turnswap.merge_methods.suggest.RULES`.
-        request: options and settings.
+        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``; other rules have none.
+        accept: differences between the experts to put up with, as in a layerswap.yml.
+        origin: where the analysis lies, for the comments.
+        output: the configuration's file, for the comments.
 
     Raises:
         UserError: the rule has nothing to suggest, or the experts do not fit each other.
     """
     analysis = experts.analysis
-    settings = request.settings if rule == "shin-hwang" else {}
-    suggestion = RULES[rule](analysis, experts.recipient.layout, **settings)
+    suggestion = RULES[rule](analysis, experts.recipient.layout, **(settings or {} if rule == "shin-hwang" else {}))
     content: dict[str, Any] = {
         "merge_method": NAME,
         "base_model": analysis.models["recipient"],
         "models": [{"model": analysis.models["donor"]}],
-        "parameters": dict(suggestion.parameters) | ({"accept": request.accept} if request.accept else {}),
+        "parameters": dict(suggestion.parameters) | ({"accept": accept} if accept else {}),
     }
     stored = [  # the type of every tensor that a merge can take from either expert
         {name: weight.header.dtype for name, weight in model.layout.weights.items() if weight.place.part != "outside"}
@@ -138,9 +122,9 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
         content["dtype"] = _most(experts.recipient.layout)
         notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
-    recipe = read_recipe(parse_configuration(yaml.safe_load(body)), request.options, experts.opened)
+    recipe = read_recipe(yaml.safe_load(body), experts.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
-    file = shlex.quote(request.output)
+    file = shlex.quote(output)
     adapters = any(model.reference.lora for model in (experts.recipient, experts.donor))
     cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
     commands = (
@@ -148,7 +132,7 @@ def propose(experts: Experts, rule: str, request: Request) -> Proposal:
         f"Before: turnswap plan {file}; after: turnswap verify ./merged{cache}",
     )
     told = [*(f"Note: {note}" for note in (*suggestion.notes, *notes)), *(f"Warning: {said}" for said in warnings)]
-    comments = [*_opening(experts, suggestion, request), *suggestion.reasons, *told, *_table(suggestion)]
+    comments = [*_opening(experts, suggestion, origin), *suggestion.reasons, *told, *_table(suggestion)]
     # Commands are not wrapped: they are there to be copied.
     lines = [*(f"# {visible(command)}" for command in commands), *map(_comment, comments), body]
     return Proposal(suggestion, recipe, warnings, "\n".join(lines))
@@ -195,12 +179,12 @@ def _most(layout: Layout) -> str:
     return max(sizes, key=sizes.__getitem__)
 
 
-def _opening(experts: Experts, suggestion: Suggestion, request: Request) -> list[str]:
+def _opening(experts: Experts, suggestion: Suggestion, origin: str | None) -> list[str]:
     """Who made the file of what, and by which rule."""
     models = experts.analysis.models
-    origin = f"the analysis {request.origin}" if request.origin else "an analysis"
+    analysis = f"the analysis {origin}" if origin else "an analysis"
     return [
-        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from {origin}:",
+        f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from {analysis}:",
         f"  recipient {models['recipient']}",
         f"  donor     {models['donor']}",
         f"  ancestor  {models['base']} (every weight was compared with it; the swap takes nothing of it)",
@@ -212,20 +196,16 @@ def _table(suggestion: Suggestion) -> list[str]:
     """The figures as lines of text, a row per layer or module."""
     if not suggestion.figures:
         return []
-    rows = [list(suggestion.figures[0]), *([_cell(*item) for item in row.items()] for row in suggestion.figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
+    import pandas as pd  # a merge, which reads plans too, does without
 
-
-def _cell(name: str, value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.5f}" if name.startswith("p_") else f"{value:+.5f}"
-    return str(value)
+    floats = [name for name, value in suggestion.figures[0].items() if isinstance(value, float)]
+    formatters = {name: ("{:.5f}" if name.startswith("p_") else "{:+.5f}").format for name in floats}
+    return pd.DataFrame(suggestion.figures).to_string(index=False, formatters=formatters).splitlines()
 
 
 def _comment(line: str) -> str:
     """A line as a comment that nothing in it can end: what does not print is written out."""
     return textwrap.fill(
         visible(line), WIDTH, initial_indent="# ", subsequent_indent="#   ", break_long_words=False,
-        break_on_hyphens=False, drop_whitespace=True,
+        break_on_hyphens=False,
     )  # fmt: skip

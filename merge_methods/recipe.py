@@ -250,12 +250,14 @@ def _conditional(setting: Any) -> list[ConditionalParameter]:
 
 
 def read_recipe(
-    config: MergeConfiguration, options: MergeOptions, opened: dict[ModelReference, Model] | None = None
+    config: MergeConfiguration | Mapping[str, Any],
+    options: MergeOptions,
+    opened: dict[ModelReference, Model] | None = None,
 ) -> Recipe:
     """Understand a configuration and refuse what would go wrong; reads configurations and headers only.
 
     Args:
-        config: for layer_swap.
+        config: for layer_swap, or what a YAML file of one holds.
         options: mergekit's, for how models are read.
         opened: the models that need not be read again, which the others are added to: for those who plan many swaps of
             the same ones.
@@ -263,7 +265,7 @@ def read_recipe(
     Raises:
         UserError: unknown or contradictory parameters, missing or surplus models, models that do not fit each other.
     """
-    config = with_plain_paths(config)
+    config = with_plain_paths(config if isinstance(config, MergeConfiguration) else parse_configuration(config))
     opened = {} if opened is None else opened
     references = roles_of(config)
     _check_settings(config)

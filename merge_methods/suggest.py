@@ -107,8 +107,7 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
         f"The form is turnswap's: ||change|| / ||ancestor|| of a layer, divided by the sum over layers. {MATRICES}"
     )
     parameters = {"bottom": bottom, "top": top, "transition": 0} | ends_
-    rows = _rows(shares, decisions)
-    return Suggestion("ratio", source, parameters, reasons, rows, (*notes, *more))
+    return Suggestion("ratio", source, parameters, reasons, _rows(shares, decisions), (*notes, *more))
 
 
 def shin_hwang(

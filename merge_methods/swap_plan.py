@@ -191,16 +191,10 @@ def ramp(width: int, blend: float, outer: float = 1, inner: float = 0) -> list[f
     >>> ramp(3, 0.5)
     [0.75, 0.5, 0.25]
     """
-    shares = []
-    for position in range(1, width + 1):
-        twice, whole = 2 * position, width + 1
-        if twice == whole:  # apart, so that a single layer has ``blend`` to the last bit
-            shares.append(blend)
-        elif twice < whole:
-            shares.append(outer + (blend - outer) * twice / whole)
-        else:
-            shares.append(inner + (blend - inner) * (2 * whole - twice) / whole)
-    return shares
+    import numpy as np  # the command line, which imports this for the letters, does without
+
+    end = width + 1
+    return [float(share) for share in np.interp(range(1, end), (0, end / 2, end), (outer, blend, inner))]
 
 
 @functools.lru_cache(maxsize=256)

@@ -114,8 +114,7 @@ def _tensor_problems(
     if tensor.dtype != planned.dtype:
         yield f"{planned.name}: is {tensor.dtype}, declared {planned.dtype}"
         return
-    declared = declared_tensor(planned, readers, config)
-    if not _same_bits(tensor, declared):
+    if not _same_bits(tensor, declared_tensor(planned, readers, config)):
         source = planned.source
         blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
         what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"

@@ -159,8 +159,7 @@ class AdapterReader:
         saved = self.tensors.get(weight.info.name)
         if saved is not None:  # a module that was trained whole
             return saved.to(plain.dtype)
-        module = weight.info.name.removesuffix(".weight")
-        change = self._change(module)
+        change = self._change(weight.info.name.removesuffix(".weight"))
         return plain if change is None else (plain.float() + change).to(plain.dtype)
 
     def _change(self, module: str) -> torch.Tensor | None:

@@ -14,9 +14,8 @@ from typing import Any
 
 import yaml
 
-from turnswap.construction.equivalent import equivalent, questions_words
+from turnswap.construction.equivalent import distinct_spans, equivalent, questions_words
 from turnswap.construction.instructions import must_contain
-from turnswap.construction.protected import distinct_spans
 from turnswap.construction.records import DraftConversation, Turn
 from turnswap.core.journal import as_line
 

@@ -58,6 +58,10 @@ def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
         UserError: the model has no template, or cannot send what it renders.
     """
     model = inner_model(lm)
+
+    def refused(why: str) -> UserError:
+        return UserError(f"{type(model).__name__} {why}", _CHOICES)
+
     try:
         prompt = model.apply_chat_template(messages, add_generation_prompt=True)
         # An endpoint that takes strings or a server's tokens, and not the tokens that are made here, would get the
@@ -68,19 +72,13 @@ def render_with_template(lm: LM | CachingLM, messages: list[Message]) -> Prompt:
             kwargs = {"tokenize": False} if hasattr(tokenizer, "name_or_path") else {}
             prompt, unrendered = tokenizer.apply_chat_template(messages, add_generation_prompt=True, **kwargs), False
     except Exception as error:  # each backend fails in its own way: no template, no tokenizer, no Hub
-        raise UserError(
-            f"{type(model).__name__} cannot apply a chat template: {str(error).strip() or type(error).__name__}",
-            _CHOICES,
-        ) from error
+        raise refused(f"cannot apply a chat template: {str(error).strip() or type(error).__name__}") from error
     if not isinstance(prompt, (str, JsonChatStr)):
-        raise UserError(
-            f"{type(model).__name__} renders a chat as {type(prompt).__name__}, which cannot be sent.", _CHOICES
-        )
+        raise refused(f"renders a chat as {type(prompt).__name__}, which cannot be sent.")
     if unrendered:
-        raise UserError(
-            f"{type(model).__name__} would send the messages as they are to an endpoint that expects text, because "
-            "it has no tokenizer to apply a chat template with.",
-            _CHOICES,
+        raise refused(
+            "would send the messages as they are to an endpoint that expects text, because it has no tokenizer to "
+            "apply a chat template with."
         )
     return prompt
 
@@ -125,13 +123,12 @@ def token_counter(lm: LM | CachingLM) -> TokenCounter | None:
         return None
     probe = encode("a")
     if isinstance(probe, list) and probe and isinstance(probe[0], int):
+        bare = {"add_special_tokens": False}
         try:
-            encode("a", add_special_tokens=False)
+            encode("a", **bare)
         except TypeError:  # a backend that never adds any
-            return TokenCounter(lambda text: len(encode(text)), lambda text: len(encode(text)))
-        return TokenCounter(
-            lambda text: len(encode(text)), lambda text: len(encode(text, add_special_tokens=False)) if text else 0
-        )
+            bare = {}
+        return TokenCounter(lambda text: len(encode(text)), lambda text: len(encode(text, **bare)) if text else 0)
     # Chat endpoints pass text through, but may have a tokenizer all the same.
     tokenizer = getattr(model, "tokenizer", None)
     if tokenizer is None or not hasattr(tokenizer, "encode"):

@@ -21,8 +21,8 @@ from lm_eval.api.model import LM, CachingLM, hash_args
 from turnswap.core.errors import UserError
 
 from .answers import Answer
+from .conversation import Conversation
 from .identity import identity
-from .turns import Job
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -74,7 +74,7 @@ class Replies:
         if before != now:
             self._write({(_MODEL, False): now})
 
-    def key(self, arguments: Arguments, job: Job) -> str | None:
+    def key(self, arguments: Arguments, conversation: Conversation) -> str | None:
         """Under which key an answer is found again: the first repeat's is lm-eval's own, the others have their own.
 
         Where a temperature alone asks for sampling, as API models take it, each conversation has its own.
@@ -84,8 +84,8 @@ class Replies:
         """
         if arguments[1].get("do_sample", False):
             return None
-        own = [job.conversation.script.name] if arguments[1].get("temperature") else []
-        own += [f"repeat {job.repeat + 1}"] if job.repeat else []
+        own = [conversation.script.name] if arguments[1].get("temperature") else []
+        own += [f"repeat {conversation.repeat + 1}"] if conversation.repeat else []
         return hash_args(_METHOD, (*arguments, *own))  # type: ignore[no-any-return]
 
     def expect(self, requests: Iterable[tuple[Arguments, str | None]]) -> None:

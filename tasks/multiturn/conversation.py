@@ -131,10 +131,17 @@ class Script:
 class Conversation:
     """One run of a script: the requests (prompt and generation settings) and the replies, turn by turn.
 
-    ``failure`` says why the turns after the last reply are missing, where a request failed for good.
+    Attributes:
+        gen_kwargs: the settings to generate with, per turn.
+        repeat: which of a script's conversations it is, counted from 0.
+        seed: what a sampling backend starts from; each repeat has its own.
+        failure: why the turns after the last reply are missing, where a request failed for good.
     """
 
     script: Script
+    gen_kwargs: Sequence[dict[str, Any]] = ()
+    repeat: int = 0
+    seed: int = DEFAULT_SEED
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     failure: str | None = None
@@ -153,7 +160,17 @@ class Conversation:
                 if reply.answer.reasoning:
                     said[reply.answer.reasoning_field] = reply.answer.reasoning
             messages += [{"role": "user", "content": user}, said]
-        return [*messages, {"role": "user", "content": self.script.user_turns[len(self.replies)]}]
+        return [*messages, {"role": "user", "content": self.script.user_turns[self.turn]}]
+
+    @property
+    def turn(self) -> int:
+        """The turn to ask for next, counted from 0."""
+        return len(self.replies)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every turn has its reply."""
+        return not self.has_turn(self.turn)
 
     def has_turn(self, turn: int) -> bool:
         """Whether the script has this turn (counted from 0)."""

@@ -19,7 +19,7 @@ class Fault(Exception):
 
     Attributes:
         kind: what happened, in a few words that are the same for all faults of the kind, such as ``HTTP 500``.
-        words: what the server said, or the error's own text.
+        words: what the server said, or the error's own text, on one line and not too long.
         may_pass: whether another try could end otherwise.
         throttled: the server asks for fewer requests: the try does not count.
         wait: the seconds that the server asks to wait.
@@ -28,8 +28,8 @@ class Fault(Exception):
     def __init__(
         self, kind: str, *, words: str = "", may_pass: bool = True, throttled: bool = False, wait: float = 0.0
     ) -> None:
-        super().__init__(f"{kind}: {words}" if words else kind)
-        self.kind, self.words = kind, words
+        self.kind, self.words = kind, " ".join(words.split())[:500]
+        super().__init__(f"{kind}: {self.words}" if words else kind)
         self.may_pass, self.throttled, self.wait = may_pass, throttled, wait
 
 

@@ -13,14 +13,17 @@ from turnswap.core.errors import UserError
 from . import backend
 from .answers import Answer
 from .cache import Replies
+from .conversation import Conversation
 from .engines.observed import observed
 from .lm_eval_contract import bars_named
-from .turns import Job, Turns
+from .turns import Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
-def run(lm: LM | CachingLM, turns: Turns, replies: Replies, jobs: Sequence[Job], wave: int | None = None) -> None:
+def run(
+    lm: LM | CachingLM, turns: Turns, replies: Replies, conversations: Sequence[Conversation], wave: int | None = None
+) -> None:
     """Run all conversations to their end, each turn's replies entering the next turn's prompts.
 
     Args:
@@ -28,7 +31,7 @@ def run(lm: LM | CachingLM, turns: Turns, replies: Replies, jobs: Sequence[Job],
             split over ranks need it.
         turns: makes the requests, and takes the answers in.
         replies: where answers are kept and looked for.
-        jobs: the conversations.
+        conversations: to run.
         wave: this many conversations go through all their turns before the next ones start, so that an engine's
             prefix cache still holds their earlier turns; all at once by default.
 
@@ -42,14 +45,14 @@ def run(lm: LM | CachingLM, turns: Turns, replies: Replies, jobs: Sequence[Job],
             "Waves were asked for, but with data_parallel_size > 1 vLLM loads the model anew at every call.",
             "Leave --metadata wave out, or run several single engines behind an API.",
         )
-    size = wave or max(len(jobs), 1)
-    waves = max(_gather(model, -(-len(jobs) // size)))
+    size = wave or max(len(conversations), 1)
+    waves = max(_gather(model, -(-len(conversations) // size)))
     hook, lockstep = model.cache_hook, _Lockstep(model, turns, replies)
     model.set_cache_hook(replies)
     try:
         for number in range(waves):
             named = f"Wave {number + 1} of {waves}, turn" if waves > 1 else "Turn"
-            lockstep.run_wave(jobs[number * size : (number + 1) * size], named)
+            lockstep.run_wave(conversations[number * size : (number + 1) * size], named)
     finally:
         model.set_cache_hook(hook)
         replies.finish()
@@ -60,21 +63,21 @@ class _Lockstep:
         self.model, self.turns, self.replies = model, turns, replies
         self.spare: Instance | None = None  # a request that can be asked once more where ranks need padding
 
-    def run_wave(self, jobs: Sequence[Job], named: str) -> None:
+    def run_wave(self, conversations: Sequence[Conversation], named: str) -> None:
         """All turns of these conversations."""
-        last = max(_gather(self.model, max((len(job.conversation.script.user_turns) for job in jobs), default=0)))
+        last = max(_gather(self.model, max((len(each.script.user_turns) for each in conversations), default=0)))
         for turn in range(last):
-            current = [job for job in jobs if job.conversation.has_turn(turn)]
-            requests = [self.turns.request(job) for job in current]
+            current = [each for each in conversations if each.has_turn(turn)]
+            requests = [self.turns.request(each) for each in current]
             overflowing = self.turns.overflowing(current, requests)
             log.info("%s %d of %d: %d conversations", named, turn + 1, last, len(requests))
             answers = self._answers(current, requests, f"{named} {turn + 1} of {last}")
-            for job, request, answer, overflows in zip(current, requests, answers, overflowing, strict=True):
-                self.turns.take(job, request, answer, overflows)
+            for conversation, request, answer, overflows in zip(current, requests, answers, overflowing, strict=True):
+                self.turns.take(conversation, request, answer, overflows)
 
-    def _answers(self, jobs: Sequence[Job], requests: Sequence[Instance], named: str) -> list[Answer]:
+    def _answers(self, conversations: Sequence[Conversation], requests: Sequence[Instance], named: str) -> list[Answer]:
         """An answer per request: those that are kept, and the model's for the others, each asked once."""
-        keys = [self.replies.key(request.args, job) for job, request in zip(jobs, requests, strict=True)]
+        keys = [self.replies.key(request.args, each) for each, request in zip(conversations, requests, strict=True)]
         # Where each request's answer comes from: its key, or its own number where it has none.
         places = [key if key is not None else number for number, key in enumerate(keys)]
         missing = {

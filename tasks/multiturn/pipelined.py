@@ -21,16 +21,18 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from lm_eval.api.instance import Instance
+from more_itertools import chunked
 from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
 from .answers import Answer
 from .cache import Replies
+from .conversation import Conversation
 from .engines import Engine
 from .faults import Failure, Fault
 from .gate import Gate, Stopped
-from .turns import Job, Turns
+from .turns import Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -41,14 +43,14 @@ HOPELESS = 10
 LONGEST_THROTTLE = 1800.0
 
 
-Round = tuple[Sequence[Job], int | None]
+Round = tuple[Sequence[Conversation], int | None]
 
 
 def run(
     engine: Engine,
     turns: Turns,
     replies: Replies,
-    jobs: Sequence[Job],
+    conversations: Sequence[Conversation],
     open_conversations: int | None = None,
     rounds: Sequence[Round] | None = None,
 ) -> list[Failure]:
@@ -58,7 +60,7 @@ def run(
         engine: takes the requests.
         turns: makes them, and takes the answers in.
         replies: where answers are kept and looked for.
-        jobs: the conversations; they are opened in this order.
+        conversations: to run; they are opened in this order.
         open_conversations: how many may be under way at once, whose earlier turns the engine's prefix cache should
             hold; the engine's own number by default.
         rounds: conversations, and up to which turn they go before the next round begins; all to their end by default.
@@ -72,9 +74,9 @@ def run(
     """
     if not replies.lasting:
         log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
-    pipeline = _Pipeline(engine, turns, replies, jobs)
+    pipeline = _Pipeline(engine, turns, replies, conversations)
     limit = open_conversations or engine.open_per_slot * engine.slots
-    rounds = [(jobs, None)] if rounds is None else rounds
+    rounds = [(conversations, None)] if rounds is None else rounds
     try:
         _in_a_loop(pipeline, rounds, limit)
     except (asyncio.CancelledError, concurrent.futures.CancelledError):
@@ -86,13 +88,11 @@ def run(
     return pipeline.failures
 
 
-def turn_by_turn(jobs: Sequence[Job], wave: int | None = None) -> list[Round]:
+def turn_by_turn(conversations: Sequence[Conversation], wave: int | None = None) -> list[Round]:
     """The rounds of lockstep: every turn of all conversations, or of ``wave`` of them, before the next turn begins."""
-    size = wave or max(len(jobs), 1)
     rounds: list[Round] = []
-    for start in range(0, len(jobs), size):
-        under_way = jobs[start : start + size]
-        last = max(len(job.conversation.script.user_turns) for job in under_way)
+    for under_way in chunked(conversations, wave):
+        last = max(len(each.script.user_turns) for each in under_way)
         rounds += [(under_way, turn) for turn in range(1, last + 1)]
     return rounds
 
@@ -118,25 +118,25 @@ def _in_a_loop(pipeline: _Pipeline, rounds: Sequence[Round], limit: int) -> None
 class _Pipeline:
     """One run: what is under way, and what became of it."""
 
-    def __init__(self, engine: Engine, turns: Turns, replies: Replies, jobs: Sequence[Job]) -> None:
-        self.engine, self.turns, self.replies, self.jobs = engine, turns, replies, jobs
+    def __init__(self, engine: Engine, turns: Turns, replies: Replies, conversations: Sequence[Conversation]) -> None:
+        self.engine, self.turns, self.replies, self.conversations = engine, turns, replies, conversations
         self.failures: list[Failure] = []
         self.under_way: dict[str, asyncio.Future[Answer]] = {}
         self.tokens = 0
         self.hopeful = False  # whether any reply came, from the engine or from the cache
         self.stopped_by: int | None = None
         self.started = self.last_answer = time.monotonic()
-        self.total = sum(len(job.conversation.script.user_turns) for job in jobs)
+        self.total = sum(len(each.script.user_turns) for each in conversations)
 
     async def run(self, rounds: Sequence[Round], limit: int) -> None:
         self.loop, self.main = asyncio.get_running_loop(), asyncio.current_task()
         self.gate = Gate(self.engine.slots)
         with tqdm(total=self.total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar, self._signals():
             async with self.engine:
-                for jobs, last in rounds:
+                for conversations, last in rounds:
                     if not self.gate.closed.is_set():
-                        waiting = iter(jobs)
-                        workers = range(min(limit, len(jobs)))
+                        waiting = iter(conversations)
+                        workers = range(min(limit, len(conversations)))
                         await self._finish([asyncio.create_task(self._work(waiting, last)) for _ in workers])
 
     async def _finish(self, workers: list[asyncio.Task[None]]) -> None:
@@ -158,40 +158,40 @@ class _Pipeline:
             if isinstance(outcome, Exception) and not isinstance(outcome, Stopped):
                 raise outcome
 
-    async def _work(self, waiting: Iterator[Job], last: int | None) -> None:
+    async def _work(self, waiting: Iterator[Conversation], last: int | None) -> None:
         """Take one conversation after the other through its turns, up to the last of the round."""
-        for job in waiting:
+        for conversation in waiting:
             seconds = 0.0
-            while not (job.finished or job.conversation.failure or job.turn == last):
-                request = self.turns.request(job)
-                (overflowing,) = self.turns.overflowing([job], [request])
-                key = self.replies.key(request.args, job)
+            while not (conversation.finished or conversation.failure or conversation.turn == last):
+                request = self.turns.request(conversation)
+                (overflowing,) = self.turns.overflowing([conversation], [request])
+                key = self.replies.key(request.args, conversation)
                 answer = self.replies.get(key)
                 if answer is None:
                     began = time.monotonic()
                     try:
-                        answer = await self._shared(key, job, request, seconds)
+                        answer = await self._shared(key, conversation, request, seconds)
                     except Fault as fault:
-                        self._set_aside(job, fault)
+                        self._set_aside(conversation, fault)
                         break
                     seconds += answer.seconds or time.monotonic() - began
                 else:
                     await asyncio.sleep(0)  # a cache may hold thousands of replies: let others have their turn
-                self.turns.take(job, request, answer, overflowing)
+                self.turns.take(conversation, request, answer, overflowing)
                 self.hopeful = True
                 self._progress(1)
             if self.gate.closed.is_set():
                 return
 
-    async def _shared(self, key: str | None, job: Job, request: Instance, seconds: float) -> Answer:
+    async def _shared(self, key: str | None, conversation: Conversation, request: Instance, seconds: float) -> Answer:
         """The answer to a request; one that is under way is waited for, not asked again."""
         if key is None:
-            return await self._ask(job, request, seconds)
+            return await self._ask(conversation, request, seconds)
         if (asked := self.under_way.get(key)) is not None:
             return await asyncio.shield(asked)
         self.under_way[key] = asked = self.loop.create_future()
         try:
-            answer = self.replies.put(key, await self._ask(job, request, seconds))
+            answer = self.replies.put(key, await self._ask(conversation, request, seconds))
             asked.set_result(answer)
             return answer
         except BaseException as error:
@@ -204,15 +204,15 @@ class _Pipeline:
         finally:
             del self.under_way[key]
 
-    async def _ask(self, job: Job, request: Instance, seconds: float) -> Answer:
+    async def _ask(self, conversation: Conversation, request: Instance, seconds: float) -> Answer:
         """One request with its tries. A server that is asked too often uses up none, and gets fewer at once."""
         tries = throttled = 0
         while True:
-            async with self.gate.entered((job.turn, -seconds)):
+            async with self.gate.entered((conversation.turn, -seconds)):
                 try:
                     await self.gate.wait_out()
                     prompt, gen_kwargs = request.args
-                    answer = await self.engine.ask(prompt, gen_kwargs, job.seed)
+                    answer = await self.engine.ask(prompt, gen_kwargs, conversation.seed)
                 except Fault as error:
                     fault = error
                     if fault.throttled:
@@ -228,10 +228,10 @@ class _Pipeline:
                 raise fault
             await self.gate.sleep(max(pause(throttled if fault.throttled else tries), fault.wait))
 
-    def _set_aside(self, job: Job, fault: Fault) -> None:
-        job.conversation.failure = fault.kind
-        self.failures.append(Failure(job.conversation.script.name, job.turn, fault))
-        self._progress(len(job.conversation.script.user_turns) - job.turn)
+    def _set_aside(self, conversation: Conversation, fault: Fault) -> None:
+        conversation.failure = fault.kind
+        self.failures.append(Failure(conversation.script.name, conversation.turn, fault))
+        self._progress(len(conversation.script.user_turns) - conversation.turn)
         if not self.hopeful and len(self.failures) >= HOPELESS:
             self.gate.close()
 
@@ -277,7 +277,7 @@ class _Pipeline:
     def report_stop(self) -> None:
         """End the process as the signal would have, or say that the server answers nothing."""
         if self.stopped_by is not None:
-            done = sum(job.turn for job in self.jobs)
+            done = sum(each.turn for each in self.conversations)
             kept = "The same command goes on from there." if self.replies.lasting else "Nothing was kept."
             log.warning("Stopped: %d of %d turns have their reply. %s", done, self.total, kept)
             if self.stopped_by == signal.SIGINT:

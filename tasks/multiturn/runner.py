@@ -5,9 +5,10 @@ Importing this module makes the type known to all of lm-eval's models.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from .cache import Replies
 from .conversation import DEFAULT_SEED, Conversation, Reply, Script
 from .lm_eval_contract import serve
 from .reasoning import unknown_tags
-from .turns import Job, Turns
+from .turns import Turns
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
@@ -48,36 +49,29 @@ def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstanc
     Returns:
         The model's raw answers, one per request, in order.
     """
-    instances = list({id(request): request for request in requests}.values())
-    by_script: dict[int, list[TurnInstance]] = {}
+    instances = sorted({id(request): request for request in requests}.values(), key=lambda instance: instance.idx)
+    by_script: defaultdict[int, list[TurnInstance]] = defaultdict(list)
     for instance in instances:
-        by_script.setdefault(id(instance.script), []).append(instance)
-
-    runs: dict[int, list[Conversation]] = {}
-    jobs: list[Job] = []
-    for script_id, turns in by_script.items():
-        turns.sort(key=lambda instance: instance.idx)
-        script = turns[0].script
-        runs[script_id] = [Conversation(script) for _ in range(turns[0].repeats or 1)]
-        gen_kwargs = [turn.arguments[1] for turn in turns]
-        jobs += [
-            Job(conversation, gen_kwargs, repeat, _seed(lm, script) + repeat)
-            for repeat, conversation in enumerate(runs[script_id])
-        ]
-    _announce(lm, instances, jobs)
-    _run(lm, jobs)
+        by_script[id(instance.script)].append(instance)
+    runs = {script_id: _conversations(lm, turns) for script_id, turns in by_script.items()}
+    conversations = list(itertools.chain.from_iterable(runs.values()))
+    _announce(lm, instances, conversations)
+    _run(lm, conversations)
 
     for instance in instances:
-        conversations = runs[id(instance.script)]
-        instance.replies = [_reply(conversation, instance.idx) for conversation in conversations]
-        _fill_in(instance, [_sent(conversation, instance) for conversation in conversations])
-    answered: Counter[int] = Counter()
-    answers = []
-    for request in requests:
-        repeat = min(answered[id(request)], len(request.replies) - 1)
-        answers.append(request.replies[repeat].raw)
-        answered[id(request)] += 1
-    return answers
+        its_own = runs[id(instance.script)]
+        instance.replies = [_reply(conversation, instance.idx) for conversation in its_own]
+        _fill_in(instance, [_sent(conversation, instance) for conversation in its_own])
+    answers = {id(each): itertools.chain(each.replies, itertools.repeat(each.replies[-1])) for each in instances}
+    return [next(answers[id(request)]).raw for request in requests]
+
+
+def _conversations(lm: LM | CachingLM, turns: Sequence[TurnInstance]) -> list[Conversation]:
+    """The conversations of one script, a repeat each."""
+    script, gen_kwargs = turns[0].script, [turn.arguments[1] for turn in turns]
+    return [
+        Conversation(script, gen_kwargs, repeat, _seed(lm, script) + repeat) for repeat in range(turns[0].repeats or 1)
+    ]
 
 
 def _seed(lm: LM | CachingLM, script: Script) -> int:
@@ -86,40 +80,42 @@ def _seed(lm: LM | CachingLM, script: Script) -> int:
     return own if isinstance(own, int) and own != DEFAULT_SEED else script.seed
 
 
-def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
+def _run(lm: LM | CachingLM, conversations: Sequence[Conversation]) -> None:
     """Choose the schedule and run it; where several tasks run with different settings, the strictest holds."""
-    settings = list({job.conversation.script.settings: None for job in jobs})
+    settings = list({each.script.settings: None for each in conversations})
     asked = {each.schedule for each in settings}
     schedule = next(each for each in ("lockstep", "pipelined", "auto") if each in asked)
     wave = min((each.wave for each in settings if each.wave), default=None)
     replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
     turns = Turns(lm)
-    engine = engines.choose(lm, [gen_kwargs for job in jobs for gen_kwargs in job.gen_kwargs], schedule)
+    engine = engines.choose(lm, [gen_kwargs for each in conversations for gen_kwargs in each.gen_kwargs], schedule)
     facts: dict[str, Any] = {"schedule": "pipelined", "engine": getattr(engine, "name", "lm-eval")}
     if schedule == "lockstep" or isinstance(engine, str):
         facts["schedule"] = "lockstep"
     if isinstance(engine, str):
         log.log(logging.WARNING if schedule == "pipelined" else logging.INFO, "Turn by turn, in lockstep: %s", engine)
         facts["lockstep_because"] = engine
-        lockstep.run(lm, turns, replies, jobs, wave)
+        lockstep.run(lm, turns, replies, conversations, wave)
     else:
         # What waves are for without barriers: few conversations whose earlier turns an engine still holds.
         bound = min((each.open for each in settings if each.open), default=wave)
-        rounds = pipelined.turn_by_turn(jobs, wave) if schedule == "lockstep" else None
-        failures = pipelined.run(engine, turns, replies, jobs, bound, rounds)
+        rounds = pipelined.turn_by_turn(conversations, wave) if schedule == "lockstep" else None
+        failures = pipelined.run(engine, turns, replies, conversations, bound, rounds)
         facts |= engine.facts
         if failures:
-            faults.require_few(failures, len(jobs), min(each.max_failed for each in settings))
-            log.warning("%s\nTheir missing turns are left out of the figures.", faults.summary(failures, len(jobs)))
-    for job in jobs:
-        job.conversation.script.run_facts.update(facts)
-    _warn_of_unknown_tags(jobs)
+            faults.require_few(failures, len(conversations), min(each.max_failed for each in settings))
+            log.warning(
+                "%s\nTheir missing turns are left out of the figures.", faults.summary(failures, len(conversations))
+            )
+    for conversation in conversations:
+        conversation.script.run_facts.update(facts)
+    _warn_of_unknown_tags(conversations)
 
 
-def _warn_of_unknown_tags(jobs: Sequence[Job]) -> None:
+def _warn_of_unknown_tags(conversations: Sequence[Conversation]) -> None:
     """Reasoning between tags that we do not know is graded as part of the reply: say so, by name."""
-    for markers in {job.conversation.script.settings.reasoning_markers for job in jobs} - {()}:
-        answers = [reply.raw for job in jobs for reply in job.conversation.replies]
+    for markers in {each.script.settings.reasoning_markers for each in conversations} - {()}:
+        answers = [reply.raw for each in conversations for reply in each.replies]
         if tag := unknown_tags(answers, markers):
             pair = json.dumps([tag, f"{tag[0]}/{tag[1:]}"])
             log.warning(
@@ -155,19 +151,18 @@ def _fill_in(instance: TurnInstance, sent: Sequence[tuple[str, dict[str, Any]]])
         instance.arguments += (more,)
 
 
-def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], jobs: Sequence[Job]) -> None:
+def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], conversations: Sequence[Conversation]) -> None:
     tasks = sorted({str(instance.task_name) for instance in instances})
-    turns = sum(len(job.conversation.script.user_turns) for job in jobs)
-    log.info("%d conversations, %d turns, %d tasks: %s", len(jobs), turns, len(tasks), ", ".join(tasks))
-    templated = [job.conversation for job in jobs if job.conversation.script.settings.prompts == "chat_template"]
+    turns = sum(len(each.script.user_turns) for each in conversations)
+    log.info("%d conversations, %d turns, %d tasks: %s", len(conversations), turns, len(tasks), ", ".join(tasks))
+    templated = [each for each in conversations if each.script.settings.prompts == "chat_template"]
     digest = None
     if templated:
         backend.render_with_template(lm, templated[0].messages())  # a model without a template ends here
         digest = backend.template_hash(lm)
         if not templated[0].script.template_asked_for:
             log.info("Multi-turn tasks always use the model's chat template, with or without --apply_chat_template.")
-    for job in jobs:
-        script = job.conversation.script
+    for script in (conversation.script for conversation in conversations):
         script.run_facts["prompts"] = script.settings.prompts
         if script.settings.prompts == "chat_template":
             script.run_facts["chat_template_sha"] = digest

@@ -209,9 +209,8 @@ class MultiTurnTask(Task):
             instance.resps = resps
             for name, filtered in instance.filtered_resps.items():
                 texts = filtered if isinstance(filtered, list) else [filtered]
-                origins = (
-                    instance.replies if len(texts) == len(instance.replies) else [instance.replies[0]] * len(texts)
-                )
+                as_many = len(texts) == len(instance.replies)
+                origins = instance.replies if as_many else [instance.replies[0]] * len(texts)
                 replies = [origin.with_text(str(text)) for origin, text in zip(origins, texts, strict=True)]
                 present = [None if reply.absent else reply for reply in replies]
                 instance.filtered_resps[name] = present if len(present) > 1 else present[0]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
@@ -20,59 +19,29 @@ from .reasoning import set_reasoning_aside
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
 
-@dataclass(frozen=True)
-class Job:
-    """A conversation to run and, per turn, the settings to generate with.
-
-    Attributes:
-        repeat: which of a script's conversations it is, counted from 0.
-        seed: what a sampling backend starts from; each repeat has its own.
-    """
-
-    conversation: Conversation
-    gen_kwargs: Sequence[dict[str, Any]]
-    repeat: int = 0
-    seed: int = 1234
-
-    @property
-    def turn(self) -> int:
-        """The turn to ask for next, counted from 0."""
-        return len(self.conversation.replies)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every turn has its reply."""
-        return not self.conversation.has_turn(self.turn)
-
-
-@dataclass
 class Turns:
     """The turns of one run on one model; says once, not per turn, what a user must know about them.
 
     ``lm`` is the outer model: with ``--use_cache`` the one whose cache every reply goes through.
     """
 
-    lm: LM | CachingLM
-    counter: backend.TokenCounter | None = field(init=False)
-    _warned: bool = False
+    def __init__(self, lm: LM | CachingLM) -> None:
+        self.lm, self.counter, self._warned = lm, backend.token_counter(lm), False
 
-    def __post_init__(self) -> None:
-        self.counter = backend.token_counter(self.lm)
-
-    def request(self, job: Job) -> Instance:
+    def request(self, conversation: Conversation) -> Instance:
         """The request for a conversation's next turn: its whole history, rendered as the model wants it."""
-        settings = job.conversation.script.settings
-        gen_kwargs = dict(job.gen_kwargs[job.turn])
+        settings = conversation.script.settings
+        gen_kwargs = dict(conversation.gen_kwargs[conversation.turn])
         prompt: backend.Prompt
         if settings.prompts == "plain":
-            prompt = backend.render_plain(self.lm, job.conversation.messages())
+            prompt = backend.render_plain(self.lm, conversation.messages())
             until = gen_kwargs.get("until") or []
             gen_kwargs["until"] = [*([until] if isinstance(until, str) else until), backend.PLAIN_STOP]
         else:
-            prompt = backend.render_with_template(self.lm, job.conversation.messages())
+            prompt = backend.render_with_template(self.lm, conversation.messages())
         return Instance("generate_until", {}, (prompt, gen_kwargs), 0, (None, None, 1))
 
-    def overflowing(self, jobs: Sequence[Job], requests: Sequence[Instance]) -> list[bool | None]:
+    def overflowing(self, conversations: Sequence[Conversation], requests: Sequence[Instance]) -> list[bool | None]:
         """Which prompts leave too little room for a full reply, so that lm-eval would cut their beginning off.
 
         Returns:
@@ -97,27 +66,27 @@ class Turns:
             found.append(used + reply > length)
             worst = max(worst, (used, reply, length))
         if any(found):
-            self._complain(jobs, sum(map(bool, found)), worst)
+            self._complain(conversations, sum(map(bool, found)), worst)
         return found
 
-    def _complain(self, jobs: Sequence[Job], count: int, worst: tuple[int, int, int]) -> None:
+    def _complain(self, conversations: Sequence[Conversation], count: int, worst: tuple[int, int, int]) -> None:
         used, reply, length = worst
         message = (
-            f"Turn {jobs[0].turn + 1}: {count} of {len(jobs)} prompts plus the reply's room exceed the model's length "
-            f"({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off their beginning, "
-            "where the system message and the first turns are."
+            f"Turn {conversations[0].turn + 1}: {count} of {len(conversations)} prompts plus the reply's room exceed "
+            f"the model's length ({used} tokens in the longest + max_gen_toks {reply} > {length}): lm-eval cuts off "
+            "their beginning, where the system message and the first turns are."
         )
         advice = (
             "Lower --gen_kwargs max_gen_toks=…, or raise max_length in --model_args; "
             """--metadata '{"on_overflow": "error"}' ends the run instead of counting."""
         )
-        if any(job.conversation.script.settings.on_overflow == "error" for job in jobs):
+        if any(each.script.settings.on_overflow == "error" for each in conversations):
             raise UserError(message, advice)
         if not self._warned:
             log.warning("%s %s The results count them, in later turns too.", message, advice)
         self._warned = True
 
-    def take(self, job: Job, request: Instance, answer: Answer, overflowing: bool | None) -> None:
+    def take(self, conversation: Conversation, request: Instance, answer: Answer, overflowing: bool | None) -> None:
         """Take the model's answer into the conversation; tokens that the backend did not count are counted here."""
         prompt, gen_kwargs = request.args
         text = backend.prompt_text(prompt)
@@ -133,8 +102,8 @@ class Turns:
             if answer.prompt_tokens is None:
                 answer = replace(answer, prompt_tokens=self.counter.prompt(text))
         if answer.reasoning_tokens is None and answer.completion_tokens is not None:
-            markers = job.conversation.script.settings.reasoning_markers
+            markers = conversation.script.settings.reasoning_markers
             thought = answer.reasoning + set_reasoning_aside(answer.text, markers, prompt=text).reasoning
             if self.counter or not thought:
                 answer = replace(answer, reasoning_tokens=self.counter.reply(thought) if self.counter else 0)
-        job.conversation.add(text, gen_kwargs, answer, truncated=truncated, overflowing=overflowing)
+        conversation.add(text, gen_kwargs, answer, truncated=truncated, overflowing=overflowing)

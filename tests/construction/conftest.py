@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 import pytest
 from lm_eval.api.instance import Instance
 
-from turnswap.construction.recorded import RecordedLM
+from turnswap.construction.llm import RecordedLM
 from turnswap.core.errors import UserError
 
 GoneAt = Callable[[str], AbstractContextManager[list[str]]]

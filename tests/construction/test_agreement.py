@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from turnswap.construction.agreement import agreements, cohen_kappa
+from turnswap.construction.audit import agreements, cohen_kappa
 
 
 def pairs(**counts: int) -> list[tuple[str, str]]:

@@ -228,7 +228,7 @@ def test_nonsense_from_the_llm_is_asked_for_once_more_and_then_rejects(tmp_path:
 
 
 def test_the_packaged_conversations_hold_nothing_impossible() -> None:
-    assert [finding for finding in audit_csv(SAMPLE) if finding.severity == "impossible"] == []
+    assert "impossible" not in set(audit_csv(SAMPLE)["severity"])
 
 
 def test_a_conflict_is_found_in_the_turn_in_which_it_comes_up_and_once(tmp_path: Path) -> None:
@@ -243,10 +243,11 @@ def test_a_conflict_is_found_in_the_turn_in_which_it_comes_up_and_once(tmp_path:
         writer = csv.DictWriter(file, list(row))
         writer.writeheader()
         writer.writerow(row)
-    [finding] = audit_csv(path)
+    findings = audit_csv(path)
+    [finding] = findings.itertuples()
     assert (finding.key, finding.turn, finding.instruction_ids) == ("k:1:en", 3, (added[1], added[2]))
-    assert summary([finding])[0] == "impossible (no reply passes both), conversations: 1"
-    write_findings([finding], tmp_path / "findings.csv")
+    assert summary(findings)[0] == "impossible (no reply passes both), conversations: 1"
+    write_findings(findings, tmp_path / "findings.csv")
     with (tmp_path / "findings.csv").open(newline="") as file:
         [written] = csv.DictReader(file)
     assert written["rule"] == "all capitals, all small letters"
@@ -263,7 +264,7 @@ def test_a_file_that_is_none_of_this_kind_is_refused(tmp_path: Path) -> None:
 
 @needs_data
 def test_the_benchmarks_english_conversations_that_no_reply_can_satisfy() -> None:
-    findings = [finding for finding in audit_csv(ENGLISH) if finding.severity == "impossible"]
+    findings = [each for each in audit_csv(ENGLISH).itertuples() if each.severity == "impossible"]
     assert len({finding.key for finding in findings}) == 36
     assert Counter(finding.rule for finding in findings).most_common(2) == [
         ("a splitter in the other case", 12),

@@ -7,13 +7,11 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, find_problem, weights
 from turnswap.construction.instructions import must_contain
-from turnswap.construction.llm import LLM, LLMSettings
+from turnswap.construction.llm import LLM, LLMSettings, Question
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.questions import Question
 from turnswap.construction.records import DraftConversation, Outcome, Turn
-from turnswap.construction.wording import find_problem
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
 

@@ -12,7 +12,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from turnswap.construction.gates import Thresholds, Translation, length_range, measure, problems, worst_first
 from turnswap.construction.records import DraftConversation
-from turnswap.construction.scripts import scripts_of, share_in
+from turnswap.construction.vocabulary import scripts_of, share_in
 
 from .auditing import BACK, EN, KO, SW, source, translated
 

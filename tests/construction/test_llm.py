@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 from lm_eval.api.registry import get_model
 
-from turnswap.construction.llm import LLM, LLMSettings
-from turnswap.construction.questions import Question, read_answer, read_prompt
-from turnswap.construction.recorded import RecordedLM
+from turnswap.construction.llm import LLM, LLMSettings, Question, RecordedLM, read_answer, read_prompt
 from turnswap.construction.steps import read_build
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
@@ -24,7 +22,9 @@ def recorded(folder: Path, *answers: tuple[dict[str, Any], Any]) -> LLM:
 
 def test_answers_come_in_the_order_of_the_questions_however_they_are_worded(tmp_path: Path) -> None:
     llm = recorded(tmp_path, ({"task": "t", "n": 1}, {"text": "één"}), ({"task": "t", "n": 2}, "plain words"))
-    answers = llm.ask([Question("t", "Say two.", {"n": 2}), Question("t", "Say one, please.", {"n": 1})])
+    answers = llm.ask(
+        [Question("t", {"n": 2}, wording="Say two."), Question("t", {"n": 1}, wording="Say one, please.")]
+    )
     assert answers[0] == "plain words"
     assert read_answer(answers[1], text=str) == {"text": "één"}
 
@@ -39,7 +39,7 @@ def test_a_question_that_was_answered_is_never_asked_again(tmp_path: Path, monke
 
     monkeypatch.setattr(RecordedLM, "generate_until", counting)
     answers = [({"task": "t", "n": n}, {"n": n}) for n in range(4)]
-    questions = [Question("t", "Count.", {"n": n}) for n in range(4)]
+    questions = [Question("t", {"n": n}, wording="Count.") for n in range(4)]
     recorded(tmp_path, *answers).ask(questions[:2])
     recorded(tmp_path, *answers).ask(questions)  # as another process would
     assert asked == [0, 1, 2, 3]
@@ -47,11 +47,11 @@ def test_a_question_that_was_answered_is_never_asked_again(tmp_path: Path, monke
 
 def test_a_question_that_the_recording_does_not_hold_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='"n": 3'):
-        recorded(tmp_path).ask([Question("t", "Count.", {"n": 3})])
+        recorded(tmp_path).ask([Question("t", {"n": 3}, wording="Count.")])
 
 
 def test_a_recording_that_was_changed_is_asked_anew(tmp_path: Path) -> None:
-    question = Question("t", "Say it.", {})
+    question = Question("t", {}, wording="Say it.")
     assert recorded(tmp_path, ({"task": "t"}, "old")).ask([question]) == ["old"]
     before = recorded(tmp_path, ({"task": "t"}, "old")).identity
     changed = recorded(tmp_path, ({"task": "t"}, "new"))
@@ -65,9 +65,9 @@ def test_no_questions_load_no_model(tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_be_loaded_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-model could not be loaded"):
-        LLM(LLMSettings("no-such-model"), tmp_path).ask([Question("t", "x", {})])
+        LLM(LLMSettings("no-such-model"), tmp_path).ask([Question("t", {}, wording="x")])
     with pytest.raises(UserError, match="There is no recording"):
-        LLM(LLMSettings("turnswap-recorded", {"path": "nowhere"}), tmp_path).ask([Question("t", "x", {})])
+        LLM(LLMSettings("turnswap-recorded", {"path": "nowhere"}), tmp_path).ask([Question("t", {}, wording="x")])
 
 
 def test_sampling_is_refused_since_a_second_run_would_be_another_one(tmp_path: Path) -> None:

@@ -10,14 +10,13 @@ import pytest
 
 from turnswap.construction.constructors import construct
 from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
-from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, find_problem, weights
 from turnswap.construction.instructions import find_conflicts, must_contain
 from turnswap.construction.instructions.making import MAKINGS, making
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.prove import Prove, ProveSettings
 from turnswap.construction.records import DraftConversation, Turn
 from turnswap.construction.translate import warnings
-from turnswap.construction.wording import find_problem
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.corrected import grade_corrected
 from turnswap.tasks.multiif.grading import grade_reply

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from turnswap.construction.constructors import construct
-from turnswap.construction.llm import LLM, LLMSettings
+from turnswap.construction.llm import (
+    LLM,
+    LLMSettings,
+    RecordedLM,  # noqa: F401 - names turnswap-recorded to lm-eval
+)
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.prove import Prove, ProveSettings, returned
-from turnswap.construction.recorded import RecordedLM  # noqa: F401 - names turnswap-recorded to lm-eval
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.construction.vocabulary import clearest, common_words, words_of

@@ -11,10 +11,9 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.equivalent import equivalent, questions_words, unsuitable
+from turnswap.construction.equivalent import check_spans, equivalent, protected_spans, questions_words, unsuitable
 from turnswap.construction.llm import LLM
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.protected import check_spans, protected_spans
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.construction.translate import Translate, TranslateSettings, warnings

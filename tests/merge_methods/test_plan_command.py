@@ -115,7 +115,7 @@ def test_the_terminal_shows_layers_zones_embeddings_head_and_size(turnswap: Turn
     assert "donor" in lines["embeddings"]
     assert "follows bottom 5" in lines["embeddings"]
     assert "model.norm, lm_head" in lines["head"]
-    assert "291 tensors, 16.06 GB, bfloat16" in done.stdout
+    assert "291 tensors, 16.1 GB, bfloat16" in done.stdout
     assert "model.layers.3.mlp.up_proj.weight" not in done.stdout
     listed = turnswap("plan", REPOSITORY / "configs" / "layerswap.yml", "--tensors")
     assert "model.layers.3.mlp.up_proj.weight" in listed.stdout

@@ -19,7 +19,7 @@ from turnswap.merge_methods.analysis import analyze_references
 from turnswap.merge_methods.analysis_file import Analysis, Cell, ExpertChange, as_json, from_json
 from turnswap.merge_methods.layer_figures import module_filters
 from turnswap.merge_methods.layout import Layout
-from turnswap.merge_methods.proposal import Proposal, Request, open_experts, propose
+from turnswap.merge_methods.proposal import Proposal, open_experts, propose
 from turnswap.merge_methods.verify import verify
 from turnswap.merge_methods.weights import WeightReader
 
@@ -166,7 +166,7 @@ def scaled(
 def proposed(base: Path, recipient: Path, donor: Path, rule: str, **settings: Any) -> Proposal:
     analysis = analyze_references(str(base), str(recipient), str(donor), OPTIONS)
     analysis = from_json(json.loads(json.dumps(as_json(analysis))))
-    return propose(open_experts(analysis, OPTIONS), rule, Request(OPTIONS, settings))
+    return propose(open_experts(analysis, OPTIONS), rule, settings)
 
 
 def merged(proposal: Proposal, folder: Path) -> dict[str, str]:

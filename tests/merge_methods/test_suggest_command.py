@@ -16,7 +16,7 @@ from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
 from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
-from turnswap.merge_methods.proposal import Request, open_experts, propose
+from turnswap.merge_methods.proposal import open_experts, propose
 from turnswap.merge_methods.recipe import read_configuration
 
 from .conftest import contents
@@ -155,7 +155,7 @@ def test_a_likely_ancestor_is_a_warning(family: Path, tmp_path: Path) -> None:
     shares = (0.02, 0.02, 0.02, 0.02, 0.02, 0.5)
     donor = scaled(family / "base", tmp_path / "donor", shares, shares, 0.02)
     analysis = analyze_references(str(family / "base"), str(family / "recipient"), str(donor), OPTIONS)
-    made = propose(open_experts(analysis, OPTIONS), "paper", Request(OPTIONS))
+    made = propose(open_experts(analysis, OPTIONS), "paper")
     assert "judged 'likely'" in made.warnings[0]
     assert "# Warning: whether the donor comes from" in made.text
 
@@ -249,8 +249,7 @@ def test_a_models_name_cannot_end_the_comment(family: Path, tmp_path: Path, mark
     models = (str(family / "base"), str(tmp_path / name), str(family / "donor"))
     origin = f"found{mark}merge_method: linear"
     analysis = analyze_references(*models, OPTIONS)
-    request = Request(OPTIONS, origin=origin, output=f"a{mark}dtype: float16")
-    text = propose(open_experts(analysis, OPTIONS), "paper", request).text
+    text = propose(open_experts(analysis, OPTIONS), "paper", origin=origin, output=f"a{mark}dtype: float16").text
     assert mark not in text or mark == "\n"
     loaded = yaml.safe_load(text)
     assert list(loaded) == ["merge_method", "base_model", "models", "parameters"]
@@ -270,6 +269,6 @@ def test_adapters_need_a_cache_and_the_comment_says_so(family: Path, tmp_path: P
             parameter.data.add_(torch.randn_like(parameter), alpha=0.02)
     adapted.save_pretrained(tmp_path / "adapter")
     names = (str(family / "base"), f"{family / 'base'}+{tmp_path / 'adapter'}", str(family / "donor"))
-    made = propose(open_experts(analyze_references(*names, OPTIONS), OPTIONS), "shin-hwang", Request(OPTIONS))
+    made = propose(open_experts(analyze_references(*names, OPTIONS), OPTIONS), "shin-hwang")
     assert made.text.startswith("# mergekit-yaml layerswap.yml ./merged --lora-merge-cache ./merged-adapters\n")
     assert yaml.safe_load(made.text)["base_model"] == names[1]

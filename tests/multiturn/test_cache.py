@@ -105,15 +105,14 @@ def test_a_disk_that_has_room_again_gets_what_it_missed(
     from turnswap.tasks.multiturn import cache
     from turnswap.tasks.multiturn.answers import Answer
     from turnswap.tasks.multiturn.conversation import Conversation, Script
-    from turnswap.tasks.multiturn.turns import Job
 
     caplog.set_level(logging.WARNING)
     monkeypatch.setattr(cache, "_PAUSE", -1.0)
     lm = CachingLM(ScriptedLM(), str(tmp_path / "cache.db"))
     lm.dbdict.conn.execute("PRAGMA max_page_count = 8")
     replies = cache.Replies(lm)
-    job = Job(Conversation(Script(("Hi",))), [{}])
-    keys = [replies.key((f"prompt {number}", {}), job) for number in range(200)]
+    conversation = Conversation(Script(("Hi",)), [{}])
+    keys = [replies.key((f"prompt {number}", {}), conversation) for number in range(200)]
     for key in keys[:100]:
         replies.put(key, Answer("long " * 500, finish_reason="stop"))
     replies.finish()

@@ -306,10 +306,10 @@ def test_models_that_do_not_fit_into_memory_are_refused_before_they_are_loaded(
                 "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
                 "to allocate 1500000000 bytes. Error code 12 (Cannot allocate memory)"
             ),
-            r"Memory ran out on cpu: 1\.50 GB were asked for at once, 5\.00 GB are free now\. Reduce batch_size",
+            r"Memory ran out on cpu: 1\.5 GB were asked for at once, 5\.0 GB are free now\. Reduce batch_size",
         ),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has"), r"2\.50 GiB were asked"),
-        (MemoryError(), r"Memory ran out on cpu: 5\.00 GB are free now\."),
+        (MemoryError(), r"Memory ran out on cpu: 5\.0 GB are free now\."),
     ],
 )
 def test_memory_that_runs_out_in_an_evaluation_is_explained(

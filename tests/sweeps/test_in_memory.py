@@ -14,7 +14,6 @@ from mergekit.options import MergeOptions
 from safetensors.torch import save_file
 
 from turnswap.core.errors import UserError
-from turnswap.sweeps import in_memory
 from turnswap.sweeps.in_memory import SwapInMemory
 
 from ..merge_methods.models import GROUPED, HEADS, KINDS, merge, pair, recipe, save_model, tensors
@@ -312,5 +311,4 @@ def test_the_plan_is_the_merges_plan(experts: tuple[Path, Path]) -> None:
     assert composed.digest == swap.compose({"layers": "0-1,7", "blend_layers": "2,6"}).digest
     assert composed.digest != swap.compose({"layers": "0-1,7", "blend_layers": "2"}).digest
     with pytest.raises(UserError, match="botom is no parameter of layer_swap"):
-        in_memory.plan({"base_model": str(experts[0]), "models": [{"model": str(experts[1])}]}, {"botom": 1},
-                       MergeOptions())  # fmt: skip
+        swap.compose({"botom": 1})

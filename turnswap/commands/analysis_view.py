@@ -25,6 +25,7 @@ TITLES = {
 }
 _SIGNED = ("difference", "cosine")
 _SHORT = {"embeddings": "emb"}
+_AXES = ("layer", "component")
 
 
 def show_analysis(console: Console, analysis: Analysis) -> None:
@@ -40,17 +41,11 @@ def show_analysis(console: Console, analysis: Analysis) -> None:
         console.print(Text(f"Does the {role} come from the base? {found.verdict}: {found.reason}"), soft_wrap=True)
 
 
-def _heat_map(title: str, values: Sequence[Mapping[str, Any]]) -> Table:
+def _heat_map(title: str, values: Sequence[dict[str, Any]]) -> Table:
     """Layers down, components across; places outside the layers have a row of their own."""
-    by_place = {(value["layer"], value["component"]): value["value"] for value in values}
-    rows, columns = ({_SHORT.get(place[n], place[n]): place[n] for place in by_place} for n in (0, 1))
-    largest = max((abs(value) for value in by_place.values() if value is not None), default=0.0) or 1.0
-
-    def cell(row: str, component: str) -> tuple[str, float | None, bool]:
-        value = by_place.get((row, component))
-        return ("", None, False) if value is None else (f"{value:.2f}", value / largest, False)
-
-    return heat_table(title, "layer", rows, columns, cell, 6)
+    largest = max((abs(value["value"]) for value in values if value["value"] is not None), default=0.0) or 1.0
+    short = [value | {axis: _SHORT.get(value[axis], value[axis]) for axis in _AXES} for value in values]
+    return heat_table(title, "layer", short, _AXES, lambda figure: figure / largest, ".2f", 6)
 
 
 def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:

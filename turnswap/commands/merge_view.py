@@ -1,20 +1,23 @@
-"""Plans and checks of layer swaps as people see them in a terminal."""
+"""Plans, checks and suggestions of layer swaps as people see them in a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
+from rich.filesize import decimal as size
 from rich.table import Table
 from rich.text import Text
 
-from turnswap.core.sizes import size
+from turnswap.core.errors import UserError, visible
 from turnswap.merge_methods.swap_plan import LETTERS
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.analysis import TensorChange
+    from turnswap.merge_methods.proposal import Proposal
     from turnswap.merge_methods.recipe import Planned, Recipe
     from turnswap.merge_methods.verify import Report
 
@@ -39,8 +42,7 @@ def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Seq
     console.print(f"Output: {len(recipe.tensors)} tensors, {size(total)}, {', '.join(types)}")
     for note in recipe.notes:
         console.print(f"Note: {note}", soft_wrap=True, markup=False)
-    for warning in recipe.warnings:
-        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+    _warn(console, recipe.warnings)
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -134,12 +136,51 @@ def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
     for heading in ("layer", "recipient", "donor", "cosine of the two"):
         table.add_column(heading, justify="right")
-    by_layer: dict[int, list[TensorChange]] = {}
-    for change in changes:
-        layer = recipe.tensors[change.name].weight.place.layer
-        if layer is not None:
-            by_layer.setdefault(layer, []).append(change)
-    for layer, group in sorted(by_layer.items()):
-        means = [sum(getattr(c, name) for c in group) / len(group) for name in ("recipient", "donor", "cosine")]
-        table.add_row(str(layer), *(f"{mean:.4f}" for mean in means))
+
+    def layer_of(change: TensorChange) -> int:
+        return recipe.tensors[change.name].weight.place.layer or 0
+
+    for layer, group in groupby(sorted(changes, key=layer_of), layer_of):
+        figures = zip(*((change.recipient, change.donor, change.cosine) for change in group), strict=True)
+        table.add_row(str(layer), *(f"{fmean(each):.4f}" for each in figures))
     return table
+
+
+def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserError], warnings: Sequence[str]) -> None:
+    """Print a line of letters per rule, then the reasons of each."""
+    plans = [made.recipe for made in proposals.values() if not isinstance(made, UserError)]
+    if plans:
+        console.print(Text(f"{'layer':12}{ruler(plans[0].n_layers)}", style="dim"), soft_wrap=True)
+    for rule, made in proposals.items():
+        letters = Text("nothing") if isinstance(made, UserError) else coloured(made.recipe.letters)
+        console.print(Text(f"{rule:12}") + letters, soft_wrap=True)
+    console.print(Text("D donor, R recipient, b blended, * its modules differ\n", style="dim"))
+    for rule, made in proposals.items():
+        told = [str(made)] if isinstance(made, UserError) else [made.suggestion.source, *made.suggestion.reasons]
+        console.print(Text(f"{rule}: {visible(told[0])}"), soft_wrap=True)
+        for line in told[1:]:
+            console.print(Text(f"  {visible(line)}"), soft_wrap=True)
+    _warn(console, warnings)
+    console.print("Nothing is written. With --rule NAME -o layerswap.yml one of them is.", markup=False)
+
+
+def show_proposal(console: Console, made: Proposal) -> None:
+    """Print the reasons of one suggestion, then its plan as ``turnswap plan`` does."""
+    for line in (*made.suggestion.reasons, *(f"Note: {note}" for note in made.suggestion.notes)):
+        console.print(Text(visible(line)), soft_wrap=True)
+    _warn(console, [said for said in made.warnings if said not in made.recipe.warnings])
+    console.print()
+    show_plan(console, made.recipe, False, None)
+
+
+def as_json_of_all(proposals: Mapping[str, Proposal | UserError]) -> list[dict[str, Any]]:
+    """An entry per rule: what it suggests, or ``refused`` and why."""
+    return [
+        {"rule": rule, "refused": str(made)} if isinstance(made, UserError) else made.as_json()
+        for rule, made in proposals.items()
+    ]
+
+
+def _warn(console: Console, warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        console.print(Text(f"Warning: {visible(warning)}", style="yellow"), soft_wrap=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +15,8 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.hosts.mergekit_contract import require_mergekit
 
-from .merge_view import show_plan, show_report
+from .merge_view import as_json_of_all, show_plan, show_proposal, show_proposals, show_report
 from .options import ANYTHING, FILE, FOLDER, together
-from .suggest_view import as_json_of_all, show_proposal, show_proposals
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
@@ -54,7 +55,8 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     changes = None
     if check_ancestor:
         changes = analysis.layer_changes(recipe, options)
-        recipe = analysis.with_warnings(recipe, changes)
+        said = map(str, analysis.drifts(recipe, changes))
+        recipe = dataclasses.replace(recipe, warnings=(*recipe.warnings, *said))
     if as_json:
         content = plan_as_json(recipe)
         if changes is not None:
@@ -181,16 +183,21 @@ def suggest(
 
     found = analyze_references(base, recipient, donor, options) if analysis is None else read_analysis(analysis)
     experts = proposal.open_experts(found, options, anyway)
-    source = str(analysis) if analysis else None
-    request = proposal.Request(options, settings, accept, source, str(output or "layerswap.yml"))
+    origin, file = str(analysis) if analysis else None, str(output or "layerswap.yml")
+    propose = partial(proposal.propose, experts, settings=settings, accept=accept, origin=origin, output=file)
     if rule is None:
-        proposals = {name: proposal.attempt(experts, name, request) for name in RULES}
+        proposals: dict[str, proposal.Proposal | UserError] = {}
+        for name in RULES:
+            try:
+                proposals[name] = propose(name)
+            except UserError as error:
+                proposals[name] = error
         if as_json:
             click.echo(json.dumps(as_json_of_all(proposals), indent=1, ensure_ascii=False))
         else:
             show_proposals(Console(), proposals, experts.warnings)
         return
-    made = proposal.propose(experts, rule, request)
+    made = propose(rule)
     if output is not None:
         write_whole(output, made.text, "Name another file with -o.")
     if as_json:

@@ -70,7 +70,7 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
     interruption), sweep.json, sweep.csv, sweep.html with heat maps, and layerswap.yml: the best swap for mergekit-yaml.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     require_packages("A sweep needs", ("mergekit", "transformers"), "hf,merge")
-    from turnswap.sweeps import outputs, pictures
+    from turnswap.sweeps import outputs
     from turnswap.sweeps.settings import AXES, read_settings
     from turnswap.sweeps.sweep import run
 
@@ -86,7 +86,7 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
     show_sweep(Console(), done)
     written = outputs.write_outputs(done, output)
     try:
-        written += pictures.write_pictures(done, output)
+        written += outputs.write_pictures(done, output)
     except UserError as error:  # what was computed for hours must not end in an error about a picture
         click.echo(visible(f"No pictures: {error}"), err=True)
     for path in written:

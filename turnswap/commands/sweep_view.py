@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -61,16 +62,11 @@ def _heat_map(
     title: str, values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher_is_better: bool
 ) -> Table:
     """Bottom down, top across; the stronger the colour, the better. A cross: dropped by halving."""
-    bottoms, tops = ({str(n): n for n in sorted({value[axis] for value in values})} for axis in ("bottom", "top"))
-    by_place = {(value["bottom"], value["top"]): value for value in values}
     low, high = domain
 
-    def cell(bottom: int, top: int) -> tuple[str, float | None, bool]:
-        value = by_place.get((bottom, top))
-        if value is None or value["value"] is None:
-            return "" if value is None else "×", None, False
-        share = (value["value"] - low) / (high - low) if high > low else 0.0
-        mark = "*" if value["best"] else ""
-        return f"{mark}{value['value']:.4f}", share if higher_is_better else 1 - share, value["best"]
+    def share(figure: float) -> float:
+        share = (figure - low) / (high - low) if high > low else 0.0
+        return share if higher_is_better else 1 - share
 
-    return heat_table(title, "bottom \\ top", bottoms, tops, cell, 8)
+    ordered = sorted(values, key=itemgetter("top", "bottom"))
+    return heat_table(title, "bottom \\ top", ordered, ("bottom", "top"), share, ".4f", 8)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,12 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
-from .instructions import Severity, find_conflicts
-from .llm import LLM
-from .questions import Question, question_of, read_answer
-from .records import DraftConversation, Outcome, decisive, json_text
+from .instructions import find_conflicts
+from .llm import LLM, Question, read_finding
+from .records import Conversations, DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
+_COLUMNS = ("key", "language", "turn", "rule", "severity", "instruction_ids", "kwargs", "reason")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Conflicts:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.identity = [VERSION, decisive(settings), llm.identity if settings.llm_check else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
         outcomes = [self._by_rules(conversation) for conversation in conversations]
         asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
@@ -70,34 +70,21 @@ class Conflicts:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"turns": conversation.prompts, "instructions": conversation.last.instructions_as_json()}
-    return question_of("find_conflict", payload, conversation.key)
+    return Question("find_conflict", payload, conversation.key)
 
 
-def _read(outcome: Outcome, answer: str) -> Outcome:
-    content = read_answer(answer, conflict=bool, reason=str)
-    reason = f"the LLM finds a conflict: {content['reason']}" if content["conflict"] else None
-    return dataclasses.replace(outcome, reason=reason)
+_read = partial(read_finding, "conflict", "the LLM finds a conflict")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A conflict in a CSV: the turn (from 1) in which it comes up first, and the instructions with their kwargs."""
-
-    key: str
-    language: str
-    turn: int
-    rule: str
-    severity: Severity
-    instruction_ids: tuple[str, ...]
-    kwargs: tuple[Mapping[str, Any], ...]
-    reason: str
-
-
-def audit_csv(path: Path) -> list[Finding]:
-    """What the rules find in a CSV in the published format, one finding per conversation, pair and rule.
+def audit_csv(path: Path) -> pd.DataFrame:
+    """What the rules find in a CSV in the published format, a row per conversation, pair and rule.
 
     A conflict lasts from the turn in which it comes up to the conversation's last; it is reported once. An instruction
     that is followed by position, as the published data are read, may occur twice in a turn.
+
+    Returns:
+        ``key``, ``language``, the ``turn`` (from 1) in which it comes up first, ``rule``, ``severity``, ``reason``, and
+        tuples of the ``instruction_ids`` and of their ``kwargs``.
 
     Raises:
         UserError: the file cannot be read, or a row is malformed.
@@ -111,42 +98,41 @@ def audit_csv(path: Path) -> list[Finding]:
         raise UserError(f"{path} holds no conversation.", "Expected a CSV file in the published Multi-IF format.")
     source = Source("csv", str(path))
     conversations = [each for language in languages for each in load_conversations(source, language)]
-    return [finding for conversation in conversations for finding in _findings(conversation)]
+    rows = [row for conversation in conversations for row in _findings(conversation)]
+    return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _findings(conversation: Mapping[str, Any]) -> list[Finding]:
+def _findings(conversation: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
     key, language = conversation["key"], conversation["language"]
-    found: dict[tuple[str, tuple[int, ...]], Finding] = {}
+    found: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
             rule, positions = conflict.rule, conflict.positions
             ids, kwargs = (tuple(turn[part][at] for at in positions) for part in ("instruction_ids", "kwargs"))
-            first = Finding(key, language, number, rule.name, rule.severity, ids, kwargs, rule.reason)
+            first = key, language, number, rule.name, rule.severity, ids, kwargs, rule.reason
             found.setdefault((rule.name, positions), first)
-    return list(found.values())
+    return found.values()
 
 
-def summary(findings: Sequence[Finding]) -> list[str]:
+def summary(findings: pd.DataFrame) -> list[str]:
     """Lines for people: per severity how many conversations are concerned, and by how many each rule."""
     lines = []
     for severity, meaning in (("impossible", "no reply passes both"), ("tension", "only an odd reply passes both")):
-        here = [finding for finding in findings if finding.severity == severity]
-        lines.append(f"{severity} ({meaning}), conversations: {len({finding.key for finding in here})}")
-        conversations = Counter(rule for rule, _ in {(finding.rule, finding.key) for finding in here})
-        for rule in sorted(conversations, key=lambda name: (-conversations[name], name)):
-            lines.append(f"  {conversations[rule]:5}  {rule}")
-            pairs = Counter(finding.instruction_ids for finding in here if finding.rule == rule)
+        here = findings[findings["severity"] == severity]
+        lines.append(f"{severity} ({meaning}), conversations: {here['key'].nunique()}")
+        concerned = here.groupby("rule")["key"].nunique().to_dict()
+        for rule in sorted(concerned, key=lambda name: (-concerned[name], name)):
+            lines.append(f"  {concerned[rule]:5}  {rule}")
+            pairs = Counter(here.loc[here["rule"] == rule, "instruction_ids"])
             lines += [f"         {count:5}  {' × '.join(ids)}" for ids, count in pairs.most_common()]
     return lines
 
 
-def write_findings(findings: Sequence[Finding], path: Path) -> None:
+def write_findings(findings: pd.DataFrame, path: Path) -> None:
     """The findings as CSV, one a line, ids and kwargs as JSON lists.
 
     Raises:
         UserError: the file cannot be written.
     """
-    table = pd.DataFrame(map(vars, findings), columns=[field.name for field in dataclasses.fields(Finding)])
-    for lists in ("instruction_ids", "kwargs"):
-        table[lists] = table[lists].map(json_text)
+    table = findings.assign(**{name: findings[name].map(json_text) for name in ("instruction_ids", "kwargs")})
     write_whole(path, table.to_csv(index=False, lineterminator="\r\n"))

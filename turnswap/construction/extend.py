@@ -3,12 +3,13 @@
 A draw is random and yet the same every time: it depends only on the seed, the conversation's key, the number of the
 turn and the conversation itself. Every instruction has random numbers of its own, so that another weight or generator
 leaves the others' kwargs as they are. Numbers are in the ranges of Multi-IF's English data; keywords are words of the
-conversation.
+conversation. A wording must tell a reader all that the grader will look for.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,16 +21,26 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 from .instructions import Draw, find_conflicts, making_of, must_contain
+from .instructions.draw import ENGLISH, strings
 from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
-from .llm import LLM
-from .questions import Question, question_of, read_answer
-from .records import DraftConversation, Outcome, Turn, decisive
-from .wording import find_problem
+from .llm import LLM, Question, read_answer
+from .records import Conversations, DraftConversation, Outcome, Turn, decisive
 
 VERSION = 1
 _TURNS = 3
 _TRIES = 8  # kwargs drawn per instruction before another one is taken
+_NUMBER_WORDS, _ORDINALS = ENGLISH["numbers"].split(), ENGLISH["ordinals"].split()
+_ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
+_ACCEPTED = ENGLISH["accepted"]
+# The opposite of what is meant: another relation, or a relation where the number is exact.
+_RELATIONS = (
+    r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"
+)
+_SECOND_CONVERSATION = re.compile(
+    r"^\W*(?:user|assistant|system|human|ai|bot|model|turn \d|(?:my |the )?(?:reply|response|answer))\s*:|<\|",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 @dataclass(frozen=True)
@@ -68,25 +79,24 @@ class Extend:
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.identity = [VERSION, {**decisive(settings), "weights": self.weights}, llm.identity]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
         outcomes = [Outcome(conversation) for conversation in conversations]
         for number in range(2, _TURNS + 1):
             # A turn's wording is part of the next turn's question, so turns are asked one after the other.
-            questions: dict[int, Question] = {}
-            checks: list[Callable[[str], DraftConversation]] = []
+            asked = {}
             for place, outcome in enumerate(outcomes):
                 conversation = outcome.conversation
                 if outcome.reason is not None or len(conversation.turns) >= number:
                     continue
                 if drawn := draw_instruction(self.settings.seed, conversation, self.weights):
-                    questions[place] = _question(conversation, *drawn)
-                    checks.append(partial(_extended, conversation, *drawn, self.settings.longest))
+                    check = partial(_extended, conversation, *drawn, self.settings.longest)
+                    asked[place] = _question(conversation, *drawn), check
                 else:
                     ids = ", ".join(conversation.last.instruction_ids)
                     reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
                     outcomes[place] = Outcome(conversation, reason)
-            for place, made in zip(questions, self.llm.ask_checked(list(questions.values()), checks), strict=True):
+            for place, made in self.llm.ask_checked(asked).items():
                 if isinstance(made, ValueError):
                     outcomes[place] = Outcome(outcomes[place].conversation, f"no request for turn {number}: {made}")
                 else:
@@ -99,8 +109,7 @@ def _extended(
 ) -> DraftConversation:
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
-    prompts = conversation.prompts
-    problem = find_problem(wording, id_, kwargs, conversation.language, prompts, longest)
+    problem = find_problem(wording, id_, kwargs, conversation.language, conversation.prompts, longest)
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
     last = conversation.last
@@ -116,7 +125,7 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return question_of("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}")
+    return Question("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}")
 
 
 def weights() -> dict[str, float]:
@@ -161,3 +170,84 @@ def _same_language(id_: str, kwargs: Mapping[str, Any], conversation: DraftConve
         return all(map(is_of_any_language, last.instruction_ids, last.kwargs))
     asked = [each["language"] for each in last.kwargs if "language" in each]
     return is_of_any_language(id_, kwargs) or all(code == conversation.language for code in asked)
+
+
+def find_problem(
+    wording: str, id_: str, kwargs: Mapping[str, Any], language: str, earlier: Sequence[str], longest: int
+) -> str | None:
+    """What is wrong with the wording of an instruction, fit for a reason of rejection; None where nothing is.
+
+    What only a reader of English can tell is checked in English alone. ``earlier`` are the prompts before, ``longest``
+    is how many characters a wording may have beside what it must contain.
+    """
+    needed = must_contain(id_, kwargs)
+    if not wording.strip():
+        return "the wording is empty"
+    if len(wording) > longest + sum(map(len, needed)) + sum(len(value) for value in strings(kwargs)):
+        return f"the wording has {len(wording)} characters, far more than an instruction needs"
+    if _SECOND_CONVERSATION.search(wording):
+        return "the wording holds a conversation of its own"
+    if wording.strip() in (prompt.strip() for prompt in earlier):
+        return "the wording repeats an earlier prompt"
+    for each in needed:
+        # What ends in a letter or digit may be told in other words; texts, markers and sentences stand as they are.
+        verbatim = each in strings(kwargs) or not each[-1:].isalnum()
+        tells = language == "en" or verbatim or each.isdigit()
+        if tells and not _finder(each, verbatim, language)(wording):
+            return f"the wording lacks {each!r}"
+    for text in sorted(strings(kwargs), key=len, reverse=True):
+        wording = wording.replace(text, " ")
+    return _wrong_number(wording, id_, kwargs, earlier) or _wrong_relation(wording, id_, kwargs, language)
+
+
+def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], object]:
+    if re.fullmatch(r"\*+", needed):
+        return re.compile(rf"(?<!\*){re.escape(needed)}(?!\*)" if len(needed) > 1 else r"\*").search
+    if verbatim:
+        before = r"(?<!\w)" if language == "en" and needed[:1].isalnum() else ""
+        behind = r"(?!\w)" if language == "en" and needed[-1:].isalnum() else ""
+        return re.compile(before + re.escape(needed) + behind).search
+    if needed.isdigit():
+        return re.compile(_number(int(needed), language), re.IGNORECASE).search
+    if _ORDINAL.fullmatch(needed):
+        number = int(needed[:-2])
+        words = [rf"\b{number}-?(?:st|nd|rd|th)\b", rf"\bparagraph (?:number )?{number}\b"]
+        if number < len(_ORDINALS):
+            words += [rf"\b{_ORDINALS[number]}\b", rf"\bparagraph {_NUMBER_WORDS[number]}\b"]
+        return re.compile("|".join(words), re.IGNORECASE).search
+    whole_words = "" if needed in ("avoid", "square brackets") else r"\b"
+    return re.compile(rf"{whole_words}(?:{_ACCEPTED.get(needed, re.escape(needed))})", re.IGNORECASE).search
+
+
+def _number(number: int, language: str) -> str:
+    """A pattern of the number in digits (``1,200`` too), or in English words."""
+    ways = [rf"(?<![\d.,])(?:{number}|{number:,})(?!\d|,\d|\.\d|-?(?:st|nd|rd|th)\b)"]
+    if language == "en" and number < len(_NUMBER_WORDS):
+        ways.append(rf"\b{_NUMBER_WORDS[number]}\b")
+        ways += {1: [r"\bonce\b", r"\ban?\b", r"\bsingle\b"], 2: [r"\btwice\b"]}.get(number, [])
+    return "|".join(ways)
+
+
+def _wrong_number(wording: str, id_: str, kwargs: Mapping[str, Any], earlier: Sequence[str]) -> str | None:
+    """A number that neither the kwargs nor the conversation hold: the LLM has made up a demand."""
+    known = {value for value in kwargs.values() if isinstance(value, int)} | making_of(id_).own_numbers
+    known |= set(map(int, _digits(" ".join(earlier))))
+    made_up = [number for number in _digits(wording) if int(number) not in known]
+    return f"the wording holds the number {made_up[0]}, which the kwargs do not" if made_up else None
+
+
+def _digits(text: str) -> list[str]:
+    return re.findall(r"\d+", re.sub(r"(?<=\d),(?=\d{3}\b)", "", text))
+
+
+def _wrong_relation(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
+    if language != "en":
+        return None
+    found = re.search(rf"\b(?:{_RELATIONS})\b", wording, re.IGNORECASE)
+    if making_of(id_).exact and found:
+        return f"the wording says {found[0]!r}, but the number is exact"
+    relation = next((value for name, value in kwargs.items() if name.endswith("relation")), None)
+    opposite = {"at least": "less than", "less than": "at least"}.get(str(relation))
+    if opposite and re.search(rf"\b(?:{_ACCEPTED[opposite]})", wording, re.IGNORECASE):
+        return f"the wording says {opposite!r} in some way, but {relation!r} is meant"
+    return None

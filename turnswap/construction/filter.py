@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import regex
@@ -17,10 +18,9 @@ from pydantic import PositiveInt
 from turnswap.core.errors import UserError
 
 from .instructions.making import listed
-from .llm import LLM
-from .questions import Question, question_of, read_answer
-from .records import DraftConversation, Outcome, digest
-from .scripts import UNSPACED, script_of_character
+from .llm import LLM, Question, read_finding
+from .records import Conversations, DraftConversation, Outcome, digest
+from .vocabulary import UNSPACED, script_of_character
 
 VERSION = 1
 _IN_A_WORD = r"[\p{L}\p{M}\p{N}]"
@@ -47,17 +47,14 @@ class Filter:
     name = "filter"
 
     def __init__(self, settings: FilterSettings, languages: Sequence[str], llm: LLM) -> None:
-        for language in settings.word_lists:
-            if language not in languages:
-                raise UserError(
-                    f"filter.word_lists.{language}: {language} is not among languages.",
-                    f"There are: {', '.join(languages)}.",
-                )
+        if others := [language for language in settings.word_lists if language not in languages]:
+            problem = f"filter.word_lists.{others[0]}: {others[0]} is not among languages."
+            raise UserError(problem, f"There are: {', '.join(languages)}.")
         self.settings, self.llm, self.chunk = settings, llm, settings.chunk
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
         self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome]]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
         outcomes = [self._by_words(conversation) for conversation in conversations]
         asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
@@ -115,10 +112,7 @@ def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:
 def _question(outcome: Outcome) -> Question:
     conversation = outcome.conversation
     payload = {"language": conversation.language, "turns": conversation.prompts}
-    return question_of("find_sensitive", payload, conversation.key)
+    return Question("find_sensitive", payload, conversation.key)
 
 
-def _read(outcome: Outcome, answer: str) -> Outcome:
-    content = read_answer(answer, sensitive=bool, reason=str)
-    reason = f"the LLM finds it sensitive: {content['reason']}" if content["sensitive"] else None
-    return replace(outcome, reason=reason)
+_read = partial(read_finding, "sensitive", "the LLM finds it sensitive")

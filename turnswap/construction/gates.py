@@ -19,9 +19,9 @@ from sacrebleu.metrics.chrf import CHRF
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
-from .protected import protected_spans
-from .records import DraftConversation
-from .scripts import LATIN, UNSPACED, scripts_of, share_in
+from .equivalent import protected_spans
+from .records import Conversations, DraftConversation
+from .vocabulary import LATIN, UNSPACED, scripts_of, share_in
 
 # langdetect's codes for languages that go by another.
 _DETECTED = {"zh": ("zh-cn", "zh-tw"), "yue": ("zh-cn", "zh-tw"), "nb": ("no",), "nn": ("no",), "fil": ("tl",)}
@@ -174,7 +174,7 @@ def _of_another_language(translation: Translation, figures: Mapping[str, Any], t
     ]
 
 
-def worst_first(conversations: Sequence[DraftConversation]) -> list[DraftConversation]:
+def worst_first(conversations: Conversations) -> list[DraftConversation]:
     """By the lowest chrF of a turn, then that of the whole, then BLEU; those without scores come first."""
     return sorted(conversations, key=_badness)
 

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from more_itertools import chunked
+
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
-from .records import DraftConversation, Outcome, digest
+from .records import Conversations, DraftConversation, Outcome, digest
 
 
 class Step(Protocol):
@@ -34,7 +36,7 @@ class Step(Protocol):
     chunk: int
     identity: Any
 
-    def run(self, conversations: Sequence[DraftConversation]) -> Sequence[Sequence[Outcome] | None]:
+    def run(self, conversations: Conversations) -> Sequence[Sequence[Outcome] | None]:
         """What comes of each conversation, in order; None where that cannot be decided yet (a review is missing)."""
 
 
@@ -117,15 +119,14 @@ class Pipeline:
         came, left = len(outcomes), len(conversations)
         return conversations, Count(self.first.name, came, left, came - left, 0, came)
 
-    def _run(self, step: Step, conversations: Sequence[DraftConversation]) -> tuple[list[DraftConversation], Count]:
+    def _run(self, step: Step, conversations: Conversations) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
         done = _holding(journal.lines, made_by, conversations)
         left = [conversation for conversation in conversations if conversation.key not in done]
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
         journal.start(done.values())
-        for start in range(0, len(left), step.chunk):
-            chunk = left[start : start + step.chunk]
+        for chunk in chunked(left, step.chunk):
             made = {
                 conversation.key: _line(conversation, made_by, outcomes)
                 for conversation, outcomes in zip(chunk, step.run(chunk), strict=True)
@@ -145,9 +146,7 @@ def kept(outcomes: Iterable[Outcome]) -> list[DraftConversation]:
     return [outcome.conversation for outcome in outcomes if outcome.reason is None]
 
 
-def _holding(
-    lines: Sequence[dict[str, Any]], made_by: str, conversations: Sequence[DraftConversation]
-) -> dict[str, dict[str, Any]]:
+def _holding(lines: Sequence[dict[str, Any]], made_by: str, conversations: Conversations) -> dict[str, dict[str, Any]]:
     """The lines that were made of these conversations by this step with these settings, by key."""
     wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
     return {

@@ -14,9 +14,8 @@ from pydantic import PositiveInt
 
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
-from .llm import LLM
-from .questions import Question, question_of, read_answer
-from .records import DraftConversation, Outcome, decisive
+from .llm import LLM, Question, read_answer
+from .records import Conversations, DraftConversation, Outcome, decisive
 
 VERSION = 1
 
@@ -44,12 +43,12 @@ class Prove:
         self.settings, self.llm = settings, llm
         self.identity = [VERSION, decisive(settings), llm.identity if settings.llm else None]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
         proofs = [_Proof(conversation, self.settings.attempts) for conversation in conversations]
         if self.settings.llm:
             left = [proof for proof in proofs if proof.attempt.failed]
-            self.llm.ask_checked([proof.question for proof in left], [proof.take for proof in left])
+            self.llm.ask_checked({number: (proof.question, proof.take) for number, proof in enumerate(left)})
         return [[proof.outcome] for proof in proofs]
 
 
@@ -82,7 +81,7 @@ class _Proof:
             "turns": self.conversation.prompts,
             "instructions": self.turn.instructions_as_json(),
         }
-        return question_of("reply", payload, f"reply to {self.conversation.key}")
+        return Question("reply", payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import parse_kwargs
@@ -117,6 +117,9 @@ class DraftConversation:
                 "Expected key, language, and turns, each with prompt, instruction_ids and kwargs.",
             ) from error
         return conversation
+
+
+Conversations: TypeAlias = Sequence[DraftConversation]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -138,17 +138,13 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
     Raises:
         UserError: the step's section, or a file that it names, is not as expected.
     """
-    match name:
-        case "extend":
-            return Extend(build.section(ExtendSettings, name), llm)
-        case "conflicts":
-            return Conflicts(build.section(ConflictSettings, name), llm)
-        case "translate":
-            return Translate(build.section(TranslateSettings, name), build.languages, llm)
-        case "filter":
-            return Filter(build.section(FilterSettings, name), build.languages, llm)
-        case "audit":
-            return Audit(build.section(AuditSettings, name), build.folder / "audit", returned or {})
-        case "prove":
-            return Prove(build.section(ProveSettings, name), llm)
-    raise AssertionError(name)
+    section, folder = build.section, build.folder / "audit"
+    steps: dict[str, Callable[[], Step]] = {
+        "extend": lambda: Extend(section(ExtendSettings, name), llm),
+        "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm),
+        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm),
+        "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm),
+        "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}),
+        "prove": lambda: Prove(section(ProveSettings, name), llm),
+    }
+    return steps[name]()

@@ -12,20 +12,19 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from more_itertools import chunked
 from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
-from .equivalent import equivalent, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
-from .llm import LLM
-from .protected import distinct_spans
-from .questions import Question, question_of, read_answer
-from .records import DraftConversation, Outcome, Turn, decisive
-from .scripts import scripts_of
+from .llm import LLM, Question, read_answer
+from .records import Conversations, DraftConversation, Outcome, Turn, decisive
+from .vocabulary import scripts_of
 
 VERSION = 1
 
@@ -73,14 +72,13 @@ class Translate:
         self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
         self.identity = [VERSION, decisive(settings), list(languages), llm.identity]
 
-    def run(self, conversations: Sequence[DraftConversation]) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
         """Each conversation in each language, or why not."""
         jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
         jobs = self.llm.ask_open(jobs, _question, _read_forth)
         jobs = self.llm.ask_open(jobs, partial(_question, back=True), _read_back)
         outcomes = [self._judged(job) for job in jobs]
-        size = len(self.languages)
-        return [outcomes[start : start + size] for start in range(0, len(outcomes), size)]
+        return list(chunked(outcomes, len(self.languages)))
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
         if conversation.language == language:
@@ -119,7 +117,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": distinct_spans(source.prompts),
     }
-    return question_of("translate", payload, _key(job))
+    return Question("translate", payload, _key(job))
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:

@@ -1,1 +1,1 @@
-"""What every part uses and nothing here knows: errors for people, whole files, sizes, heat maps, pages in one file."""
+"""What every part uses and nothing here knows: errors for people, whole files, heat maps, pages in one file."""

@@ -22,9 +22,6 @@ class UserError(Exception):
         self.message = message
         self.advice = advice
 
-    def __str__(self) -> str:
-        return f"{self.message} {self.advice}".strip()
-
 
 def format_error(error: UserError) -> str:
     """The error as shown in a terminal: names of files stay whole, and nothing in it can steer the terminal."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rich import box
 from rich.color import Color
@@ -21,7 +21,6 @@ from .pages import json_for_script, render_page
 
 ABOVE, BELOW = (230, 120, 20), (40, 100, 220)  # orange and blue: told apart by the colour-blind
 ELSEWHERE = "Name another folder with -o."
-Place = TypeVar("Place", bound=Hashable)
 
 
 def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: Any, digits: str = "", dark: Any = None):  # type: ignore[no-untyped-def] # Altair is loaded by those who draw
@@ -56,37 +55,42 @@ def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: An
 def heat_table(
     title: str,
     corner: str,
-    rows: Mapping[str, Place],
-    columns: Mapping[str, Place],
-    cell: Callable[[Place, Place], tuple[str, float | None, bool]],
-    width: int = 0,
+    values: Sequence[Mapping[str, Any]],
+    axes: tuple[str, str],
+    share: Callable[[float], float],
+    form: str,
+    width: int,
 ) -> Table:
-    """A heat map for a terminal: the stronger the colour, the larger the share of it.
+    """A heat map for a terminal: the stronger the colour, the larger the share of it. A cell without one is a cross.
 
     Args:
         title: above it.
         corner: what rows and columns are.
-        rows: what stands at each row's head, and what ``cell`` gets for it.
-        columns: likewise.
-        cell: its text, its share of the full colour (-1 to 1: blue below 0, orange above; None for none), and whether
-            it is marked.
+        values: each with its row and column, a ``value`` (None for none), and perhaps ``best``, to be marked.
+        axes: the names of row and column, which come in the order in which they come first.
+        share: of the full colour, for a value (-1 to 1: blue below 0, orange above).
+        form: how a value is written.
         width: of a column, at least.
     """
     table = Table(title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
+    by_place = {tuple(value[axis] for axis in axes): value for value in values}
+    rows, columns = (dict.fromkeys(value[axis] for value in values) for axis in axes)
     table.add_column(corner, justify="right")
-    for name in columns:
-        table.add_column(name, justify="right", min_width=width)
-    for name, row in rows.items():
-        table.add_row(name, *(_coloured(*cell(row, column)) for column in columns.values()))
+    for column in columns:
+        table.add_column(str(column), justify="right", min_width=width)
+    for row in rows:
+        table.add_row(str(row), *(_cell(by_place.get((row, column)), share, form) for column in columns))
     return table
 
 
-def _coloured(text: str, share: float | None, marked: bool) -> Text:
-    if share is None:
-        return Text(text)
-    depth = min(1.0, abs(share))
-    mixed = [round(255 + (part - 255) * depth) for part in (ABOVE if share > 0 else BELOW)]
-    return Text(text, Style(bgcolor=Color.from_rgb(*mixed), color=Color.from_rgb(0, 0, 0), bold=marked))
+def _cell(value: Mapping[str, Any] | None, share: Callable[[float], float], form: str) -> Text:
+    if value is None or value["value"] is None:
+        return Text("" if value is None else "×")
+    figure, marked = value["value"], value.get("best", False)
+    colour, depth = ABOVE if share(figure) > 0 else BELOW, min(1.0, abs(share(figure)))
+    mixed = Color.from_rgb(*(round(255 + (part - 255) * depth) for part in colour))
+    style = Style(bgcolor=mixed, color=Color.from_rgb(0, 0, 0), bold=marked)
+    return Text(f"{'*' if marked else ''}{figure:{form}}", style)
 
 
 def drawing_packages(otherwise: str) -> Any:
@@ -144,8 +148,7 @@ def write_heat_maps(
     written = []
     for name, spec in specs.items():
         titled = spec | {"background": "white", "title": charts[name][0]}  # on the page, the caption says it
-        picture = vl_convert.vegalite_to_png(titled, scale=2)
-        written.append(write_whole(folder / f"{name}.png", picture, ELSEWHERE))
+        written.append(write_whole(folder / f"{name}.png", vl_convert.vegalite_to_png(titled, scale=2), ELSEWHERE))
     text = render_page(
         "turnswap.core", "heat_maps.html.j2", script="heat_maps.js", styles=["charts.css"],
         libraries=chart_libraries(vl_convert), title=title, facts=facts, table=table, notes=notes,

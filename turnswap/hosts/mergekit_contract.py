@@ -21,6 +21,7 @@ RELIED_ON = (
     "mergekit.architecture: ModelArchitecture(modules, architectures) get_architecture_info(config, options)",
     "mergekit.architecture: WeightInfo(name, aliases, tied_names, force_dtype)",
     "mergekit.architecture.conversion: convert_checkpoint_tensors",
+    "mergekit.architecture.json_definitions: JsonLayerTemplates JsonModuleArchDef JsonModuleArchitecture",
     "mergekit.common: ModelPath ModelReference.local_path ModelReference.merged dtype_from_name",
     "mergekit.config: ConditionalParameter InputModelDefinition MergeConfiguration.model_validate",
     "mergekit.io.lazy_tensor_loader: ShardedTensorIndex",

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped] # it has no types
 import torch
+from rich.filesize import decimal as size
 
 from turnswap.core.errors import UserError
-from turnswap.core.sizes import size
 from turnswap.merge_methods.checkpoint import TensorInfo
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.recipe import Recipe

@@ -19,7 +19,7 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.checkpoint import same_model
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_configuration, read_recipe, roles_of
+from turnswap.merge_methods.recipe import Recipe, read_configuration, read_recipe, roles_of
 from turnswap.merge_methods.swap_plan import NAME, ranges
 
 from .in_memory import models_of
@@ -62,7 +62,7 @@ class Planner:
         Raises:
             UserError: as a merge of it would.
         """
-        return read_recipe(parse_configuration(merge_content(self.settings, parameters)), self.options, self._opened)
+        return read_recipe(merge_content(self.settings, parameters), self.options, self._opened)
 
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None

@@ -22,11 +22,12 @@ try:
 
     from turnswap.merge_methods.checkpoint import same_model
     from turnswap.merge_methods.merge_run import merge_adapters
-    from turnswap.merge_methods.recipe import SHARED, Recipe, read_configuration, roles_of
+    from turnswap.merge_methods.recipe import SHARED, Recipe, read_configuration, read_recipe, roles_of
+    from turnswap.merge_methods.swap_plan import NAME
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
-    from .in_memory import SwapInMemory, models_of, plan
+    from .in_memory import SwapInMemory, models_of
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -119,17 +120,17 @@ class HFLayerSwap(HFLM):
         with out_of_memory_explained(device):
             super().__init__(pretrained=str(weights_folder(recipe.recipient, self._options)), **arguments)
             self.pretrained = str(recipe.recipient)
-            load = functools.partial(self._load, recipe)
-            self._swap = SwapInMemory(self.model, load, configuration, self._options)
+            self._swap = SwapInMemory(self.model, functools.partial(self._load, recipe), configuration, self._options)
             self.compose(parameters)
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan, after adapters were merged where there are any."""
-        recipe = plan(configuration, parameters, self._options)
+        content = {**configuration, "merge_method": NAME, "parameters": dict(parameters)}
+        recipe = read_recipe(content, self._options)
         references = [model.reference for model in recipe.models.values()]
         if any(reference.lora for reference in references):
             merge_adapters(references, self._options)
-            recipe = plan(configuration, parameters, self._options)
+            recipe = read_recipe(content, self._options)
         return recipe
 
     @property

@@ -23,7 +23,7 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Planned, Recipe, parse_configuration, read_recipe
+from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, TensorSource
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
@@ -70,7 +70,8 @@ class SwapInMemory:
             UserError: the merge would refuse it, parts of a model have no counterpart in memory, or a blend is not
                 finite.
         """
-        recipe = plan(self._configuration, parameters, self._options, self._opened)
+        content = {**self._configuration, "merge_method": NAME, "parameters": dict(parameters)}
+        recipe = read_recipe(content, self._options, self._opened)
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
         sources = {target: part[0].source for target, part in parts.items()}
@@ -126,8 +127,7 @@ class SwapInMemory:
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
             for planned in () if part[0].source.origin == "blend" else part:
-                weights = recipe.models[planned.source.origin].layout.weights
-                now = weights.get(planned.name, planned.weight).header.dtype
+                now = recipe.models[planned.source.origin].layout.weights.get(planned.name, planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
                     if dtype != loaded and torch.promote_types(now, dtype) != dtype:
                         raise UserError(
@@ -178,24 +178,6 @@ def models_of(recipient: str, donor: str, pretrained: str | None) -> dict[str, A
     if pretrained is not None:
         models.append({"model": pretrained, "parameters": {"role": "pretrained"}})
     return {"base_model": recipient, "models": models}
-
-
-def plan(
-    configuration: Mapping[str, Any],
-    parameters: Mapping[str, Any],
-    options: MergeOptions,
-    opened: dict[ModelReference, Model] | None = None,
-) -> Recipe:
-    """The recipe of a swap, checked as a merge checks it.
-
-    ``configuration`` is what a layerswap.yml says besides ``merge_method`` and ``parameters``; ``opened`` holds models
-    that need not be read again, as :func:`read_recipe` takes them.
-
-    Raises:
-        UserError: a merge would refuse it.
-    """
-    content = {**configuration, "merge_method": NAME, "parameters": dict(parameters)}
-    return read_recipe(parse_configuration(content), options, opened)
 
 
 def tensors_of(model: Any) -> dict[str, torch.Tensor]:

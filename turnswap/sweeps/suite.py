@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -177,8 +178,7 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
     whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
     samples = {task: numbers for task, numbers in documents.items() if task not in whole}
     # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none.
-    add_env_info, evaluator.add_env_info = evaluator.add_env_info, lambda storage: None
-    try:
+    with mock.patch.object(evaluator, "add_env_info"):
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,
@@ -189,6 +189,4 @@ def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) ->
             gen_kwargs=settings.gen_kwargs or None,
             **settings.model_dump(include=_OF_LM_EVAL),
         )
-    finally:
-        evaluator.add_env_info = add_env_info
     return dict(results["results"])

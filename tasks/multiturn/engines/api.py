@@ -81,8 +81,7 @@ class ApiEngine:
             body = await self._post(self._payload(message, gen_kwargs, seed))
         else:
             body = await self._through_the_model(message, gen_kwargs, seed)
-        answer = self._read(body)
-        return replace(answer, seconds=round(time.monotonic() - started, 3))
+        return replace(self._read(body), seconds=round(time.monotonic() - started, 3))
 
     def _message(self, prompt: Prompt, gen_kwargs: Mapping[str, Any]) -> Any:
         """What is sent: the prompt, or its tokens, cut as lm-eval's own path cuts them."""
@@ -128,7 +127,7 @@ class ApiEngine:
                 return await self._post(self._adjusted(payload))
             raise refusal(status, headers, body if body is not None else content)
         if body is None:
-            raise Fault("broken JSON", words=" ".join(content.split())[:200])
+            raise Fault("broken JSON", words=content)
         return body
 
     def _drop_refused(self, body: Any, content: str, payload: Mapping[str, Any]) -> bool:

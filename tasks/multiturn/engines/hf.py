@@ -65,7 +65,7 @@ def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
     try:
         return _unserved(lm, asked[0]) or _tried(lm)
     except Exception as error:  # whatever transformers raises for a model that it cannot serve in this way
-        return f"{type(lm.model).__name__} cannot be served in this way: {_words(error)}"
+        return f"{type(lm.model).__name__} cannot be served in this way: {_failed(error).words}"
 
 
 class HFEngine:
@@ -188,11 +188,7 @@ class HFEngine:
 
 
 def _failed(error: object) -> Fault:
-    return Fault("continuous batching failed", words=_words(error))
-
-
-def _words(error: object) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return Fault("continuous batching failed", words=str(error) or type(error).__name__)
 
 
 def _sampling(lm: Any, gen_kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +234,7 @@ def _tried(lm: Any) -> str | None:
         while len(outputs) < len(prompts) and (output := manager.get_result(timeout=60)):
             outputs[int(output.request_id)] = output
     if failed := next((output.error for output in outputs.values() if output.error), None):
-        return f"{type(lm.model).__name__} cannot be served in this way: {_words(failed)}"
+        return f"{type(lm.model).__name__} cannot be served in this way: {_failed(failed).words}"
     for number, prompt in enumerate(prompts):
         given = torch.tensor([prompt], device=lm.device)
         first = lm.model.generate(

@@ -9,9 +9,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
+from unittest import mock
 
 from lm_eval.api.model import LM, hash_args
 
@@ -71,14 +72,8 @@ def observed(lm: LM) -> Iterator[Observed]:
         exchanged = {"cache_hook": seen, "_model_generate": _watch_hf(model, seen)}
     elif is_a(lm, "vllm_causallms", "VLLM"):
         exchanged = {"cache_hook": seen, **_watch_vllm(model, seen)}
-    before = {name: vars(lm)[name] for name in exchanged if name in vars(lm)}
-    vars(lm).update(exchanged)
-    try:
+    with mock.patch.multiple(lm, **exchanged) if exchanged else nullcontext():
         yield seen
-    finally:
-        for name in exchanged:
-            del vars(lm)[name]
-        vars(lm).update(before)
 
 
 def _watch_vllm(model: Any, seen: Observed) -> dict[str, Callable[..., Any]]:

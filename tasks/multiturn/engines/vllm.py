@@ -30,6 +30,7 @@ _TURNS = 20
 _LOOK = 2.0
 # Below this temperature vLLM takes the likeliest token.
 _GREEDY = 1e-5
+_DIED = "vLLM's engine died"
 # Numbers never come twice in a process: an engine may still have something to say of a request that was dropped.
 _numbers = itertools.count()
 
@@ -65,7 +66,7 @@ def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
 
 
 class VLLMEngine:
-    """The engine inside lm-eval's ``vllm`` model; see engines.engine.Engine.
+    """The engine inside lm-eval's ``vllm`` model; see engines.Engine.
 
     Args:
         lm: a model that ``refusal`` says nothing against. It can be used as before when the engine has been left.
@@ -118,7 +119,7 @@ class VLLMEngine:
             Fault: vLLM refuses the request, or its engine died.
         """
         if self._death is not None:
-            raise _died(self._death)
+            raise Fault(_DIED, words=self._death)
         started = time.monotonic()
         number = f"turnswap-{next(_numbers)}"
         until, request = self._request(str(prompt), gen_kwargs, seed)
@@ -172,8 +173,8 @@ class VLLMEngine:
                     self._rouse()
                 outcomes = step.result()
             except Exception as error:  # whatever comes out of an engine, no request may wait for it
-                self._death = _words(error)
-                self._fail("vLLM's engine died", self._death)
+                self._death = f"{type(error).__name__}: {error}"
+                self._fail(_DIED, self._death)
                 return
             for number in dropped:
                 self._asked.pop(number, None)
@@ -257,13 +258,5 @@ def _settle(future: asyncio.Future[Any] | None, outcome: Any) -> None:
         future.set_result(outcome)
 
 
-def _words(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
-
-
-def _died(words: str) -> Fault:
-    return Fault("vLLM's engine died", words=words)
-
-
 def _refused(error: BaseException) -> Fault:
-    return Fault("vLLM refuses the request", words=_words(error), may_pass=False)
+    return Fault("vLLM refuses the request", words=f"{type(error).__name__}: {error}", may_pass=False)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from ..scripts import CASED
+from ..vocabulary import CASED
 from . import ids
-from .forced_text import literal
-from .making import making, nothing_to_draw
+from .making import literal, making, nothing_to_draw
 from .rules import ANY, Demand, impossible, tension
 
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from . import ids
 from .draw import Draw
-from .forced_text import phrase
-from .making import making, nothing_to_draw
+from .making import making, nothing_to_draw, phrase
 from .rules import Demand, impossible, tension
 
 _LONGEST_REPEATED = 60  # words of a prompt that a reply may be asked to repeat

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from . import ids
-from .forced_text import Forced, literals
-from .making import making
+from .making import Forced, literals, making
 
 # The grader has rules of its own for these markers.
 MARKERS = r"P\.\s?P\.\s?S\.?|P\.\s?S\."

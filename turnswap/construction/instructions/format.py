@@ -6,8 +6,7 @@ from typing import Any
 
 from . import ids
 from .draw import Draw
-from .forced_text import Forced, literals
-from .making import making, nothing_to_draw
+from .making import Forced, literals, making, nothing_to_draw
 from .rules import Demand, impossible, tension
 
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")

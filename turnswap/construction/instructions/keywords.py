@@ -7,11 +7,10 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions.patterns import compile_word
 
-from ..scripts import LATIN, UNSPACED
+from ..vocabulary import LATIN, UNSPACED
 from . import ids
 from .draw import ENGLISH, Draw
-from .forced_text import literal, literals
-from .making import Kwargs, making
+from .making import Kwargs, literal, literals, making
 from .rules import ANY, Demand, impossible, tension
 from .shape import Shape
 

@@ -9,8 +9,7 @@ from turnswap.tasks.multiif import text as counting
 
 from . import ids
 from .draw import Draw
-from .forced_text import phrase
-from .making import Kwargs, making
+from .making import Kwargs, making, phrase
 from .rules import ANY, Demand, impossible, tension
 from .shape import Shape
 

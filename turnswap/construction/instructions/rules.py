@@ -17,8 +17,7 @@ from typing import Any, Literal
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, parse_kwargs
 
 from . import ids
-from .forced_text import Forced
-from .making import making_of
+from .making import Forced, making_of
 
 Severity = Literal["impossible", "tension"]
 Holds = Callable[..., bool]

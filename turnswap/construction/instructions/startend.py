@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from . import ids
 from .draw import ENGLISH
-from .forced_text import phrase
-from .making import making, nothing_to_draw
+from .making import making, nothing_to_draw, phrase
 from .rules import Demand, impossible, tension
 
 making(
