@@ -17,7 +17,7 @@ from typing import Any
 from turnswap.core.errors import UserError
 
 from .figures import FIGURES, MACRO
-from .identity import told_apart_by
+from .identity import published_identity
 from .runs import Model
 from .signature import describe_difference
 from .table import Summary
@@ -35,7 +35,7 @@ def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
         UserError: the model has no name that could be a path, or another model has it there.
     """
     name, identity = name_on_board(summary.model), summary.model.identity
-    own = told_apart_by(identity)
+    own = published_identity(identity)
     # A board tells a model's types apart by itself.
     require_own(output / "results" / name, own, lambda content: {**content[OWNER], "dtype": own.get("dtype")})
     precision = identity["dtype"] or UNKNOWN

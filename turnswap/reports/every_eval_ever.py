@@ -22,7 +22,7 @@ from turnswap.tasks.multiif.metrics import ACCURACIES, SPREAD
 
 from .board_files import name_on_board, require_own
 from .figures import MACRO, OVERALL
-from .identity import told_apart_by
+from .identity import published_identity
 from .model_card import data_set, hub_revision
 from .table import Summary, split_metric
 
@@ -50,12 +50,14 @@ def record(summary: Summary, output: Path, source: str | None = None) -> dict[Pu
     """
     model, name = summary.model, name_on_board(summary.model)
     name = name if "/" in name else f"{NOBODY}/{name}"
-    known = {key: str(value) for key, value in told_apart_by(model.identity).items()}
+    known = published_identity(model.identity)
     number = uuid.UUID(hashlib.sha256(json.dumps([name, known], sort_keys=True).encode()).hexdigest()[:32], version=4)
     folder = PurePosixPath("data", COLLECTION, name)
     theirs = output / folder
     require_own(theirs, {"name": known["name"]}, lambda of: {"name": of["model_info"]["additional_details"]["name"]})
-    here = model.identity["backend"] in _RUN_BY_ONESELF or "//localhost" in known.get("base_url", "")
+    here = model.identity["backend"] in _RUN_BY_ONESELF or "//localhost" in model.identity["settings"].get(
+        "base_url", ""
+    )
     axes = {"deployment_type": "self_deployed" if here else "unknown"}
     axes["model_availability"] = "open_weights" if known.get("sha") else "unknown"
     constant = _CONSTANT["aggregate"]

@@ -6,6 +6,7 @@ therefore be of two models: every argument counts that ``model_args.toml`` does 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tomllib
@@ -70,6 +71,14 @@ def told_apart_by(identity: Mapping[str, Any]) -> dict[str, Any]:
     if known["sha"] or known["revision"] == "main":
         del known["revision"]
     return {name: value for name, value in known.items() if value}
+
+
+def published_identity(identity: Mapping[str, Any]) -> dict[str, str]:
+    """As :func:`told_apart_by`, for files that others read: an endpoint's address as a hash."""
+    known = {name: str(value) for name, value in told_apart_by(identity).items()}
+    if url := known.get("base_url"):
+        known["base_url"] = hashlib.sha256(url.encode()).hexdigest()[:_SHORT]
+    return known
 
 
 def shown_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:

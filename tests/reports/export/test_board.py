@@ -167,3 +167,16 @@ def test_an_adapter_goes_by_its_own_name_and_names_the_weights_below(
         "Adapter",
         "org/base",
     )
+
+
+@pytest.mark.parametrize("format_", BOTH)
+def test_an_endpoints_address_is_told_to_nobody_and_still_tells_models_apart(
+    turnswap: Turnswap, edited: Edited, tmp_path: Path, format_: str
+) -> None:
+    written = []
+    for host in ("one.internal", "two.internal"):
+        results = edited(("fr",), model_args={"model": "org/model", "base_url": f"http://{host}:8000/v1"})
+        turnswap("export", results, "--format", format_, "-o", tmp_path / "board")
+        written.append({path: path.read_text("utf-8") for path in (tmp_path / "board").rglob("*.json")})
+    assert not any("internal" in text for text in written[1].values())
+    assert written[0].items() <= written[1].items()
