@@ -65,7 +65,7 @@ def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstanc
             for repeat, conversation in enumerate(runs[script_id])
         ]
     _announce(lm, instances, jobs)
-    _run(lm, jobs)
+    _run(lm, jobs, {instance.script.name: instance.doc for instance in instances})
 
     for instance in instances:
         conversations = runs[id(instance.script)]
@@ -86,13 +86,14 @@ def _seed(lm: LM | CachingLM, script: Script) -> int:
     return own if isinstance(own, int) and own != DEFAULT_SEED else script.seed
 
 
-def _run(lm: LM | CachingLM, jobs: Sequence[Job]) -> None:
+def _run(lm: LM | CachingLM, jobs: Sequence[Job], documents: dict[str, Any]) -> None:
     """Choose the schedule and run it; where several tasks run with different settings, the strictest holds."""
     settings = list({job.conversation.script.settings: None for job in jobs})
     asked = {each.schedule for each in settings}
     schedule = next(each for each in ("lockstep", "pipelined", "auto") if each in asked)
     wave = min((each.wave for each in settings if each.wave), default=None)
     replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
+    replies.note_documents(documents)
     turns = Turns(lm)
     engine = engines.choose(lm, [gen_kwargs for job in jobs for gen_kwargs in job.gen_kwargs], schedule)
     facts: dict[str, Any] = {"schedule": "pipelined", "engine": getattr(engine, "name", "lm-eval")}
