@@ -147,9 +147,10 @@ def watch_run(paths: Names) -> None:
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
         while True:
             run.refresh()
-            with console.capture() as text:
-                print_sheets(console, [run.sheet()])
-            live.update(Text.from_ansi(text.get()), refresh=True)
+            shown = Console(file=io.StringIO(), width=console.width, force_terminal=console.is_terminal)
+            with shown.capture() as text:
+                print_sheets(shown, [run.sheet()])
+            live.update(Text.from_ansi(text.get().rstrip()), refresh=True)
             if not console.is_terminal or len(run.replies) >= run.total > 0:
                 return
             time.sleep(WATCH_EVERY)
