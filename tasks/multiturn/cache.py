@@ -11,8 +11,9 @@ import json
 import logging
 import sqlite3
 import time
+import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,9 @@ Arguments = tuple[Any, dict[str, Any]]
 _METHOD = "generate_until"
 _MODEL = "the model"
 _TABLE = "turnswap"
+# Rows of our table for whoever watches the run (turnswap.reports.watch): each conversation's document by the
+# conversation's name; and per conversation, turn and repeat the key of its reply.
+DOCUMENTS, PLACE = "documents", "place "
 _CONFIRM_EVERY = 64  # entries between two looks at whether they are on the disk
 _PAUSE = 10.0  # seconds between two attempts to write where the disk is full
 
@@ -57,6 +61,8 @@ class Replies:
             logging.getLogger("sqlitedict").setLevel(logging.CRITICAL)  # it logs a stack per entry it cannot write
             self._store.conn.execute(f"CREATE TABLE IF NOT EXISTS {_TABLE} (key TEXT PRIMARY KEY, value TEXT)")
             self._require_own(lm, adopt)
+            found = self._store.conn.select(f"SELECT key, value FROM {_TABLE} WHERE key LIKE '{PLACE}%'")
+            self._places = {key: json.loads(value) for key, value in found}
 
     @property
     def lasting(self) -> bool:
@@ -75,8 +81,9 @@ class Replies:
             self._write({(_MODEL, False): now})
 
     def key(self, arguments: Arguments, conversation: Conversation) -> str | None:
-        """Under which key an answer is found again: the first repeat's is lm-eval's own, the others have their own.
+        """Under which key an answer is found again; it is noted whose turn it is.
 
+        The first repeat's is lm-eval's own, the others have their own.
         Where a temperature alone asks for sampling, as API models take it, each conversation has its own.
 
         Returns:
@@ -86,7 +93,20 @@ class Replies:
             return None
         own = [conversation.script.name] if arguments[1].get("temperature") else []
         own += [f"repeat {conversation.repeat + 1}"] if conversation.repeat else []
-        return hash_args(_METHOD, (*arguments, *own))  # type: ignore[no-any-return]
+        key: str = hash_args(_METHOD, (*arguments, *own))
+        place = PLACE + json.dumps([conversation.script.name, conversation.turn, conversation.repeat])
+        if self._store is not None and self._places.get(place) != key:
+            self._places[place] = key
+            self._write({(place, False): key})
+        return key
+
+    def note_documents(self, documents: Mapping[str, Any]) -> None:
+        """Write what the run's conversations are, for whoever watches it; where there is no room, nobody can."""
+        if self._store is not None:
+            text = zlib.compress(json.dumps(documents, default=str, skipkeys=True).encode())
+            with suppress(sqlite3.Error):
+                self._store.conn.execute(f"REPLACE INTO {_TABLE} VALUES (?, ?)", (DOCUMENTS, text))
+                self._store.commit(blocking=True)
 
     def expect(self, requests: Iterable[tuple[Arguments, str | None]]) -> None:
         """What is about to be asked, and under which keys: a model hands :meth:`add_partial` the arguments alone."""

@@ -56,7 +56,7 @@ def generate_until_multi_turn(lm: LM | CachingLM, requests: Sequence[TurnInstanc
     runs = {script_id: _conversations(lm, turns) for script_id, turns in by_script.items()}
     conversations = list(itertools.chain.from_iterable(runs.values()))
     _announce(lm, instances, conversations)
-    _run(lm, conversations)
+    _run(lm, conversations, {instance.script.name: instance.doc for instance in instances})
 
     for instance in instances:
         its_own = runs[id(instance.script)]
@@ -80,13 +80,14 @@ def _seed(lm: LM | CachingLM, script: Script) -> int:
     return own if isinstance(own, int) and own != DEFAULT_SEED else script.seed
 
 
-def _run(lm: LM | CachingLM, conversations: Sequence[Conversation]) -> None:
+def _run(lm: LM | CachingLM, conversations: Sequence[Conversation], documents: dict[str, Any]) -> None:
     """Choose the schedule and run it; where several tasks run with different settings, the strictest holds."""
     settings = list({each.script.settings: None for each in conversations})
     asked = {each.schedule for each in settings}
     schedule = next(each for each in ("lockstep", "pipelined", "auto") if each in asked)
     wave = min((each.wave for each in settings if each.wave), default=None)
     replies = Replies(lm, adopt=any(each.cache == "adopt" for each in settings))
+    replies.note_documents(documents)
     turns = Turns(lm)
     engine = engines.choose(lm, [gen_kwargs for each in conversations for gen_kwargs in each.gen_kwargs], schedule)
     facts: dict[str, Any] = {"schedule": "pipelined", "engine": getattr(engine, "name", "lm-eval")}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
@@ -23,6 +27,7 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.verdicts import Graded
 
 Names: TypeAlias = tuple[str, ...]
+WATCH_EVERY = 3.0  # seconds
 ELSEWHERE = "Name another file with -o."
 REPORT_FORMATS = ("terminal", "md", "html")
 COMPARE_FORMATS = ("terminal", "md", "json")
@@ -51,6 +56,8 @@ def read_summaries(paths: Names, resamples: int, seed: int, **how: Any) -> list[
     from turnswap.reports.reading import Reading, read_models
     from turnswap.reports.table import summarise
 
+    gc.disable()  # millions of objects and no garbage: looking for some takes a fifth of the time
+    click.get_current_context().call_on_close(gc.enable)
     reading = Reading(**how)
     models = read_models(paths, reading)
     for warning in reading.warnings:
@@ -105,8 +112,9 @@ def table(results: Names, output: Path, corrected: bool, **options: Any) -> None
 @results_argument
 @click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
 @click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
+@click.option("--watch", is_flag=True, help="RESULT is a run's --use_cache: its figures so far, until Ctrl-C.")
 @results_options
-def report(results: Names, output: Path | None, format_: str | None, **options: Any) -> None:
+def report(results: Names, output: Path | None, format_: str | None, watch: bool, **options: Any) -> None:
     """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
 
     With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
@@ -114,6 +122,9 @@ def report(results: Names, output: Path | None, format_: str | None, **options: 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. With -o
     report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
     """
+    if watch:
+        watch_run(results)
+        return
     from turnswap.reports.terminal import report_sheets
 
     format_ = format_of(format_, output, REPORT_FORMATS)
@@ -125,6 +136,27 @@ def report(results: Names, output: Path | None, format_: str | None, **options: 
         emit(build_page(summaries, graded, corrected), output)
     else:
         show(report_sheets(summaries, graded, corrected), format_, output)
+
+
+def watch_run(paths: Names) -> None:
+    """Show a run's figures so far until it is through or Ctrl-C; once where standard output is no terminal."""
+    from rich.live import Live
+
+    from turnswap.reports.sheets import print_sheets
+    from turnswap.reports.watch import Watch
+
+    run, console = Watch(paths), Console()
+    run.refresh()  # of a run that is far this takes a minute, with a bar of its own
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) as live:
+        while True:
+            run.refresh()
+            shown = Console(file=io.StringIO(), width=console.width, force_terminal=console.is_terminal)
+            with shown.capture() as text:
+                print_sheets(shown, [run.sheet()])
+            live.update(Text.from_ansi(text.get().rstrip()), refresh=True)
+            if not console.is_terminal or len(run.replies) >= run.total > 0:
+                return
+            time.sleep(WATCH_EVERY)
 
 
 @click.command()

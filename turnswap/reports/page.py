@@ -134,4 +134,4 @@ def _kwargs(kwargs: Mapping[str, Any]) -> str:
 def _compressed(texts: Any) -> str:
     # Half of a surrogate pair is valid in JSON and not in UTF-8: keep it as an escape.
     raw = json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
-    return base64.b64encode(gzip.compress(raw, 6, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(raw, 4, mtime=0)).decode("ascii")
