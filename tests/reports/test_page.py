@@ -63,8 +63,8 @@ def test_the_headline_holds_what_lm_eval_reported(open_report: Any, results: Pat
     (path,) = (results / "good").rglob("results_*.json")
     group = json.loads(path.read_text("utf-8"))["groups"]["multiif"]
     opened = open_report(results / "good")
-    cells = opened.page.locator("#headline ~ .scroll tbody tr").first.locator("td").all_inner_texts()
-    assert cells[0] == "org/good"
+    cells = opened.page.locator("#headline ~ .scroll tbody tr").first.locator("th, td").all_inner_texts()
+    assert cells[0] == "●org/good"
     for turn in (1, 2, 3):
         value = 100 * group[f"turn{turn}_overall_acc,none"]
         assert re.match(rf"{value:.1f}\s*\[", cells[2 + turn])

@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
 Names: TypeAlias = tuple[str, ...]
 ELSEWHERE = "Name another file with -o."
 REPORT_FORMATS = ("terminal", "md", "html")
-COMPARE_FORMATS = ("terminal", "md", "json")
+COMPARE_FORMATS = ("terminal", "md", "json", "html")
 BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
 EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard")
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
@@ -69,21 +69,30 @@ def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Gra
 
 @click.command()
 @results_argument
-@click.option("-o", "--output", type=ANYTHING, required=True, help="A .csv, .parquet or .json file.")
+@click.option("-o", "--output", type=ANYTHING, help="A .csv, .parquet, .json or .tex file.")
+@click.option("--format", "format_", type=click.Choice(["latex"]), help="A table for a paper; also of a .tex file.")
 @click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
-def table(results: Names, output: Path, corrected: bool, **options: Any) -> None:
-    """Write every figure of RESULT... as one tidy table.
+def table(results: Names, output: Path | None, format_: str | None, corrected: bool, **options: Any) -> None:
+    """Write every figure of RESULT... as one tidy table, or overall accuracy as a table in LaTeX.
 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
     language, turn and metric, with value, 95 % interval, n and what identifies the run. "macro" among the languages is
-    their plain mean, "pooled" takes all conversations together.
+    their plain mean, "pooled" takes all conversations together. --format latex is language by turn, for a paper.
     """
     import pandas as pd
 
+    from turnswap.reports.latex import as_latex
     from turnswap.reports.table import tidy, write_table
     from turnswap.reports.two_sets import tidy_corrected
 
+    if format_ == "latex" or (output is not None and output.suffix == ".tex"):
+        if corrected:
+            raise UserError("--corrected is not for a table in LaTeX.", "Leave it out, or write a .csv.")
+        emit(as_latex(read_summaries(results, **options)), output)
+        return
+    if output is None:
+        raise UserError("A table needs a file.", "Name it: -o figures.parquet; or print one with --format latex.")
     summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
@@ -99,8 +108,9 @@ def table(results: Names, output: Path, corrected: bool, **options: Any) -> None
 @results_argument
 @click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
 @click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
+@click.option("--charts", type=ANYTHING, metavar="DIR", help="Write its charts here too, as SVG and PDF for a paper.")
 @results_options
-def report(results: Names, output: Path | None, format_: str | None, **options: Any) -> None:
+def report(results: Names, output: Path | None, format_: str | None, charts: Path | None, **options: Any) -> None:
     """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
 
     With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
@@ -113,6 +123,10 @@ def report(results: Names, output: Path | None, format_: str | None, **options: 
     format_ = format_of(format_, output, REPORT_FORMATS)
     summaries = read_summaries(results, **options)
     graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
+    if charts is not None:
+        from turnswap.reports.chart_files import write_charts
+
+        click.echo(f"Written: {len(write_charts(summaries, graded, charts))} charts in {charts}", err=True)
     if format_ == "html":
         from turnswap.reports.page import build_page
 
@@ -126,7 +140,7 @@ def report(results: Names, output: Path | None, format_: str | None, **options: 
 @click.argument("b")
 @click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
 @click.option("--format", "format_", type=click.Choice(COMPARE_FORMATS), help="[default: terminal]")
-@click.option("-o", "--output", type=ANYTHING, help="A .md or .json file.")
+@click.option("-o", "--output", type=ANYTHING, help="A .html, .md or .json file.")
 @accept_option
 @results_options
 def compare(
@@ -136,7 +150,8 @@ def compare(
 
     A and B are results of one model each, with samples. Per language and turn: the difference with its interval and
     p-value, corrected for the number of comparisons; then which instructions were gained and lost, and conversations to
-    look at. Runs that were not made alike are refused; --format json has every metric and every conversation.
+    look at. Runs that were not made alike are refused; --format json has every metric and every conversation, and
+    -o page.html shows both models' replies side by side.
     """
     from turnswap.reports.compare import compare as compare_models
     from turnswap.reports.terminal import comparison_sheets
@@ -146,6 +161,11 @@ def compare(
     comparison = compare_models(one.model, other.model, one.resampling, accept)
     if format_ == "json":
         emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
+    elif format_ == "html":
+        from turnswap.reports.page import build_comparison_page
+
+        verdicts = both_sets((comparison.a.model, comparison.b.model))
+        emit(build_comparison_page(comparison, metric, *verdicts), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
 
@@ -204,13 +224,14 @@ def leaderboard(
     """
     from turnswap.reports import leaderboard_formats as formats
     from turnswap.reports.leaderboard import build_board
+    from turnswap.reports.sheets import title_of
 
     format_ = format_of(format_, output, BOARD_FORMATS)
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
     summaries = read_summaries(results, **options)
     board = build_board(summaries, codes, accept)
     if format_ == "html":
-        emit(formats.as_page(board), output)
+        emit(formats.as_page(board, title_of(formats.TITLE, [summary.model for summary in summaries])), output)
     elif format_ == "json":
         emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
     elif format_ == "csv":

@@ -159,7 +159,8 @@ def as_page(rows: Sequence[Mapping[str, str]]) -> str:
     return render_page(
         "turnswap.construction",
         "sheet.html.j2",
-        script="sheet.js",
+        title="Audit of translated conversations",
+        scripts=["sheet.js"],
         styles=["sheet.css"],
         rows=rows,
         turns=TURNS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,6 +49,32 @@ def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: An
         written = known.mark_text(fontSize=12).encode(text=alt.Text("value:Q", format=digits), color=ink)
         layers += [written, crosses, framed]
     return alt.layer(*layers)
+
+
+def worded_colour(
+    low: float, high: float, words: tuple[str, str], field: str = "value", *, signed: bool = False
+) -> Any:
+    """An ``altair.Color`` of a field, with a legend that says in words what either end of the scale means.
+
+    Args:
+        low: the scale's lower end.
+        high: its upper end; panels that are to be compared share both.
+        words: what the two ends mean, such as ``("A better", "B better")``.
+        field: what is coloured.
+        signed: blue below 0 and orange above it, for differences; else from dark to light.
+    """
+    import altair as alt
+
+    first, last = (
+        json.dumps(f"{end:{'+' if signed else ''}.3g}: {word}") for end, word in zip((low, high), words, strict=True)
+    )
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="horizontal", values=[low, high], gradientLength=200,
+        labelExpr=f"datum.index == 0 ? {first} : {last}", labelFontSize=12, labelLimit=200, labelOverlap=False,
+    )  # fmt: skip
+    domain = [low, 0, high] if signed else [low, high]
+    scheme: Any = "blueorange" if signed else "viridis"
+    return alt.Color(f"{field}:Q", scale=alt.Scale(scheme=scheme, domain=domain, clamp=True), legend=legend)
 
 
 def heat_table(
@@ -127,14 +154,14 @@ def write_heat_maps(
         UserError: the packages that draw are not installed, or the folder cannot be written.
     """
     vl_convert = drawing_packages("")
-    specs = {name: chart.to_dict() for name, (_, chart) in charts.items()}
+    specs = {name: chart.to_dict() | {"description": title} for name, (title, chart) in charts.items()}
     written = []
     for name, spec in specs.items():
         titled = spec | {"background": "white", "title": charts[name][0]}  # on the page, the caption says it
         picture = vl_convert.vegalite_to_png(titled, scale=2)
         written.append(write_whole(folder / f"{name}.png", picture, ELSEWHERE))
     text = render_page(
-        "turnswap.core", "heat_maps.html.j2", script="heat_maps.js", styles=["charts.css"],
+        "turnswap.core", "heat_maps.html.j2", scripts=["charts.js"], styles=["charts.css"],
         libraries=chart_libraries(vl_convert), title=title, facts=facts, table=table, notes=notes,
         titles={name: title for name, (title, _) in charts.items()}, specs=json_for_script(specs),
     )  # fmt: skip

@@ -87,18 +87,18 @@ def build_board(
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes = _require_comparable(models, accepted)
-    rows, warnings = [], []
+    rows = []
     for model in models:
         # Held by nothing else: the resamples of one model take tens of megabytes.
         summary = Summary(model, summaries[0].resampling)
         overall, by_language = summary.scores(summary.headline_scope), {code: summary.scores(code) for code in chosen}
         choices = _every_choice(summary) if model.has_samples else None
         rows.append(Row(model.name, overall, by_language, summary.signature, choices))
-        warnings += [f"{model.name}: {warning}" for warning in score_warnings(summary)]
     found = ranks([row.overall.average for row in rows])
     rows = [replace(row, rank=rank, tied=found.count(rank) > 1) for row, rank in zip(rows, found, strict=True)]
     rows.sort(key=lambda row: (row.rank or float("inf"), -np.nan_to_num(row.overall.average.value), row.model))
     published, why = _published(models, chosen)
+    warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
     notes += [_not_ranked(row) for row in rows if row.rank is None]
     explained = _explanation(chosen, summaries[0].resampling.level)
     return Board(tuple(chosen), (*rows, *published), (explained, *notes, *why, *warnings, BOARDS))

@@ -90,8 +90,11 @@ def _figures(scores: Scores) -> dict[str, Any]:
     return {"average": vars(scores.average), **by_turn}
 
 
-def as_page(board: Board) -> str:
-    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker."""
+def as_page(board: Board, title: str = TITLE, sentence: str = "") -> str:
+    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker.
+
+    ``sentence``, what the board says and how sure that is, stands first.
+    """
     # What the script computes with. The paper's average over all languages is its own, not one of its languages.
     data = [
         {
@@ -105,9 +108,10 @@ def as_page(board: Board) -> str:
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
-        script="leaderboard.js",
+        title=title,
+        scripts=["leaderboard.js"],
         styles=["leaderboard.css"],
-        title=TITLE,
+        sentence=sentence,
         version=__version__,
         board=board,
         names={code: name_of(code) for code in board.languages},

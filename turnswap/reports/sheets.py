@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console
@@ -13,9 +14,11 @@ from rich.text import Text
 from turnswap.core.errors import visible
 
 from .figures import MACRO, POOLED
+from .runs import Model
 from .table import Figure
 
-HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "1 to 3")  # of overall accuracy
+HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "Δ 1→3")  # of overall accuracy
+_NAMED = 4  # models in a title
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
@@ -32,6 +35,14 @@ class Sheet:
     text_columns: int = 1
     notes: Sequence[str] = field(default_factory=tuple)
     signatures: Sequence[str] = field(default_factory=tuple)
+
+
+def title_of(what: str, models: Sequence[Model]) -> str:
+    """``Multi-IF: org/a, org/b, 2026-10-03``: what tells one page, and one printout, from another."""
+    names = [model.name for model in models]
+    shown = [*names[:_NAMED], *[f"and {len(names) - _NAMED} more"] * (len(names) > _NAMED)]
+    days = sorted({f"{datetime.fromtimestamp(model.when, UTC):%Y-%m-%d}" for model in models if model.when})
+    return f"{what}: {', '.join([*shown, ' to '.join(dict.fromkeys(days[:1] + days[-1:]))] if days else shown)}"
 
 
 def percent(value: float) -> str:
