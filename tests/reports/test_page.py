@@ -203,6 +203,84 @@ def test_on_paper_it_is_light_and_without_the_browser(open_report: Any, results:
     assert len(opened.page.pdf()) > 10_000
 
 
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 conversations, more than two blocks; some replies hold words to search for, by conversation and turn."""
+    folder = tmp_path_factory.mktemp("words")
+    data = write_csv(folder / "many.csv", [make_row(f"{n:03}:1:en") for n in range(150)])
+    special = {
+        ("007", 1): "Le déjà-vu d'un ÉTÉ",
+        ("007", 2): "<b>bold</b> & ﬁne <img src=x onerror=window.owned=1>",
+        ("148", 3): "déja vu, Deja Vu and D\u0065\u0301j\u0061\u0300 vu",
+        ("149", 1): "हिन्दी में, İstanbul, Σίσυφος",
+    }
+
+    def reply(prompt: str) -> str:
+        found = re.search(r"about (\d+):1:", prompt)
+        assert found
+        return special.get((found[1], prompt.count("<user>")), "Well, no.")
+
+    return evaluate(folder / "results", "org/words", reply, data=data, tasks=("multiif_en",))
+
+
+def search(opened: Any, words: str) -> int:
+    opened.page.fill("[name=text]", words)
+    opened.page.wait_for_timeout(200)
+    opened.page.wait_for_selector("#searching[hidden]", state="attached")
+    return int(opened.found())
+
+
+def test_words_are_found_in_prompts_and_replies_whatever_their_case_and_accents(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    assert search(opened, "deja") == 2
+    assert search(opened, "DÉJÀ VU") == 1
+    assert search(opened, "write about 14") == 10
+    assert search(opened, "istanbul") == 1
+    assert search(opened, "ΣΊΣΥΦΟΣ") == 1
+    assert search(opened, "हिन्दी") == 1
+    assert search(opened, "हन्दी") == 0  # vowel signs are no accents
+    assert search(opened, "nowhere") == 0
+    assert opened.page.inner_text("#found") == "No conversation matches."
+    assert search(opened, "") == 150
+
+
+def test_hits_are_marked_as_they_are_written(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    search(opened, "deja")
+    opened.page.locator("#list button").last.click()
+    opened.page.wait_for_selector("mark")
+    assert opened.page.locator("mark").all_inner_texts() == ["déja", "Deja", "De\u0301ja\u0300"]
+    search(opened, "<IMG src")
+    opened.page.locator("#list button").first.click()
+    opened.page.wait_for_selector("#conversation h3:has-text('007')")
+    assert opened.page.locator("mark").all_inner_texts() == ["<img src"]
+    assert opened.page.locator("#conversation img, #conversation b").count() == 0
+    search(opened, "")  # the marks go with the words
+    opened.page.wait_for_selector("#conversation:not(:has(mark))")
+    assert opened.complaints == []
+
+
+def test_words_are_searched_where_the_other_filters_hold(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    assert search(opened, "deja") == 2
+    opened.choose(turn="1")
+    assert search(opened, "deja ") == 0
+    assert search(opened, "deja") == 1
+    opened.choose(turn="any", verdict="passed", instruction="punctuation:no_comma")
+    assert search(opened, "bold") == 1
+    assert search(opened, "deja") == 0  # in a reply of turn 1, where it was not asked, and in one with a comma
+
+
+def test_a_search_is_given_up_when_typing_goes_on(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    opened.page.locator("[name=text]").press_sequentially("well, no. déjà", delay=5)
+    opened.page.locator("[name=text]").fill("istanbul")
+    opened.page.wait_for_timeout(200)
+    opened.page.wait_for_selector("#searching[hidden]", state="attached")
+    assert opened.found() == 1
+    assert "149:1:en" in opened.page.inner_text("#list")
+
+
 def test_long_lists_come_in_pages(open_report: Any, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "many.csv", [make_row(f"{n:03}:1:en") for n in range(230)])
     made = evaluate(tmp_path / "many", "org/many", follows_share(0.5), data=data, tasks=("multiif_en",))
