@@ -54,8 +54,8 @@ def test_it_is_language_by_turn_with_intervals_and_the_signature_as_a_note() -> 
     assert cells[2].startswith(f"{100 * scores.turns[0].value:.1f} ")
     assert f"[{100 * scores.turns[0].low:.1f}, {100 * scores.turns[0].high:.1f}]" in cells[2]
     assert cells[5] == "$-$50.0"
-    assert r"org/a\tnote{a}" in table
-    note = next(line for line in table.splitlines() if line.startswith(r"\item[a]"))
+    assert r"org/a\tnote{1}" in table
+    note = next(line for line in table.splitlines() if line.startswith(r"\item[1]"))
     plain = re.sub(r"\\allowbreak\{\}", "", note).replace(r"\textbar{}", "|").replace(r"\_", "_")
     assert summary.signature in plain
     assert r"\thanks" not in table
@@ -70,7 +70,7 @@ def test_a_table_of_several_models_compiles_within_the_width_of_a_page(tmp_path:
 
 def test_names_are_set_letter_for_letter(tmp_path: Path) -> None:
     assert escaped("50% of a_b") == r"50\% of a\_b"
-    assert escaped("a|b", "|") == r"a\textbar{}\allowbreak{}b"
+    assert escaped("a|b – c") == r"a\textbar{}b \textendash{} c"
     assert escaped("\\input{x}") == r"\textbackslash{}input\{x\}"
     compiled(as_latex([made(EVIL, {"description": EVIL}, en=HALF)]), tmp_path)
 

@@ -231,6 +231,20 @@ def test_filtered_refused_and_empty_replies_are_warned_of() -> None:
     assert "never ended" in unclosed[0]
 
 
+def test_what_concerns_several_models_is_said_once_with_their_names() -> None:
+    one, other, third = (
+        replace(summary, model=replace(summary.model, name=name))
+        for name, summary in (
+            ("a", with_values(turn1_refused=1)),
+            ("b", with_values(turn1_refused=1)),
+            ("c", with_values(turn2_refused=1, turn3_failed=1)),
+        )
+    )
+    refused, failed = score_warnings([one, other, third])
+    assert refused.startswith("Of the replies 100.0% in turn 1 (a, b); 100.0% in turn 2 (c) are refusals")
+    assert "(c) never came" in failed
+
+
 def test_shares_are_of_all_repeats() -> None:
     values = {"repeats": 4, "turn1_truncated": 4, "turn1_prompt_strict_acc": [0, 4]}
     assert "Of the replies 100.0% in turn 1 used up their tokens" in score_warnings([with_values(**values)])[0]

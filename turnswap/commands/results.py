@@ -13,6 +13,7 @@ from rich.console import Console
 
 from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
+from turnswap.core.heat_maps import drawing_packages
 
 from .options import ANYTHING, together
 
@@ -124,7 +125,8 @@ def report(results: Names, output: Path | None, format_: str | None, charts: Pat
     summaries = read_summaries(results, **options)
     graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
     if charts is not None:
-        from turnswap.reports.chart_files import write_charts
+        drawing_packages("; or leave --charts out")
+        from turnswap.reports.charts import write_charts
 
         click.echo(f"Written: {len(write_charts(summaries, graded, charts))} charts in {charts}", err=True)
     if format_ == "html":
@@ -162,10 +164,11 @@ def compare(
     if format_ == "json":
         emit(json.dumps(comparison.as_json(), indent=1, ensure_ascii=False), output)
     elif format_ == "html":
-        from turnswap.reports.page import build_comparison_page
+        from turnswap.reports.page import build_page
 
-        verdicts = both_sets((comparison.a.model, comparison.b.model))
-        emit(build_comparison_page(comparison, metric, *verdicts), output)
+        both = (comparison.a, comparison.b)
+        verdicts = both_sets(summary.model for summary in both)
+        emit(build_page(both, *verdicts, comparison=comparison, metric=metric), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
 

@@ -159,9 +159,8 @@ def as_page(rows: Sequence[Mapping[str, str]]) -> str:
     return render_page(
         "turnswap.construction",
         "sheet.html.j2",
-        title="Audit of translated conversations",
-        scripts=["sheet.js"],
-        styles=["sheet.css"],
+        "Audit of translated conversations",
+        ["sheet.css", "sheet.js"],
         rows=rows,
         turns=TURNS,
         decisions=DECISIONS,

@@ -51,17 +51,11 @@ def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: An
     return alt.layer(*layers)
 
 
-def worded_colour(
-    low: float, high: float, words: tuple[str, str], field: str = "value", *, signed: bool = False
-) -> Any:
-    """An ``altair.Color`` of a field, with a legend that says in words what either end of the scale means.
+def worded_colour(low: float, high: float, words: tuple[str, str], field: str = "value", signed: bool = False) -> Any:
+    """An ``altair.Color`` of a field from ``low`` to ``high``, whose legend says in words what the two ends mean.
 
-    Args:
-        low: the scale's lower end.
-        high: its upper end; panels that are to be compared share both.
-        words: what the two ends mean, such as ``("A better", "B better")``.
-        field: what is coloured.
-        signed: blue below 0 and orange above it, for differences; else from dark to light.
+    ``signed``: blue below 0 and orange above it, for differences; else from dark to light. Panels that are to be
+    compared share both ends.
     """
     import altair as alt
 
@@ -69,12 +63,12 @@ def worded_colour(
         json.dumps(f"{end:{'+' if signed else ''}.3g}: {word}") for end, word in zip((low, high), words, strict=True)
     )
     legend = alt.Legend(
-        title=None, orient="bottom", direction="horizontal", values=[low, high], gradientLength=200,
-        labelExpr=f"datum.index == 0 ? {first} : {last}", labelFontSize=12, labelLimit=200, labelOverlap=False,
+        title=None, orient="bottom", direction="horizontal", values=[low, high], gradientLength=200, labelLimit=200,
+        labelExpr=f"datum.index == 0 ? {first} : {last}", labelFontSize=12, labelOverlap=False,
     )  # fmt: skip
-    domain = [low, 0, high] if signed else [low, high]
     scheme: Any = "blueorange" if signed else "viridis"
-    return alt.Color(f"{field}:Q", scale=alt.Scale(scheme=scheme, domain=domain, clamp=True), legend=legend)
+    scale = alt.Scale(scheme=scheme, domain=[low, 0, high] if signed else [low, high], clamp=True)
+    return alt.Color(f"{field}:Q", scale=scale, legend=legend)
 
 
 def heat_table(
@@ -161,8 +155,8 @@ def write_heat_maps(
         picture = vl_convert.vegalite_to_png(titled, scale=2)
         written.append(write_whole(folder / f"{name}.png", picture, ELSEWHERE))
     text = render_page(
-        "turnswap.core", "heat_maps.html.j2", scripts=["charts.js"], styles=["charts.css"],
-        libraries=chart_libraries(vl_convert), title=title, facts=facts, table=table, notes=notes,
+        "turnswap.core", "heat_maps.html.j2", title, ["charts.css", "charts.js"], chart_libraries(vl_convert),
+        facts=facts, table=table, notes=notes,
         titles={name: title for name, (title, _) in charts.items()}, specs=json_for_script(specs),
     )  # fmt: skip
     return [*written, write_whole(folder / page, text, ELSEWHERE)]

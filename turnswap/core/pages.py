@@ -13,14 +13,7 @@ import jinja2
 
 
 def render_page(
-    package: str,
-    template: str,
-    *,
-    title: str,
-    scripts: Sequence[str],
-    styles: Sequence[str] = (),
-    libraries: str = "",
-    **values: Any,
+    package: str, template: str, title: str, parts: Sequence[str], libraries: str = "", **values: Any
 ) -> str:
     """A page of one file, made of a package's folder ``html`` and of ``core/html``, which every page shares.
 
@@ -31,8 +24,7 @@ def render_page(
         template: the name of a Jinja template, which extends ``page.html.j2``. What it uses and is not given is an
             error.
         title: its heading, which also stands below every printed page.
-        scripts: names of the page's own scripts.
-        styles: names of style sheets, after ``style.css``.
+        parts: names of style sheets, which come after ``style.css``, and of the page's own scripts.
         libraries: the text of a script that goes before it, as :func:`.heat_maps.chart_libraries` gives it. Charts
             set styles of their own, so that then any may stand inline.
         **values: what the template gets, beside ``title``, ``style``, ``script``, ``libraries`` and ``policy``, the
@@ -46,8 +38,10 @@ def render_page(
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(resource), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    style = "".join(map(resource, ("style.css", *styles))) + _foot(title)
-    own_script = "".join(map(resource, scripts))
+    style, own_script = (
+        "".join(resource(part) for part in ("style.css", *parts) if part.endswith(ending)) for ending in (".css", ".js")
+    )
+    style += _foot(title)
     rendered = environment.get_template(template).render(
         title=title,
         style=style,

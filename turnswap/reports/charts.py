@@ -1,23 +1,29 @@
-"""The report's charts as Vega-Lite specifications, made with Altair.
+"""The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper.
 
-Each is one panel as wide as its place on the page. Colours of text and lines are the page's own
-(``currentColor``), so that charts follow light, dark and print.
+Each is one panel as wide as its place on the page, whose script sets the colours of text and lines.
 """
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
+import vl_convert
 
+from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import heat_chart, worded_colour
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import Comparison
 from .figures import MACRO, POOLED
-from .published import published_models
+from .published import published_models, published_scores
 from .runs import in_order
 from .sheets import SCOPES
 from .table import Scores, Summary
@@ -25,11 +31,9 @@ from .verdicts import Graded, followed_by, tabulate
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
-# So that a line is known without its colour: its points' shape, and the sign that stands for it in a legend of words.
-SHAPES = {
-    "circle": "●", "square": "■", "triangle-up": "▲", "diamond": "◆", "triangle-down": "▼", "cross": "✚",
-    "triangle-right": "▶", "triangle-left": "◀",
-}  # fmt: skip
+# So that a line is known without its colour: its points' shape, and the sign of it in a legend of words.
+SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right", "triangle-left")
+SIGNS = "●■▲◆▼✚▶◀"
 # What became of an instruction: by whether it was followed before and now, what to call that and its colour.
 FLOWS = {
     (True, True): ("still followed", "#009e73"),
@@ -37,38 +41,10 @@ FLOWS = {
     (False, True): ("corrected", "#56b4e9"),
     (False, False): ("still not followed", "#9aa0a6"),
 }
-_AXIS = dict.fromkeys(("labelColor", "titleColor", "domainColor", "tickColor", "gridColor"), "currentColor")
-_CONFIG = {
-    "background": "transparent",
-    "view": {"stroke": None},
-    "axis": {
-        **_AXIS,
-        "gridOpacity": 0.15,
-        "domainOpacity": 0.4,
-        "tickOpacity": 0.4,
-        "labelFontSize": 12,
-        "titleFontSize": 12,
-    },
-    "legend": {
-        "labelColor": "currentColor",
-        "titleColor": "currentColor",
-        "labelLimit": 400,
-        "labelFontSize": 12,
-        "layout": {"bottom": {"anchor": "end"}},
-    },
-    "font": "system-ui, sans-serif",
-}
 _BARE: dict[str, Any] = {"domain": False, "ticks": False}
 _PERCENT = ".1f"
+_WIDTH = 380  # pixels of a file, which a PDF takes for 1/72 inch: as wide as the text of most papers
 _ROW = 28  # pixels: as high as the two lines in which an instruction's name stands
-
-
-def marks_of(summaries: Sequence[Summary]) -> dict[str, tuple[str, str]]:
-    """A colour and a sign per model, the same in every panel."""
-    signs = list(SHAPES.values())
-    return {
-        summary.model.name: (PALETTE[n % len(PALETTE)], signs[n % len(signs)]) for n, summary in enumerate(summaries)
-    }
 
 
 def turn_lines(
@@ -78,8 +54,7 @@ def turn_lines(
 
     ``on_paper``: in black, with a legend of its own, where a page has one for all its panels.
     """
-    names = [summary.model.name for summary in summaries]
-    colours = ["black"] if on_paper else [colour for colour, _ in marks_of(summaries).values()]
+    names, colours = [summary.model.name for summary in summaries], ["black"] if on_paper else list(PALETTE)
     legend = alt.Legend(orient="bottom", columns=1, title=None) if on_paper else None
     shown = [summary for summary in summaries if scope in summary.scopes]
     frame = pd.DataFrame(row for s in shown for row in _turns("model", s.model.name, s.scores(scope)))
@@ -145,16 +120,17 @@ def _of_a_language(frame: pd.DataFrame, name: str) -> tuple[alt.Chart, alt.Param
     return alt.Chart(frame).transform_filter((picker == "all") | (alt.datum.language == picker)), picker
 
 
-def _heat_map(chart: alt.Chart, by: str, order: list[str], *told: str) -> Any:
-    value = alt.Tooltip("value:Q", format=_PERCENT)
+def _heat_map(chart: alt.Chart, by: str, order: list[str], *told: str, digits: str = _PERCENT, **look: Any) -> Any:
+    if not look:  # of what is followed, all panels share one scale
+        look = {"colour": worded_colour(0, 100, ("none", "all followed")), "dark": alt.datum.value <= 62}
+    value = alt.Tooltip("value:Q", format=digits)
     return heat_chart(
         chart,
         x=alt.X("turn:N", title=None, axis=alt.Axis(orient="top", labelAngle=0, **_BARE)),
         y=alt.Y(f"{by}:N", title=None, scale=alt.Scale(domain=order), axis=_names(order)),
         tooltip=[alt.Tooltip(f"{by}:N"), alt.Tooltip("turn:N"), value, *map(alt.Tooltip, told)],
-        colour=worded_colour(0, 100, ("none", "all followed")),
-        digits=_PERCENT,
-        dark=alt.datum.value <= 62,
+        digits=digits,
+        **look,
     )
 
 
@@ -201,33 +177,20 @@ def difference_maps(comparison: Comparison, metric: str) -> dict[str, Any]:
 
     Both panels share one scale, which reaches as far below 0 as above it.
     """
-    found = comparison.differences.query("metric == @metric and gap == gap")
-    better = -1 if metric.startswith("forgetting") else 1
+    found, changed = comparison.differences.query("metric == @metric and gap == gap"), comparison.instructions
     turns = ["mean" if pd.isna(turn) else f"turn {turn}" for turn in found["turn"]]
-    scopes = [SCOPES.get(scope, scope) for scope in found["language"]]
-    gaps = pd.DataFrame(
-        {"of": scopes, "column": turns, "value": 100 * found["gap"], "better": 100 * better * found["gap"]}
-    )
-    changed = comparison.instructions
+    gaps = pd.DataFrame({"of": found["language"].replace(SCOPES), "turn": turns, "value": 100 * found["gap"]})
     net = 100 * (changed["gained"] - changed["lost"]) / changed["n"]
-    nets = pd.DataFrame({"of": changed["instruction_id"], "column": "gained less lost", "value": net, "better": net})
+    nets = pd.DataFrame({"of": changed["instruction_id"], "turn": "gained less lost", "value": net})
+    gaps["better"], nets["better"] = gaps["value"] * (-1 if metric.startswith("forgetting") else 1), nets["value"]
     reach = max(1.0, *gaps["better"].abs(), *nets["better"].abs())
+    colour = worded_colour(-reach, reach, ("A better", "B better"), "better", signed=True)
     maps = {}
-    for name, frame, described in (
-        ("by-language", gaps, f"{metric}, B less A, by language and turn, in points"),
-        ("by-instruction", nets, "Instructions that B follows and A does not, less the others, in % of their verdicts"),
-    ):
+    for place, frame in (("by-language", gaps), ("by-instruction", nets)):
         order = list(dict.fromkeys(frame["of"]))
-        chart = heat_chart(
-            alt.Chart(frame),
-            x=alt.X("column:N", title=None, sort=None, axis=alt.Axis(orient="top", labelAngle=0, **_BARE)),
-            y=alt.Y("of:N", title=None, sort=order, axis=_names(order)),
-            tooltip=["of:N", "column:N", alt.Tooltip("value:Q", format="+.1f")],
-            colour=worded_colour(-reach, reach, ("A better", "B better"), "better", signed=True),
-            digits="+.1f",
-            dark=abs(alt.datum.better) > 0.6 * reach,
-        )
-        maps[name] = _spec(chart, _ROW * len(order), described)
+        look = {"colour": colour, "digits": "+.1f", "dark": abs(alt.datum.better) > 0.6 * reach}
+        chart = _heat_map(alt.Chart(frame), "of", order, **look)
+        maps[place] = _spec(chart, _ROW * len(order), f"B less A, {place.replace('-', ' ')}, in points")
     return maps
 
 
@@ -252,7 +215,25 @@ def panels(
                 yield f"{by}-{number}", instruction_heat_map(graded[name], by, name)
 
 
+def write_charts(summaries: Sequence[Summary], graded: Mapping[str, Graded], folder: Path) -> list[Path]:
+    """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    published = published_scores([summary.model for summary in summaries])
+    config = json.loads((files(__package__) / "html" / "paper.json").read_text("utf-8"))
+    written: dict[Path, None] = {}
+    for _, spec in panels(summaries, graded, bool(published), on_paper=True):
+        words = re.sub(r"[^\w.-]+", "-", spec["description"].lower()).strip("-.")
+        # Names of models that differ in signs alone are one here.
+        stem = next(s for n in count(1) if folder / f"{(s := f'{words}-{n}' if n > 1 else words)}.svg" not in written)
+        drawn = {**spec, "width": _WIDTH, "config": config}
+        for ending, draw in (("svg", vl_convert.vegalite_to_svg), ("pdf", vl_convert.vegalite_to_pdf)):
+            written[write_whole(folder / f"{stem}.{ending}", draw(drawn), "Name another folder.")] = None
+    return list(written)
+
+
 def _spec(chart: Any, height: int, described: str) -> dict[str, Any]:
     sized = chart.properties(width="container", height=height, description=described)
-    autosize = {"type": "fit-x", "contains": "padding"}
-    return {**sized.to_dict(), "config": _CONFIG, "autosize": autosize}
+    return {**sized.to_dict(), "config": {}, "autosize": {"type": "fit-x", "contains": "padding"}}

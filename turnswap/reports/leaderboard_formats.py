@@ -12,9 +12,10 @@ from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
+from . import sheets
 from .leaderboard import Board, Row
 from .published import SOURCE
-from .sheets import HEADLINE, Sheet, interval, percent, points, with_interval
+from .sheets import HEADLINE, Sheet, percent, points, with_interval
 from .table import Scores
 
 TITLE = "Multi-IF leaderboard"
@@ -108,16 +109,13 @@ def as_page(board: Board, title: str = TITLE, sentence: str = "") -> str:
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
-        title=title,
-        scripts=["leaderboard.js"],
-        styles=["leaderboard.css"],
+        title,
+        ["leaderboard.css", "leaderboard.js"],
         sentence=sentence,
         version=__version__,
         board=board,
         names={code: name_of(code) for code in board.languages},
         turns=TURNS,
-        percent=percent,
-        points=points,
-        interval=interval,
+        sheets=sheets,
         data=json_for_script(plain(data)),
     )

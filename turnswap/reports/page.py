@@ -20,116 +20,63 @@ from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
+from . import replies, sheets, terminal, two_sets
 from .compare import Comparison
 from .published import SOURCE, published_scores
-from .replies import MEANINGS, completed_note, reply_sheets, score_warnings
-from .sheets import HEADLINE, SCOPES, interval, percent, points, title_of
 from .table import Summary
-from .terminal import accuracy_sheet, comparison_sheets, instruction_sheet, transition_sheet
-from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
 
 _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in milliseconds
 
 
 def build_page(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded], sentence: str = ""
+    summaries: Sequence[Summary],
+    graded: Mapping[str, Graded],
+    corrected: Mapping[str, Graded],
+    sentence: str = "",
+    comparison: Comparison | None = None,
+    metric: str = "",
 ) -> str:
-    """The report's HTML.
+    """The HTML of a report, or of a comparison.
 
     Args:
-        summaries: the models, in the order to show them.
+        summaries: the models, in the order to show them; of a comparison A and B.
         graded: by model, see :func:`.verdicts.grade_again`; models without samples have no transcripts.
         corrected: likewise, by the corrected rules.
-        sentence: what it says and how sure that is, in words; it stands first.
+        sentence: what the page says and how sure that is, in words; it stands first.
+        comparison: with it the page shows what differs, and both models' replies side by side.
+        metric: the one in which that is.
 
     Raises:
         UserError: the packages that draw the charts are not installed.
     """
     vl_convert = drawing_packages("; or take --format md or terminal")
-    from .charts import marks_of, panels, scopes_of
+    from . import charts
 
-    published = published_scores([summary.model for summary in summaries])
-    return _with_transcripts(
-        "report.html.j2",
-        summaries,
-        graded,
-        corrected,
-        libraries=chart_libraries(vl_convert),
-        sentence=sentence,
-        marks=marks_of(summaries),
-        published=published,
-        source=SOURCE,
-        over=SCOPES,
-        scopes=scopes_of(summaries),
-        names={code: name_of(code) for summary in summaries for code in summary.model.languages},
-        specs=json_for_script(dict(panels(summaries, graded, bool(published)))),
-        columns=HEADLINE,
-        accuracy_sheet=accuracy_sheet,
-        transition_sheet=transition_sheet,
-        instruction_sheet=instruction_sheet,
-        two_sets_sheets=two_sets_sheets,
-        completed_note=completed_note,
-        reply_sheets=reply_sheets,
-        meanings=MEANINGS,
-        percent=percent,
-        points=points,
-        interval=interval,
-        score_warnings=score_warnings,
-    )
-
-
-def build_comparison_page(
-    comparison: Comparison,
-    metric: str,
-    graded: Mapping[str, Graded],
-    corrected: Mapping[str, Graded],
-    sentence: str = "",
-) -> str:
-    """A comparison's HTML: its tables, where the differences are, and both models' replies side by side.
-
-    The arguments are :func:`build_page`'s; ``metric`` is the one of the table of differences.
-    """
-    vl_convert = drawing_packages("; or take --format md or terminal")
-    from .charts import difference_maps
-
-    return _with_transcripts(
-        "compare.html.j2",
-        [comparison.a, comparison.b],
-        graded,
-        corrected,
-        paired=True,
-        libraries=chart_libraries(vl_convert),
-        sentence=sentence,
-        metric=metric,
-        sheets=comparison_sheets(comparison, metric),
-        specs=json_for_script(difference_maps(comparison, metric)),
-    )
-
-
-def _with_transcripts(
-    template: str,
-    summaries: Sequence[Summary],
-    graded: Mapping[str, Graded],
-    corrected: Mapping[str, Graded],
-    paired: bool = False,
-    **values: Any,
-) -> str:
+    models, paired = [summary.model for summary in summaries], comparison is not None
+    published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
     index, blocks = transcripts(summaries, graded, corrected, paired)
+    modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
     return render_page(
         "turnswap.reports",
-        template,
-        title=title_of("Multi-IF, A and B" if paired else "Multi-IF", [summary.model for summary in summaries]),
-        scripts=["charts.js", "transcripts.js"],
-        styles=["charts.css", "report.css"],
-        version=__version__,
-        index=json_for_script(index),
-        blocks=blocks,
+        "compare.html.j2" if paired else "report.html.j2",
+        sheets.title_of("Multi-IF, A and B" if paired else "Multi-IF", models),
+        ["charts.css", "report.css", "charts.js", "transcripts.js"],
+        chart_libraries(vl_convert),
+        **modules,
         summaries=summaries,
         graded=graded,
         corrected=corrected,
-        paired=paired,
-        **values,
+        sentence=sentence,
+        comparison=comparison,
+        metric=metric,
+        published=published,
+        source=SOURCE,
+        version=__version__,
+        names={code: name_of(code) for model in models for code in model.languages},
+        specs=json_for_script(specs or dict(charts.panels(summaries, graded, bool(published)))),
+        index=json_for_script(index),
+        blocks=blocks,
     )
 
 

@@ -39,10 +39,10 @@ class Sheet:
 
 def title_of(what: str, models: Sequence[Model]) -> str:
     """``Multi-IF: org/a, org/b, 2026-10-03``: what tells one page, and one printout, from another."""
-    names = [model.name for model in models]
-    shown = [*names[:_NAMED], *[f"and {len(names) - _NAMED} more"] * (len(names) > _NAMED)]
     days = sorted({f"{datetime.fromtimestamp(model.when, UTC):%Y-%m-%d}" for model in models if model.when})
-    return f"{what}: {', '.join([*shown, ' to '.join(dict.fromkeys(days[:1] + days[-1:]))] if days else shown)}"
+    names = [model.name for model in models]
+    names[_NAMED:] = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return f"{what}: {', '.join([*names, *[' to '.join(dict.fromkeys((days[0], days[-1])))]] if days else names)}"
 
 
 def percent(value: float) -> str:

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("vl_convert", reason="needs the extra report")
 
 from tests.conftest import Turnswap
-from turnswap.reports.chart_files import write_charts
+from turnswap.reports.charts import write_charts
 
 from .evaluations import evaluate, follows_share
 from .made import made
