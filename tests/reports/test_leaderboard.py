@@ -334,7 +334,7 @@ def test_each_format_is_chosen_by_name_or_option(turnswap: Turnswap, runs: Path,
 
     assert turnswap(*arguments, "-o", "b.md").exit_code == 0
     lines = (tmp_path / "b.md").read_text("utf-8").splitlines()
-    assert "| rank | model | average | turn 1 | turn 2 | turn 3 | 1 to 3 | en | zh |" in lines
+    assert "| rank | model | average | turn 1 | turn 2 | turn 3 | Δ 1→3 | en | zh |" in lines
     assert any(line.startswith("| 1 | org/good | 100.0 ") and "| 100.0 | 100.0 | 100.0 |" in line for line in lines)
 
     as_text = turnswap(*arguments, "--format", "csv")

@@ -94,7 +94,8 @@ def test_the_page_shows_what_the_command_prints_with_and_without_javascript(open
     assert without.locator("#languages").is_hidden()
     assert without.locator("#ranking button").count() == 0
     texts = [
-        row.all_inner_texts() for row in (without.locator("#ranking tbody tr").nth(i).locator("td") for i in range(4))
+        row.all_inner_texts()
+        for row in (without.locator("#ranking tbody tr").nth(i).locator("th, td") for i in range(4))
     ]
     assert [[" ".join(text.split()) for text in row] for row in texts] == cells(with_script)
     assert "81.2 [" in cells(with_script)[0][2]

@@ -63,8 +63,8 @@ def test_the_headline_holds_what_lm_eval_reported(open_report: Any, results: Pat
     (path,) = (results / "good").rglob("results_*.json")
     group = json.loads(path.read_text("utf-8"))["groups"]["multiif"]
     opened = open_report(results / "good")
-    cells = opened.page.locator("#headline ~ .scroll tbody tr").first.locator("td").all_inner_texts()
-    assert cells[0] == "org/good"
+    cells = opened.page.locator("#headline ~ .scroll tbody tr").first.locator("th, td").all_inner_texts()
+    assert cells[0] == "●org/good"
     for turn in (1, 2, 3):
         value = 100 * group[f"turn{turn}_overall_acc,none"]
         assert re.match(rf"{value:.1f}\s*\[", cells[2 + turn])
@@ -160,6 +160,23 @@ def test_a_script_that_is_not_the_pages_own_does_not_run(open_report: Any, resul
     assert any("Content Security Policy" in complaint for complaint in opened.complaints)
 
 
+def test_turns_stand_in_their_order_in_every_heat_map(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good")
+    for name in ("heat-0", "family-0", "instruction-0"):
+        labels = opened.page.locator(f"#{name} .role-axis-label text").evaluate_all(
+            "nodes => nodes.filter((node) => node.textContent.startsWith('turn '))"
+            ".map((node) => [node.getBoundingClientRect().x, node.textContent])"
+        )
+        assert [text for _, text in sorted(labels)] == ["turn 1", "turn 2", "turn 3"]
+
+
+def test_a_kind_of_warning_is_one_line_whatever_the_number_of_models(open_report: Any, results: Path) -> None:
+    opened = open_report(results / "good", results / "evil")
+    warnings = opened.page.locator(".warning").all_inner_texts()
+    assert len(warnings) == 1
+    assert "org/good, org/evil" in warnings[0]
+
+
 def test_the_language_picker_changes_the_instruction_map(open_report: Any, results: Path) -> None:
     opened = open_report(results / "good")
     texts = "#family-0 svg .mark-text text"
@@ -201,6 +218,85 @@ def test_on_paper_it_is_light_and_without_the_browser(open_report: Any, results:
         opened.page.eval_on_selector("body", "node => getComputedStyle(node).backgroundColor") == "rgb(255, 255, 255)"
     )
     assert len(opened.page.pdf()) > 10_000
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """150 conversations, more than two blocks; some replies hold words to search for, by conversation and turn."""
+    folder = tmp_path_factory.mktemp("words")
+    data = write_csv(folder / "many.csv", [make_row(f"{n:03}:1:en") for n in range(150)])
+    special = {
+        ("007", 1): "Le déjà-vu d'un ÉTÉ",
+        ("007", 2): "<b>bold</b> & ﬁne <img src=x onerror=window.owned=1>",
+        ("148", 3): "déja vu, Deja Vu and D\u0065\u0301j\u0061\u0300 vu",
+        ("149", 1): "हिन्दी में, İstanbul, Σίσυφος",
+    }
+
+    def reply(prompt: str) -> str:
+        found = re.search(r"about (\d+):1:", prompt)
+        assert found
+        return special.get((found[1], prompt.count("<user>")), "Well, no.")
+
+    return evaluate(folder / "results", "org/words", reply, data=data, tasks=("multiif_en",))
+
+
+def search(opened: Any, words: str) -> int:
+    opened.page.fill("[name=text]", words)
+    opened.page.wait_for_timeout(200)
+    opened.page.wait_for_selector("#searching[hidden]", state="attached")
+    return int(opened.found())
+
+
+def test_words_are_found_in_prompts_and_replies_whatever_their_case_and_accents(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    assert search(opened, "deja") == 2
+    assert search(opened, "DÉJÀ VU") == 1
+    assert search(opened, "fine") == 1  # written with a ligature
+    assert search(opened, "write about 14") == 10
+    assert search(opened, "istanbul") == 1
+    assert search(opened, "ΣΊΣΥΦΟΣ") == 1
+    assert search(opened, "हिन्दी") == 1
+    assert search(opened, "हन्दी") == 0  # vowel signs are no accents
+    assert search(opened, "nowhere") == 0
+    assert opened.page.inner_text("#found").strip() == "No conversation matches."
+    assert search(opened, "") == 150
+
+
+def test_hits_are_marked_as_they_are_written(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    search(opened, "deja")
+    opened.page.locator("#list button").last.click()
+    opened.page.wait_for_selector("mark")
+    assert opened.page.locator("mark").all_inner_texts() == ["déja", "Deja", "De\u0301ja\u0300"]
+    search(opened, "<IMG src")
+    opened.page.locator("#list button").first.click()
+    opened.page.wait_for_selector("#conversation h3:has-text('007')")
+    assert opened.page.locator("mark").all_inner_texts() == ["<img src"]
+    assert opened.page.locator("#conversation img, #conversation b").count() == 0
+    search(opened, "")  # the marks go with the words
+    opened.page.wait_for_selector("#conversation:not(:has(mark))")
+    assert opened.complaints == []
+
+
+def test_words_are_searched_where_the_other_filters_hold(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    assert search(opened, "deja") == 2
+    opened.choose(turn="1")
+    assert search(opened, "deja, deja") == 0
+    assert search(opened, "deja") == 1
+    opened.choose(turn="any", verdict="passed", instruction="punctuation:no_comma")
+    assert search(opened, "bold") == 1
+    assert search(opened, "deja") == 0  # in a reply of turn 1, where it was not asked, and in one with a comma
+
+
+def test_a_search_is_given_up_when_typing_goes_on(open_report: Any, words: Path) -> None:
+    opened = open_report(words)
+    opened.page.locator("[name=text]").press_sequentially("well, no. déjà", delay=5)
+    opened.page.locator("[name=text]").fill("istanbul")
+    opened.page.wait_for_timeout(200)
+    opened.page.wait_for_selector("#searching[hidden]", state="attached")
+    assert opened.found() == 1
+    assert "149:1:en" in opened.page.inner_text("#list")
 
 
 def test_long_lists_come_in_pages(open_report: Any, tmp_path: Path) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import Turnswap, make_row, write_csv
+from turnswap.reports.runs import Model
+from turnswap.reports.sheets import title_of
 
 from .evaluations import FOLLOWS, evaluate, follows_share
+from .made import made
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +95,7 @@ def test_a_file_takes_its_format_from_its_name(turnswap: Turnswap, sample_run: P
 def test_a_partial_run_is_said_to_be_one(turnswap: Turnswap, tmp_path: Path) -> None:
     made = evaluate(tmp_path / "part", "org/part", follows_share(0.6), tasks=("multiif_en",), limit=2)
     output = turnswap("report", made).output
-    assert "Warning: en: 2 of 6 conversations were run." in output
+    assert "Warning: Not all conversations were run: 2 of 6 in en." in output
     assert "|n:2/6|" in output
 
 
@@ -102,3 +106,15 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     refused = turnswap("report", sample_run, "-o", "report.html")
     assert refused.exit_code == 1
     assert "pip install 'turnswap[report]'" in refused.output
+
+
+def test_a_title_tells_models_and_days() -> None:
+    def model(name: str, when: float) -> Model:
+        found = made(name, en=[(1, 1, 1)]).model
+        return Model(name, {code: replace(run, when=when) for code, run in found.languages.items()})
+
+    day = 86_400.0
+    assert title_of("Multi-IF", [model("a", 0)]) == "Multi-IF: a"
+    assert title_of("Multi-IF", [model("a", day), model("b", day + 60)]) == "Multi-IF: a, b, 1970-01-02"
+    several = [model(name, day * number) for number, name in enumerate("abcdef", 1)]
+    assert title_of("Board", several) == "Board: a, b, c, d, and 2 more, 1970-01-02 to 1970-01-07"

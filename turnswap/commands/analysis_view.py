@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.core.errors import visible
-from turnswap.core.heat_maps import drawing_packages, heat_chart, heat_table, write_heat_maps
+from turnswap.core.heat_maps import drawing_packages, heat_chart, heat_table, worded_colour, write_heat_maps
 
 if TYPE_CHECKING:  # it brings torch, which takes seconds
     from turnswap.merge_methods.analysis_file import Analysis
@@ -23,7 +23,8 @@ TITLES = {
     "difference": "donor less recipient, in points: above 0 the donor changed more",
     "cosine": "cosine between the two task vectors",
 }
-_SIGNED = ("difference", "cosine")
+# What has a sign, and what the ends of its scale mean.
+SIGNED = {"difference": ("recipient", "donor"), "cosine": ("opposite", "alike")}
 _SHORT = {"embeddings": "emb"}
 _AXES = ("layer", "component")
 
@@ -59,7 +60,8 @@ def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
 
     found = {role: kinship(analysis, role) for role in EXPERTS}
     facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}
-    charts = {name: (title, _chart(_values(analysis, name), name in _SIGNED)) for name, title in TITLES.items()}
+    panels = {name: _values(analysis, name) for name in TITLES}
+    charts = {name: (title, _chart(name, panels)) for name, title in TITLES.items()}
     return write_heat_maps(folder, "analysis.html", "Where fine-tuning changed the experts", charts, facts)
 
 
@@ -74,11 +76,16 @@ def _values(analysis: Analysis, name: str) -> list[dict[str, Any]]:
     return values
 
 
-def _chart(values: Sequence[Mapping[str, Any]], signed: bool) -> Any:
+def _chart(name: str, panels: Mapping[str, Sequence[Mapping[str, Any]]]) -> Any:
+    """One heat map; experts share one scale, and what has a sign reaches as far below 0 as above it."""
     import altair as alt
     import pandas as pd
 
-    scale = alt.Scale(scheme="blueorange", domainMid=0) if signed else alt.Scale(scheme="viridis")
+    values, signed = panels[name], name in SIGNED
+    alike = [name] if signed else [each for each in panels if each not in SIGNED]
+    known = [abs(value["value"]) for each in alike for value in panels[each] if value["value"] is not None]
+    reach = 1.0 if name == "cosine" else max(known, default=0.0) or 1.0
+    words = SIGNED.get(name, ("unchanged", "changed most"))
     layers = list(dict.fromkeys(value["layer"] for value in values))
     columns = list(dict.fromkeys(value["component"] for value in values))
     chart = heat_chart(
@@ -86,6 +93,6 @@ def _chart(values: Sequence[Mapping[str, Any]], signed: bool) -> Any:
         x=alt.X("component:N", title=None, sort=columns, axis=alt.Axis(orient="top", labelAngle=-40)),
         y=alt.Y("layer:N", title="layer", sort=layers),
         tooltip=["layer:N", "component:N", alt.Tooltip("value:Q", format=".3f")],
-        colour=alt.Color("value:Q", scale=scale, title=None),
+        colour=worded_colour(-reach if signed else 0.0, reach, words, signed=signed),
     )
     return chart.properties(width=30 * len(columns), height=max(160, 12 * len(layers)))

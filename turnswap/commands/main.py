@@ -18,9 +18,10 @@ from turnswap.hosts import startup
 from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
 from turnswap.tasks import tasks_path
 
+from .boards import export, leaderboard
 from .build import build
 from .options import FOLDER
-from .results import compare, export, leaderboard, report, table
+from .results import compare, report, table
 from .swap import analyze, plan, suggest, verify
 from .sweep import sweep
 

@@ -1,4 +1,4 @@
-"""The commands that read lm-eval's results: table, report, compare, leaderboard, export."""
+"""The commands that show lm-eval's results: table, report, compare; and what all that read them share."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.text import Text
 
 from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
+from turnswap.core.heat_maps import drawing_packages
 
 from .options import ANYTHING, together
 
@@ -30,9 +31,7 @@ Names: TypeAlias = tuple[str, ...]
 WATCH_EVERY = 3.0  # seconds
 ELSEWHERE = "Name another file with -o."
 REPORT_FORMATS = ("terminal", "md", "html")
-COMPARE_FORMATS = ("terminal", "md", "json")
-BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
-EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
+COMPARE_FORMATS = ("terminal", "md", "json", "html")
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
 
@@ -82,21 +81,30 @@ def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Gra
 
 @click.command()
 @results_argument
-@click.option("-o", "--output", type=ANYTHING, required=True, help="A .csv, .parquet or .json file.")
+@click.option("-o", "--output", type=ANYTHING, help="A .csv, .parquet, .json or .tex file.")
+@click.option("--format", "format_", type=click.Choice(["latex"]), help="A table for a paper; also of a .tex file.")
 @click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
-def table(results: Names, output: Path, corrected: bool, **options: Any) -> None:
-    """Write every figure of RESULT... as one tidy table.
+def table(results: Names, output: Path | None, format_: str | None, corrected: bool, **options: Any) -> None:
+    """Write every figure of RESULT... as one tidy table, or overall accuracy as a table in LaTeX.
 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
     language, turn and metric, with value, 95 % interval, n and what identifies the run. "macro" among the languages is
-    their plain mean, "pooled" takes all conversations together.
+    their plain mean, "pooled" takes all conversations together. --format latex is language by turn, for a paper.
     """
     import pandas as pd
 
+    from turnswap.reports.latex import as_latex
     from turnswap.reports.table import tidy, write_table
     from turnswap.reports.two_sets import tidy_corrected
 
+    if format_ == "latex" or (output is not None and output.suffix == ".tex"):
+        if corrected:
+            raise UserError("--corrected is not for a table in LaTeX.", "Leave it out, or write a .csv.")
+        emit(as_latex(read_summaries(results, **options)), output)
+        return
+    if output is None:
+        raise UserError("A table needs a file.", "Name it: -o figures.parquet; or print one with --format latex.")
     summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
@@ -112,9 +120,12 @@ def table(results: Names, output: Path, corrected: bool, **options: Any) -> None
 @results_argument
 @click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
 @click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
+@click.option("--charts", type=ANYTHING, metavar="DIR", help="Write its charts here too, as SVG and PDF for a paper.")
 @click.option("--watch", is_flag=True, help="RESULT is a run's --use_cache: its figures so far, until Ctrl-C.")
 @results_options
-def report(results: Names, output: Path | None, format_: str | None, watch: bool, **options: Any) -> None:
+def report(
+    results: Names, output: Path | None, format_: str | None, charts: Path | None, watch: bool, **options: Any
+) -> None:
     """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
 
     With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
@@ -130,6 +141,11 @@ def report(results: Names, output: Path | None, format_: str | None, watch: bool
     format_ = format_of(format_, output, REPORT_FORMATS)
     summaries = read_summaries(results, **options)
     graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
+    if charts is not None:
+        drawing_packages("; or leave --charts out")
+        from turnswap.reports.charts import write_charts
+
+        click.echo(f"Written: {len(write_charts(summaries, graded, charts))} charts in {charts}", err=True)
     if format_ == "html":
         from turnswap.reports.page import build_page
 
@@ -164,7 +180,7 @@ def watch_run(paths: Names) -> None:
 @click.argument("b")
 @click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
 @click.option("--format", "format_", type=click.Choice(COMPARE_FORMATS), help="[default: terminal]")
-@click.option("-o", "--output", type=ANYTHING, help="A .md or .json file.")
+@click.option("-o", "--output", type=ANYTHING, help="A .html, .md or .json file.")
 @accept_option
 @results_options
 def compare(
@@ -174,7 +190,8 @@ def compare(
 
     A and B are results of one model each, with samples. Per language and turn: the difference with its interval and
     p-value, corrected for the number of comparisons; then which instructions were gained and lost, and conversations to
-    look at. Runs that were not made alike are refused; --format json has every metric and every conversation.
+    look at. Runs that were not made alike are refused; --format json has every metric and every conversation, and
+    -o page.html shows both models' replies side by side.
     """
     from turnswap.reports.compare import compare as compare_models
     from turnswap.reports.terminal import comparison_sheets
@@ -186,86 +203,15 @@ def compare(
     if format_ == "json":
         content = {"says": say_comparison(comparison), **comparison.as_json()}
         emit(json.dumps(content, indent=1, ensure_ascii=False), output)
+    elif format_ == "html":
+        from turnswap.reports.page import build_page
+
+        both = (comparison.a, comparison.b)
+        verdicts = both_sets(summary.model for summary in both)
+        says = say_comparison(comparison)
+        emit(build_page(both, *verdicts, says, comparison=comparison, metric=metric), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
-
-
-@click.command()
-@results_argument
-@click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True)
-@click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
-@click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
-@click.option("--source", metavar="URL", help="Link to more about it, in eval-results and every-eval-ever.")
-@results_options
-def export(
-    results: Names, format_: str, output: Path | None, push: str | None, source: str | None, **options: Any
-) -> None:
-    """Write one model's figures of RESULT... in a format that others read.
-
-    \b
-    model-index           metadata of a model card: -o is the model's folder, or its README.md
-    eval-results          .eval_results/multiif.yaml in the model's folder, for the Hub
-    open-llm-leaderboard  requests/ and results/ in a folder, for Spaces made from the leaderboard template
-    every-eval-ever       data/multi-if/ in a folder, with every conversation, for that project's data set
-
-    What else a card holds stays as it is; exporting again replaces what was exported before. Nothing leaves this
-    machine without --push, and then as a pull request.
-    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    from turnswap.reports import export as exports
-
-    if output is None and push is None:
-        raise UserError("Name where to write: a folder with -o, or a model repository with --push.")
-    if push is not None:
-        exports.require_pushable(format_, push)
-    if source is not None:
-        exports.require_source(format_, source)
-    summaries = read_summaries(results, **options)
-    summary = one_model(summaries, " ".join(results))
-    if output is not None:
-        for path in exports.export(summary, format_, output, source):
-            click.echo(f"Written: {path}")
-    for remark in exports.remarks(summary, format_):
-        click.echo(f"Note: {remark}")
-    click.echo(summary.signature)
-    if push is not None:
-        address = exports.propose(summary, format_, push, source)
-        click.echo(f"Pull request: {address}" if address else f"{push} has these figures already: no pull request.")
-
-
-@click.command()
-@results_argument
-@click.option("-o", "--output", type=ANYTHING, help="A .md, .csv, .json or .html file.")
-@click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
-@click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
-@accept_option
-@results_options
-def leaderboard(
-    results: Names, output: Path | None, format_: str | None, languages: str | None, accept: Names, **options: Any
-) -> None:
-    """Rank the models of RESULT... by their average over turns and languages.
-
-    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. Models that were
-    not run alike are refused; those whose intervals overlap are ties. With -o board.html a page that needs no network,
-    with a language picker. For settings that never change, run the group leaderboard_multiif.
-    """
-    from turnswap.reports import leaderboard_formats as formats
-    from turnswap.reports.leaderboard import build_board
-    from turnswap.reports.words import say_board
-
-    format_ = format_of(format_, output, BOARD_FORMATS)
-    codes = None if languages is None else [code.strip() for code in languages.split(",")]
-    summaries = read_summaries(results, **options)
-    board = build_board(summaries, codes, accept)
-    if format_ == "html":
-        emit(formats.as_page(board), output)
-    elif format_ == "json":
-        emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
-    elif format_ == "csv":
-        emit(formats.as_csv(board).rstrip(), output)
-        for note in (say_board(board), *board.notes, *board.signatures):
-            click.echo(note, err=True)
-    else:
-        show(formats.as_sheets(board, wide=format_ == "md"), format_, output)
 
 
 def one_model(summaries: list[Summary], path: str) -> Summary:

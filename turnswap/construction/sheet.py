@@ -165,8 +165,8 @@ def as_page(rows: Sequence[Mapping[str, str]]) -> str:
     return render_page(
         "turnswap.construction",
         "sheet.html.j2",
-        script="sheet.js",
-        styles=["sheet.css"],
+        "Audit of translated conversations",
+        ["sheet.css", "sheet.js"],
         rows=rows,
         turns=TURNS,
         decisions=DECISIONS,

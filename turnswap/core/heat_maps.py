@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -50,6 +51,26 @@ def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: An
         written = known.mark_text(fontSize=12).encode(text=alt.Text("value:Q", format=digits), color=ink)
         layers += [written, crosses, framed]
     return alt.layer(*layers)
+
+
+def worded_colour(low: float, high: float, words: tuple[str, str], field: str = "value", signed: bool = False) -> Any:
+    """An ``altair.Color`` of a field from ``low`` to ``high``, whose legend says in words what the two ends mean.
+
+    ``signed``: blue below 0 and orange above it, for differences; else from dark to light. Panels that are to be
+    compared share both ends.
+    """
+    import altair as alt
+
+    first, last = (
+        json.dumps(f"{end:{'+' if signed else ''}.3g}: {word}") for end, word in zip((low, high), words, strict=True)
+    )
+    legend = alt.Legend(
+        title=None, orient="bottom", direction="horizontal", values=[low, high], gradientLength=200, labelLimit=200,
+        labelExpr=f"datum.index == 0 ? {first} : {last}", labelFontSize=12, labelOverlap=False,
+    )  # fmt: skip
+    scheme: Any = "blueorange" if signed else "viridis"
+    scale = alt.Scale(scheme=scheme, domain=[low, 0, high] if signed else [low, high], clamp=True)
+    return alt.Color(f"{field}:Q", scale=scale, legend=legend)
 
 
 def heat_table(
@@ -144,14 +165,14 @@ def write_heat_maps(
         UserError: the packages that draw are not installed, or the folder cannot be written.
     """
     vl_convert = drawing_packages("")
-    specs = {name: chart.to_dict() for name, (_, chart) in charts.items()}
+    specs = {name: chart.to_dict() | {"description": title} for name, (title, chart) in charts.items()}
     written = []
     for name, spec in specs.items():
         titled = spec | {"background": "white", "title": charts[name][0]}  # on the page, the caption says it
         written.append(write_whole(folder / f"{name}.png", vl_convert.vegalite_to_png(titled, scale=2), ELSEWHERE))
     text = render_page(
-        "turnswap.core", "heat_maps.html.j2", script="heat_maps.js", styles=["charts.css"],
-        libraries=chart_libraries(vl_convert), title=title, facts=facts, table=table, notes=notes,
+        "turnswap.core", "heat_maps.html.j2", title, ["charts.css", "charts.js"], chart_libraries(vl_convert),
+        facts=facts, table=table, notes=notes,
         titles={name: title for name, (title, _) in charts.items()}, specs=json_for_script(specs),
     )  # fmt: skip
     return [*written, write_whole(folder / page, text, ELSEWHERE)]

@@ -13,7 +13,7 @@ import jinja2
 
 
 def render_page(
-    package: str, template: str, *, script: str, styles: Sequence[str] = (), libraries: str = "", **values: Any
+    package: str, template: str, title: str, parts: Sequence[str], libraries: str = "", **values: Any
 ) -> str:
     """A page of one file, made of a package's folder ``html`` and of ``core/html``, which every page shares.
 
@@ -21,13 +21,14 @@ def render_page(
 
     Args:
         package: whose folder ``html`` is looked into first.
-        template: the name of a Jinja template. What it uses and is not given is an error.
-        script: the name of the page's own script.
-        styles: names of style sheets, after ``style.css``.
+        template: the name of a Jinja template, which extends ``page.html.j2``. What it uses and is not given is an
+            error.
+        title: its heading, which also stands below every printed page.
+        parts: names of style sheets, which come after ``style.css``, and of the page's own scripts.
         libraries: the text of a script that goes before it, as :func:`.heat_maps.chart_libraries` gives it. Charts
             set styles of their own, so that then any may stand inline.
-        **values: what the template gets, beside ``style``, ``script``, ``libraries`` and ``policy``, the
-            Content-Security-Policy.
+        **values: what the template gets, beside ``title``, ``style``, ``script``, ``libraries`` and ``policy``, the
+            Content-Security-Policy. A ``sentence`` stands first on the page.
     """
 
     def resource(name: str) -> str:
@@ -37,8 +38,12 @@ def render_page(
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(resource), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    style, own_script = "".join(map(resource, ("style.css", *styles))), resource(script)
+    style, own_script = (
+        "".join(resource(part) for part in ("style.css", *parts) if part.endswith(ending)) for ending in (".css", ".js")
+    )
+    style += _foot(title)
     rendered = environment.get_template(template).render(
+        title=title,
         style=style,
         script=own_script,
         libraries=libraries,
@@ -46,6 +51,12 @@ def render_page(
         **values,
     )
     return rendered + "\n"
+
+
+def _foot(title: str) -> str:
+    """What stands below every printed page. As escapes: a title may hold what would end a string or the style."""
+    escaped = "".join(f"\\{ord(letter):06x}" for letter in title)
+    return f'@page {{ @bottom-left {{ content: "{escaped}" }} }}\n'
 
 
 def policy(scripts: Sequence[str], styles: Sequence[str] | None) -> str:

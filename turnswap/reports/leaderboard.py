@@ -127,7 +127,7 @@ def build_board(
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes, resampling = _require_comparable(models, accepted), summaries[0].resampling
     require_resamples(resampling, max(1, math.comb(sum(model.has_samples for model in models), 2)), "pairs of models")
-    rows, warnings, drawn = [], [], {}
+    rows, drawn = [], {}
     for model in models:
         # Held by nothing else: the resamples of one model take tens of megabytes.
         summary = Summary(model, resampling)
@@ -140,10 +140,10 @@ def build_board(
             if overall.average.value == overall.average.value:
                 drawn[model.name] = averages
         rows.append(Row(model.name, overall, by_language, summary.signature, choices))
-        warnings += [f"{model.name}: {warning}" for warning in score_warnings(summary)]
     pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
     rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
+    warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
     notes += [_not_ranked(row) for row in rows if row.rank is None]
     if any(pair.p != pair.p for pair in pairs):
         notes.append(

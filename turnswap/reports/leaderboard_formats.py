@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,9 +13,10 @@ from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .leaderboard import Board, Row
+from . import sheets
+from .leaderboard import Board, Pair, Row
 from .published import SOURCE
-from .sheets import HEADLINE, Sheet, difference_interval, interval, p_value, percent, points, with_interval
+from .sheets import HEADLINE, Sheet, difference_interval, p_value, percent, points, with_interval
 from .table import Scores
 from .words import say_board
 
@@ -30,15 +32,15 @@ def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
-        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *_pairs(board)]
+        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *pair_sheets(board.pairs)]
     rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
     by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
-    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *_pairs(board), by_language]
+    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *pair_sheets(board.pairs), by_language]
 
 
-def _pairs(board: Board) -> list[Sheet]:
-    """Every pair of ranked models, the clearest difference first; nothing where there is one model."""
-    if not board.pairs:
+def pair_sheets(pairs: Sequence[Pair]) -> list[Sheet]:
+    """Pairs of ranked models, the clearest difference first; nothing where there is none."""
+    if not pairs:
         return []
     header = ["B", "A", "B - A", "interval", "p", "corrected", ""]
     rows = [
@@ -46,7 +48,7 @@ def _pairs(board: Board) -> list[Sheet]:
             *(pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap)),
             *(p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"),
         ]
-        for pair in sorted(board.pairs, key=lambda pair: -pair.gap.value)
+        for pair in sorted(pairs, key=lambda pair: -pair.gap.value)
     ]
     note = (
         f"Paired differences of the averages, as turnswap compare gives them; corrected for {len(rows)} pairs (Holm)."
@@ -121,8 +123,14 @@ def _figures(scores: Scores) -> dict[str, Any]:
     return {"average": vars(scores.average), **by_turn}
 
 
-def as_page(board: Board) -> str:
-    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker."""
+def as_page(board: Board, title: str = TITLE, pages: Mapping[str, str] | None = None) -> str:
+    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker.
+
+    Args:
+        board: the ranking.
+        title: its heading.
+        pages: model -> address of a page of its own.
+    """
     # What the script computes with. The paper's average over all languages is its own, not one of its languages.
     data = [
         {
@@ -141,18 +149,15 @@ def as_page(board: Board) -> str:
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
-        script="leaderboard.js",
-        styles=["leaderboard.css"],
-        title=TITLE,
+        title,
+        ["leaderboard.css", "leaderboard.js"],
+        sentence=say_board(board),
         version=__version__,
         board=board,
+        pages=pages or {},
         names={code: name_of(code) for code in board.languages},
         turns=TURNS,
-        percent=percent,
-        points=points,
-        interval=interval,
+        sheets=sheets,
         matrix={(a, b): pair for pair in board.pairs for a, b in ((pair.a, pair.b), (pair.b, pair.a))},
-        difference_interval=difference_interval,
-        p_value=p_value,
         data=json_for_script(plain({"rows": data, "pairs": pairs})),
     )

@@ -1,4 +1,4 @@
-r"""``turnswap report -o report.html``: one self-contained page, without network.
+r"""The pages of ``turnswap report`` and ``turnswap compare``: self-contained, without network.
 
 Texts from outside (names, prompts, replies) reach the page in three ways only: through the template, which
 escapes them; as JSON in which ``<`` is written ``\u003c``; and as compressed blocks in base64, which the script
@@ -11,6 +11,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from turnswap import __version__
@@ -20,65 +21,69 @@ from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
+from . import replies, sheets, terminal, two_sets
+from .compare import Comparison
 from .published import SOURCE, published_scores
-from .replies import MEANINGS, completed_note, reply_sheets, score_warnings
-from .sheets import SCOPES, interval, percent, points
 from .table import Summary
-from .two_sets import two_sets_sheets
 from .verdicts import Graded, GradedTurn
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for each value
-_BLOCK = 64  # conversations per compressed block: one is opened in milliseconds
+_BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in milliseconds
 
 
-def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> str:
-    """The page's HTML.
+def build_page(
+    summaries: Sequence[Summary],
+    graded: Mapping[str, Graded],
+    corrected: Mapping[str, Graded],
+    sentence: str = "",
+    comparison: Comparison | None = None,
+    metric: str = "",
+) -> str:
+    """The HTML of a report, or of a comparison.
 
     Args:
-        summaries: the models, in the order to show them.
+        summaries: the models, in the order to show them; of a comparison A and B.
         graded: by model, see :func:`.verdicts.published_verdicts`; models without samples have no transcripts.
         corrected: likewise, by the corrected rules.
+        sentence: what the page says and how sure that is, in words; it stands first.
+        comparison: with it the page shows what differs, and both models' replies side by side.
+        metric: the one in which that is.
 
     Raises:
         UserError: the packages that draw the charts are not installed.
     """
     vl_convert = drawing_packages("; or take --format md or terminal")
-    from .charts import colour_of, panels, scopes_of
+    from . import charts
 
-    published = published_scores([summary.model for summary in summaries])
-    index, blocks = transcripts(summaries, graded, corrected)
+    models, paired = [summary.model for summary in summaries], comparison is not None
+    published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
+    index, blocks = transcripts(summaries, graded, corrected, paired)
+    modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
     return render_page(
         "turnswap.reports",
-        "report.html.j2",
-        script="report.js",
-        styles=["charts.css", "report.css"],
-        libraries=chart_libraries(vl_convert),
-        version=__version__,
+        "compare.html.j2" if paired else "report.html.j2",
+        sheets.title_of("Multi-IF, A and B" if paired else "Multi-IF", models),
+        ["charts.css", "report.css", "charts.js", "transcripts.js"],
+        chart_libraries(vl_convert),
+        **modules,
         summaries=summaries,
-        colours=colour_of(summaries),
-        published=published,
-        source=SOURCE,
-        over=SCOPES,
-        scopes=scopes_of(summaries),
-        names={code: name_of(code) for summary in summaries for code in summary.model.languages},
-        specs=json_for_script(dict(progress(panels(summaries, graded, bool(published)), "Drawing charts"))),
-        index=json_for_script(index),
-        blocks=blocks,
         graded=graded,
         corrected=corrected,
-        two_sets_sheets=two_sets_sheets,
-        completed_note=completed_note,
-        reply_sheets=reply_sheets,
-        meanings=MEANINGS,
-        percent=percent,
-        points=points,
-        interval=interval,
-        score_warnings=score_warnings,
+        sentence=sentence,
+        comparison=comparison,
+        metric=metric,
+        published=published,
+        source=SOURCE,
+        version=__version__,
+        names={code: name_of(code) for model in models for code in model.languages},
+        specs=json_for_script(specs or dict(charts.panels(summaries, graded, bool(published)))),
+        index=json_for_script(index),
+        blocks=blocks,
     )
 
 
 def transcripts(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
+    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded], paired: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
     """What the transcript browser filters by, and the texts, compressed in blocks.
 
@@ -86,16 +91,18 @@ def transcripts(
         The index: names, and per conversation ``[model, language, key, repeat, turns]`` with a turn as
         ``[instructions, strict, loose, corrected strict, corrected loose]`` (numbers, and strings of 0 and 1, or
         ``-`` for what no reply can follow); conversation ``i``'s texts are number
-        ``i % block`` of block ``i // block``. And the blocks: base64 of gzipped JSON lists of
+        ``i % block`` of block ``i // block``. ``paired``: of two models with the same conversations, each
+        conversation of the first stands before the second's. And the blocks: base64 of gzipped JSON lists of
         ``[prompt, reply, kwargs]`` per turn.
     """
     ids: dict[str, int] = {}
     languages: dict[str, int] = {}
-    entries: list[Any] = []
-    texts: list[Any] = []
+    of_models: list[list[tuple[Any, Any]]] = []
+    repeats = min(summary.model.repeats for summary in summaries) if paired else None
     for number, summary in enumerate(summaries):
         name = summary.model.name
-        for language, key, repeat, turns in _conversations(graded.get(name, {})):
+        of_models.append([])
+        for language, key, repeat, turns in _conversations(graded.get(name, {}), repeats):
             entry, text = [], []
             for graded_turn, corrected_turn in zip(turns, corrected[name][language][key], strict=True):
                 turn = graded_turn.turn
@@ -103,14 +110,17 @@ def transcripts(
                 sets = (graded_turn.verdicts[repeat], corrected_turn.verdicts[repeat])
                 entry.append([slots, *(_bits(verdicts, kind) for verdicts in sets for kind in ("strict", "loose"))])
                 text.append([turn.prompt, turn.replies[repeat], [_kwargs(kwargs) for kwargs in turn.kwargs]])
-            entries.append([number, languages.setdefault(language, len(languages)), key, repeat, entry])
-            texts.append(text)
+            code = languages.setdefault(language, len(languages))
+            of_models[-1].append(([number, code, key, repeat, entry], text))
+    ordered = list(chain.from_iterable(zip(*of_models, strict=True) if paired else of_models))
+    texts = [text for _, text in ordered]
     index = {
         "models": [summary.model.name for summary in summaries],
         "languages": list(languages),
         "instructions": list(ids),
         "block": _BLOCK,
-        "conversations": entries,
+        "paired": paired,
+        "conversations": [entry for entry, _ in ordered],
     }
     starts = progress(range(0, len(texts), _BLOCK), "Compressing transcripts")
     return index, [_compressed(texts[start : start + _BLOCK]) for start in starts]
@@ -120,10 +130,10 @@ def _bits(verdicts: Sequence[Verdict], kind: str) -> str:
     return "".join("-" if verdict.unsatisfiable else str(int(getattr(verdict, kind))) for verdict in verdicts)
 
 
-def _conversations(graded: Graded) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
+def _conversations(graded: Graded, repeats: int | None) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
     for language, conversations in graded.items():
         for key, turns in conversations.items():
-            for repeat in range(len(turns[0].verdicts) if turns else 0):
+            for repeat in range(len(turns[0].verdicts) if turns else 0)[:repeats]:
                 yield language, key, repeat, turns
 
 

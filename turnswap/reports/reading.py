@@ -64,7 +64,7 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
     others: dict[str, list[Path]] = {}
     seen: set[tuple[str | None, str]] = set()
     for argument in arguments:
-        label, path = _split_label(argument)
+        label, path = split_label(argument)
         files = {(label, os.path.realpath(file)): file for file in results_files(path)}
         here: dict[str, list[Path]] = {}
         found = [
@@ -97,7 +97,7 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
     return models
 
 
-def _split_label(argument: str) -> tuple[str | None, Path]:
+def split_label(argument: str) -> tuple[str | None, Path]:
     """``NAME=PATH``; either may hold an ``=`` of its own, so what exists decides."""
     splits: list[tuple[str | None, str]] = [(None, argument)]
     splits += [(argument[:at], argument[at + 1 :]) for at, letter in enumerate(argument) if letter == "=" and at]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
 from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
@@ -35,9 +37,25 @@ _TOOK = {
 }
 
 
-def score_warnings(summary: Summary) -> list[str]:
-    """One sentence per kind that concerns at least 1 % of a turn's replies (any, if they failed) or is not told."""
-    warnings = []
+def score_warnings(summaries: Sequence[Summary]) -> list[str]:
+    """One sentence per kind, whatever the number of models; they are named where there are several.
+
+    A kind is what concerns at least 1 % of a turn's replies (any, if they failed), what a backend does not tell, and
+    conversations that were not run.
+    """
+    found: dict[str, dict[str, list[str]]] = {}  # a kind's sentence -> what is the case -> of which models
+    for summary in summaries:
+        for sentence, case in _warnings(summary):
+            found.setdefault(sentence, {}).setdefault(case, []).append(summary.model.name)
+    several = len(summaries) > 1
+    return [
+        sentence.format("; ".join(f"{case} ({', '.join(of)})" if several else case for case, of in cases.items()))
+        for sentence, cases in found.items()
+    ]
+
+
+def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
+    """A kind's sentence with a place for what is the case, and what that is."""
     scope = summary.headline_scope
     for name in COUNTS[1:]:
         shares = []
@@ -49,21 +67,21 @@ def score_warnings(summary: Summary) -> list[str]:
             if total > 0 and (total / n >= _SHARE or name == "failed"):
                 shares.append(f"{total / n:.1%} in turn {turn}")
         if shares:
-            warnings.append(f"Of the replies {', '.join(shares)} {MEANINGS[name]}.")
+            yield f"Of the replies {{}} {MEANINGS[name]}.", ", ".join(shares)
     untold = [name for name in ("truncated", "overflowing") if summary.count(scope, f"turn1_{name}") is None]
     if untold:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
-        warnings.append(f"The backend does not tell which replies are {' or '.join(untold)}{without}.")
+        yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
     if summary.model.has_samples and not summary.by_source:
-        warnings.append(
-            "The data names no source prompts, so that each conversation counts as independent: where several are "
+        yield (
+            "The data names no source prompts{}, so that each conversation counts as independent: where several are "
             "variants of one prompt, intervals are too narrow. Name the data's column for them: metadata "
-            "cluster_column."
+            "cluster_column.",
+            "",
         )
-    for code, run in summary.model.languages.items():
-        if run.n < run.of:
-            warnings.append(f"{code}: {run.n} of {run.of} conversations were run.")
-    return warnings
+    few = [f"{code}: {run.n} of {run.of}" for code, run in summary.model.languages.items() if run.n < run.of]
+    if few:
+        yield "{} conversations were run.", ", ".join(few)
 
 
 def completed_note(summary: Summary) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from rich import box
 from rich.console import Console
@@ -13,14 +14,16 @@ from rich.text import Text
 from turnswap.core.errors import visible
 
 from .figures import MACRO, POOLED
+from .runs import Model
 from .table import Figure
 
-HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "1 to 3")  # of overall accuracy
+HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "Δ 1→3")  # of overall accuracy
 POINT = "zero width"
 ZERO_WIDTH = (
     "Zero width: every resample gives the same figure, because all conversations came out alike. That is not "
     "certainty: of n source prompts without a failure, the true share of failures may still be 3 / n."
 )
+_NAMED = 4  # models in a title
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 
 
@@ -44,6 +47,14 @@ class Sheet:
         """What stands below the table: its notes, and what an interval without width means where there is one."""
         has_points = any(f"[{POINT}]" in cell for row in self.rows for cell in row)
         return [*self.notes, *([ZERO_WIDTH] if has_points else [])]
+
+
+def title_of(what: str, models: Sequence[Model]) -> str:
+    """``Multi-IF: org/a, org/b, 2026-10-03``: what tells one page, and one printout, from another."""
+    days = sorted({f"{datetime.fromtimestamp(model.when, UTC):%Y-%m-%d}" for model in models if model.when})
+    names = [model.name for model in models]
+    names[_NAMED:] = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return f"{what}: {', '.join([*names, *[' to '.join(dict.fromkeys((days[0], days[-1])))]] if days else names)}"
 
 
 def percent(value: float) -> str:

@@ -33,23 +33,15 @@ def report_sheets(
     """
     published = published_scores([summary.model for summary in summaries])
     sheets = [replace(_headline(summaries, published), says=say_report(summaries))]
-    accuracies = dict(zip(HEADLINE[1:4], OVERALL, strict=True))
-    transitions = {
-        f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
-        for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
-        for turn in TURNS[1:]
-    }
     for summary in summaries:
         sheets += _against_published(summary, published)
-        sheets.append(_by_scope(summary, "overall accuracy", accuracies, with_n=True))
-        sheets += gap_sheets(summary)
-        sheets.append(_by_scope(summary, "forgetting and correction", transitions, _MEANING))
+        sheets += [accuracy_sheet(summary), *gap_sheets(summary), transition_sheet(summary)]
         name = summary.model.name
         if name in graded:
-            sheets.append(_instructions(name, graded[name]))
+            sheets.append(instruction_sheet(name, graded[name]))
             sheets += two_sets_sheets(summary, graded[name], corrected[name])
         *others, last = reply_sheets(summary)
-        warnings = [f"Warning: {warning}" for warning in score_warnings(summary)]
+        warnings = [f"Warning: {warning}" for warning in score_warnings([summary])]
         sheets += [*others, replace(last, notes=[*last.notes, *warnings])]
     return sheets
 
@@ -97,6 +89,21 @@ def _scores(scores: Scores) -> list[str]:
     return [*map(with_interval, (scores.average, *scores.turns)), points(scores.change)]
 
 
+def accuracy_sheet(summary: Summary) -> Sheet:
+    """Overall accuracy by language and turn, with intervals."""
+    return _by_scope(summary, "overall accuracy", dict(zip(HEADLINE[1:4], OVERALL, strict=True)), with_n=True)
+
+
+def transition_sheet(summary: Summary) -> Sheet:
+    """Forgetting and correction by language, with intervals."""
+    columns = {
+        f"{word} {turn - 1}→{turn}": f"turn{turn}_{metric}"
+        for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
+        for turn in TURNS[1:]
+    }
+    return _by_scope(summary, "forgetting and correction", columns, _MEANING)
+
+
 def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: str, with_n: bool = False) -> Sheet:
     """A row per language, and what is over them; a figure per column."""
     rows = [
@@ -107,7 +114,8 @@ def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: 
     return Sheet(f"{summary.model.name}: {title}", ["language", *columns, *["n"] * with_n], rows, notes=notes)
 
 
-def _instructions(name: str, graded: Graded) -> Sheet:
+def instruction_sheet(name: str, graded: Graded) -> Sheet:
+    """The share of replies that follow each instruction, by turn, and how often it was given."""
     counted = followed_by(graded, "instruction", "turn")
     shares = (counted["followed"] / counted["asked"]).unstack("turn").reindex(columns=TURNS)
     asked = counted["asked"].groupby("instruction").sum()

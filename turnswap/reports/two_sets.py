@@ -75,7 +75,7 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
             one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, values))
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
-    header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "±"))]
+    header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "Δ"))]
     notes = [
         "Overall accuracy in per cent as published and by the corrected rules, and the change.",
         f"{(changed['gained'] + changed['lost']).sum()} of {changed['n'].sum()} strict verdicts differ.",

@@ -199,7 +199,9 @@ def _chart(values: Sequence[Mapping[str, Any]], domain: tuple[float, float], hig
         y=alt.Y("bottom:O", title="bottom layers of the donor", sort=bottoms),
         tooltip=["configuration:N", alt.Tooltip("value:Q", format=".4f")],
         colour=alt.Color(
-            "value:Q", title=None, scale=alt.Scale(scheme="viridis", domain=[low, high], reverse=not higher)
+            "value:Q",
+            title="lighter is better",
+            scale=alt.Scale(scheme="viridis", domain=[low, high], reverse=not higher),
         ),
         digits=".3f",
         dark=alt.datum.value <= middle if higher else alt.datum.value >= middle,

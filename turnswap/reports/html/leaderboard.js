@@ -61,7 +61,11 @@ function show(row) {
     else if (key === "average") {
       cell.children[0].textContent = percent(row.average);
       cell.children[1].textContent = row.low === null ? "" : `[${percent(row.low)}–${percent(row.high)}]`;
-    } else if (key === "change") cell.textContent = points(row.change);
+    } else if (key === "change") {
+      const [mark] = cell.children;
+      mark.textContent = points(row.change);
+      mark.className = { "-": "fell", "+": mark.textContent === "+0.0" ? "" : "rose" }[mark.textContent[0]] ?? "";
+    }
     else if (key !== "model") cell.textContent = percent(row[key]);
   });
 }

@@ -1,0 +1,137 @@
+"""A leaderboard as a site: it grows with what is dropped in, keeps models apart, and can be put on any web server."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urljoin
+
+import pytest
+import yaml
+
+from tests.conftest import Turnswap, make_row, write_csv
+
+from .evaluations import evaluate, follows_share
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+EN = ("multiif_en",)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    data = write_csv(folder / "data.csv", [make_row(f"{n}:1:en") for n in range(24)])
+    for name, share in (("good", 0.9), ("weak", 0.1), ("third", 0.5)):
+        evaluate(folder / name, f"org/{name}", follows_share(share), data=data, tasks=EN)
+    evaluate(folder / "a" / "final", "/models/a/final", follows_share(0.8), data=data, tasks=EN)
+    evaluate(folder / "b" / "final", "/models/b/final", follows_share(0.2), data=data, tasks=EN)
+    evaluate(folder / "short", "org/short", follows_share(0.9), data=data, tasks=EN, gen_kwargs="max_gen_toks=16")
+    return folder
+
+
+def ranked(site: Path) -> list[str]:
+    return [row["model"] for row in csv.DictReader((site / "board.csv").open(encoding="utf-8"))]
+
+
+def test_results_dropped_into_the_folder_are_on_the_board_the_next_time(
+    turnswap: Turnswap, runs: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    first = turnswap("leaderboard", "--site", site, runs / "good", f"mine={runs / 'weak'}")
+    assert first.exit_code == 0, first.output
+    assert ranked(site) == ["org/good", "mine"]
+    assert "org/good is first" in first.output
+    shutil.copytree(runs / "third", site / "results" / "dropped")
+    again = turnswap("leaderboard", "--site", site)
+    assert again.exit_code == 0, again.output
+    assert ranked(site) == ["org/good", "org/third", "mine"]
+    assert len(list((site / "models").glob("*.html"))) == 3
+
+
+def test_the_same_results_again_change_nothing(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    turnswap("leaderboard", "--site", site, runs / "good", runs / "weak")
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+    assert turnswap("leaderboard", "--site", site, runs / "good").exit_code == 0
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+
+
+def test_what_was_not_run_alike_is_refused_and_does_not_get_in(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    turnswap("leaderboard", "--site", site, runs / "good")
+    before = sorted(site.rglob("*"))
+    refused = turnswap("leaderboard", "--site", site, runs / "short")
+    assert refused.exit_code == 1
+    assert "not comparable: gen is" in " ".join(refused.stderr.split())
+    assert sorted(site.rglob("*")) == before
+
+
+def test_models_whose_names_end_alike_have_pages_of_their_own(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    made = turnswap("leaderboard", "--site", site, runs / "a" / "final", runs / "b" / "final")
+    assert made.exit_code == 0, made.output
+    pages = {page.read_text("utf-8") for page in (site / "models").glob("*.html")}
+    assert len(pages) == 2
+    for name in ("/models/a/final", "/models/b/final"):
+        assert sum(f"<h1>Multi-IF: {name}" in page for page in pages) == 1
+
+
+def test_the_readme_is_a_static_spaces_and_stays_the_owners(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    turnswap("leaderboard", "--site", site, runs / "good")
+    _, front, text = (site / "README.md").read_text("utf-8").split("---\n", 2)
+    assert yaml.safe_load(front) == {"title": "Multi-IF leaderboard", "sdk": "static", "app_file": "index.html"}
+    assert "CC-BY-NC-2.0" in text
+    (site / "README.md").write_text("mine", "utf-8")
+    turnswap("leaderboard", "--site", site, runs / "weak")
+    assert (site / "README.md").read_text("utf-8") == "mine"
+
+
+def test_without_results_and_without_a_site_there_is_nothing_to_rank(turnswap: Turnswap, tmp_path: Path) -> None:
+    nothing = turnswap("leaderboard")
+    assert nothing.exit_code == 1
+    assert "--site DIR" in nothing.stderr
+    empty = turnswap("leaderboard", "--site", tmp_path / "site")
+    assert empty.exit_code == 1
+    assert "holds no results" in empty.stderr
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_changed_sample_is_found_where_every_reply_is_graded_again(
+    turnswap: Turnswap, runs: Path, tmp_path: Path
+) -> None:
+    forged = shutil.copytree(runs / "good", tmp_path / "forged")
+    (samples,) = forged.rglob("samples_*.jsonl")
+    lines = [json.loads(line) for line in samples.read_text("utf-8").splitlines()]
+    changed = next(line for line in lines if line["verdicts"][0][0]["published"] == "S")
+    changed["filtered_resps"] = ["Not a title at all, no"] * len(changed["filtered_resps"])
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+    refused = turnswap("leaderboard", "--site", tmp_path / "site", forged, "--regrade")
+    assert refused.exit_code == 1
+    assert changed["doc"]["key"] in refused.stderr
+
+
+def test_every_link_leads_somewhere_and_pages_name_the_model(
+    browser: Browser, turnswap: Turnswap, runs: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    turnswap("leaderboard", "--site", site, runs / "good", runs / "weak")
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((site / "index.html").as_uri())
+    links = page.eval_on_selector_all("main a, footer a", "all => all.map((a) => a.getAttribute('href'))")
+    assert len(links) == 4
+    for link in links:
+        assert (site / link).is_file(), link
+    page.goto(urljoin((site / "index.html").as_uri(), links[0]))
+    assert page.inner_text("h1").startswith("Multi-IF: org/good, ")
+    assert page.inner_text("header a") == "The ranking"
+    assert "org/weak" in page.inner_text("main")  # its comparison
+    assert complaints == []
+    page.close()

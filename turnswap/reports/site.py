@@ -1,0 +1,147 @@
+"""``turnswap leaderboard --site DIR``: a ranking as a static site that grows.
+
+Results lie below ``DIR/results``, a folder per submission; whatever is dropped in there is on the board the next time
+the command runs. The pages are plain files: any web server shows them, and a Hub Space with ``sdk: static`` does.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from turnswap import __version__
+from turnswap.core.errors import UserError
+from turnswap.core.files import write_whole
+from turnswap.core.pages import render_page
+
+from .board_files import name_on_board
+from .folders import results_files, samples_beside
+from .leaderboard import Board
+from .leaderboard_formats import TITLE, as_csv, as_json, as_page, pair_sheets
+from .reading import split_label
+from .sheets import title_of
+from .table import Summary
+from .terminal import report_sheets
+from .verdicts import Graded
+
+RESULTS, NAME = "results", "NAME"
+_ELSEWHERE = "Choose another folder with --site."
+_README = f"""\
+---
+title: {TITLE}
+sdk: static
+app_file: index.html
+---
+
+A ranking of models by Multi-IF (arXiv 2410.15553), made by `turnswap leaderboard --site`. To add a model, put the
+folder that lm_eval wrote (with `--log_samples`) below `{RESULTS}/`, and run the command again. A file `{NAME}` beside
+it holds the name to show. The conversations in the samples are CC-BY-NC-2.0: for non-commercial use.
+"""
+
+
+def submissions(site: Path) -> list[str]:
+    """What lies below the site's results, as :func:`.reading.read_models` takes it."""
+    found = []
+    for folder in sorted(each for each in (site / RESULTS).glob("*") if each.is_dir()):
+        label = (folder / NAME).read_text("utf-8").strip() if (folder / NAME).is_file() else ""
+        found.append(f"{label}={folder}" if label else str(folder))
+    return found
+
+
+def new_results(site: Path, arguments: Iterable[str]) -> dict[str, Path]:
+    """Which results are not in the site yet, and the folder that each would have there.
+
+    Raises:
+        UserError: a path holds no results, or neither the arguments nor the site name any.
+    """
+    found = {}
+    for argument in arguments:
+        label, path = split_label(argument)
+        if site.resolve() not in path.resolve().parents:
+            digest = hashlib.sha256(b"".join(file.read_bytes() for file in results_files(path))).hexdigest()[:8]
+            known_as = re.sub(r"[^A-Za-z0-9._-]+", "-", label or path.resolve().name).strip("-.") or "results"
+            target = site / RESULTS / f"{known_as}-{digest}"  # the same results again have the same place
+            if not target.exists():
+                found[argument] = target
+    if not found and not submissions(site):
+        raise UserError(f"{site / RESULTS} holds no results.", "Name some: turnswap leaderboard --site DIR RESULT...")
+    return found
+
+
+def take_in(new: Mapping[str, Path]) -> None:
+    """Copy what :func:`new_results` found into the site; samples are compressed."""
+    for argument, target in new.items():
+        label, path = split_label(argument)
+        for file in results_files(path):
+            write_whole(target / file.name, file.read_bytes(), _ELSEWHERE)
+            for samples in samples_beside(file, "*"):
+                packed = samples.suffix == ".gz"
+                content = samples.read_bytes() if packed else gzip.compress(samples.read_bytes(), mtime=0)
+                write_whole(target / (samples.name + ("" if packed else ".gz")), content, _ELSEWHERE)
+        if label:
+            write_whole(target / NAME, label + "\n", _ELSEWHERE)
+
+
+def write_site(
+    site: Path,
+    board: Board,
+    summaries: Sequence[Summary],
+    graded: Mapping[str, Graded],
+    corrected: Mapping[str, Graded],
+) -> list[Path]:
+    """Write the pages, and return them; other files there stay, a README too.
+
+    Args:
+        site: the site's folder.
+        board: the ranking.
+        summaries: its models.
+        graded: by model, its published verdicts, where there are samples.
+        corrected: likewise, the corrected ones.
+    """
+    pages = _places(summaries)
+    texts = {
+        "index.html": as_page(board, title_of(TITLE, [summary.model for summary in summaries]), pages),
+        "board.csv": as_csv(board),
+    }
+    texts["board.json"] = json.dumps(as_json(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    for summary in summaries:
+        texts[pages[summary.model.name]] = _model_page(board, summary, graded, corrected)
+    if not (site / "README.md").exists():
+        texts["README.md"] = _README
+    return [write_whole(site / name, text, _ELSEWHERE) for name, text in texts.items()]
+
+
+def _places(summaries: Sequence[Summary]) -> dict[str, str]:
+    """A page per model: by its name, and where names end alike, by their hashes too."""
+    short = {summary.model.name: name_on_board(summary.model).replace("/", "--") for summary in summaries}
+    taken = [name.lower() for name in short.values()]  # some disks do not tell A from a
+    return {
+        name: f"models/{place}{_hash(name) if taken.count(place.lower()) > 1 else ''}.html"
+        for name, place in short.items()
+    }
+
+
+def _hash(name: str) -> str:
+    return f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _model_page(board: Board, summary: Summary, graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> str:
+    name = summary.model.name
+    (row,) = (row for row in board.rows if row.model == name and not row.is_published)
+    own = [pair for pair in board.pairs if name in (pair.a, pair.b)]
+    first, *others = report_sheets([summary], graded, corrected)
+    return render_page(
+        "turnswap.reports",
+        "model.html.j2",
+        title_of("Multi-IF", [summary.model]),
+        ["leaderboard.css"],
+        version=__version__,
+        sentence=first.says,
+        rank=row.shown_rank,
+        of=sum(row.rank is not None for row in board.rows),
+        sheets=[first, *pair_sheets(own), *others],
+    )
