@@ -15,7 +15,7 @@ from turnswap.reports.compare import Comparison, compare
 from turnswap.reports.figures import Resampling
 from turnswap.reports.page import transcripts
 from turnswap.reports.reading import Reading, read_models
-from turnswap.reports.verdicts import grade_again, grade_by_corrected_rules
+from turnswap.reports.verdicts import corrected_verdicts, published_verdicts
 
 from .evaluations import FOLLOWS, evaluate
 
@@ -152,8 +152,8 @@ def colour_of(spec: dict[str, Any]) -> dict[str, Any]:
 
 def test_pairs_stand_together_in_one_block(comparison: Comparison) -> None:
     summaries = [comparison.a, comparison.b]
-    graded = {each.model.name: grade_again(each.model) for each in summaries}
-    corrected = {each.model.name: grade_by_corrected_rules(each.model) for each in summaries}
+    graded = {each.model.name: published_verdicts(each.model) for each in summaries}
+    corrected = {each.model.name: corrected_verdicts(each.model) for each in summaries}
     index, blocks = transcripts(summaries, graded, corrected, paired=True)
     entries = index["conversations"]
     assert [entry[0] for entry in entries] == [0, 1] * 70

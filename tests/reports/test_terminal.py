@@ -95,7 +95,7 @@ def test_a_file_takes_its_format_from_its_name(turnswap: Turnswap, sample_run: P
 def test_a_partial_run_is_said_to_be_one(turnswap: Turnswap, tmp_path: Path) -> None:
     made = evaluate(tmp_path / "part", "org/part", follows_share(0.6), tasks=("multiif_en",), limit=2)
     output = turnswap("report", made).output
-    assert "Warning: Not all conversations were run: 2 of 6 in en." in output
+    assert "Warning: en: 2 of 6 conversations were run." in output
     assert "|n:2/6|" in output
 
 

@@ -60,7 +60,7 @@ function show(row) {
     if (key === "rank") cell.textContent = row.rank === null ? "–" : row.rank + (row.tied ? "=" : "");
     else if (key === "average") {
       cell.children[0].textContent = percent(row.average);
-      cell.children[1].textContent = row.low === null ? "" : `[${percent(row.low)}–${percent(row.high)}]`;
+      cell.children[1].textContent = row.low === null ? "" : row.low === row.high ? "[zero width]" : `[${percent(row.low)}–${percent(row.high)}]`;
     } else if (key === "change") {
       const [mark] = cell.children;
       mark.textContent = points(row.change);
