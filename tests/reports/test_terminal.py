@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Turnswap, make_row, write_csv
-
 from turnswap.reports.runs import Model
 from turnswap.reports.sheets import title_of
 
