@@ -20,6 +20,7 @@ from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
+from .diagnosis_sheets import diagnosis_sheets
 from .published import SOURCE, published_scores
 from .replies import MEANINGS, completed_note, reply_sheets, score_warnings
 from .sheets import SCOPES, interval, percent, points
@@ -67,6 +68,7 @@ def build_page(summaries: Sequence[Summary], graded: Mapping[str, Graded], corre
         graded=graded,
         corrected=corrected,
         two_sets_sheets=two_sets_sheets,
+        diagnosis=diagnosis_sheets(summaries, graded, whole=True),
         completed_note=completed_note,
         reply_sheets=reply_sheets,
         meanings=MEANINGS,
