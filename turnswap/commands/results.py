@@ -208,8 +208,7 @@ def compare(
 
         both = (comparison.a, comparison.b)
         verdicts = both_sets(summary.model for summary in both)
-        says = say_comparison(comparison)
-        emit(build_page(both, *verdicts, says, comparison=comparison, metric=metric), output)
+        emit(build_page(both, *verdicts, comparison=comparison, metric=metric), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
 

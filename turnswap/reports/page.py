@@ -21,11 +21,13 @@ from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
-from . import replies, sheets, terminal, two_sets
+from . import language_gaps, replies, sheets, terminal, two_sets
 from .compare import Comparison
-from .published import SOURCE, published_scores
+from .diagnosis_sheets import diagnosis_sheets
+from .published import PROVENANCE, published_scores
 from .table import Summary
 from .verdicts import Graded, GradedTurn
+from .words import say_comparison, say_report
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for each value
 _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in milliseconds
@@ -35,7 +37,6 @@ def build_page(
     summaries: Sequence[Summary],
     graded: Mapping[str, Graded],
     corrected: Mapping[str, Graded],
-    sentence: str = "",
     comparison: Comparison | None = None,
     metric: str = "",
 ) -> str:
@@ -45,7 +46,6 @@ def build_page(
         summaries: the models, in the order to show them; of a comparison A and B.
         graded: by model, see :func:`.verdicts.published_verdicts`; models without samples have no transcripts.
         corrected: likewise, by the corrected rules.
-        sentence: what the page says and how sure that is, in words; it stands first.
         comparison: with it the page shows what differs, and both models' replies side by side.
         metric: the one in which that is.
 
@@ -59,6 +59,7 @@ def build_page(
     published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
     index, blocks = transcripts(summaries, graded, corrected, paired)
     modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
+    modules |= {"language_gaps": language_gaps}
     return render_page(
         "turnswap.reports",
         "compare.html.j2" if paired else "report.html.j2",
@@ -69,14 +70,17 @@ def build_page(
         summaries=summaries,
         graded=graded,
         corrected=corrected,
-        sentence=sentence,
+        diagnosis=[] if paired else diagnosis_sheets(summaries, graded, whole=True),
+        sentence=say_comparison(comparison) if comparison else say_report(summaries),
         comparison=comparison,
         metric=metric,
         published=published,
-        source=SOURCE,
+        source=PROVENANCE,
         version=__version__,
         names={code: name_of(code) for model in models for code in model.languages},
-        specs=json_for_script(specs or dict(charts.panels(summaries, graded, bool(published)))),
+        specs=json_for_script(
+            specs or dict(progress(charts.panels(summaries, graded, bool(published)), "Drawing charts"))
+        ),
         index=json_for_script(index),
         blocks=blocks,
     )

@@ -10,6 +10,7 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import Comparison
+from .diagnosis_sheets import diagnosis_sheets
 from .figures import FEWEST, OVERALL
 from .language_gaps import gap_sheets
 from .published import CAN_SAY, PROVENANCE, against_published, published_scores
@@ -27,19 +28,21 @@ _MEANING = "Of the instructions followed (not followed) in the turn before, the 
 def report_sheets(
     summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
 ) -> list[Sheet]:
-    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, counts.
+    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts.
 
     ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
     """
     published = published_scores([summary.model for summary in summaries])
     sheets = [replace(_headline(summaries, published), says=say_report(summaries))]
     for summary in summaries:
-        sheets += _against_published(summary, published)
+        sheets += published_sheets(summary, published)
         sheets += [accuracy_sheet(summary), *gap_sheets(summary), transition_sheet(summary)]
         name = summary.model.name
         if name in graded:
             sheets.append(instruction_sheet(name, graded[name]))
             sheets += two_sets_sheets(summary, graded[name], corrected[name])
+    sheets += diagnosis_sheets(summaries, graded)
+    for summary in summaries:
         *others, last = reply_sheets(summary)
         warnings = [f"Warning: {warning}" for warning in score_warnings([summary])]
         sheets += [*others, replace(last, notes=[*last.notes, *warnings])]
@@ -66,7 +69,8 @@ def _headline(summaries: Sequence[Summary], published: Mapping[str, Scores]) -> 
     return Sheet(f"Multi-IF{over}", ["model", *HEADLINE], rows, 1, notes, signatures)
 
 
-def _against_published(summary: Summary, published: Mapping[str, Scores]) -> list[Sheet]:
+def published_sheets(summary: Summary, published: Mapping[str, Scores]) -> list[Sheet]:
+    """One model's average against each published one; nothing where there is none, or it has no interval."""
     frame = against_published(summary, published)
     if frame.empty:
         return []
