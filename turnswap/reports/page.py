@@ -21,7 +21,7 @@ from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
-from . import replies, sheets, terminal, two_sets
+from . import diagnosis_sheets, replies, sheets, terminal, two_sets
 from .compare import Comparison
 from .published import SOURCE, published_scores
 from .table import Summary
@@ -59,6 +59,7 @@ def build_page(
     published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
     index, blocks = transcripts(summaries, graded, corrected, paired)
     modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
+    modules["diagnosis_sheets"] = diagnosis_sheets
     return render_page(
         "turnswap.reports",
         "compare.html.j2" if paired else "report.html.j2",

@@ -10,6 +10,7 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import Comparison
+from .diagnosis_sheets import diagnosis_sheets
 from .figures import FEWEST, OVERALL
 from .language_gaps import gap_sheets
 from .published import CAN_SAY, PROVENANCE, against_published, published_scores
@@ -27,7 +28,7 @@ _MEANING = "Of the instructions followed (not followed) in the turn before, the 
 def report_sheets(
     summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
 ) -> list[Sheet]:
-    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, counts.
+    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts.
 
     ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
     """
@@ -40,6 +41,8 @@ def report_sheets(
         if name in graded:
             sheets.append(instruction_sheet(name, graded[name]))
             sheets += two_sets_sheets(summary, graded[name], corrected[name])
+    sheets += diagnosis_sheets(summaries, graded)
+    for summary in summaries:
         *others, last = reply_sheets(summary)
         warnings = [f"Warning: {warning}" for warning in score_warnings([summary])]
         sheets += [*others, replace(last, notes=[*last.notes, *warnings])]

@@ -7,7 +7,7 @@ import re
 
 from ..matching import folded
 from .patterns import PATTERN, compile_word
-from .spec import COUNT, Asked, corrects, instruction
+from .spec import COUNT, Asked, corrects, counts, instruction
 
 # Published: ``^\s*\*[^\*].*$`` and ``^\s*-.*$``. Blank lines before a bullet change neither where a match ends
 # nor how many there are, so the indentation on its own line is enough.
@@ -27,7 +27,12 @@ _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 )
 def number_bullet_lists(reply: str, num_bullets: int) -> bool:
     """Exactly n lines that start with a star or a dash."""
-    return len(_STAR_BULLET.findall(reply)) + len(_DASH_BULLET.findall(reply)) == num_bullets
+    return _bullets(reply) == num_bullets
+
+
+@counts("detectable_format:number_bullet_lists")
+def _bullets(reply: str, *_: object, **__: object) -> int:
+    return len(_STAR_BULLET.findall(reply)) + len(_DASH_BULLET.findall(reply))
 
 
 @instruction("detectable_format:constrained_response")
