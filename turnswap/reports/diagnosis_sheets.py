@@ -56,7 +56,9 @@ def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
     )
     n = [" ".join(f"{count:.0f}" for count in row) for row in asked.fillna(0).to_numpy()]
     order = (share[columns[-1]] - share[columns[0]]).argsort()
-    return [[str(key), *row] for key, *row in cells.fillna("–").assign(n=n).iloc[order].itertuples(name=None)]
+    return [
+        [str(key), *row] for key, *row in cells.astype(object).fillna("–").assign(n=n).iloc[order].itertuples(name=None)
+    ]
 
 
 def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Sheet]:
@@ -88,7 +90,7 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         header = [f"old {by}", f"new {by}", "broken", "of", "usual", "above usual"]
         sheets.append(Sheet(f"which new {by} breaks which old one", header, rows, 2))
         if whole and by == "family":
-            table = (found["cell"] + " of " + found["asked"].astype(str)).unstack().fillna("–")
+            table = (found["cell"] + " of " + found["asked"].astype(str)).unstack().astype(object).fillna("–")
             rows = [[*map(str, row)] for row in table.itertuples(name=None)]
             sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows))
     if sheets:

@@ -21,9 +21,8 @@ from turnswap.core.progress import progress
 from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.languages import name_of
 
-from . import language_gaps, replies, sheets, terminal, two_sets
+from . import diagnosis_sheets, language_gaps, replies, sheets, terminal, two_sets
 from .compare import Comparison
-from .diagnosis_sheets import diagnosis_sheets
 from .published import PROVENANCE, published_scores
 from .table import Summary
 from .verdicts import Graded, GradedTurn
@@ -59,7 +58,7 @@ def build_page(
     published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
     index, blocks = transcripts(summaries, graded, corrected, paired)
     modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
-    modules |= {"language_gaps": language_gaps}
+    modules |= {"language_gaps": language_gaps, "diagnosis_sheets": diagnosis_sheets}
     return render_page(
         "turnswap.reports",
         "compare.html.j2" if paired else "report.html.j2",
@@ -70,7 +69,6 @@ def build_page(
         summaries=summaries,
         graded=graded,
         corrected=corrected,
-        diagnosis=[] if paired else diagnosis_sheets(summaries, graded, whole=True),
         sentence=say_comparison(comparison) if comparison else say_report(summaries),
         comparison=comparison,
         metric=metric,
