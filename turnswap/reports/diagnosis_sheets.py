@@ -92,7 +92,8 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         if whole and by == "family":
             table = (found["cell"] + " of " + found["asked"].astype(str)).unstack().astype(object).fillna("–")
             rows = [[*map(str, row)] for row in table.itertuples(name=None)]
-            sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows))
+            # Names and cells of text columns break on paper, which has no room for nine of them side by side.
+            sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows, 10))
     if sheets:
         notes = [
             "Broken: of old ones that were followed in the turn before, the per cent that no longer are in the turn "
