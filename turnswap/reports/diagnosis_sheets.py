@@ -10,12 +10,18 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
-from .sheets import Sheet, difference_interval, percent, points, with_interval
+from .sheets import SHARE, Column, Sheet, cells, difference_interval, percent, points, sheet_of
 from .table import Figure, Summary
 from .verdicts import Graded
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
+_EXCESS: Column = (
+    lambda *gap: f"{points(gap[0])} {difference_interval(Figure(*gap))}",
+    "excess",
+    "excess_low",
+    "excess_high",
+)
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
@@ -44,19 +50,15 @@ def diagnosis_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded],
     return [*sheets, *_hardest(summaries, frames, shown)] if frames else []
 
 
-def _cells(found: pd.DataFrame) -> list[str]:
-    return [with_interval(Figure(*one)) for one in found[["share", "low", "high"]].itertuples(index=False, name=None)]
-
-
 def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
     """A row per first key, a cell per second key, and how often each was asked; what falls most comes first."""
-    wide = found.assign(cell=_cells(found)).unstack()
-    share, cells, asked = (
+    wide = found.assign(cell=cells(found, SHARE)).unstack()
+    share, cell, asked = (
         pd.DataFrame(wide[name]).reindex(columns=list(columns)) for name in ("share", "cell", "asked")
     )
     n = [" ".join(f"{count:.0f}" for count in row) for row in asked.fillna(0).to_numpy()]
     order = (share[columns[-1]] - share[columns[0]]).argsort()
-    return [[str(key), *row] for key, *row in cells.fillna("–").assign(n=n).iloc[order].itertuples(name=None)]
+    return [[str(key), *row] for key, *row in cell.fillna("–").assign(n=n).iloc[order].itertuples(name=None)]
 
 
 def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Sheet]:
@@ -79,15 +81,12 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         found = broken(frame, by, summary, fewest)
         if found.empty:
             continue
-        found["cell"] = _cells(found)
-        above, rows = found[found["excess"] > 0].head(shown).reset_index(), []
-        columns = ["old", "new", "asked", "cell", "usual", "excess", "excess_low", "excess_high"]
-        for old, new, asked, cell, usual, *gap in above[columns].itertuples(index=False, name=None):
-            surely = difference_interval(Figure(*gap))
-            rows.append([old, new, cell, str(asked), percent(usual), f"{points(gap[0])} {surely}"])
-        header = [f"old {by}", f"new {by}", "broken", "of", "usual", "above usual"]
-        sheets.append(Sheet(f"which new {by} breaks which old one", header, rows, 2))
+        columns: dict[str, Column] = {f"old {by}": "old", f"new {by}": "new", "broken": SHARE, "of": "asked"}
+        columns |= {"usual": (percent, "usual"), "above usual": _EXCESS}
+        above = found[found["excess"] > 0].head(shown).reset_index()
+        sheets.append(sheet_of(f"which new {by} breaks which old one", above, columns, 2))
         if whole and by == "family":
+            found["cell"] = cells(found, SHARE)
             table = (found["cell"] + " of " + found["asked"].astype(str)).unstack().fillna("–")
             rows = [[*map(str, row)] for row in table.itertuples(name=None)]
             sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows))
@@ -111,18 +110,17 @@ def _misses(frame: pd.DataFrame, summary: Summary, some: str) -> list[Sheet]:
     by = ["instruction", "relation"]
     near, few = (shares(frame, by, name, summary)[0] for name in ("near", "few"))
     medians = frame.groupby(by)[["missed", "part"]].median()
-    found = medians.assign(n=near["asked"], near=_cells(near), few=_cells(few)).reset_index()
-    rows = []
-    for id_, relation, missed, part, n, close, low in found.itertuples(index=False, name=None):
-        low = {"at least": "all", "less than": "none"}.get(relation, low)
-        rows.append([id_, relation, str(n), f"{missed:g}", percent(part), close, low])
-    header = ["instruction", "asked for", "misses", "median", "in %", "under 10 %", "too few"]
+    found = medians.assign(n=near["asked"], near=cells(near, SHARE), few=cells(few, SHARE)).reset_index()
+    found["few"] = found["relation"].map({"at least": "all", "less than": "none"}).fillna(found["few"])
+    columns: dict[str, Column] = {"instruction": "instruction", "asked for": "relation", "misses": "n"}
+    columns |= {"median": ("{:g}".format, "missed"), "in %": (percent, "part")}
+    columns |= {"under 10 %": "near", "too few": "few"}
     notes = [
         "Counts that are not what was asked for, as the published grader counts. Median: the smallest change of the "
         "count that would do, and the same in per cent of the number asked for. Then, in per cent: misses of less than "
         f"a tenth, and counts that are too low.{some}"
     ]
-    return [Sheet("how far counts missed", header, rows, 2, notes)]
+    return [sheet_of("how far counts missed", found, columns, 2, notes)]
 
 
 def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
@@ -145,13 +143,12 @@ def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown
     for what, by in (("conversations", ["language", "key", "source"]), ("source prompts", ["source"])):
         found = hardest(frames, by).head(shown).reset_index()
         found["followed"] = found["followed"].astype(str) + " of " + found["asked"].astype(str)
-        header = {column: column for column in by}
+        header: dict[str, Column] = {column: column for column in by}
         if what == "source prompts":
             found["begins"] = [" ".join(begins[source].split()) for source in found["source"]]
-            header |= {"begins": "it begins", "conversations": "conversations"}
-        header |= {"never": "never followed", "followed": "followed"}
-        rows = found[[*header]].astype(str).to_numpy().tolist()
-        sheets.append(Sheet(f"hardest {what}", [*header.values()], rows, 4))
+            header |= {"it begins": "begins", "conversations": "conversations"}
+        header |= {"never followed": "never", "followed": "followed"}
+        sheets.append(sheet_of(f"hardest {what}", found, header, 4))
     models = f" and the {len(frames)} models, of conversations that each ran" if len(frames) > 1 else ""
     notes = [
         f"Instructions followed (strictly) over all turns and repeats{models}. Without intervals: a row is one source "

@@ -9,7 +9,7 @@ import numpy as np
 from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
 
 from .figures import FIGURES, MACRO, OVERALL
-from .sheets import SCOPES, Sheet, percent, with_interval
+from .sheets import Sheet, percent, scope_name, with_interval
 from .table import Summary
 
 # Of the replies, what each count means, and what to do.
@@ -99,12 +99,9 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
     sheets, name = [], summary.model.name
     if completed_note(summary):
         rows = [
-            [
-                SCOPES.get(scope, scope),
-                *map(with_interval, summary.scores(scope, completed=True).turns),
-                " ".join(_counts(summary, scope, "completed")),
-            ]
+            [scope_name(scope), *map(with_interval, summary.scores(scope, True).turns), " ".join(n)]
             for scope in summary.scopes
+            for n in [_counts(summary, scope, "completed")]
         ]
         header = ["language", *_TURNS, "n, by turn"]
         sheets.append(Sheet(f"{name}: overall accuracy over completed replies", header, rows))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -25,6 +27,8 @@ ZERO_WIDTH = (
 )
 _NAMED = 4  # models in a title
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
+# A column of a table: a frame's, as text; or how it is shown, and from which columns of the frame.
+Column = str | tuple[Callable[..., str], *tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,27 @@ def difference_interval(gap: Figure) -> str:
 def p_value(p: float) -> str:
     """With four digits; ``–`` where there is none."""
     return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
+
+
+def scope_name(scope: str) -> str:
+    """A language's code as it is; ``macro mean``, ``pooled``."""
+    return SCOPES.get(scope, scope)
+
+
+def cells(frame: pd.DataFrame, column: Column) -> list[str]:
+    """One column of a table, from a frame."""
+    show, *names = (str, column) if isinstance(column, str) else column
+    return [show(*values) for values in zip(*(frame[name] for name in names), strict=True)]
+
+
+def sheet_of(title: str, frame: pd.DataFrame, columns: Mapping[str, Column], *more: Any) -> Sheet:
+    """A frame as a table: ``columns`` are by their headers, ``more`` is what a :class:`Sheet` takes after its rows."""
+    rows = zip(*(cells(frame, column) for column in columns.values()), strict=True)
+    return Sheet(title, [*columns], [list(row) for row in rows], *more)
+
+
+SHARE: Column = (lambda *figure: with_interval(Figure(*figure)), "share", "low", "high")
+INTERVAL: Column = (lambda *gap: difference_interval(Figure(*gap)), "gap", "low", "high")
 
 
 def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:

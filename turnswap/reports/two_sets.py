@@ -11,7 +11,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, p
 
 from .figures import Resampling
 from .runs import LoggedConversation, Model
-from .sheets import SCOPES, Sheet, percent, points
+from .sheets import Column, Sheet, percent, points, scope_name, sheet_of
 from .table import Summary, split_metric, tidy
 from .verdicts import Graded, GradedTurn, by_repeat, rules_of, tabulate
 
@@ -70,7 +70,7 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     values = replace(by_corrected, resampling=Resampling(100))  # no interval of theirs is shown
     rows = []
     for scope in summary.scopes:
-        row = [SCOPES.get(scope, scope)]
+        row = [scope_name(scope)]
         for turn in TURNS:
             one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, values))
             row += [percent(one), percent(other), points(other - one)]
@@ -82,11 +82,9 @@ def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list
     ]
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
-    rows = [
-        [*map(str, one[:-2]), *map(percent, one[-2:])]
-        for one in changed.reset_index().itertuples(index=False)
-        if one.gained or one.lost or one.unsatisfiable
-    ]
-    header = ["instruction", "language", "n", "fail → pass", "pass → fail", "unsatisfiable", "published", "corrected"]
+    columns: dict[str, Column] = {"instruction": "instruction", "language": "language", "n": "n"}
+    columns |= {"fail → pass": "gained", "pass → fail": "lost", "unsatisfiable": "unsatisfiable"}
+    columns |= {name: (percent, name) for name in ("published", "corrected")}
+    differ = changed.query("gained + lost + unsatisfiable > 0").reset_index()
     notes = ["Strict verdicts; instructions without a difference are not listed."]
-    return [*sheets, Sheet(f"{name}: verdicts that differ", header, rows, 2, notes)] if rows else sheets
+    return [*sheets, *([] if differ.empty else [sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes)])]
