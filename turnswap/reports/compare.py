@@ -18,7 +18,7 @@ from .figures import AVERAGE, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
 from .signature import require_comparable
 from .table import Summary, records, split_metric
-from .verdicts import published_verdicts, tabulate
+from .verdicts import tabulate
 
 ALPHA = 0.05  # what is called significant
 CORRECTION = (
@@ -94,7 +94,7 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
     a, b, notes = in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
     n = {code: run.n for code, run in a.languages.items()}
-    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(a, b), notes)
+    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(one, other), notes)
 
 
 def require_resamples(resampling: Resampling, tests: int, of_what: str) -> None:
@@ -180,11 +180,11 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
     return together[columns].astype({"turn": "Int64"})
 
 
-def _changes(a: Model, b: Model) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _changes(one: Summary, other: Summary) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What changed, by instruction and by conversation; the largest changes first."""
     slot = ["language", "key", "turn", "slot", "instruction"]
     # Of each instruction of each turn, the share of repeats that follow it.
-    shares = [tabulate(published_verdicts(model)).groupby(slot)["strict"].mean() for model in (a, b)]
+    shares = [tabulate(summary.graded).groupby(slot)["strict"].mean() for summary in (one, other)]
     both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
     both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
     by_instruction = both.groupby("instruction")[["gained", "lost"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -12,7 +12,6 @@ from turnswap.tasks.multiif.metrics import TURNS
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
 from .sheets import SHARE, Column, Sheet, cells, difference_interval, percent, points, sheet_of
 from .table import Figure, Summary
-from .verdicts import Graded
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
@@ -25,18 +24,17 @@ _EXCESS: Column = (
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
-def diagnosis_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded], whole: bool = False) -> list[Sheet]:
+def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[Sheet]:
     """What becomes of single instructions, how far counts miss, what replies are like, and what is hardest.
 
     Args:
-        summaries: the models.
-        graded: by model: its published verdicts. Models without them are left out.
+        summaries: the models; those without samples are left out.
         whole: for a page: more rows, and what breaks what as a matrix.
     """
     frames, sheets, shown = [], [], 25 if whole else 6
-    for summary in (summary for summary in summaries if summary.model.name in graded):
-        frame = slots(summary, graded[summary.model.name])
-        kinds, missed, some = replies(summary, graded[summary.model.name])
+    for summary in (summary for summary in summaries if summary.model.has_samples):
+        frame = slots(summary)
+        kinds, missed, some = replies(summary)
         sheets += [
             replace(sheet, title=f"{summary.model.name}: {sheet.title}")
             for sheet in (

@@ -23,6 +23,7 @@ from . import figures
 from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling, Sums
 from .runs import LanguageRun, Model
 from .signature import signature
+from .verdicts import Graded, corrected_verdicts, published_verdicts
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,16 @@ class Summary:
         """Language -> its conversations by source prompt, where there are samples."""
         runs = self.model.languages.items()
         return {code: figures.add_up(run.conversations) for code, run in runs if run.conversations is not None}
+
+    @cached_property
+    def graded(self) -> Graded:
+        """The published verdicts on its replies; errors as of :func:`.verdicts.published_verdicts`."""
+        return published_verdicts(self.model)
+
+    @cached_property
+    def corrected(self) -> Graded:
+        """The corrected ones, likewise."""
+        return corrected_verdicts(self.model)
 
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:

@@ -18,30 +18,23 @@ from .replies import completed_note, reply_sheets, score_warnings
 from .sheets import HEADLINE, INTERVAL, Column, Sheet, p_value, percent, points, scope_name, sheet_of, with_interval
 from .table import Scores, Summary
 from .two_sets import two_sets_sheets
-from .verdicts import Graded, followed_by
+from .verdicts import followed_by
 from .words import say_comparison, say_report
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
 _MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
 
 
-def report_sheets(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
-) -> list[Sheet]:
-    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts.
-
-    ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
-    """
+def report_sheets(summaries: Sequence[Summary]) -> list[Sheet]:
+    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts."""
     published = published_scores([summary.model for summary in summaries])
     sheets = [replace(_headline(summaries, published), says=say_report(summaries))]
     for summary in summaries:
         sheets += published_sheets(summary, published)
         sheets += [accuracy_sheet(summary), *gap_sheets(summary), transition_sheet(summary)]
-        name = summary.model.name
-        if name in graded:
-            sheets.append(instruction_sheet(name, graded[name]))
-            sheets += two_sets_sheets(summary, graded[name], corrected[name])
-    sheets += diagnosis_sheets(summaries, graded)
+        if summary.model.has_samples:
+            sheets += [instruction_sheet(summary), *two_sets_sheets(summary)]
+    sheets += diagnosis_sheets(summaries)
     for summary in summaries:
         *others, last = reply_sheets(summary)
         warnings = [f"Warning: {warning}" for warning in score_warnings([summary])]
@@ -108,13 +101,13 @@ def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: 
     return Sheet(f"{summary.model.name}: {title}", ["language", *columns, *["n"] * with_n], rows, notes=notes)
 
 
-def instruction_sheet(name: str, graded: Graded) -> Sheet:
+def instruction_sheet(summary: Summary) -> Sheet:
     """The share of replies that follow each instruction, by turn, and how often it was given."""
-    counted = followed_by(graded, "instruction", "turn")
+    counted = followed_by(summary.graded, "instruction", "turn")
     shares = (counted["followed"] / counted["asked"]).unstack("turn").reindex(columns=TURNS)
     asked = counted["asked"].groupby("instruction").sum()
     rows = [[str(id_), *map(percent, shares.loc[id_]), str(asked[id_])] for id_ in shares.index]
-    return Sheet(f"{name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
+    return Sheet(f"{summary.model.name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
 
 
 def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
