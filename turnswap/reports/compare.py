@@ -16,15 +16,12 @@ from turnswap.tasks.multiif.metrics import ratios
 from . import figures
 from .figures import AVERAGE, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
+from .sheets import notes_of
 from .signature import require_comparable
 from .table import Summary, records, split_metric
 from .verdicts import tabulate
 
 ALPHA = 0.05  # what is called significant
-CORRECTION = (
-    "none for the headline, the primary test; else Holm, within a metric: its turns and their mean, in every language "
-    "and in the macro mean"
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Comparison:
             "b": {"model": self.b.model.name, "signature": self.b.signature},
             "conversations_in_both": self.n,
             "notes": list(self.notes),
-            "correction": CORRECTION,
+            "correction": notes_of("correction")[0],
             "differences": records(self.differences),
             "instructions": records(self.instructions),
             "conversations": records(self.conversations),
@@ -154,14 +151,8 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
         low, high = gap.interval(resampling.level)
-        values = {
-            "a": before.values,
-            "b": after.values,
-            "gap": gap.values,
-            "low": low,
-            "high": high,
-            "p": figures.p_values(gap),
-        }
+        values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high}
+        values["p"] = figures.p_values(gap)
         frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
-from .sheets import SHARE, Column, Sheet, cells, difference_interval, percent, points, sheet_of
+from .sheets import SHARE, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
 from .table import Figure, Summary
 
 _FEWEST = 10  # times that two instructions meet
@@ -65,12 +65,7 @@ def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Shee
         wide = _wide(shares(rows, [by, "distance"], "strict", summary)[0], range(len(TURNS)))
         title = f"followed when given and later, by {by}"
         sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[: 10 if by == "family" else shown]))
-    notes = [
-        "Per cent followed (strictly) in the turn that gives an instruction, and one and two turns later, when it "
-        "still holds; all languages and repeats, intervals by source prompt. The largest fall comes first.",
-        "Two turns later there is only what turn 1 gave: columns hold partly different instructions.",
-    ]
-    return [*sheets[:-1], replace(sheets[-1], notes=notes)]
+    return [*sheets[:-1], replace(sheets[-1], notes=notes_of("by_distance"))]
 
 
 def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> list[Sheet]:
@@ -89,14 +84,7 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
             rows = [[*map(str, row)] for row in table.itertuples(name=None)]
             sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows))
     if sheets:
-        notes = [
-            "Broken: of old ones that were followed in the turn before, the per cent that no longer are in the turn "
-            "that adds the new one. Usual: the same whatever is new. If a turn adds several, each is paired with each "
-            "old one.",
-            f"The surest first; of single instructions, pairs that meet {_FEWEST} times. Where all pairs are as usual, "
-            "some 5 of 100 intervals leave 0 out all the same.",
-        ]
-        sheets[-1] = replace(sheets[-1], notes=notes)
+        sheets[-1] = replace(sheets[-1], notes=notes_of("broken", fewest=_FEWEST))
     return sheets
 
 
@@ -113,12 +101,7 @@ def _misses(frame: pd.DataFrame, summary: Summary, some: str) -> list[Sheet]:
     columns: dict[str, Column] = {"instruction": "instruction", "asked for": "relation", "misses": "n"}
     columns |= {"median": ("{:g}".format, "missed"), "in %": (percent, "part")}
     columns |= {"under 10 %": "near", "too few": "few"}
-    notes = [
-        "Counts that are not what was asked for, as the published grader counts. Median: the smallest change of the "
-        "count that would do, and the same in per cent of the number asked for. Then, in per cent: misses of less than "
-        f"a tenth, and counts that are too low.{some}"
-    ]
-    return [sheet_of("how far counts missed", found, columns, 2, notes)]
+    return [sheet_of("how far counts missed", found, columns, 2, notes_of("misses", some=some))]
 
 
 def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
@@ -126,12 +109,12 @@ def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
     rows = sorted(
         _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS), key=lambda row: order.index(row[0])
     )
-    notes = [
-        f"Per cent of instructions followed (strictly) in such replies; n: instructions, by turn.{some} Quarters: by "
-        "characters, within a language and a turn.",
-        "These are associations, not causes: what is asked for makes replies long, too.",
-    ]
-    return Sheet("what replies are like", ["replies", *(f"turn {turn}" for turn in TURNS), "n"], rows, notes=notes)
+    return Sheet(
+        "what replies are like",
+        ["replies", *(f"turn {turn}" for turn in TURNS), "n"],
+        rows,
+        notes=notes_of("kinds", some=some),
+    )
 
 
 def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown: int) -> list[Sheet]:
@@ -148,8 +131,4 @@ def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown
         header |= {"never followed": "never", "followed": "followed"}
         sheets.append(sheet_of(f"hardest {what}", found, header, 4))
     models = f" and the {len(frames)} models, of conversations that each ran" if len(frames) > 1 else ""
-    notes = [
-        f"Instructions followed (strictly) over all turns and repeats{models}. Without intervals: a row is one source "
-        "prompt, chosen because it is extreme; after another run partly others would stand here."
-    ]
-    return [sheets[0], replace(sheets[1], notes=notes)]
+    return [sheets[0], replace(sheets[1], notes=notes_of("hardest", models=models))]

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .figures import AVERAGE, MACRO, Sums, difference, estimate
-from .sheets import INTERVAL, Column, Sheet, percent, points, sheet_of
+from .sheets import INTERVAL, Column, Sheet, notes_of, percent, points, sheet_of
 from .table import Summary
 
 _FEWEST = 2  # source prompts that an interval needs
@@ -55,9 +55,5 @@ def gap_sheets(summary: Summary) -> list[Sheet]:
         return []
     columns: dict[str, Column] = {"language": "language", "average": (percent, "average")}
     columns |= {"Δ to mean": (points, "gap"), "interval": INTERVAL}
-    notes = [
-        f"Average over the turns on the {shared} source prompts that all languages share, and its difference in "
-        "points to the languages' mean."
-    ]
     title = f"{summary.model.name}: languages on the same source prompts"
-    return [sheet_of(title, frame.sort_values("gap", ascending=False), columns, 1, notes)]
+    return [sheet_of(title, frame.sort_values("gap", ascending=False), columns, 1, notes_of("gaps", shared=shared))]

@@ -25,13 +25,9 @@ from .figures import AVERAGE, FEWEST, Estimate, Resampling, difference, holm, me
 from .published import PROVENANCE, published_models
 from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
+from .sheets import notes_of
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
 from .table import Figure, Scores, Summary
-
-BOARDS = (
-    "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
-    "takes no submissions."
-)
 
 
 @dataclass(frozen=True)
@@ -149,9 +145,15 @@ def build_board(
         notes.append(
             f"Models are tied where there are fewer than {FEWEST} source prompts: too few to tell a difference."
         )
-    explained = _explanation(chosen, resampling.level, len(pairs))
+    explained = notes_of(
+        "ranking",
+        over=f"in {name_of(chosen[0])}" if len(chosen) == 1 else "the plain mean over the languages",
+        level=resampling.level,
+        alpha=ALPHA,
+        corrected=f", corrected for {len(pairs)} pairs" if len(pairs) > 1 else "",
+    )
     everyone = sorted([*rows, *published], key=lambda row: (-np.nan_to_num(row.overall.average.value), row.model))
-    return Board(tuple(chosen), tuple(everyone), pairs, (explained, *notes, *why, *warnings, BOARDS))
+    return Board(tuple(chosen), tuple(everyone), pairs, (*explained, *notes, *why, *warnings, *notes_of("boards")))
 
 
 def _rank(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -268,14 +270,3 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
     if silent := [model.name for model in published_models() if not model.scores(languages)]:
         notes.append(f"Published without figures for these languages, and left out: {', '.join(silent)}.")
     return rows, notes
-
-
-def _explanation(languages: Sequence[str], level: float, pairs: int) -> str:
-    over = f"in {name_of(languages[0])}" if len(languages) == 1 else "the plain mean over the languages"
-    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    return (
-        f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level:.0%} bootstrap "
-        "interval; a language's column is the mean of its turns. Rank: 1 + the number of models that are "
-        f"significantly better in a paired comparison (p < {ALPHA}{corrected}); = marks a model that differs from "
-        "another by nothing significant."
-    )

@@ -17,18 +17,12 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 
 from .figures import FEWEST, holm
 from .runs import Model
+from .sheets import notes_of
 from .table import Figure, Scores, Summary
 
 SOURCE = "He et al. 2024, arXiv 2410.15553"
-PROVENANCE = (
-    f"Published: {SOURCE}, taken from a public reading note of the paper and checked by deriving its averages again "
-    "from its languages (21 of 21); the settings of those runs are not known."
-)
-CAN_SAY = (
-    "Against a published score only that score is known. The test takes the published model to vary as much as ours "
-    "and independently of it, so that it finds less than a paired comparison would: what it calls different is "
-    "different, what it does not may be. It cannot see other settings, another grader or other data."
-)
+(PROVENANCE,) = notes_of("published", source=SOURCE)
+(CAN_SAY,) = notes_of("against_published")
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,10 +23,7 @@ from .table import Figure
 
 HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "Δ 1→3")  # of overall accuracy
 POINT = "zero width"
-ZERO_WIDTH = (
-    "Zero width: every resample gives the same figure, because all conversations came out alike. That is not "
-    "certainty: of n source prompts without a failure, the true share of failures may still be 3 / n."
-)
+TEXTS = tomllib.loads(Path(__file__).with_name("notes.toml").read_text("utf-8"))
 _NAMED = 4  # models in a title
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
 # A column of a table: a frame's, as text; or how it is shown, and from which columns of the frame.
@@ -50,7 +49,12 @@ class Sheet:
     def below(self) -> list[str]:
         """What stands below the table: its notes, and what an interval without width means where there is one."""
         has_points = any(f"[{POINT}]" in cell for row in self.rows for cell in row)
-        return [*self.notes, *([ZERO_WIDTH] if has_points else [])]
+        return [*self.notes, *(notes_of("zero_width") if has_points else [])]
+
+
+def notes_of(of: str, **values: object) -> list[str]:
+    """What stands below a table, by its name in ``notes.toml``."""
+    return [line.format(**values) for line in TEXTS["below"][of]]
 
 
 def title_of(what: str, models: Sequence[Model]) -> str:
@@ -67,7 +71,7 @@ def percent(value: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    """``[59.8–62.5]``; nothing where there is none. One without width is called so: see :data:`ZERO_WIDTH`."""
+    """``[59.8–62.5]``; nothing where there is none. One without width is called so."""
     if figure.is_point:
         return f"[{POINT}]"
     return "" if figure.low != figure.low else f"[{percent(figure.low)}–{percent(figure.high)}]"

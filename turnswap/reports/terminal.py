@@ -15,14 +15,25 @@ from .figures import FEWEST, OVERALL
 from .language_gaps import gap_sheets
 from .published import CAN_SAY, PROVENANCE, against_published, published_scores
 from .replies import completed_note, reply_sheets, score_warnings
-from .sheets import HEADLINE, INTERVAL, Column, Sheet, p_value, percent, points, scope_name, sheet_of, with_interval
+from .sheets import (
+    HEADLINE,
+    INTERVAL,
+    Column,
+    Sheet,
+    notes_of,
+    p_value,
+    percent,
+    points,
+    scope_name,
+    sheet_of,
+    with_interval,
+)
 from .table import Scores, Summary
 from .two_sets import two_sets_sheets
 from .verdicts import followed_by
 from .words import say_comparison, say_report
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
-_MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
 
 
 def report_sheets(summaries: Sequence[Summary]) -> list[Sheet]:
@@ -88,7 +99,7 @@ def transition_sheet(summary: Summary) -> Sheet:
         for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
         for turn in TURNS[1:]
     }
-    return _by_scope(summary, "forgetting and correction", columns, _MEANING)
+    return _by_scope(summary, "forgetting and correction", columns, *notes_of("transitions"))
 
 
 def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: str, with_n: bool = False) -> Sheet:

@@ -11,7 +11,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, p
 
 from .figures import Resampling
 from .runs import LoggedConversation, Model
-from .sheets import Column, Sheet, percent, points, scope_name, sheet_of
+from .sheets import Column, Sheet, notes_of, percent, points, scope_name, sheet_of
 from .table import Summary, split_metric, tidy
 from .verdicts import GradedTurn, by_repeat, rules_of, tabulate
 
@@ -73,15 +73,18 @@ def two_sets_sheets(summary: Summary) -> list[Sheet]:
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "Δ"))]
-    notes = [
-        "Overall accuracy in per cent as published and by the corrected rules, and the change.",
-        f"{(changed['gained'] + changed['lost']).sum()} of {changed['n'].sum()} strict verdicts differ.",
-    ]
+    said = notes_of("two_sets", differ=(changed["gained"] + changed["lost"]).sum(), n=changed["n"].sum())
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
-    sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
+    sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, said, signatures)]
     columns: dict[str, Column] = {"instruction": "instruction", "language": "language", "n": "n"}
     columns |= {"fail → pass": "gained", "pass → fail": "lost", "unsatisfiable": "unsatisfiable"}
     columns |= {name: (percent, name) for name in ("published", "corrected")}
     differ = changed.query("gained + lost + unsatisfiable > 0").reset_index()
-    notes = ["Strict verdicts; instructions without a difference are not listed."]
-    return [*sheets, *([] if differ.empty else [sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes)])]
+    return [
+        *sheets,
+        *(
+            []
+            if differ.empty
+            else [sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes_of("differing"))]
+        ),
+    ]
