@@ -140,11 +140,9 @@ def build_board(
     rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
     warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
-    notes += [_not_ranked(row) for row in rows if row.rank is None]
+    notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
     if any(pair.p != pair.p for pair in pairs):
-        notes.append(
-            f"Models are tied where there are fewer than {FEWEST} source prompts: too few to tell a difference."
-        )
+        notes += notes_of("too_few_to_rank", fewest=FEWEST)
     explained = notes_of(
         "ranking",
         over=f"in {name_of(chosen[0])}" if len(chosen) == 1 else "the plain mean over the languages",
@@ -238,14 +236,11 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     return ""
 
 
-def _not_ranked(row: Row) -> str:
+def _not_ranked(row: Row) -> list[str]:
     if row.choices is None:
-        return (
-            f"{row.model} is not ranked: without samples its average has no interval, and nothing tells a tie from a "
-            "difference. Run it with --log_samples."
-        )
+        return notes_of("no_samples", model=row.model)
     codes = ", ".join(code for code, scores in row.languages.items() if scores.average.value != scores.average.value)
-    return f"{row.model} is not ranked: in {codes} no conversation has all turns, so that there is no average."
+    return notes_of("no_average", model=row.model, codes=codes)
 
 
 def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[Row], list[str]]:

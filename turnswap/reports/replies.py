@@ -55,12 +55,7 @@ def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
         yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
     if summary.model.has_samples and not summary.by_source:
-        yield (
-            "The data names no source prompts{}, so that each conversation counts as independent: where several are "
-            "variants of one prompt, intervals are too narrow. Name the data's column for them: metadata "
-            "cluster_column.",
-            "",
-        )
+        yield notes_of("no_sources")[0], ""
     few = [f"{code}: {run.n} of {run.of}" for code, run in summary.model.languages.items() if run.n < run.of]
     if few:
         yield "{} conversations were run.", ", ".join(few)

@@ -122,6 +122,11 @@ class Summary:
         """Whether the unit of inference is the source prompt: else the data names none, and it is the conversation."""
         return any(run.names_sources for run in self.model.languages.values())
 
+    @property
+    def unit(self) -> str:
+        """What is drawn for intervals, in words."""
+        return "source prompts" if self.by_source else "conversations"
+
     def interval_of(self, scope: str) -> str | None:
         """What kind of intervals the figures of a scope have; None where they have none."""
         level = f"{self.resampling.level:.0%}"

@@ -126,18 +126,11 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     a, b = comparison.a.model.name, comparison.b.model.name
     family = comparison.differences[comparison.differences["metric"] == metric]
     known = family.loc[~family["primary"], "corrected"].count()
-    unit = "source prompts" if comparison.a.by_source else "conversations"
-    level = f"{comparison.a.resampling.level:.0%}"
-    notes = [
-        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over {unit}.",
-        *(
-            [f"Corrected: by Holm's method, for the {known} other comparisons of {metric}; the primary one is not."]
-            if known
-            else []
-        ),
-        f"No p-value (–) from fewer than {FEWEST} {unit} in a language.",
-        *(f"Note: {note}." for note in comparison.notes),
-    ]
+    unit, level = comparison.a.unit, comparison.a.resampling.level
+    notes = notes_of("comparison", metric=metric, level=level, unit=unit)
+    notes += notes_of("holm", known=known, metric=metric) if known else []
+    notes += notes_of("few_in_a_language", fewest=FEWEST, unit=unit)
+    notes += [f"Note: {note}." for note in comparison.notes]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
     columns: dict[str, Column] = {
         "language": (scope_name, "language"),

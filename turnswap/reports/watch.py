@@ -26,13 +26,9 @@ from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.cache import DOCUMENTS, PLACE
 from turnswap.tasks.multiturn.reasoning import KNOWN, set_reasoning_aside
 
-from .sheets import Sheet, percent
+from .sheets import Sheet, notes_of, percent
 
 _AT_ONCE = 500  # rows of one look
-_NOTES = (
-    "Not a random part: the conversations that got furthest first, which tend to have short replies.",
-    "Sampled replies (do_sample) are in no cache, and cannot be watched.",
-)
 _Place = tuple[str, int, int]  # name of the conversation, turn from 0, repeat from 0
 
 
@@ -131,7 +127,7 @@ class Watch:
             rows.append([*row, str(cut)])
         done = sum(place in self.replies for place in expected)
         title = f"Run in progress: {done} of {len(expected)} replies, overall accuracy so far"
-        return Sheet(title, ["task", *(f"turn {turn}" for turn in TURNS), "truncated"], rows, notes=_NOTES)
+        return Sheet(title, ["task", *(f"turn {turn}" for turn in TURNS), "truncated"], rows, notes=notes_of("watched"))
 
 
 def _is_ours(doc: Any) -> bool:
