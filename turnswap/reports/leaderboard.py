@@ -22,7 +22,7 @@ from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import ALPHA, in_common, require_resamples
 from .figures import AVERAGE, FEWEST, Estimate, Resampling, difference, holm, mean, p_values
-from .published import PROVENANCE, published_models
+from .published import PROVENANCE, left_out, published_models
 from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
 from .sheets import notes_of
@@ -245,16 +245,8 @@ def _not_ranked(row: Row) -> list[str]:
 
 def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[Row], list[str]]:
     """The paper's models as far as they may stand beside these, best first, and what to say of them."""
-    for model in models:
-        for code, run in model.languages.items():
-            if code not in LANGUAGES:
-                return [], [f"The paper's models are left out: the benchmark has no {name_of(code)}."]
-            if not run.is_benchmark:
-                return [], [f"The paper's models are left out: {model.name}'s data in {code} is not the benchmark's."]
-            if run.n != run.of:
-                return [], [
-                    f"The paper's models are left out: {model.name} ran {run.n} of {run.of} conversations in {code}."
-                ]
+    if why := left_out(models):
+        return [], [f"The paper's models are left out: {why}."]
     unknown = Scores(Figure(), (Figure(),) * len(TURNS))
     rows = [
         Row(model.name, overall, {code: model.scores([code]) or unknown for code in languages})

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from turnswap import __version__
@@ -29,17 +30,6 @@ from .terminal import report_sheets
 
 RESULTS, NAME = "results", "NAME"
 _ELSEWHERE = "Choose another folder with --site."
-_README = f"""\
----
-title: {TITLE}
-sdk: static
-app_file: index.html
----
-
-A ranking of models by Multi-IF (arXiv 2410.15553), made by `turnswap leaderboard --site`. To add a model, put the
-folder that lm_eval wrote (with `--log_samples`) below `{RESULTS}/`, and run the command again. A file `{NAME}` beside
-it holds the name to show. The conversations in the samples are CC-BY-NC-2.0: for non-commercial use.
-"""
 
 
 def submissions(site: Path) -> list[str]:
@@ -96,7 +86,8 @@ def write_site(site: Path, board: Board, summaries: Sequence[Summary]) -> list[P
     for summary in summaries:
         texts[pages[summary.model.name]] = _model_page(board, summary)
     if not (site / "README.md").exists():
-        texts["README.md"] = _README
+        readme = (files(__package__) / "html" / "site.md").read_text("utf-8")
+        texts["README.md"] = readme.format(title=TITLE, results=RESULTS, name=NAME)
     return [write_whole(site / name, text, _ELSEWHERE) for name, text in texts.items()]
 
 
