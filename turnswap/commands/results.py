@@ -164,7 +164,7 @@ def watch_run(paths: Names) -> None:
             with shown.capture() as text:
                 print_sheets(shown, [run.sheet()])
             live.update(Text.from_ansi(text.get().rstrip()), refresh=True)
-            if not console.is_terminal or len(run.replies) >= run.total > 0:
+            if not console.is_terminal or len(run.replies) >= len(run.expected) > 0:
                 return
             time.sleep(WATCH_EVERY)
 
