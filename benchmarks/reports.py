@@ -80,21 +80,20 @@ def bench_bootstrap(summary: Summary) -> None:
 
 def bench_page(summary: Summary, folder: Path) -> None:
     start = time.perf_counter()
-    graded = {summary.model.name: published_verdicts(summary.model)}
-    corrected = {summary.model.name: corrected_verdicts(summary.model)}
+    graded, corrected = summary.graded, summary.corrected
     middle = time.perf_counter()
     (again,) = read_models([str(folder / "results")], Reading(regrade=True))
     begun = time.perf_counter()
-    assert graded[summary.model.name] == published_verdicts(again)
+    assert graded == published_verdicts(again)
     between = time.perf_counter()
-    assert corrected[summary.model.name] == corrected_verdicts(again)
+    assert corrected == corrected_verdicts(again)
     ended = time.perf_counter()
     print(f"corrected verdicts: {(ended - between) / (between - begun):.1f} times as long as the published ones")
     print(f"kept verdicts, both sets: read and proven {(ended - begun) / (middle - start):.0f} times faster than all "
           f"replies are graded again ({middle - start:.1f} s)")  # fmt: skip
     middle = time.perf_counter()
     page, empty = folder / "report.html", folder / "empty.html"
-    page.write_text(build_page([summary], graded, corrected), "utf-8")
+    page.write_text(build_page([summary]), "utf-8")
     built = time.perf_counter()
     empty.write_text("<!doctype html><html data-charts=drawn><title>empty</title>", "utf-8")
     print(f"report: {page.stat().st_size / 1e6:.1f} MB, built in {built - middle:.1f} s")

@@ -225,11 +225,9 @@ def corrected_values(turns: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
 
 def pool(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The sum of each metric over the repeats of a conversation: pairs are pooled, counts added, lists joined."""
-    return (
-        {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
-        if len(repeats) > 1
-        else dict(repeats[0])
-    )
+    if len(repeats) == 1:
+        return dict(repeats[0])
+    return {name: _sum([values[name] for values in repeats]) for name in repeats[0]}
 
 
 def _sum(values: Sequence[Any]) -> Any:

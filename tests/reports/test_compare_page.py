@@ -15,7 +15,6 @@ from turnswap.reports.compare import Comparison, compare
 from turnswap.reports.figures import Resampling
 from turnswap.reports.page import transcripts
 from turnswap.reports.reading import Reading, read_models
-from turnswap.reports.verdicts import corrected_verdicts, published_verdicts
 
 from .evaluations import FOLLOWS, evaluate
 
@@ -152,9 +151,7 @@ def colour_of(spec: dict[str, Any]) -> dict[str, Any]:
 
 def test_pairs_stand_together_in_one_block(comparison: Comparison) -> None:
     summaries = [comparison.a, comparison.b]
-    graded = {each.model.name: published_verdicts(each.model) for each in summaries}
-    corrected = {each.model.name: corrected_verdicts(each.model) for each in summaries}
-    index, blocks = transcripts(summaries, graded, corrected, paired=True)
+    index, blocks = transcripts(summaries, paired=True)
     entries = index["conversations"]
     assert [entry[0] for entry in entries] == [0, 1] * 70
     assert [entry[1:4] for entry in entries[::2]] == [entry[1:4] for entry in entries[1::2]]

@@ -16,7 +16,6 @@ from turnswap.reports.diagnosis_sheets import diagnosis_sheets
 from turnswap.reports.figures import Resampling
 from turnswap.reports.reading import Reading, read_models
 from turnswap.reports.table import Summary
-from turnswap.reports.verdicts import Graded, published_verdicts
 
 from .evaluations import FOLLOWS, evaluate
 from .test_terminal import rows_of
@@ -48,16 +47,16 @@ def say(**replies: Sequence[str]) -> Callable[[str], str]:
     return reply
 
 
-def run(folder: Path, rows: list[dict[str, str]], reply: Callable[[str], str], **how: Any) -> tuple[Summary, Graded]:
+def run(folder: Path, rows: list[dict[str, str]], reply: Callable[[str], str], **how: Any) -> Summary:
     data = write_csv(folder / "data.csv", rows)
     name = how.pop("name", "org/m")
     results = evaluate(folder / name, name, reply, data=data, tasks=("multiif_en",), **how)
     return read(results)
 
 
-def read(results: Path, **how: Any) -> tuple[Summary, Graded]:
+def read(results: Path, **how: Any) -> Summary:
     (model,) = read_models([str(results)], Reading(**how))
-    return Summary(model, Resampling(400)), published_verdicts(model)
+    return Summary(model, Resampling(400))
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +69,8 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_instructions_by_how_long_ago_they_were_given(four: Path) -> None:
-    summary, graded = read(four)
-    found, _ = diagnosis.shares(diagnosis.slots(summary, graded), ["instruction", "distance"], "strict", summary)
+    summary = read(four)
+    found, _ = diagnosis.shares(diagnosis.slots(summary), ["instruction", "distance"], "strict", summary)
     assert found[["hits", "asked"]].apply(tuple, axis=1).to_dict() == {
         (TITLE, 0): (4, 4),
         (TITLE, 1): (3, 4),
@@ -85,8 +84,8 @@ def test_instructions_by_how_long_ago_they_were_given(four: Path) -> None:
 
 
 def test_what_is_new_when_an_old_instruction_breaks(four: Path) -> None:
-    summary, graded = read(four)
-    found = diagnosis.broken(diagnosis.slots(summary, graded), "instruction", summary)
+    summary = read(four)
+    found = diagnosis.broken(diagnosis.slots(summary), "instruction", summary)
     # Titles followed before: four in turn 2, of which c breaks, and a, b and d in turn 3, of which d breaks.
     assert found[["hits", "asked"]].apply(tuple, axis=1).to_dict() == {
         (TITLE, NO_COMMA): (1, 4),
@@ -99,15 +98,15 @@ def test_what_is_new_when_an_old_instruction_breaks(four: Path) -> None:
     assert found["excess"].to_dict() == pytest.approx(
         {(TITLE, NO_COMMA): 1 / 4 - 2 / 7, (TITLE, EXISTENCE): 1 / 3 - 2 / 7, (NO_COMMA, EXISTENCE): 0}
     )
-    by_family = diagnosis.broken(diagnosis.slots(summary, graded), "family", summary)
+    by_family = diagnosis.broken(diagnosis.slots(summary), "family", summary)
     assert by_family.loc[("detectable_format", "keywords"), ["hits", "asked"]].tolist() == [1, 3]
-    assert diagnosis.broken(diagnosis.slots(summary, graded), "family", summary, fewest=5).empty
+    assert diagnosis.broken(diagnosis.slots(summary), "family", summary, fewest=5).empty
 
 
 def test_an_id_that_is_asked_for_twice_is_told_apart_by_its_place(tmp_path: Path) -> None:
     rain, sun = (EXISTENCE, {"keywords": ["rain"]}), (EXISTENCE, {"keywords": ["sun"]})
-    summary, graded = run(tmp_path, [row("a:1:en", [rain], [sun])], say(a=["rain", "sun"]))
-    frame = diagnosis.slots(summary, graded)
+    summary = run(tmp_path, [row("a:1:en", [rain], [sun])], say(a=["rain", "sun"]))
+    frame = diagnosis.slots(summary)
     found, _ = diagnosis.shares(frame, ["instruction", "distance"], "strict", summary)
     assert found[["hits", "asked"]].apply(tuple, axis=1).to_dict() == {(EXISTENCE, 0): (2, 2), (EXISTENCE, 1): (0, 1)}
     assert found[["low", "high"]].isna().all(axis=None)  # one source prompt gives no interval
@@ -117,8 +116,8 @@ def test_an_id_that_is_asked_for_twice_is_told_apart_by_its_place(tmp_path: Path
 
 def test_a_turn_that_adds_two_instructions_pairs_each_with_the_old_one(tmp_path: Path) -> None:
     steps: list[Step] = [[(TITLE, {})], [(NO_COMMA, {}), (EXISTENCE, {"keywords": ["rain"]})]]
-    summary, graded = run(tmp_path, [row("a:1:en", *steps)], say(a=["<<Title>>", "rain"]))
-    found = diagnosis.broken(diagnosis.slots(summary, graded), "instruction", summary)
+    summary = run(tmp_path, [row("a:1:en", *steps)], say(a=["<<Title>>", "rain"]))
+    found = diagnosis.broken(diagnosis.slots(summary), "instruction", summary)
     assert found["hits"].to_dict() == {(TITLE, NO_COMMA): 1, (TITLE, EXISTENCE): 1}
     assert found["usual"].tolist() == [1, 1]
 
@@ -150,7 +149,7 @@ COUNTED = say(
 @pytest.mark.parametrize("regrade", [False, True])
 def test_by_how_much_counts_miss(tmp_path: Path, regrade: bool) -> None:
     run(tmp_path, ROWS_THAT_COUNT, COUNTED)
-    _, found, some = diagnosis.replies(*read(tmp_path / "org/m", regrade=regrade))
+    _, found, some = diagnosis.replies(read(tmp_path / "org/m", regrade=regrade))
     assert found.drop(columns="asked").drop_duplicates().to_records(index=False).tolist() == [
         ("a", WORDS, "at least", 100, 95, 5),
         ("b", WORDS, "at least", 10, 2, 8),
@@ -180,7 +179,7 @@ def test_without_kept_counts_a_part_of_the_replies_is_looked_at_and_it_says_so(
     rows, texts = [row(f"s{n}:1:en", words(100)) for n in range(60)], {f"s{n}": ["word " * 9] for n in range(60)}
     run(tmp_path, rows, say(**texts))
     monkeypatch.setattr(diagnosis, "LOOKED_AT", 40)
-    kinds, missed, some = diagnosis.replies(*read(tmp_path / "org/m", regrade=True))
+    kinds, missed, some = diagnosis.replies(read(tmp_path / "org/m", regrade=True))
     assert 15 < len(missed) < 70
     assert some == f"{len(missed)} of 120 replies"
     assert (kinds["kind"].isin(diagnosis.SPOKEN)).sum() == len(missed)
@@ -206,8 +205,8 @@ def test_quarters_of_length_truncation_and_language_of_replies(tmp_path: Path) -
         h=[spanish + " y descansa, y duerme"],
     )
     gen = f"max_gen_toks={len('No title, and as long as it can be, for ' + english * 3)}"
-    summary, graded = run(tmp_path, rows, reply, model="scripted-tokens", gen_kwargs=gen)
-    frame, _, _ = diagnosis.replies(summary, graded)
+    summary = run(tmp_path, rows, reply, model="scripted-tokens", gen_kwargs=gen)
+    frame, _, _ = diagnosis.replies(summary)
     found = frame[frame["turn"] == 1].groupby("kind")[["followed", "asked"]].sum().apply(tuple, axis=1).to_dict()
     assert found == {
         "shortest quarter": (2, 2),  # a and b
@@ -226,8 +225,8 @@ def test_shares_have_the_intervals_of_the_figures_above_them(tmp_path: Path) -> 
     sources = [f"s{n}" for n in range(30)]
     replies = {source: [str(rng.choice([FOLLOWS, WITHOUT_TITLE, WITH_COMMA])) for _ in range(3)] for source in sources}
     rows = [make_row(f"{source}:{variant}:en") for source in sources for variant in (1, 2)]
-    summary, graded = run(tmp_path, rows, say(**replies))
-    frame = diagnosis.slots(summary, graded)
+    summary = run(tmp_path, rows, say(**replies))
+    frame = diagnosis.slots(summary)
     found, _ = diagnosis.shares(frame, ["turn"], "strict", summary)
     before = frame[frame["before"].eq(True)]
     forgotten, _ = diagnosis.shares(before.assign(forgotten=~before["strict"]), ["turn"], "forgotten", summary)
@@ -241,8 +240,8 @@ def test_the_hardest_are_of_what_every_model_ran(tmp_path: Path) -> None:
     rows = [make_row(f"{source}:{variant}:en") for source in "ab" for variant in (1, 2)]
     good, poor = say(a=[FOLLOWS] * 3, b=[WITHOUT_TITLE] * 3), say(a=[FOLLOWS] * 3, b=[WITH_COMMA] * 3)
     frames = [
-        diagnosis.slots(*run(tmp_path, rows, good, name="org/all")),
-        diagnosis.slots(*run(tmp_path, [*rows[:2], rows[3]], poor, name="org/some")),
+        diagnosis.slots(run(tmp_path, rows, good, name="org/all")),
+        diagnosis.slots(run(tmp_path, [*rows[:2], rows[3]], poor, name="org/some")),
     ]
     found = diagnosis.hardest(frames, ["language", "key", "source"])
     assert [*found.index] == [("en", "b:2:en", "b"), ("en", "a:1:en", "a"), ("en", "a:2:en", "a")]
@@ -288,10 +287,10 @@ def test_models_without_samples_have_no_diagnosis(turnswap: Turnswap, tmp_path: 
 
 
 def test_where_nothing_fails_nothing_is_missed_or_broken(tmp_path: Path) -> None:
-    summary, graded = run(tmp_path, [row("a:1:en", [(TITLE, {})])], say(a=[FOLLOWS]))
-    _, missed, _ = diagnosis.replies(summary, graded)
+    summary = run(tmp_path, [row("a:1:en", [(TITLE, {})])], say(a=[FOLLOWS]))
+    _, missed, _ = diagnosis.replies(summary)
     assert missed.empty
-    assert diagnosis.broken(diagnosis.slots(summary, graded), "family", summary).empty
-    titles = [sheet.title for sheet in diagnosis_sheets([summary], {"org/m": graded})]
+    assert diagnosis.broken(diagnosis.slots(summary), "family", summary).empty
+    titles = [sheet.title for sheet in diagnosis_sheets([summary])]
     assert titles[-3:] == ["org/m: what replies are like", "hardest conversations", "hardest source prompts"]
     assert len(titles) == 5

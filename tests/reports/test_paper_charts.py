@@ -11,11 +11,14 @@ pytest.importorskip("vl_convert", reason="needs the extra report")
 
 from tests.conftest import Turnswap
 from turnswap.reports.charts import write_charts
+from turnswap.reports.table import Summary
 
 from .evaluations import evaluate, follows_share
-from .made import made
+from .made import made_without_samples
 
-HALF = [(1, 1, 0), (1, 0, 0), (1, 1, 1), (0, 0, 0)]
+
+def of(name: str) -> Summary:
+    return made_without_samples(name, (0.75, 0.5, 0.25), en=(4, 4))
 
 
 def colours(svg: str) -> set[str]:
@@ -24,7 +27,7 @@ def colours(svg: str) -> set[str]:
 
 
 def test_lines_are_black_on_white_and_told_apart_by_dashes_and_shapes(tmp_path: Path) -> None:
-    write_charts([made("org/a", en=HALF), made("org/b", en=HALF[:3])], {}, tmp_path)
+    write_charts([of("org/a"), of("org/b")], tmp_path)
     svg = (tmp_path / "overall-accuracy-per-turn-en.svg").read_text("utf-8")
     assert {"black", "white"} < colours(svg)
     greys = [colour.strip("#") for colour in colours(svg) - {"black", "white"}]
@@ -55,6 +58,6 @@ def test_each_chart_is_an_svg_and_a_pdf(turnswap: Turnswap, tmp_path: Path) -> N
 
 
 def test_names_that_differ_in_signs_alone_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    written = write_charts([made("org/a", en=HALF), made("org-a", en=HALF), made("Org a", en=HALF)], {}, tmp_path)
+    written = write_charts([of("org/a"), of("org-a"), of("Org a")], tmp_path)
     assert len(written) == len(set(written)) == 2 * (1 + 3) == len(list(tmp_path.iterdir()))
     assert (tmp_path / "overall-accuracy-by-language-and-turn-org-a-3.pdf").is_file()

@@ -47,8 +47,8 @@ def test_a_real_run_is_watched_while_it_asks_and_ends_with_its_own_figures(tmp_p
         assert run.returncode == 0, run.stderr and run.stderr.read()[-3000:]
     assert watch is not None
     watch.refresh()
-    assert len({n for n in seen if 0 < n < watch.total}) > 3  # it grew under our eyes
-    assert len(watch.replies) == watch.total == len(server.requests)
+    assert len({n for n in seen if 0 < n < len(watch.expected)}) > 3  # it grew under our eyes
+    assert len(watch.replies) == len(watch.expected) == len(server.requests)
     logged = read_results(tmp_path / "out")["results"]
     for task, *turns, _ in watch.sheet().rows:
         for turn, shown in enumerate(turns, 1):
@@ -58,7 +58,7 @@ def test_a_real_run_is_watched_while_it_asks_and_ends_with_its_own_figures(tmp_p
             assert of in ("5", "6")
     shown = turnswap("report", "--watch", "cache")
     assert shown.exit_code == 0, shown.output
-    assert f"{watch.total} of {watch.total} replies" in shown.output
+    assert f"{len(watch.expected)} of {len(watch.expected)} replies" in shown.output
     assert "Not a random part" in shown.output
 
 

@@ -15,11 +15,11 @@ from .options import ANYTHING, FOLDER
 from .results import (
     Names,
     accept_option,
-    both_sets,
     emit,
     format_of,
     one_model,
     read_summaries,
+    require_verdicts,
     results_argument,
     results_options,
     show,
@@ -130,8 +130,8 @@ def _grow(site: Path, results: Names, languages: Sequence[str] | None, accept: N
     new = new_results(site, results)
     summaries = read_summaries((*submissions(site), *new), **options)
     board = build_board(summaries, languages, accept)
-    verdicts = both_sets(summary.model for summary in summaries if summary.model.has_samples)
+    require_verdicts(summary for summary in summaries if summary.model.has_samples)
     take_in(new)
-    for path in write_site(site, board, summaries, *verdicts):
+    for path in write_site(site, board, summaries):
         click.echo(f"Written: {path}")
     click.echo(say_board(board))

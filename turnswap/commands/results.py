@@ -22,10 +22,8 @@ from turnswap.core.heat_maps import drawing_packages
 from .options import ANYTHING, together
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
-    from turnswap.reports.runs import Model
     from turnswap.reports.sheets import Sheet
     from turnswap.reports.table import Summary
-    from turnswap.reports.verdicts import Graded
 
 Names: TypeAlias = tuple[str, ...]
 WATCH_EVERY = 3.0  # seconds
@@ -64,19 +62,15 @@ def read_summaries(paths: Names, resamples: int, seed: int, **how: Any) -> list[
     return summarise(models, Resampling(resamples, seed))
 
 
-def both_sets(models: Iterable[Model]) -> tuple[dict[str, Graded], dict[str, Graded]]:
-    """By model, the published verdicts, which must be those that its samples were written with, and the corrected."""
-    from turnswap.reports.verdicts import corrected_verdicts, published_verdicts, rules_of
+def require_verdicts(summaries: Iterable[Summary]) -> None:
+    """Refuse verdicts that are not those that the samples were written with; warn of corrected ones by other rules."""
+    from turnswap.reports.verdicts import rules_of
     from turnswap.tasks.multiif.corrected import rules_in_use
 
-    graded, corrected, others = {}, {}, set()
-    for model in models:
-        graded[model.name], corrected[model.name] = published_verdicts(model), corrected_verdicts(model)
-        others |= {rules_of(model)} - {rules_in_use()}
-    if others:
+    graded = [summary.model for summary in summaries if summary.graded and summary.corrected]
+    if others := {rules_of(model) for model in graded} - {rules_in_use()}:
         made = f"Corrected verdicts in the samples were made by the rules {' and '.join(sorted(others))}"
         click.echo(f"Warning: {made}, not by {rules_in_use()}, which are installed; see --regrade.", err=True)
-    return graded, corrected
 
 
 @click.command()
@@ -108,8 +102,8 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
     summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
-        _, verdicts = both_sets(summary.model for summary in summaries)
-        frame = pd.concat([frame, tidy_corrected(summaries, verdicts)], ignore_index=True)
+        require_verdicts(summaries)
+        frame = pd.concat([frame, tidy_corrected(summaries)], ignore_index=True)
     write_table(frame, output)
     click.echo(f"{len(frame)} rows: {output}")
     for summary in summaries:
@@ -140,18 +134,18 @@ def report(
 
     format_ = format_of(format_, output, REPORT_FORMATS)
     summaries = read_summaries(results, **options)
-    graded, corrected = both_sets(summary.model for summary in summaries if summary.model.has_samples)
+    require_verdicts(summary for summary in summaries if summary.model.has_samples)
     if charts is not None:
         drawing_packages("; or leave --charts out")
         from turnswap.reports.charts import write_charts
 
-        click.echo(f"Written: {len(write_charts(summaries, graded, charts))} charts in {charts}", err=True)
+        click.echo(f"Written: {len(write_charts(summaries, charts))} charts in {charts}", err=True)
     if format_ == "html":
         from turnswap.reports.page import build_page
 
-        emit(build_page(summaries, graded, corrected), output)
+        emit(build_page(summaries), output)
     else:
-        show(report_sheets(summaries, graded, corrected), format_, output)
+        show(report_sheets(summaries), format_, output)
 
 
 def watch_run(paths: Names) -> None:
@@ -170,7 +164,7 @@ def watch_run(paths: Names) -> None:
             with shown.capture() as text:
                 print_sheets(shown, [run.sheet()])
             live.update(Text.from_ansi(text.get().rstrip()), refresh=True)
-            if not console.is_terminal or len(run.replies) >= run.total > 0:
+            if not console.is_terminal or len(run.replies) >= len(run.expected) > 0:
                 return
             time.sleep(WATCH_EVERY)
 
@@ -207,8 +201,8 @@ def compare(
         from turnswap.reports.page import build_page
 
         both = (comparison.a, comparison.b)
-        verdicts = both_sets(summary.model for summary in both)
-        emit(build_page(both, *verdicts, comparison=comparison, metric=metric), output)
+        require_verdicts(both)
+        emit(build_page(both, comparison, metric), output)
     else:
         show(comparison_sheets(comparison, metric), format_, output)
 

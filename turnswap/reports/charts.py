@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import count
 from pathlib import Path
@@ -27,7 +27,7 @@ from .published import published_models, published_scores
 from .runs import in_order
 from .sheets import SCOPES
 from .table import Scores, Summary
-from .verdicts import Graded, followed_by, tabulate
+from .verdicts import followed_by, tabulate
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
@@ -100,9 +100,9 @@ def language_heat_map(summary: Summary) -> dict[str, Any]:
     return _spec(chart, _ROW * len(codes), f"Overall accuracy by language and turn, {summary.model.name}")
 
 
-def instruction_heat_map(graded: Graded, by: str, name: str) -> dict[str, Any]:
+def instruction_heat_map(summary: Summary, by: str) -> dict[str, Any]:
     """Share of instructions followed (strictly) by ``family`` or ``instruction`` and turn, in a language to choose."""
-    frame = followed_by(graded, "language", "instruction", "turn").reset_index()
+    frame = followed_by(summary.graded, "language", "instruction", "turn").reset_index()
     family = frame["instruction"].str.split(":").str[0]
     frame = frame.assign(family=family, turn="turn " + frame["turn"].astype(str))
     names = sorted(frame[by].unique())
@@ -110,7 +110,7 @@ def instruction_heat_map(graded: Graded, by: str, name: str) -> dict[str, Any]:
     chart = rows.transform_aggregate(asked="sum(asked)", followed="sum(followed)", groupby=[by, "turn"])
     chart = chart.transform_calculate(value="100 * datum.followed / datum.asked")
     layers = _heat_map(chart, by, names, "followed:Q", "asked:Q").add_params(picker)
-    return _spec(layers, _ROW * len(names), f"Instructions followed by {by} and turn, {name}")
+    return _spec(layers, _ROW * len(names), f"Instructions followed by {by} and turn, {summary.model.name}")
 
 
 def _of_a_language(frame: pd.DataFrame, name: str) -> tuple[alt.Chart, alt.Parameter]:
@@ -142,12 +142,12 @@ def _names(names: Sequence[str]) -> alt.Axis:
     )
 
 
-def flow_bars(graded: Graded, name: str, on_paper: bool = False) -> dict[str, Any]:
+def flow_bars(summary: Summary, on_paper: bool = False) -> dict[str, Any]:
     """Forgetting and correction between turns (strict) as shares of the instructions present in both, by position.
 
     ``on_paper``: in greys.
     """
-    verdicts = tabulate(graded)
+    verdicts = tabulate(summary.graded)
     following = verdicts.assign(turn=verdicts["turn"] - 1)
     both = verdicts.merge(following, on=["language", "key", "turn", "repeat", "slot"], suffixes=("", "_then"))
     both["kind"] = [FLOWS[pair][0] for pair in zip(both["strict"], both["strict_then"], strict=True)]
@@ -169,7 +169,7 @@ def flow_bars(graded: Graded, name: str, on_paper: bool = False) -> dict[str, An
     wide = shares.transform_filter("datum.share >= 12").mark_text(fontSize=12, color="#000000")
     shown = alt.Text("share:Q", format=".0f")
     chart = alt.layer(bars, wide.encode(x=x.copy().bandPosition(0.5), text=shown, detail="kind:N")).add_params(picker)
-    return _spec(chart, 2 * _ROW, f"What became of instructions between turns, {name}")
+    return _spec(chart, 2 * _ROW, f"What became of instructions between turns, {summary.model.name}")
 
 
 def difference_maps(comparison: Comparison, metric: str) -> dict[str, Any]:
@@ -200,22 +200,19 @@ def scopes_of(summaries: Sequence[Summary]) -> list[str]:
     return sorted(found, key=lambda scope: scope != MACRO)
 
 
-def panels(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], with_published: bool, on_paper: bool = False
-) -> Iterator[tuple[str, Any]]:
+def panels(summaries: Sequence[Summary], with_published: bool, on_paper: bool = False) -> Iterator[tuple[str, Any]]:
     """Every chart as (name of its place on the page, specification); ``on_paper`` for black and white."""
     for scope in scopes_of(summaries):
         yield f"lines-{scope}", turn_lines(summaries, scope, with_published, on_paper)
     for number, summary in enumerate(summaries):
         yield f"heat-{number}", language_heat_map(summary)
-        name = summary.model.name
-        if name in graded:
-            yield f"flow-{number}", flow_bars(graded[name], name, on_paper)
+        if summary.model.has_samples:
+            yield f"flow-{number}", flow_bars(summary, on_paper)
             for by in ("family", "instruction"):
-                yield f"{by}-{number}", instruction_heat_map(graded[name], by, name)
+                yield f"{by}-{number}", instruction_heat_map(summary, by)
 
 
-def write_charts(summaries: Sequence[Summary], graded: Mapping[str, Graded], folder: Path) -> list[Path]:
+def write_charts(summaries: Sequence[Summary], folder: Path) -> list[Path]:
     """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files.
 
     Raises:
@@ -224,7 +221,7 @@ def write_charts(summaries: Sequence[Summary], graded: Mapping[str, Graded], fol
     published = published_scores([summary.model for summary in summaries])
     config = json.loads((files(__package__) / "html" / "paper.json").read_text("utf-8"))
     written: dict[Path, None] = {}
-    for _, spec in panels(summaries, graded, bool(published), on_paper=True):
+    for _, spec in panels(summaries, bool(published), on_paper=True):
         words = re.sub(r"[^\w.-]+", "-", spec["description"].lower()).strip("-.")
         # Names of models that differ in signs alone are one here.
         stem = next(s for n in count(1) if folder / f"{(s := f'{words}-{n}' if n > 1 else words)}.svg" not in written)

@@ -16,15 +16,12 @@ from turnswap.tasks.multiif.metrics import ratios
 from . import figures
 from .figures import AVERAGE, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
+from .sheets import notes_of
 from .signature import require_comparable
 from .table import Summary, records, split_metric
-from .verdicts import published_verdicts, tabulate
+from .verdicts import tabulate
 
 ALPHA = 0.05  # what is called significant
-CORRECTION = (
-    "none for the headline, the primary test; else Holm, within a metric: its turns and their mean, in every language "
-    "and in the macro mean"
-)
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Comparison:
             "b": {"model": self.b.model.name, "signature": self.b.signature},
             "conversations_in_both": self.n,
             "notes": list(self.notes),
-            "correction": CORRECTION,
+            "correction": notes_of("correction")[0],
             "differences": records(self.differences),
             "instructions": records(self.instructions),
             "conversations": records(self.conversations),
@@ -94,7 +91,7 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
     a, b, notes = in_common(a, b)
     one, other = Summary(a, resampling), Summary(b, resampling)
     n = {code: run.n for code, run in a.languages.items()}
-    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(a, b), notes)
+    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(one, other), notes)
 
 
 def require_resamples(resampling: Resampling, tests: int, of_what: str) -> None:
@@ -154,14 +151,8 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
         low, high = gap.interval(resampling.level)
-        values = {
-            "a": before.values,
-            "b": after.values,
-            "gap": gap.values,
-            "low": low,
-            "high": high,
-            "p": figures.p_values(gap),
-        }
+        values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high}
+        values["p"] = figures.p_values(gap)
         frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
@@ -180,11 +171,11 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
     return together[columns].astype({"turn": "Int64"})
 
 
-def _changes(a: Model, b: Model) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _changes(one: Summary, other: Summary) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What changed, by instruction and by conversation; the largest changes first."""
     slot = ["language", "key", "turn", "slot", "instruction"]
     # Of each instruction of each turn, the share of repeats that follow it.
-    shares = [tabulate(published_verdicts(model)).groupby(slot)["strict"].mean() for model in (a, b)]
+    shares = [tabulate(summary.graded).groupby(slot)["strict"].mean() for summary in (one, other)]
     both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
     both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
     by_instruction = both.groupby("instruction")[["gained", "lost"]]

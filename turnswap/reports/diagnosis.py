@@ -22,7 +22,7 @@ from turnswap.tasks.multiif.metrics import COMPLETED, VERDICTS
 from .figures import Estimate, difference, weights
 from .runs import LoggedTurn
 from .table import Summary
-from .verdicts import Graded, tabulate
+from .verdicts import tabulate
 
 # Of replies whose language and counts no samples keep, about so many are looked at: each takes milliseconds.
 LOOKED_AT = 400
@@ -31,7 +31,7 @@ DONE = ("ended by itself", "truncated or unclosed")
 SPOKEN = ("in the language asked for", "in another language")
 
 
-def slots(summary: Summary, graded: Graded) -> pd.DataFrame:
+def slots(summary: Summary) -> pd.DataFrame:
     """The rows of :func:`.verdicts.tabulate`, and what became of each instruction.
 
     Adds ``model``, ``source`` and ``family``; ``distance``, how many turns ago the instruction was given; ``before``,
@@ -39,7 +39,7 @@ def slots(summary: Summary, graded: Graded) -> pd.DataFrame:
     """
     runs = summary.model.languages.items()
     sources = {(code, c.key): c.source or c.key for code, run in runs for c in run.conversations or ()}
-    frame = tabulate(graded).assign(model=summary.model.name, asked=1)
+    frame = tabulate(summary.graded).assign(model=summary.model.name, asked=1)
     frame["source"] = [sources[pair] for pair in zip(frame["language"], frame["key"], strict=True)]
     frame["family"] = frame["instruction"].str.partition(":")[0]
     place = frame.groupby(["language", "key", "repeat", "slot"])
@@ -107,7 +107,7 @@ def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> p
     return found.sort_values(["excess_low", "excess"], ascending=False, kind="stable")
 
 
-def replies(summary: Summary, graded: Graded) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+def replies(summary: Summary) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What replies are like and how many of their instructions they follow, and by how much their counts miss.
 
     Returns:
@@ -124,7 +124,7 @@ def replies(summary: Summary, graded: Graded) -> tuple[pd.DataFrame, pd.DataFram
     unknown = sum(len(c.turns) * c.repeats for _, rules, c in conversations if not rules)
     draw = Random(summary.resampling.seed)
     for code, rules, c in conversations:
-        for number, (turn, repeats) in enumerate(graded[code][c.key], 1):
+        for number, (turn, repeats) in enumerate(summary.graded[code][c.key], 1):
             where, asked = (code, number, c.source or c.key), (turn.instruction_ids, turn.kwargs)
             every = c.values[name := f"turn{number}_inst_strict_acc"]
             if c.values.get(f"turn{number}_completed") is not None:

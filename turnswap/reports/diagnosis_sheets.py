@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -10,27 +10,31 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
-from .sheets import Sheet, difference_interval, percent, points, with_interval
+from .sheets import SHARE, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
 from .table import Figure, Summary
-from .verdicts import Graded
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
+_EXCESS: Column = (
+    lambda *gap: f"{points(gap[0])} {difference_interval(Figure(*gap))}",
+    "excess",
+    "excess_low",
+    "excess_high",
+)
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
-def diagnosis_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded], whole: bool = False) -> list[Sheet]:
+def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[Sheet]:
     """What becomes of single instructions, how far counts miss, what replies are like, and what is hardest.
 
     Args:
-        summaries: the models.
-        graded: by model: its published verdicts. Models without them are left out.
+        summaries: the models; those without samples are left out.
         whole: for a page: more rows, and what breaks what as a matrix.
     """
     frames, sheets, shown = [], [], 25 if whole else 6
-    for summary in (summary for summary in summaries if summary.model.name in graded):
-        frame = slots(summary, graded[summary.model.name])
-        kinds, missed, some = replies(summary, graded[summary.model.name])
+    for summary in (summary for summary in summaries if summary.model.has_samples):
+        frame = slots(summary)
+        kinds, missed, some = replies(summary)
         sheets += [
             replace(sheet, title=f"{summary.model.name}: {sheet.title}")
             for sheet in (
@@ -44,20 +48,16 @@ def diagnosis_sheets(summaries: Sequence[Summary], graded: Mapping[str, Graded],
     return [*sheets, *_hardest(summaries, frames, shown)] if frames else []
 
 
-def _cells(found: pd.DataFrame) -> list[str]:
-    return [with_interval(Figure(*one)) for one in found[["share", "low", "high"]].itertuples(index=False, name=None)]
-
-
 def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
     """A row per first key, a cell per second key, and how often each was asked; what falls most comes first."""
-    wide = found.assign(cell=_cells(found)).unstack()
-    share, cells, asked = (
+    wide = found.assign(cell=cells(found, SHARE)).unstack()
+    share, cell, asked = (
         pd.DataFrame(wide[name]).reindex(columns=list(columns)) for name in ("share", "cell", "asked")
     )
     n = [" ".join(f"{count:.0f}" for count in row) for row in asked.fillna(0).to_numpy()]
     order = (share[columns[-1]] - share[columns[0]]).argsort()
     return [
-        [str(key), *row] for key, *row in cells.astype(object).fillna("–").assign(n=n).iloc[order].itertuples(name=None)
+        [str(key), *row] for key, *row in cell.astype(object).fillna("–").assign(n=n).iloc[order].itertuples(name=None)
     ]
 
 
@@ -67,12 +67,7 @@ def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Shee
         wide = _wide(shares(rows, [by, "distance"], "strict", summary)[0], range(len(TURNS)))
         title = f"followed when given and later, by {by}"
         sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[: 10 if by == "family" else shown]))
-    notes = [
-        "Per cent followed (strictly) in the turn that gives an instruction, and one and two turns later, when it "
-        "still holds; all languages and repeats, intervals by source prompt. The largest fall comes first.",
-        "Two turns later there is only what turn 1 gave: columns hold partly different instructions.",
-    ]
-    return [*sheets[:-1], replace(sheets[-1], notes=notes)]
+    return [*sheets[:-1], replace(sheets[-1], notes=notes_of("by_distance"))]
 
 
 def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> list[Sheet]:
@@ -81,28 +76,18 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         found = broken(frame, by, summary, fewest)
         if found.empty:
             continue
-        found["cell"] = _cells(found)
-        above, rows = found[found["excess"] > 0].head(shown).reset_index(), []
-        columns = ["old", "new", "asked", "cell", "usual", "excess", "excess_low", "excess_high"]
-        for old, new, asked, cell, usual, *gap in above[columns].itertuples(index=False, name=None):
-            surely = difference_interval(Figure(*gap))
-            rows.append([old, new, cell, str(asked), percent(usual), f"{points(gap[0])} {surely}"])
-        header = [f"old {by}", f"new {by}", "broken", "of", "usual", "above usual"]
-        sheets.append(Sheet(f"which new {by} breaks which old one", header, rows, 2))
+        columns: dict[str, Column] = {f"old {by}": "old", f"new {by}": "new", "broken": SHARE, "of": "asked"}
+        columns |= {"usual": (percent, "usual"), "above usual": _EXCESS}
+        above = found[found["excess"] > 0].head(shown).reset_index()
+        sheets.append(sheet_of(f"which new {by} breaks which old one", above, columns, 2))
         if whole and by == "family":
+            found["cell"] = cells(found, SHARE)
             table = (found["cell"] + " of " + found["asked"].astype(str)).unstack().astype(object).fillna("–")
             rows = [[*map(str, row)] for row in table.itertuples(name=None)]
             # Names and cells of text columns break on paper, which has no room for nine of them side by side.
             sheets.append(Sheet("share of an old family that a new one breaks", ["old ↓ new →", *table], rows, 10))
     if sheets:
-        notes = [
-            "Broken: of old ones that were followed in the turn before, the per cent that no longer are in the turn "
-            "that adds the new one. Usual: the same whatever is new. If a turn adds several, each is paired with each "
-            "old one.",
-            f"The surest first; of single instructions, pairs that meet {_FEWEST} times. Where all pairs are as usual, "
-            "some 5 of 100 intervals leave 0 out all the same.",
-        ]
-        sheets[-1] = replace(sheets[-1], notes=notes)
+        sheets[-1] = replace(sheets[-1], notes=notes_of("broken", fewest=_FEWEST))
     return sheets
 
 
@@ -114,18 +99,12 @@ def _misses(frame: pd.DataFrame, summary: Summary, some: str) -> list[Sheet]:
     by = ["instruction", "relation"]
     near, few = (shares(frame, by, name, summary)[0] for name in ("near", "few"))
     medians = frame.groupby(by)[["missed", "part"]].median()
-    found = medians.assign(n=near["asked"], near=_cells(near), few=_cells(few)).reset_index()
-    rows = []
-    for id_, relation, missed, part, n, close, low in found.itertuples(index=False, name=None):
-        low = {"at least": "all", "less than": "none"}.get(relation, low)
-        rows.append([id_, relation, str(n), f"{missed:g}", percent(part), close, low])
-    header = ["instruction", "asked for", "misses", "median", "in %", "under 10 %", "too few"]
-    notes = [
-        "Counts that are not what was asked for, as the published grader counts. Median: the smallest change of the "
-        "count that would do, and the same in per cent of the number asked for. Then, in per cent: misses of less than "
-        f"a tenth, and counts that are too low.{some}"
-    ]
-    return [Sheet("how far counts missed", header, rows, 2, notes)]
+    found = medians.assign(n=near["asked"], near=cells(near, SHARE), few=cells(few, SHARE)).reset_index()
+    found["few"] = found["relation"].map({"at least": "all", "less than": "none"}).fillna(found["few"])
+    columns: dict[str, Column] = {"instruction": "instruction", "asked for": "relation", "misses": "n"}
+    columns |= {"median": ("{:g}".format, "missed"), "in %": (percent, "part")}
+    columns |= {"under 10 %": "near", "too few": "few"}
+    return [sheet_of("how far counts missed", found, columns, 2, notes_of("misses", some=some))]
 
 
 def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
@@ -133,12 +112,12 @@ def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
     rows = sorted(
         _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS), key=lambda row: order.index(row[0])
     )
-    notes = [
-        f"Per cent of instructions followed (strictly) in such replies; n: instructions, by turn.{some} Quarters: by "
-        "characters, within a language and a turn.",
-        "These are associations, not causes: what is asked for makes replies long, too.",
-    ]
-    return Sheet("what replies are like", ["replies", *(f"turn {turn}" for turn in TURNS), "n"], rows, notes=notes)
+    return Sheet(
+        "what replies are like",
+        ["replies", *(f"turn {turn}" for turn in TURNS), "n"],
+        rows,
+        notes=notes_of("kinds", some=some),
+    )
 
 
 def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown: int) -> list[Sheet]:
@@ -148,16 +127,11 @@ def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown
     for what, by in (("conversations", ["language", "key", "source"]), ("source prompts", ["source"])):
         found = hardest(frames, by).head(shown).reset_index()
         found["followed"] = found["followed"].astype(str) + " of " + found["asked"].astype(str)
-        header = {column: column for column in by}
+        header: dict[str, Column] = {column: column for column in by}
         if what == "source prompts":
             found["begins"] = [" ".join(begins[source].split()) for source in found["source"]]
-            header |= {"begins": "it begins", "conversations": "conversations"}
-        header |= {"never": "never followed", "followed": "followed"}
-        rows = found[[*header]].astype(str).to_numpy().tolist()
-        sheets.append(Sheet(f"hardest {what}", [*header.values()], rows, 4))
+            header |= {"it begins": "begins", "conversations": "conversations"}
+        header |= {"never followed": "never", "followed": "followed"}
+        sheets.append(sheet_of(f"hardest {what}", found, header, 4))
     models = f" and the {len(frames)} models, of conversations that each ran" if len(frames) > 1 else ""
-    notes = [
-        f"Instructions followed (strictly) over all turns and repeats{models}. Without intervals: a row is one source "
-        "prompt, chosen because it is extreme; after another run partly others would stand here."
-    ]
-    return [sheets[0], replace(sheets[1], notes=notes)]
+    return [sheets[0], replace(sheets[1], notes=notes_of("hardest", models=models))]

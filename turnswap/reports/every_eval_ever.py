@@ -29,7 +29,6 @@ from .table import Summary, split_metric
 COLLECTION = "multi-if"
 NOBODY = "no-organization"  # where a name has no organisation before its slash: the schema wants one
 _CONSTANT = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-_RUN_BY_ONESELF = ("hf", "hf-auto", "huggingface", "vllm", "sglang")
 
 
 def record_id(scope: str, metric: str) -> str:
@@ -55,9 +54,8 @@ def record(summary: Summary, output: Path, source: str | None = None) -> dict[Pu
     folder = PurePosixPath("data", COLLECTION, name)
     theirs = output / folder
     require_own(theirs, {"name": known["name"]}, lambda of: {"name": of["model_info"]["additional_details"]["name"]})
-    here = model.identity["backend"] in _RUN_BY_ONESELF or "//localhost" in model.identity["settings"].get(
-        "base_url", ""
-    )
+    address = model.identity["settings"].get("base_url", "")
+    here = model.identity["backend"] in _CONSTANT["run_by_oneself"] or "//localhost" in address
     axes = {"deployment_type": "self_deployed" if here else "unknown"}
     axes["model_availability"] = "open_weights" if known.get("sha") else "unknown"
     constant = _CONSTANT["aggregate"]
@@ -139,27 +137,15 @@ def _rows(summary: Summary) -> Iterator[dict[str, Any]]:
                 if not (shares := [held / of for held, of in pairs if of]):
                     continue
                 counts = {kind: f"{held}/{of}" for kind, (held, of) in zip(ACCURACIES, pairs, strict=True)}
-                right = pairs[0][0] == pairs[0][1]
+                right, ids = pairs[0][0] == pairs[0][1], json.dumps(logged.instruction_ids)
+                answer = {"turn_idx": last, "source": f"messages[{last}].content", "extracted_value": reply}
                 yield {
                     "evaluation_name": f"{COLLECTION}.{code}.turn{turn}",
                     "evaluation_result_id": record_id(code, metric),
                     "sample_id": conversation.key,
                     "input": {"raw": "\n\n".join(each["content"] for each in messages[::2]), "reference": []},
                     "messages": messages,
-                    "answer_attribution": [
-                        {
-                            "turn_idx": last,
-                            "source": f"messages[{last}].content",
-                            "extracted_value": reply,
-                            "extraction_method": "the whole reply, reasoning set aside",
-                            "is_terminal": True,
-                        }
-                    ],
+                    "answer_attribution": [{**answer, **_CONSTANT["attribution"]}],
                     "evaluation": {"score": sum(shares) / len(shares), "is_correct": right, "num_turns": turn},
-                    "metadata": {
-                        "language": code,
-                        "repeat": str(repeat),
-                        "instructions": json.dumps(logged.instruction_ids),
-                        **counts,
-                    },
+                    "metadata": {"language": code, "repeat": str(repeat), "instructions": ids, **counts},
                 }

@@ -25,6 +25,7 @@ from .board_files import board_files, name_on_board
 from .every_eval_ever import NOBODY, record, record_id
 from .figures import OVERALL
 from .model_card import eval_results, hub_revision, merge
+from .sheets import notes_of
 from .table import Summary
 
 FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
@@ -92,30 +93,19 @@ def export(summary: Summary, format_: str, output: Path, source: str | None = No
 
 def remarks(summary: Summary, format_: str) -> list[str]:
     """What the user must know of what was exported."""
-    said = []
-    missing = [code for code in LANGUAGES if code not in summary.model.languages]
-    if missing and format_ != MODEL_INDEX:
-        said.append(f"No figures over all languages were written: there are no results in {', '.join(missing)}.")
+    model = summary.model
+    missing = [code for code in LANGUAGES if code not in model.languages]
+    said = notes_of("not_all_languages", missing=", ".join(missing)) if missing and format_ != MODEL_INDEX else []
     if format_ == EVAL_RESULTS:
-        said.append(
-            "The Hub shows such entries only for data sets whose own eval.yaml declares a benchmark; "
-            f"{HUB_REPOSITORY} had none when last seen."
-        )
+        said += notes_of("eval_results", repository=HUB_REPOSITORY)
     if format_ == RECORD:
-        said.append(
-            "Before you submit a record, tell in source_metadata who you are (source_organization_name, "
-            "evaluator_relationship)."
-        )
-        if "/" not in name_on_board(summary.model):
-            said.append(
-                f"The model's name has no organization, so it lies below {NOBODY}: give it one, ORG/MODEL=RESULT."
-            )
-        if not summary.model.has_samples:
-            said.append("There are no conversations in it: nothing was run with --log_samples.")
-    if format_ != EVAL_RESULTS and not published.is_benchmark(summary.model):
-        said.append(f"These figures are not from the benchmark: the data is {summary.model.facts['data']}.")
-    if any(run.n < run.of for run in summary.model.languages.values()):
-        said.append("These figures are from a part of the conversations; see n in the signature.")
+        said += notes_of("record")
+        said += [] if "/" in name_on_board(model) else notes_of("nobody", nobody=NOBODY)
+        said += [] if model.has_samples else notes_of("no_conversations")
+    if format_ != EVAL_RESULTS and not published.is_benchmark(model):
+        said += notes_of("other_data", data=model.facts["data"])
+    if any(run.n < run.of for run in model.languages.values()):
+        said += notes_of("partial")
     return said
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from .figures import AVERAGE, MACRO, Sums, difference, estimate
-from .sheets import Sheet, difference_interval, percent, points
-from .table import Figure, Summary
+from .sheets import INTERVAL, Column, Sheet, notes_of, percent, points, sheet_of
+from .table import Summary
 
 _FEWEST = 2  # source prompts that an interval needs
 
@@ -53,13 +53,7 @@ def gap_sheets(summary: Summary) -> list[Sheet]:
     frame, shared = language_gaps(summary)
     if frame.empty:
         return []
-    rows = [
-        [language, percent(average), points(gap), difference_interval(Figure(gap, low, high))]
-        for language, average, gap, low, high in frame.sort_values("gap", ascending=False).itertuples(index=False)
-    ]
-    notes = [
-        f"Average over the turns on the {shared} source prompts that all languages share, and its difference in "
-        "points to the languages' mean."
-    ]
-    header = ["language", "average", "Δ to mean", "interval"]
-    return [Sheet(f"{summary.model.name}: languages on the same source prompts", header, rows, 1, notes)]
+    columns: dict[str, Column] = {"language": "language", "average": (percent, "average")}
+    columns |= {"Δ to mean": (points, "gap"), "interval": INTERVAL}
+    title = f"{summary.model.name}: languages on the same source prompts"
+    return [sheet_of(title, frame.sort_values("gap", ascending=False), columns, 1, notes_of("gaps", shared=shared))]

@@ -22,16 +22,12 @@ from turnswap.tasks.multiif.metrics import TURNS
 
 from .compare import ALPHA, in_common, require_resamples
 from .figures import AVERAGE, FEWEST, Estimate, Resampling, difference, holm, mean, p_values
-from .published import PROVENANCE, published_models
+from .published import PROVENANCE, left_out, published_models
 from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
+from .sheets import notes_of
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
 from .table import Figure, Scores, Summary
-
-BOARDS = (
-    "This is a file, not a service: nothing was submitted anywhere. The Open LLM Leaderboard closed in March 2025 and "
-    "takes no submissions."
-)
 
 
 @dataclass(frozen=True)
@@ -144,14 +140,18 @@ def build_board(
     rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
     warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
-    notes += [_not_ranked(row) for row in rows if row.rank is None]
+    notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
     if any(pair.p != pair.p for pair in pairs):
-        notes.append(
-            f"Models are tied where there are fewer than {FEWEST} source prompts: too few to tell a difference."
-        )
-    explained = _explanation(chosen, resampling.level, len(pairs))
+        notes += notes_of("too_few_to_rank", fewest=FEWEST)
+    explained = notes_of(
+        "ranking",
+        over=f"in {name_of(chosen[0])}" if len(chosen) == 1 else "the plain mean over the languages",
+        level=resampling.level,
+        alpha=ALPHA,
+        corrected=f", corrected for {len(pairs)} pairs" if len(pairs) > 1 else "",
+    )
     everyone = sorted([*rows, *published], key=lambda row: (-np.nan_to_num(row.overall.average.value), row.model))
-    return Board(tuple(chosen), tuple(everyone), pairs, (explained, *notes, *why, *warnings, BOARDS))
+    return Board(tuple(chosen), tuple(everyone), pairs, (*explained, *notes, *why, *warnings, *notes_of("boards")))
 
 
 def _rank(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
@@ -236,28 +236,17 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     return ""
 
 
-def _not_ranked(row: Row) -> str:
+def _not_ranked(row: Row) -> list[str]:
     if row.choices is None:
-        return (
-            f"{row.model} is not ranked: without samples its average has no interval, and nothing tells a tie from a "
-            "difference. Run it with --log_samples."
-        )
+        return notes_of("no_samples", model=row.model)
     codes = ", ".join(code for code, scores in row.languages.items() if scores.average.value != scores.average.value)
-    return f"{row.model} is not ranked: in {codes} no conversation has all turns, so that there is no average."
+    return notes_of("no_average", model=row.model, codes=codes)
 
 
 def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[Row], list[str]]:
     """The paper's models as far as they may stand beside these, best first, and what to say of them."""
-    for model in models:
-        for code, run in model.languages.items():
-            if code not in LANGUAGES:
-                return [], [f"The paper's models are left out: the benchmark has no {name_of(code)}."]
-            if not run.is_benchmark:
-                return [], [f"The paper's models are left out: {model.name}'s data in {code} is not the benchmark's."]
-            if run.n != run.of:
-                return [], [
-                    f"The paper's models are left out: {model.name} ran {run.n} of {run.of} conversations in {code}."
-                ]
+    if why := left_out(models):
+        return [], [f"The paper's models are left out: {why}."]
     unknown = Scores(Figure(), (Figure(),) * len(TURNS))
     rows = [
         Row(model.name, overall, {code: model.scores([code]) or unknown for code in languages})
@@ -268,14 +257,3 @@ def _published(models: Sequence[Model], languages: Sequence[str]) -> tuple[list[
     if silent := [model.name for model in published_models() if not model.scores(languages)]:
         notes.append(f"Published without figures for these languages, and left out: {', '.join(silent)}.")
     return rows, notes
-
-
-def _explanation(languages: Sequence[str], level: float, pairs: int) -> str:
-    over = f"in {name_of(languages[0])}" if len(languages) == 1 else "the plain mean over the languages"
-    corrected = f", corrected for {pairs} pairs" if pairs > 1 else ""
-    return (
-        f"Overall accuracy in per cent, {over}. Average: the mean of the turns, with its {level:.0%} bootstrap "
-        "interval; a language's column is the mean of its turns. Rank: 1 + the number of models that are "
-        f"significantly better in a paired comparison (p < {ALPHA}{corrected}); = marks a model that differs from "
-        "another by nothing significant."
-    )

@@ -16,7 +16,7 @@ from turnswap.tasks.multiif.metrics import TURNS
 from . import sheets
 from .leaderboard import Board, Pair, Row
 from .published import SOURCE
-from .sheets import HEADLINE, Sheet, difference_interval, p_value, percent, points, with_interval
+from .sheets import HEADLINE, Sheet, difference_interval, notes_of, p_value, percent, points, with_interval
 from .table import Scores
 from .words import say_board
 
@@ -50,10 +50,7 @@ def pair_sheets(pairs: Sequence[Pair]) -> list[Sheet]:
         ]
         for pair in sorted(pairs, key=lambda pair: -pair.gap.value)
     ]
-    note = (
-        f"Paired differences of the averages, as turnswap compare gives them; corrected for {len(rows)} pairs (Holm)."
-    )
-    return [Sheet("Model against model", header, rows, 2, [note])]
+    return [Sheet("Model against model", header, rows, 2, notes_of("pairs", n=len(rows)))]
 
 
 def _headline(scores: Scores) -> list[str]:
@@ -104,15 +101,8 @@ def as_json(board: Board) -> dict[str, Any]:
         for row in board.rows
     ]
     pairs = [
-        {
-            "a": pair.a,
-            "b": pair.b,
-            "difference": vars(pair.gap),
-            "p": pair.p,
-            "corrected": pair.corrected,
-            "better": pair.better,
-        }
-        for pair in board.pairs
+        {"a": p.a, "b": p.b, "difference": vars(p.gap), "p": p.p, "corrected": p.corrected, "better": p.better}
+        for p in board.pairs
     ]
     found = {"models": plain(models), "pairs": plain(pairs)}
     return {"says": say_board(board), "languages": list(board.languages), **found, "notes": list(board.notes)}

@@ -25,26 +25,19 @@ from . import diagnosis_sheets, language_gaps, replies, sheets, terminal, two_se
 from .compare import Comparison
 from .published import PROVENANCE, published_scores
 from .table import Summary
-from .verdicts import Graded, GradedTurn
+from .verdicts import GradedTurn
 from .words import say_comparison, say_report
 
 _encode = json.JSONEncoder(ensure_ascii=False).encode  # json.dumps makes an encoder for each value
 _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in milliseconds
 
 
-def build_page(
-    summaries: Sequence[Summary],
-    graded: Mapping[str, Graded],
-    corrected: Mapping[str, Graded],
-    comparison: Comparison | None = None,
-    metric: str = "",
-) -> str:
+def build_page(summaries: Sequence[Summary], comparison: Comparison | None = None, metric: str = "") -> str:
     """The HTML of a report, or of a comparison.
 
     Args:
-        summaries: the models, in the order to show them; of a comparison A and B.
-        graded: by model, see :func:`.verdicts.published_verdicts`; models without samples have no transcripts.
-        corrected: likewise, by the corrected rules.
+        summaries: the models, in the order to show them; of a comparison A and B. Those without samples have no
+            transcripts.
         comparison: with it the page shows what differs, and both models' replies side by side.
         metric: the one in which that is.
 
@@ -56,7 +49,7 @@ def build_page(
 
     models, paired = [summary.model for summary in summaries], comparison is not None
     published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
-    index, blocks = transcripts(summaries, graded, corrected, paired)
+    index, blocks = transcripts(summaries, paired)
     modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
     modules |= {"language_gaps": language_gaps, "diagnosis_sheets": diagnosis_sheets}
     return render_page(
@@ -67,8 +60,7 @@ def build_page(
         chart_libraries(vl_convert),
         **modules,
         summaries=summaries,
-        graded=graded,
-        corrected=corrected,
+        has_samples=any(model.has_samples for model in models),
         sentence=say_comparison(comparison) if comparison else say_report(summaries),
         comparison=comparison,
         metric=metric,
@@ -76,17 +68,13 @@ def build_page(
         source=PROVENANCE,
         version=__version__,
         names={code: name_of(code) for model in models for code in model.languages},
-        specs=json_for_script(
-            specs or dict(progress(charts.panels(summaries, graded, bool(published)), "Drawing charts"))
-        ),
+        specs=json_for_script(specs or dict(progress(charts.panels(summaries, bool(published)), "Drawing charts"))),
         index=json_for_script(index),
         blocks=blocks,
     )
 
 
-def transcripts(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded], paired: bool = False
-) -> tuple[dict[str, Any], list[str]]:
+def transcripts(summaries: Sequence[Summary], paired: bool = False) -> tuple[dict[str, Any], list[str]]:
     """What the transcript browser filters by, and the texts, compressed in blocks.
 
     Returns:
@@ -102,11 +90,10 @@ def transcripts(
     of_models: list[list[tuple[Any, Any]]] = []
     repeats = min(summary.model.repeats for summary in summaries) if paired else None
     for number, summary in enumerate(summaries):
-        name = summary.model.name
         of_models.append([])
-        for language, key, repeat, turns in _conversations(graded.get(name, {}), repeats):
+        for language, key, repeat, turns in _conversations(summary, repeats):
             entry, text = [], []
-            for graded_turn, corrected_turn in zip(turns, corrected[name][language][key], strict=True):
+            for graded_turn, corrected_turn in zip(turns, summary.corrected[language][key], strict=True):
                 turn = graded_turn.turn
                 slots = [ids.setdefault(id_, len(ids)) for id_ in turn.instruction_ids]
                 sets = (graded_turn.verdicts[repeat], corrected_turn.verdicts[repeat])
@@ -132,8 +119,8 @@ def _bits(verdicts: Sequence[Verdict], kind: str) -> str:
     return "".join("-" if verdict.unsatisfiable else str(int(getattr(verdict, kind))) for verdict in verdicts)
 
 
-def _conversations(graded: Graded, repeats: int | None) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
-    for language, conversations in graded.items():
+def _conversations(summary: Summary, repeats: int | None) -> Iterator[tuple[str, str, int, Sequence[GradedTurn]]]:
+    for language, conversations in summary.graded.items() if summary.model.has_samples else ():
         for key, turns in conversations.items():
             for repeat in range(len(turns[0].verdicts) if turns else 0)[:repeats]:
                 yield language, key, repeat, turns

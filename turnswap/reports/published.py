@@ -14,21 +14,16 @@ import numpy as np
 import pandas as pd
 
 from turnswap.tasks.multiif.dataset import LANGUAGES
+from turnswap.tasks.multiif.languages import name_of
 
 from .figures import FEWEST, holm
 from .runs import Model
+from .sheets import notes_of
 from .table import Figure, Scores, Summary
 
 SOURCE = "He et al. 2024, arXiv 2410.15553"
-PROVENANCE = (
-    f"Published: {SOURCE}, taken from a public reading note of the paper and checked by deriving its averages again "
-    "from its languages (21 of 21); the settings of those runs are not known."
-)
-CAN_SAY = (
-    "Against a published score only that score is known. The test takes the published model to vary as much as ours "
-    "and independently of it, so that it finds less than a paired comparison would: what it calls different is "
-    "different, what it does not may be. It cannot see other settings, another grader or other data."
-)
+(PROVENANCE,) = notes_of("published", source=SOURCE)
+(CAN_SAY,) = notes_of("against_published")
 
 
 @dataclass(frozen=True)
@@ -61,10 +56,22 @@ def published_models() -> tuple[PublishedModel, ...]:
 def published_scores(models: Sequence[Model]) -> dict[str, Scores]:
     """The paper's models over the languages that all these models ran; none unless each ran all of the benchmark."""
     languages = list(models[0].languages)
-    whole = all(run.n == run.of for model in models for run in model.languages.values())
-    if not whole or not all(is_benchmark(model) and list(model.languages) == languages for model in models):
+    if left_out(models) or any(list(model.languages) != languages for model in models):
         return {}
     return {model.name: scores for model in published_models() if (scores := model.scores(languages))}
+
+
+def left_out(models: Sequence[Model]) -> str | None:
+    """Why the paper's models cannot stand beside these; None where they can."""
+    for model in models:
+        for code, run in model.languages.items():
+            if code not in LANGUAGES:
+                return f"the benchmark has no {name_of(code)}"
+            if not run.is_benchmark:
+                return f"{model.name}'s data in {code} is not the benchmark's"
+            if run.n != run.of:
+                return f"{model.name} ran {run.n} of {run.of} conversations in {code}"
+    return None
 
 
 def is_benchmark(model: Model) -> bool:

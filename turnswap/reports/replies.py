@@ -9,32 +9,14 @@ import numpy as np
 from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
 
 from .figures import FIGURES, MACRO, OVERALL
-from .sheets import SCOPES, Sheet, percent, with_interval
+from .sheets import TEXTS, Sheet, notes_of, percent, scope_name, with_interval
 from .table import Summary
 
-# Of the replies, what each count means, and what to do.
-MEANINGS = {
-    "completed": "ended by themselves: neither truncated nor unclosed",
-    "truncated": "used up their tokens before they ended: raise --gen_kwargs max_gen_toks",
-    "overflowing": "came from prompts that did not fit the model's context: what was cut, the model did not see",
-    "unclosed": "are a reasoning trace that never ended, graded as empty: raise --gen_kwargs max_gen_toks",
-    "filtered": "were held back by the endpoint's content filter: ask an endpoint without one",
-    "refused": "are refusals, as the endpoint says beside the text; they are graded like any other reply",
-    "empty": "hold no text, the unclosed ones among them: look at them in the transcripts",
-    "ungradeable": "hold an instruction that the published grader would have judged at random",
-    "failed": "never came, because their requests failed for good: the figures leave them out",
-}
+MEANINGS, _TOOK = TEXTS["meanings"], TEXTS["took"]
 # A kind is warned of from this share of a turn's replies on.
 # (A cap that cut 12 % of the turns cost one model 2.7 points.)
 _SHARE = 0.01
 _TURNS = [f"turn {turn}" for turn in TURNS]
-_TOOK = {
-    "prompt_tokens": "{:,.0f} prompt tokens",
-    "completion_tokens": "{:,.0f} completion tokens",
-    "reasoning_tokens": "{:,.0f} of them reasoning",
-    "seconds": "{:,.0f} seconds of answering",
-    "cost": "cost {:,.4f}",
-}
 
 
 def score_warnings(summaries: Sequence[Summary]) -> list[str]:
@@ -73,12 +55,7 @@ def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
         yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
     if summary.model.has_samples and not summary.by_source:
-        yield (
-            "The data names no source prompts{}, so that each conversation counts as independent: where several are "
-            "variants of one prompt, intervals are too narrow. Name the data's column for them: metadata "
-            "cluster_column.",
-            "",
-        )
+        yield notes_of("no_sources")[0], ""
     few = [f"{code}: {run.n} of {run.of}" for code, run in summary.model.languages.items() if run.n < run.of]
     if few:
         yield "{} conversations were run.", ", ".join(few)
@@ -99,12 +76,9 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
     sheets, name = [], summary.model.name
     if completed_note(summary):
         rows = [
-            [
-                SCOPES.get(scope, scope),
-                *map(with_interval, summary.scores(scope, completed=True).turns),
-                " ".join(_counts(summary, scope, "completed")),
-            ]
+            [scope_name(scope), *map(with_interval, summary.scores(scope, True).turns), " ".join(n)]
             for scope in summary.scopes
+            for n in [_counts(summary, scope, "completed")]
         ]
         header = ["language", *_TURNS, "n, by turn"]
         sheets.append(Sheet(f"{name}: overall accuracy over completed replies", header, rows))
@@ -114,8 +88,8 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
     took = [
         said.format(n) for key, said in _TOOK.items() if (n := summary.count(summary.headline_scope, key)) is not None
     ]
-    notes = [f"The run took {', '.join(took)}."] if took else []
-    return [*sheets, Sheet(f"{name}: replies", ["how many", *_TURNS], rows, notes=notes)]
+    said = [f"The run took {', '.join(took)}."] if took else []
+    return [*sheets, Sheet(f"{name}: replies", ["how many", *_TURNS], rows, notes=said)]
 
 
 def _repeats(summary: Summary) -> Sheet:
@@ -134,13 +108,9 @@ def _repeats(summary: Summary) -> Sheet:
         in_all = np.nanstd(summary.estimates[scope].replicates[:, column], axis=0)
         rows.append(["standard error", *map(percent, in_all)])
         rows.append(["of it, by sampling", *map(percent, errors)])
-    notes = [
-        "Right: the conversations whose reply follows every instruction of the turn, strictly, in per cent.",
-        "Standard error of overall accuracy, in points; its part from sampling replies is what more repeats make "
-        "smaller.",
-        "Spread: the standard deviation between the repeats' accuracies, in points. All other figures are pooled.",
-    ]
-    return Sheet(f"{summary.model.name}: {repeats} repeats", ["conversations", *_TURNS], rows, notes=notes)
+    return Sheet(
+        f"{summary.model.name}: {repeats} repeats", ["conversations", *_TURNS], rows, notes=notes_of("repeats")
+    )
 
 
 def sampling_error(summary: Summary, scope: str, turn: int) -> float:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -19,12 +23,11 @@ from .table import Figure
 
 HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "Δ 1→3")  # of overall accuracy
 POINT = "zero width"
-ZERO_WIDTH = (
-    "Zero width: every resample gives the same figure, because all conversations came out alike. That is not "
-    "certainty: of n source prompts without a failure, the true share of failures may still be 3 / n."
-)
+TEXTS = tomllib.loads(Path(__file__).with_name("notes.toml").read_text("utf-8"))
 _NAMED = 4  # models in a title
 SCOPES = {MACRO: "macro mean", POOLED: "pooled"}  # what is over the languages, as tables call it
+# A column of a table: a frame's, as text; or how it is shown, and from which columns of the frame.
+Column = str | tuple[Callable[..., str], *tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,12 @@ class Sheet:
     def below(self) -> list[str]:
         """What stands below the table: its notes, and what an interval without width means where there is one."""
         has_points = any(f"[{POINT}]" in cell for row in self.rows for cell in row)
-        return [*self.notes, *([ZERO_WIDTH] if has_points else [])]
+        return [*self.notes, *(notes_of("zero_width") if has_points else [])]
+
+
+def notes_of(of: str, **values: object) -> list[str]:
+    """What stands below a table, by its name in ``notes.toml``."""
+    return [line.format(**values) for line in TEXTS["below"][of]]
 
 
 def title_of(what: str, models: Sequence[Model]) -> str:
@@ -63,7 +71,7 @@ def percent(value: float) -> str:
 
 
 def interval(figure: Figure) -> str:
-    """``[59.8–62.5]``; nothing where there is none. One without width is called so: see :data:`ZERO_WIDTH`."""
+    """``[59.8–62.5]``; nothing where there is none. One without width is called so."""
     if figure.is_point:
         return f"[{POINT}]"
     return "" if figure.low != figure.low else f"[{percent(figure.low)}–{percent(figure.high)}]"
@@ -89,6 +97,27 @@ def difference_interval(gap: Figure) -> str:
 def p_value(p: float) -> str:
     """With four digits; ``–`` where there is none."""
     return "–" if p != p else f"{p:.4f}" if p >= 0.0001 else "<0.0001"
+
+
+def scope_name(scope: str) -> str:
+    """A language's code as it is; ``macro mean``, ``pooled``."""
+    return SCOPES.get(scope, scope)
+
+
+def cells(frame: pd.DataFrame, column: Column) -> list[str]:
+    """One column of a table, from a frame."""
+    show, *names = (str, column) if isinstance(column, str) else column
+    return [show(*values) for values in zip(*(frame[name] for name in names), strict=True)]
+
+
+def sheet_of(title: str, frame: pd.DataFrame, columns: Mapping[str, Column], *more: Any) -> Sheet:
+    """A frame as a table: ``columns`` are by their headers, ``more`` is what a :class:`Sheet` takes after its rows."""
+    rows = zip(*(cells(frame, column) for column in columns.values()), strict=True)
+    return Sheet(title, [*columns], [list(row) for row in rows], *more)
+
+
+SHARE: Column = (lambda *figure: with_interval(Figure(*figure)), "share", "low", "high")
+INTERVAL: Column = (lambda *gap: difference_interval(Figure(*gap)), "gap", "low", "high")
 
 
 def print_sheets(console: Console, sheets: Sequence[Sheet]) -> None:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from turnswap import __version__
@@ -26,21 +27,9 @@ from .reading import split_label
 from .sheets import title_of
 from .table import Summary
 from .terminal import report_sheets
-from .verdicts import Graded
 
 RESULTS, NAME = "results", "NAME"
 _ELSEWHERE = "Choose another folder with --site."
-_README = f"""\
----
-title: {TITLE}
-sdk: static
-app_file: index.html
----
-
-A ranking of models by Multi-IF (arXiv 2410.15553), made by `turnswap leaderboard --site`. To add a model, put the
-folder that lm_eval wrote (with `--log_samples`) below `{RESULTS}/`, and run the command again. A file `{NAME}` beside
-it holds the name to show. The conversations in the samples are CC-BY-NC-2.0: for non-commercial use.
-"""
 
 
 def submissions(site: Path) -> list[str]:
@@ -86,22 +75,8 @@ def take_in(new: Mapping[str, Path]) -> None:
             write_whole(target / NAME, label + "\n", _ELSEWHERE)
 
 
-def write_site(
-    site: Path,
-    board: Board,
-    summaries: Sequence[Summary],
-    graded: Mapping[str, Graded],
-    corrected: Mapping[str, Graded],
-) -> list[Path]:
-    """Write the pages, and return them; other files there stay, a README too.
-
-    Args:
-        site: the site's folder.
-        board: the ranking.
-        summaries: its models.
-        graded: by model, its published verdicts, where there are samples.
-        corrected: likewise, the corrected ones.
-    """
+def write_site(site: Path, board: Board, summaries: Sequence[Summary]) -> list[Path]:
+    """Write the pages of a ranking of these models, and return them; other files there stay, a README too."""
     pages = _places(summaries)
     texts = {
         "index.html": as_page(board, title_of(TITLE, [summary.model for summary in summaries]), pages),
@@ -109,9 +84,10 @@ def write_site(
     }
     texts["board.json"] = json.dumps(as_json(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     for summary in summaries:
-        texts[pages[summary.model.name]] = _model_page(board, summary, graded, corrected)
+        texts[pages[summary.model.name]] = _model_page(board, summary)
     if not (site / "README.md").exists():
-        texts["README.md"] = _README
+        readme = (files(__package__) / "html" / "site.md").read_text("utf-8")
+        texts["README.md"] = readme.format(title=TITLE, results=RESULTS, name=NAME)
     return [write_whole(site / name, text, _ELSEWHERE) for name, text in texts.items()]
 
 
@@ -129,11 +105,11 @@ def _hash(name: str) -> str:
     return f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _model_page(board: Board, summary: Summary, graded: Mapping[str, Graded], corrected: Mapping[str, Graded]) -> str:
+def _model_page(board: Board, summary: Summary) -> str:
     name = summary.model.name
     (row,) = (row for row in board.rows if row.model == name and not row.is_published)
     own = [pair for pair in board.pairs if name in (pair.a, pair.b)]
-    first, *others = report_sheets([summary], graded, corrected)
+    first, *others = report_sheets([summary])
     return render_page(
         "turnswap.reports",
         "model.html.j2",

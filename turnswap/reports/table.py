@@ -23,6 +23,7 @@ from . import figures
 from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling, Sums
 from .runs import LanguageRun, Model
 from .signature import signature
+from .verdicts import Graded, corrected_verdicts, published_verdicts
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ class Summary:
         return {code: figures.add_up(run.conversations) for code, run in runs if run.conversations is not None}
 
     @cached_property
+    def graded(self) -> Graded:
+        """The published verdicts on its replies; errors as of :func:`.verdicts.published_verdicts`."""
+        return published_verdicts(self.model)
+
+    @cached_property
+    def corrected(self) -> Graded:
+        """The corrected ones, likewise."""
+        return corrected_verdicts(self.model)
+
+    @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
         """Per language with samples; ``macro`` and ``pooled`` where every language has them."""
         found = figures.estimate(self.sums, self.resampling)
@@ -110,6 +121,11 @@ class Summary:
     def by_source(self) -> bool:
         """Whether the unit of inference is the source prompt: else the data names none, and it is the conversation."""
         return any(run.names_sources for run in self.model.languages.values())
+
+    @property
+    def unit(self) -> str:
+        """What is drawn for intervals, in words."""
+        return "source prompts" if self.by_source else "conversations"
 
     def interval_of(self, scope: str) -> str | None:
         """What kind of intervals the figures of a scope have; None where they have none."""

@@ -15,33 +15,37 @@ from .figures import FEWEST, OVERALL
 from .language_gaps import gap_sheets
 from .published import CAN_SAY, PROVENANCE, against_published, published_scores
 from .replies import completed_note, reply_sheets, score_warnings
-from .sheets import HEADLINE, SCOPES, Sheet, difference_interval, p_value, percent, points, with_interval
-from .table import Figure, Scores, Summary
+from .sheets import (
+    HEADLINE,
+    INTERVAL,
+    Column,
+    Sheet,
+    notes_of,
+    p_value,
+    percent,
+    points,
+    scope_name,
+    sheet_of,
+    with_interval,
+)
+from .table import Scores, Summary
 from .two_sets import two_sets_sheets
-from .verdicts import Graded, followed_by
+from .verdicts import followed_by
 from .words import say_comparison, say_report
 
 _SHOWN = 8  # conversations and instructions in a comparison's tables; --format json has all
-_MEANING = "Of the instructions followed (not followed) in the turn before, the share that is not (is) followed now."
 
 
-def report_sheets(
-    summaries: Sequence[Summary], graded: Mapping[str, Graded], corrected: Mapping[str, Graded]
-) -> list[Sheet]:
-    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts.
-
-    ``graded`` and ``corrected`` are by model: the verdicts by the published and by the corrected rules.
-    """
+def report_sheets(summaries: Sequence[Summary]) -> list[Sheet]:
+    """Headline, languages, forgetting and correction, instructions, both sets of verdicts, diagnosis, counts."""
     published = published_scores([summary.model for summary in summaries])
     sheets = [replace(_headline(summaries, published), says=say_report(summaries))]
     for summary in summaries:
         sheets += published_sheets(summary, published)
         sheets += [accuracy_sheet(summary), *gap_sheets(summary), transition_sheet(summary)]
-        name = summary.model.name
-        if name in graded:
-            sheets.append(instruction_sheet(name, graded[name]))
-            sheets += two_sets_sheets(summary, graded[name], corrected[name])
-    sheets += diagnosis_sheets(summaries, graded)
+        if summary.model.has_samples:
+            sheets += [instruction_sheet(summary), *two_sets_sheets(summary)]
+    sheets += diagnosis_sheets(summaries)
     for summary in summaries:
         *others, last = reply_sheets(summary)
         warnings = [f"Warning: {warning}" for warning in score_warnings([summary])]
@@ -56,7 +60,7 @@ def _headline(summaries: Sequence[Summary], published: Mapping[str, Scores]) -> 
     rows = []
     for summary in summaries:
         scope = summary.headline_scope
-        name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {SCOPES.get(scope, scope)}"
+        name = summary.model.name if len(scopes) == 1 else f"{summary.model.name}, {scope_name(scope)}"
         rows.append([name, *_scores(summary.scores(scope))])
         if completed := completed_note(summary):
             rows.append([f"{name}, completed", *_scores(summary.scores(scope, completed=True))])
@@ -65,7 +69,7 @@ def _headline(summaries: Sequence[Summary], published: Mapping[str, Scores]) -> 
         rows += [[f"{name} (published)", *_scores(scores)] for name, scores in published.items()]
         notes.append(PROVENANCE)
     signatures = [f"{summary.model.name}: {summary.signature}" for summary in summaries]
-    over = f", {SCOPES.get(scopes[0], scopes[0])}" if len(scopes) == 1 else ""
+    over = f", {scope_name(scopes[0])}" if len(scopes) == 1 else ""
     return Sheet(f"Multi-IF{over}", ["model", *HEADLINE], rows, 1, notes, signatures)
 
 
@@ -74,19 +78,9 @@ def published_sheets(summary: Summary, published: Mapping[str, Scores]) -> list[
     frame = against_published(summary, published)
     if frame.empty:
         return []
-    rows = [
-        [
-            name,
-            percent(theirs),
-            points(gap),
-            difference_interval(Figure(gap, low, high)),
-            p_value(p),
-            p_value(corrected),
-        ]
-        for name, theirs, gap, low, high, p, corrected in frame.itertuples(index=False, name=None)
-    ]
-    header = ["published", "average", "Δ", "interval", "p", "corrected"]
-    return [Sheet(f"{summary.model.name} against published scores", header, rows, 1, [CAN_SAY])]
+    columns: dict[str, Column] = {"published": "model", "average": (percent, "published"), "Δ": (points, "gap")}
+    columns |= {"interval": INTERVAL, "p": (p_value, "p"), "corrected": (p_value, "corrected")}
+    return [sheet_of(f"{summary.model.name} against published scores", frame, columns, 1, [CAN_SAY])]
 
 
 def _scores(scores: Scores) -> list[str]:
@@ -105,26 +99,26 @@ def transition_sheet(summary: Summary) -> Sheet:
         for word, metric in (("forgotten", "forgetting"), ("corrected", "correction"))
         for turn in TURNS[1:]
     }
-    return _by_scope(summary, "forgetting and correction", columns, _MEANING)
+    return _by_scope(summary, "forgetting and correction", columns, *notes_of("transitions"))
 
 
 def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: str, with_n: bool = False) -> Sheet:
     """A row per language, and what is over them; a figure per column."""
     rows = [
-        [SCOPES.get(scope, scope), *(with_interval(summary.figure(scope, name)) for name in columns.values())]
+        [scope_name(scope), *(with_interval(summary.figure(scope, name)) for name in columns.values())]
         + [str(summary.n(scope))] * with_n
         for scope in summary.scopes
     ]
     return Sheet(f"{summary.model.name}: {title}", ["language", *columns, *["n"] * with_n], rows, notes=notes)
 
 
-def instruction_sheet(name: str, graded: Graded) -> Sheet:
+def instruction_sheet(summary: Summary) -> Sheet:
     """The share of replies that follow each instruction, by turn, and how often it was given."""
-    counted = followed_by(graded, "instruction", "turn")
+    counted = followed_by(summary.graded, "instruction", "turn")
     shares = (counted["followed"] / counted["asked"]).unstack("turn").reindex(columns=TURNS)
     asked = counted["asked"].groupby("instruction").sum()
     rows = [[str(id_), *map(percent, shares.loc[id_]), str(asked[id_])] for id_ in shares.index]
-    return Sheet(f"{name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
+    return Sheet(f"{summary.model.name}: instructions followed (strict)", ["instruction", *HEADLINE[1:4], "n"], rows)
 
 
 def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
@@ -132,51 +126,32 @@ def comparison_sheets(comparison: Comparison, metric: str) -> list[Sheet]:
     a, b = comparison.a.model.name, comparison.b.model.name
     family = comparison.differences[comparison.differences["metric"] == metric]
     known = family.loc[~family["primary"], "corrected"].count()
-    unit = "source prompts" if comparison.a.by_source else "conversations"
-    level = f"{comparison.a.resampling.level:.0%}"
-    notes = [
-        f"{metric} in per cent; difference in points, {level} interval and p by paired bootstrap over {unit}.",
-        *(
-            [f"Corrected: by Holm's method, for the {known} other comparisons of {metric}; the primary one is not."]
-            if known
-            else []
-        ),
-        f"No p-value (–) from fewer than {FEWEST} {unit} in a language.",
-        *(f"Note: {note}." for note in comparison.notes),
-    ]
+    unit, level = comparison.a.unit, comparison.a.resampling.level
+    notes = notes_of("comparison", metric=metric, level=level, unit=unit)
+    notes += notes_of("holm", known=known, metric=metric) if known else []
+    notes += notes_of("few_in_a_language", fewest=FEWEST, unit=unit)
+    notes += [f"Note: {note}." for note in comparison.notes]
     signatures = [f"A {a}: {comparison.a.signature}", f"B {b}: {comparison.b.signature}"]
-    header = ["language", "turn", "A", "B", "B - A", "interval", "p", "corrected"]
-    rows = []
-    for scope, turn, _, one, other, gap, low, high, p, corrected, primary in family.itertuples(index=False, name=None):
-        where = [SCOPES.get(scope, scope), "mean" if pd.isna(turn) else str(turn)]
-        after = "primary" if primary and p == p else p_value(corrected)
-        rows.append(
-            [
-                *where,
-                percent(one),
-                percent(other),
-                points(gap),
-                difference_interval(Figure(gap, low, high)),
-                p_value(p),
-                after,
-            ]
-        )
-    sheets = [Sheet(f"B {b} against A {a}", header, rows, 1, notes, signatures, say_comparison(comparison))]
-    changed = [
-        [id_, f"+{gained}", f"-{lost}", f"{gained - lost:+}", str(n)]
-        for id_, gained, lost, n in comparison.instructions[:_SHOWN].itertuples(index=False, name=None)
-    ]
-    if changed:
-        header = ["instruction", "gained", "lost", "net", "n"]
-        sheets.append(Sheet("Instructions that B follows and A does not, and the other way round", header, changed))
-    looked_at = [
-        [language, key, _per_turn(one), _per_turn(other), f"{gap:+g}"]
-        for language, key, one, other, gap in comparison.conversations[:_SHOWN].itertuples(index=False, name=None)
-    ]
-    if looked_at:
-        header = ["language", "conversation", "A, per turn", "B, per turn", "B - A"]
-        sheets.append(Sheet("Conversations to look at: instructions followed", header, looked_at, 2))
-    return sheets
+    columns: dict[str, Column] = {
+        "language": (scope_name, "language"),
+        "turn": (lambda turn: "mean" if pd.isna(turn) else str(turn), "turn"),
+        "A": (percent, "a"),
+        "B": (percent, "b"),
+        "B - A": (points, "gap"),
+        "interval": INTERVAL,
+        "p": (p_value, "p"),
+        "corrected": (lambda primary, p: "primary" if primary and p == p else p_value(p), "primary", "corrected"),
+    }
+    first = sheet_of(f"B {b} against A {a}", family, columns, 1, notes, signatures, say_comparison(comparison))
+    columns = {"instruction": "instruction_id", "gained": ("+{}".format, "gained"), "lost": ("-{}".format, "lost")}
+    columns |= {"net": (lambda gained, lost: f"{gained - lost:+}", "gained", "lost"), "n": "n"}
+    title = "Instructions that B follows and A does not, and the other way round"
+    changed = sheet_of(title, comparison.instructions[:_SHOWN], columns)
+    columns = {"language": "language", "conversation": "key", "A, per turn": (_per_turn, "a")}
+    columns |= {"B, per turn": (_per_turn, "b"), "B - A": ("{:+g}".format, "gap")}
+    title = "Conversations to look at: instructions followed"
+    looked_at = sheet_of(title, comparison.conversations[:_SHOWN], columns, 2)
+    return [first, *(sheet for sheet in (changed, looked_at) if sheet.rows)]
 
 
 def _per_turn(followed: Sequence[float]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -11,19 +11,19 @@ from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, p
 
 from .figures import Resampling
 from .runs import LoggedConversation, Model
-from .sheets import SCOPES, Sheet, percent, points
+from .sheets import Column, Sheet, notes_of, percent, points, scope_name, sheet_of
 from .table import Summary, split_metric, tidy
-from .verdicts import Graded, GradedTurn, by_repeat, rules_of, tabulate
+from .verdicts import GradedTurn, by_repeat, rules_of, tabulate
 
 
-def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
+def differing(summary: Summary) -> pd.DataFrame:
     """A row per instruction and language, those with most differences first; all there are, differing or not.
 
     Columns, of strict verdicts over all turns and repeats: ``n``; ``gained``, which fail as published and pass as
     corrected; ``lost``, the other way round; ``unsatisfiable``, which are none by the corrected rules; ``published``
     and ``corrected``, the shares that pass, of those that there are.
     """
-    both, other = tabulate(published), tabulate(corrected)
+    both, other = tabulate(summary.graded), tabulate(summary.corrected)
     before, now, unsatisfiable = both["strict"], other["strict"], other["unsatisfiable"]
     gained, lost = ~unsatisfiable & now & ~before, ~unsatisfiable & ~now & before
     both = both.assign(n=1, gained=gained, lost=lost, unsatisfiable=unsatisfiable)
@@ -36,19 +36,19 @@ def differing(published: Graded, corrected: Graded) -> pd.DataFrame:
     return found.iloc[(-differ).argsort(kind="stable")]
 
 
-def corrected_summary(summary: Summary, corrected: Graded) -> Summary:
+def corrected_summary(summary: Summary) -> Summary:
     """The same model's figures by the corrected verdicts, whose rules are part of the signature."""
     languages = {}
     for code, run in summary.model.languages.items():
-        conversations = [_corrected(c, corrected[code][c.key]) for c in run.conversations or ()]
+        conversations = [_corrected(c, summary.corrected[code][c.key]) for c in run.conversations or ()]
         facts = {**run.facts, "corrected": rules_of(summary.model)}
         languages[code] = replace(run, facts=facts, reported={}, conversations=conversations)
     return replace(summary, model=Model(summary.model.name, languages))
 
 
-def tidy_corrected(summaries: Sequence[Summary], corrected: Mapping[str, Graded]) -> pd.DataFrame:
+def tidy_corrected(summaries: Sequence[Summary]) -> pd.DataFrame:
     """The rows of :func:`.table.tidy` for the figures by corrected verdicts, by the names with ``_corrected``."""
-    frame = tidy([corrected_summary(summary, corrected[summary.model.name]) for summary in summaries])
+    frame = tidy([corrected_summary(summary) for summary in summaries])
     figures = frame[frame["metric"].isin({split_metric(name)[1] for name in ratios()})].copy()
     figures["metric"] += CORRECTED
     return figures
@@ -60,33 +60,31 @@ def _corrected(conversation: LoggedConversation, turns: Sequence[GradedTurn]) ->
     return replace(conversation, values={**conversation.values, **values})
 
 
-def two_sets_sheets(summary: Summary, graded: Graded, corrected: Graded) -> list[Sheet]:
-    """Two tables: overall accuracy by both sets of verdicts, and the instructions whose verdicts differ, if any.
-
-    ``graded`` and ``corrected`` are the model's verdicts by the published and by the corrected rules.
-    """
+def two_sets_sheets(summary: Summary) -> list[Sheet]:
+    """Two tables: overall accuracy by both sets of verdicts, and the instructions whose verdicts differ, if any."""
     name = summary.model.name
-    by_corrected, changed = corrected_summary(summary, corrected), differing(graded, corrected)
+    by_corrected, changed = corrected_summary(summary), differing(summary)
     values = replace(by_corrected, resampling=Resampling(100))  # no interval of theirs is shown
     rows = []
     for scope in summary.scopes:
-        row = [SCOPES.get(scope, scope)]
+        row = [scope_name(scope)]
         for turn in TURNS:
             one, other = (each.figure(scope, f"turn{turn}_overall_acc").value for each in (summary, values))
             row += [percent(one), percent(other), points(other - one)]
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "Δ"))]
-    notes = [
-        "Overall accuracy in per cent as published and by the corrected rules, and the change.",
-        f"{(changed['gained'] + changed['lost']).sum()} of {changed['n'].sum()} strict verdicts differ.",
-    ]
+    said = notes_of("two_sets", differ=(changed["gained"] + changed["lost"]).sum(), n=changed["n"].sum())
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
-    sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, notes, signatures)]
-    rows = [
-        [*map(str, one[:-2]), *map(percent, one[-2:])]
-        for one in changed.reset_index().itertuples(index=False)
-        if one.gained or one.lost or one.unsatisfiable
+    sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, said, signatures)]
+    columns: dict[str, Column] = {"instruction": "instruction", "language": "language", "n": "n"}
+    columns |= {"fail → pass": "gained", "pass → fail": "lost", "unsatisfiable": "unsatisfiable"}
+    columns |= {name: (percent, name) for name in ("published", "corrected")}
+    differ = changed.query("gained + lost + unsatisfiable > 0").reset_index()
+    return [
+        *sheets,
+        *(
+            []
+            if differ.empty
+            else [sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes_of("differing"))]
+        ),
     ]
-    header = ["instruction", "language", "n", "fail → pass", "pass → fail", "unsatisfiable", "published", "corrected"]
-    notes = ["Strict verdicts; instructions without a difference are not listed."]
-    return [*sheets, Sheet(f"{name}: verdicts that differ", header, rows, 2, notes)] if rows else sheets

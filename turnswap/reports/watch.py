@@ -13,7 +13,7 @@ import json
 import pickle
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,9 @@ from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.cache import DOCUMENTS, PLACE
 from turnswap.tasks.multiturn.reasoning import KNOWN, set_reasoning_aside
 
-from .sheets import Sheet, percent
+from .sheets import Sheet, notes_of, percent
 
 _AT_ONCE = 500  # rows of one look
-_NOTES = (
-    "Not a random part: the conversations that got furthest first, which tend to have short replies.",
-    "Sampled replies (do_sample) are in no cache, and cannot be watched.",
-)
 _Place = tuple[str, int, int]  # name of the conversation, turn from 0, repeat from 0
 
 
@@ -82,9 +78,8 @@ class Watch:
             self.caches[cache] = rows[-1][0]
             for _, name, value in rows:
                 if name == DOCUMENTS:
-                    self.documents |= {
-                        name: doc for name, doc in json.loads(zlib.decompress(value)).items() if _is_ours(doc)
-                    }
+                    documents = json.loads(zlib.decompress(value))
+                    self.documents |= {name: doc for name, doc in documents.items() if _is_ours(doc)}
                 else:
                     self.waiting.setdefault(json.loads(value), set()).add(tuple(json.loads(name.removeprefix(PLACE))))
         keys = list(self.waiting)
@@ -108,18 +103,15 @@ class Watch:
                 self.replies[place] = (tuple(pairs[kind] for kind in ACCURACIES), answer.truncated(None))
 
     @property
-    def total(self) -> int:
-        """How many replies there will be."""
-        return sum(1 for _ in self._expected())
-
-    def _expected(self) -> Iterator[_Place]:
+    def expected(self) -> list[_Place]:
+        """The places of all replies that there will be."""
+        turns = [(name, turn) for name, doc in self.documents.items() for turn in range(len(doc["turns"]))]
         repeats = 1 + max((repeat for _, _, repeat in self.replies), default=0)
-        for name, doc in self.documents.items():
-            yield from ((name, turn, repeat) for turn in range(len(doc["turns"])) for repeat in range(repeats))
+        return [(*each, repeat) for each in turns for repeat in range(repeats)]
 
     def sheet(self) -> Sheet:
         """The figures so far: per task and turn, overall accuracy, of how many of how many replies."""
-        rows, expected = [], list(self._expected())
+        rows, expected = [], self.expected
         for task in dict.fromkeys(name.split(" ")[0] for name, _, _ in expected):
             row, cut = [task], 0
             for turn in range(len(TURNS)):
@@ -131,7 +123,7 @@ class Watch:
             rows.append([*row, str(cut)])
         done = sum(place in self.replies for place in expected)
         title = f"Run in progress: {done} of {len(expected)} replies, overall accuracy so far"
-        return Sheet(title, ["task", *(f"turn {turn}" for turn in TURNS), "truncated"], rows, notes=_NOTES)
+        return Sheet(title, ["task", *(f"turn {turn}" for turn in TURNS), "truncated"], rows, notes=notes_of("watched"))
 
 
 def _is_ours(doc: Any) -> bool:

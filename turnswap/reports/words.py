@@ -43,9 +43,8 @@ def _between(figure: Figure, summary: Summary) -> str:
     if figure.low != figure.low or figure.is_point:
         return " (how sure that is, cannot be said: it has no interval)"
     sources = summary.sources(summary.headline_scope)
-    unit = "source prompts" if summary.by_source else "conversations"
     level = f"{summary.resampling.level:.0%}"
-    return f" ({level} interval {percent(figure.low)} to {percent(figure.high)}, from {sources} {unit})"
+    return f" ({level} interval {percent(figure.low)} to {percent(figure.high)}, from {sources} {summary.unit})"
 
 
 def say_comparison(comparison: Comparison) -> str:
