@@ -341,7 +341,7 @@ def test_text_for_a_terminal_can_be_written_into_a_new_folder(runs: Path, turnsw
 def test_a_hostile_name_is_shown_inertly_in_the_terminal(runs: Path) -> None:
     assert read_results(runs / "evil")["model_name"] == EVIL
     for command in (["compare", runs / "one", runs / "evil"], ["report", runs / "evil"]):
-        found = CliRunner().invoke(main, [*map(str, command), "--resamples", "200"], color=True)
+        found = CliRunner().invoke(main, [*map(str, command), "--resamples", "300"], color=True)
         assert found.exit_code == 0, repr(found.exception)
         assert "[red]x[/red]|" in found.output
         assert not re.findall("\x1b\\[31m|\u202e", found.output), command

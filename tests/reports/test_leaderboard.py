@@ -17,7 +17,7 @@ from rich.console import Console
 from tests.conftest import Turnswap, make_row, write_csv
 from turnswap.core.errors import UserError
 from turnswap.reports.compare import paired_differences
-from turnswap.reports.figures import Resampling, holm
+from turnswap.reports.figures import RATIOS, Resampling, holm
 from turnswap.reports.leaderboard import Row, build_board
 from turnswap.reports.leaderboard_formats import as_csv, as_json, as_sheets
 from turnswap.reports.sheets import print_sheets
@@ -94,8 +94,10 @@ def test_from_few_source_prompts_nothing_is_better_and_a_note_says_so() -> None:
 
 
 def test_so_few_resamples_that_no_pair_could_differ_are_refused() -> None:
-    models = [replace(made(str(n), en=TWICE), resampling=Resampling(200)) for n in range(4)]
-    with pytest.raises(UserError, match="200 resamples are too few for 6 pairs of models.*--resamples 239"):
+    models = [replace(made(str(n), en=TWICE), resampling=Resampling(500)) for n in range(4)]
+    with pytest.raises(
+        UserError, match="500 resamples are too few for 6 pairs of models over 20 source prompts.*--resamples 793"
+    ):
         build_board(models)
     assert build_board(models[:3]).rows
 
@@ -366,3 +368,59 @@ def test_facts_of_the_hand_made_models_are_facts_of_real_ones(runs: Path) -> Non
 
     (model,) = read_models([str(runs / "good")], Reading())
     assert set(FACTS) <= set(model.facts)
+
+
+# -------------------------------------------------------------------------------------------- failed conversations
+
+
+def failing(model: Summary, language: str, numbers: range) -> Summary:
+    """The same model, in which these conversations failed for good in turn 1."""
+    conversations = model.model.languages[language].conversations
+    assert conversations is not None
+    for number in numbers:
+        values = dict(conversations[number].values)
+        values |= {name: [0, 0] for name in RATIOS} | {"turn1_failed": 1}
+        object.__setattr__(conversations[number], "values", values)
+    return model
+
+
+def test_pairs_are_compared_on_what_failed_in_neither_and_the_better_one_is_named() -> None:
+    # A's failures are its hard conversations: its own average is higher, on common ground B is better.
+    hard, easy = [(0, 0, 0)] * 30, [(1, 1, 1)] * 30
+    a = failing(made("a", en=[*hard, *easy[:22], *[(0, 0, 0)] * 8]), "en", range(30))
+    b = made("b", en=[*hard, *easy])
+    board = build_board([a, b])
+    average = {row.model: row.overall.average.value for row in board.rows}
+    assert average["a"] > average["b"]
+    (pair,) = board.pairs
+    assert (pair.b, pair.better, pair.gap.value > 0) == ("b", "b", True)
+    assert {row.model: row.rank for row in board.rows} == {"a": 2, "b": 1}
+    (sheet,) = [sheet for sheet in as_sheets(board, wide=True) if sheet.title == "Model against model"]
+    assert (sheet.rows[0][:2], sheet.rows[0][-1]) == (["b", "a"], "B is better")
+    assert pair.choices == [(pair.gap.value, pair.p)]
+    assert any("a rank may then differ from the order of averages" in note for note in board.notes)
+
+
+def test_a_pair_without_common_conversations_is_a_tie_and_no_end_of_the_board() -> None:
+    a = failing(made("a", en=TWICE, zh=TWICE), "zh", range(10))
+    b = failing(made("b", en=TWICE, zh=TWICE), "zh", range(10, 20))
+    board = build_board([a, b, made("c", en=TWICE, zh=TWICE)])
+    (pair,) = [pair for pair in board.pairs if {pair.a, pair.b} == {"a", "b"}]
+    assert pair.better is None
+    assert pair.p != pair.p
+    assert as_json(board)["pairs"][0].keys() == {"a", "b", "difference", "p", "corrected", "better"}
+
+
+def test_edited_prompts_are_other_conversations() -> None:
+    edited = made("edited", en=TWICE)
+    conversations = edited.model.languages["en"].conversations
+    assert conversations is not None
+    object.__setattr__(conversations[3].turns[0], "prompt", "Another question")
+    assert "conversation 003:en is not the same in both" in refusal(made("one", en=TWICE), edited)
+
+
+def test_as_many_models_as_the_resamples_allow_can_differ() -> None:
+    models = [replace(made(str(n), en=noisy(n / 12, 40)), resampling=Resampling(5000)) for n in range(12)]
+    board = build_board(models)
+    assert board.rows[0].rank == 1
+    assert sum(pair.better is not None for pair in board.pairs) > 40

@@ -116,6 +116,61 @@ def test_a_changed_sample_is_found_where_every_reply_is_graded_again(
     assert changed["doc"]["key"] in refused.stderr
 
 
+def test_a_site_takes_no_figures_without_samples_and_no_impossible_ones(
+    turnswap: Turnswap, runs: Path, tmp_path: Path
+) -> None:
+    bare = shutil.copytree(runs / "good", tmp_path / "bare")
+    for samples in bare.rglob("samples_*"):
+        samples.unlink()
+    refused = turnswap("leaderboard", "--site", tmp_path / "site", bare)
+    assert refused.exit_code == 1
+    assert "has no samples" in " ".join(refused.stderr.split())
+    (results,) = bare.rglob("results_*.json")
+    content = json.loads(results.read_text("utf-8"))
+    content["results"]["multiif_en"]["turn1_overall_acc,none"] = 1.5
+    results.write_text(json.dumps(content), "utf-8")
+    impossible = turnswap("report", bare)
+    assert "Expected a share, 0 to 1" in " ".join(impossible.stderr.split())
+    assert not (tmp_path / "site").exists()
+
+
+def test_runs_in_folders_of_their_own_stay_apart_and_what_is_private_or_foreign_stays_out(
+    turnswap: Turnswap, runs: Path, tmp_path: Path
+) -> None:
+    mixed, site = tmp_path / "mixed", tmp_path / "site"
+    for name in ("good", "weak"):
+        shutil.copytree(runs / name, mixed / name)
+        (results,) = (mixed / name).rglob("results_*.json")
+        (samples,) = (mixed / name).rglob("samples_*.jsonl")
+        content = json.loads(results.read_text("utf-8"))
+        content["config"]["model_args"] |= {"header": "Bearer secret", "base_url": "http://me:key@10.0.0.7:8000/v1"}
+        results.unlink()
+        results.with_name("results_2026-01-01T00-00-00.000001.json").write_text(json.dumps(content), "utf-8")
+        samples.rename(samples.with_name("samples_multiif_en_2026-01-01T00-00-00.000001.jsonl"))
+        samples.with_name("samples_gpqa_2026-01-01T00-00-00.000001.jsonl").write_text("{}")
+    (mixed / "results_other.json").write_text('{"config_general": {}}')
+    for _ in range(2):
+        made = turnswap("leaderboard", "--site", site, mixed)
+        assert made.exit_code == 0, made.output
+        assert ranked(site) == ["org/good", "org/weak"]
+    copied = [path for path in (site / "results").rglob("*") if path.is_file()]
+    assert len(copied) == 4
+    for path in copied:
+        assert not {"gpqa", "other"} & set(path.name.split("_"))
+        if path.suffix == ".json":
+            text = path.read_text("utf-8")
+            assert not [secret for secret in ("secret", "10.0.0.7", "me:key", "pretty_env_info") if secret in text]
+
+
+def test_a_name_that_is_no_text_is_refused(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(runs / "good", site / "results" / "dropped")
+    (site / "results" / "dropped" / "NAME").write_bytes(b"\xff\xfe")
+    refused = turnswap("leaderboard", "--site", site)
+    assert refused.exit_code == 1
+    assert "no text in UTF-8" in " ".join(refused.stderr.split())
+
+
 def test_every_link_leads_somewhere_and_pages_name_the_model(
     browser: Browser, turnswap: Turnswap, runs: Path, tmp_path: Path
 ) -> None:

@@ -124,14 +124,15 @@ def leaderboard(
 def _grow(site: Path, results: Names, languages: Sequence[str] | None, accept: Names, options: dict[str, Any]) -> None:
     """Make a site of the results that lie in it and of these; nothing is written before all of them are ranked."""
     from turnswap.reports.leaderboard import build_board
-    from turnswap.reports.site import new_results, submissions, take_in, write_site
+    from turnswap.reports.site import new_results, require_samples, submissions, take_in, write_site
     from turnswap.reports.words import say_board
 
     new = new_results(site, results)
     summaries = read_summaries((*submissions(site), *new), **options)
     board = build_board(summaries, languages, accept)
-    require_verdicts(summary for summary in summaries if summary.model.has_samples)
-    take_in(new)
+    require_samples(summaries)
+    require_verdicts(summaries)
+    take_in(new, summaries)
     for path in write_site(site, board, summaries):
         click.echo(f"Written: {path}")
     click.echo(say_board(board))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,14 +13,12 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.metrics import ratios
 
 from . import figures
-from .figures import AVERAGE, FIGURES, POOLED, Resampling
+from .figures import ALPHA, AVERAGE, FEWEST, FIGURES, POOLED, Resampling
 from .runs import LanguageRun, Model
 from .sheets import notes_of
 from .signature import require_comparable
 from .table import Summary, records, split_metric
 from .verdicts import tabulate
-
-ALPHA = 0.05  # what is called significant
 
 
 @dataclass(frozen=True)
@@ -94,19 +91,25 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
     return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(one, other), notes)
 
 
-def require_resamples(resampling: Resampling, tests: int, of_what: str) -> None:
-    """Refuse so few resamples that no corrected p-value could be below :data:`ALPHA`.
+def require_resamples(resampling: Resampling, tests: int, sources: int, of_what: str) -> None:
+    """Refuse so few resamples that no corrected p-value could be significant.
+
+    Args:
+        resampling: how many there are.
+        tests: how many p-values are corrected together.
+        sources: on how many source prompts they rest, at most.
+        of_what: what is tested, in words.
 
     Raises:
         UserError: it says how many it takes.
     """
-    needed = math.ceil(2 * tests / ALPHA) - 1
-    if resampling.resamples < needed:
-        raise UserError(
-            f"{resampling.resamples} resamples are too few for {tests} {of_what}: no p-value, corrected for so many, "
-            f"could be below {ALPHA}.",
-            f"Use --resamples {needed} or more.",
-        )
+    if tests < 1 or sources < FEWEST or resampling.resamples >= (needed := figures.resamples_needed(tests, sources)):
+        return
+    raise UserError(
+        f"{resampling.resamples} resamples are too few for {tests} {of_what} over {sources} source prompts: no "
+        f"p-value, corrected for so many, could be below {ALPHA}.",
+        f"Use --resamples {needed} or more.",
+    )
 
 
 def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
@@ -121,10 +124,10 @@ def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
         failed = {key for run in runs for key, conversation in run.items() if conversation.failed}
         common = sorted((runs[0].keys() & runs[1].keys()) - failed)
         for key in common:
-            asked = [[(t.prompt, t.instruction_ids, t.kwargs) for t in run[key].turns] for run in runs]
-            if asked[0] != asked[1]:
+            one, other = runs[0][key], runs[1][key]
+            if len(one.turns) != len(other.turns) or one.differs(other):
                 raise UserError(
-                    f"Conversation {key} is not the same in both: see {runs[0][key].where} and {runs[1][key].where}.",
+                    f"Conversation {key} is not the same in both: see {one.where} and {other.where}.",
                     "Its prompts or instructions differ, so replies to it cannot be paired; run both on the same data.",
                 )
         if failed:
@@ -151,16 +154,16 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
         low, high = gap.interval(resampling.level)
-        values = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high}
-        values["p"] = figures.p_values(gap)
+        values: dict[str, Any] = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high}
+        values |= {"p": figures.p_values(gap), "sources": gap.sources}
         frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
     found["primary"] = (found["language"] == one.headline_scope) & (found["metric"] == AVERAGE) & found["turn"].isna()
     # The headline is the question, and its parts are others. The pooled figures are the macro ones with other weights.
     compared = found["p"].mask((found["language"] == POOLED) | found["primary"])
-    largest = int(compared.groupby(found["metric"]).count().max())
-    require_resamples(resampling, max(1, largest), "comparisons of one metric")
+    for _, tested in found[compared.notna()].groupby("metric"):
+        require_resamples(resampling, len(tested), int(tested["sources"].max()), "comparisons of one metric")
     families = [
         family.assign(corrected=figures.holm(compared[family.index].to_numpy()))
         for _, family in found.groupby("metric", sort=False)

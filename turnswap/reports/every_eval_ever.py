@@ -109,7 +109,7 @@ def _results(summary: Summary) -> Iterator[dict[str, Any]]:
                 continue
             uncertainty: dict[str, Any] = {"num_samples": summary.n(scope, turn)}
             if figure.low == figure.low:
-                bounds = {"lower": figure.low, "upper": figure.high, "method": summary.interval_of(scope)}
+                bounds = {"lower": figure.low, "upper": figure.high, "method": summary.kind_of(scope, figure)}
                 uncertainty["confidence_interval"] = {**bounds, "confidence_level": summary.resampling.level}
             if scope in summary.estimates:
                 uncertainty["num_bootstrap_samples"] = summary.resampling.resamples

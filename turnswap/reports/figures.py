@@ -5,14 +5,13 @@ Each metric is Σ numerators / Σ denominators over conversations, ``overall`` t
 its difficulty. So whole source prompts are drawn, once for all languages together, and every figure is computed again:
 a cluster bootstrap (Davison and Hinkley 1997, §3.8) with Poisson weights (Chamandy et al. 2012). Each source prompt
 draws its weights from the seed and its own name, so that a part, the whole and another model of the same prompts are
-drawn
-alike: what a paired comparison needs. ``benchmarks/coverage.py`` shows how often these intervals hold what they
-    promise.
+drawn alike: what a paired comparison needs. ``benchmarks/coverage.py`` shows how often these intervals hold.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,6 +28,7 @@ from .runs import LoggedConversation
 Array = NDArray[np.float64]
 # Source prompts that a p-value needs: of fewer, a bootstrap knows too little of how much they differ.
 FEWEST = 20
+ALPHA = 0.05  # what is called significant
 MACRO, POOLED = "macro", "pooled"
 
 OVERALL = tuple(f"turn{turn}_overall_acc" for turn in metrics.TURNS)
@@ -97,11 +97,10 @@ class Estimate:
         tails = ndtr(stdtrit(n - 1, (1 - level) / 2) * np.sqrt(n / (n - 1)))
         ranked = np.sort(self.replicates[:, known], axis=0)  # what does not exist comes last
         exist = (~np.isnan(ranked)).sum(axis=0)
-        for row, share in zip(bounds, (tails, 1 - tails), strict=True):
-            at = share * (exist - 1)
-            below, columns = np.floor(at).astype(int), np.arange(len(n))
-            one, other = ranked[below, columns], ranked[np.minimum(below + 1, exist - 1), columns]
-            row[known] = one + (at - below) * (other - one)
+        # As many resamples lie outside as p_values needs to see outside, the data itself counted: the two agree.
+        outside = np.clip(np.floor(tails * (exist + 1)).astype(int) - 1, 0, exist - 1)
+        for row, at in zip(bounds, (outside, exist - 1 - outside), strict=True):
+            row[known] = ranked[at, np.arange(len(n))]
         return bounds[0], bounds[1]
 
 
@@ -203,6 +202,12 @@ def p_values(gap: Estimate) -> Array:
     n = np.maximum(gap.sources, 2)
     p = 2 * stdtr(n - 1, ndtri(share) * np.sqrt((n - 1) / n))
     return np.where(np.isnan(gap.values) | (gap.sources < FEWEST), np.nan, p)
+
+
+def resamples_needed(tests: int, sources: int) -> int:
+    """How many resamples let one of so many p-values be below :data:`ALPHA` when it is corrected for all of them."""
+    share = ndtr(stdtrit(sources - 1, ALPHA / (2 * tests)) * np.sqrt(sources / (sources - 1)))
+    return math.ceil(1 / float(share))
 
 
 def holm(p: Array) -> Array:

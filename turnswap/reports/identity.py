@@ -77,8 +77,24 @@ def published_identity(identity: Mapping[str, Any]) -> dict[str, str]:
     """As :func:`told_apart_by`, for files that others read: an endpoint's address as a hash."""
     known = {name: str(value) for name, value in told_apart_by(identity).items()}
     if url := known.get("base_url"):
-        known["base_url"] = hashlib.sha256(url.encode()).hexdigest()[:_SHORT]
+        known["base_url"] = _hash(url)
     return known
+
+
+def for_others(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A results file as it may be published: without keys, addresses, and what it tells of the machine."""
+    config = dict(content.get("config") or {})
+    given = config.get("model_args") or {}
+    arguments = dict(given) if isinstance(given, Mapping) else simple_parse_args_string(str(given))
+    config["model_args"] = {name: value for name, value in arguments.items() if name not in _ARGUMENTS["secret"]}
+    if url := arguments.get("base_url"):
+        config["model_args"]["base_url"] = _hash(_as_text("base_url", url))
+    return {**{name: value for name, value in content.items() if name != "pretty_env_info"}, "config": config}
+
+
+def _hash(address: str) -> str:
+    """What an address is told apart by; of a hash itself."""
+    return address if re.fullmatch(r"[0-9a-f]{8}", address) else hashlib.sha256(address.encode()).hexdigest()[:_SHORT]
 
 
 def shown_names(identities: Sequence[Mapping[str, Any]]) -> list[str]:

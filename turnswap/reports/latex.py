@@ -27,7 +27,9 @@ def as_latex(summaries: Sequence[Summary]) -> str:
     environment.filters["tex"] = escaped
     template = environment.from_string((files(__package__) / "html" / "table.tex.j2").read_text("utf-8"))
     kinds = dict.fromkeys(summary.interval_of(summary.headline_scope) for summary in summaries)
-    return template.render(summaries=summaries, sheets=sheets, kinds=" or ".join(filter(None, kinds)) or "without")
+    values = {"summaries": summaries, "sheets": sheets, "kinds": " or ".join(filter(None, kinds)) or "without"}
+    text = template.render(**values, any_points=False)
+    return template.render(**values, any_points=True) if f"[{sheets.POINT}]" in text else text
 
 
 def escaped(text: str) -> str:

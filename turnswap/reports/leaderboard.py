@@ -20,8 +20,8 @@ from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import TURNS
 
-from .compare import ALPHA, in_common, require_resamples
-from .figures import AVERAGE, FEWEST, Estimate, Resampling, difference, holm, mean, p_values
+from .compare import in_common, require_resamples
+from .figures import ALPHA, AVERAGE, FEWEST, Estimate, Resampling, difference, holm, mean, p_values
 from .published import PROVENANCE, left_out, published_models
 from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
@@ -35,12 +35,12 @@ class Pair:
     """Two ranked models' averages, paired: how much ``b`` is better than ``a``.
 
     Attributes:
-        a: a model's name, and ``b`` the other's.
-        gap: the difference with its interval.
+        a: a model's name, and ``b`` the other's, which is higher by these conversations.
+        gap: the difference with its interval; NaN where they have no conversations in common in a language.
         p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
             pairs.
-        choices: ``p`` over every choice of languages: number ``i`` is over the languages whose bits are set in
-            ``i + 1``, the first language's being the lowest.
+        choices: difference and ``p`` over every choice of languages: number ``i`` is over the languages whose bits are
+            set in ``i + 1``, the first language's being the lowest.
     """
 
     a: str
@@ -48,7 +48,7 @@ class Pair:
     gap: Figure
     p: float
     corrected: float
-    choices: Sequence[float]
+    choices: Sequence[tuple[float, float]]
 
     @property
     def better(self) -> str | None:
@@ -122,7 +122,6 @@ def build_board(
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes, resampling = _require_comparable(models, accepted), summaries[0].resampling
-    require_resamples(resampling, max(1, math.comb(sum(model.has_samples for model in models), 2)), "pairs of models")
     rows, drawn = [], {}
     for model in models:
         # Held by nothing else: the resamples of one model take tens of megabytes.
@@ -136,6 +135,8 @@ def build_board(
             if overall.average.value == overall.average.value:
                 drawn[model.name] = averages
         rows.append(Row(model.name, overall, by_language, summary.signature, choices))
+    sources = max((int(mean(averages).sources[0]) for averages in drawn.values()), default=0)
+    require_resamples(resampling, math.comb(len(drawn), 2), sources, "pairs of models")
     pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
     rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
@@ -143,6 +144,8 @@ def build_board(
     notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
     if any(pair.p != pair.p for pair in pairs):
         notes += notes_of("too_few_to_rank", fewest=FEWEST)
+    if any(run.failures for model in models for run in model.languages.values()):
+        notes += notes_of("failed_pairs")
     explained = notes_of(
         "ranking",
         over=f"in {name_of(chosen[0])}" if len(chosen) == 1 else "the plain mean over the languages",
@@ -166,17 +169,35 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
     ranked = sorted(models, key=lambda model: float(mean(drawn[model.name]).values[0]))
     for a, b in itertools.combinations(ranked, 2):
         one, other = drawn[a.name], drawn[b.name]
-        if any(c.failed for model in (a, b) for run in model.languages.values() for c in run.conversations or ()):
-            # On the conversations that failed in neither, as a comparison is.
-            both = [Summary(model, resampling).estimates for model in in_common(a, b)[:2]]
-            one, other = ([estimates[code].only(AVERAGE) for code in a.languages] for estimates in both)
-        gap = difference(mean(one), mean(other))
+        if any(run.failures for model in (a, b) for run in model.languages.values()):
+            one, other = _without_failures(a, b, resampling)
+        if not one:
+            found.append(
+                Pair(a.name, b.name, Figure(), math.nan, math.nan, [(math.nan, math.nan)] * (2 ** len(a.languages) - 1))
+            )
+            continue
+        gap, choices = difference(mean(one), mean(other)), difference(_over_choices(one), _over_choices(other))
         low, high = gap.interval(resampling.level)
-        choices = p_values(difference(_over_choices(one), _over_choices(other)))
-        figure = Figure(float(gap.values[0]), float(low[0]), float(high[0]))
-        found.append(Pair(a.name, b.name, figure, float(p_values(gap)[0]), math.nan, choices.tolist()))
+        figure, names, sign = Figure(float(gap.values[0]), float(low[0]), float(high[0])), (a.name, b.name), 1
+        if figure.value < 0:  # by the conversations in common, of which some failed in one of them
+            figure, names, sign = figure.turned, (b.name, a.name), -1
+        by_choice = list(zip((sign * choices.values).tolist(), p_values(choices).tolist(), strict=True))
+        found.append(Pair(*names, figure, float(p_values(gap)[0]), math.nan, by_choice))
     corrected = holm(np.array([pair.p for pair in found]))
     return tuple(replace(pair, corrected=float(p)) for pair, p in zip(found, corrected, strict=True))
+
+
+def _without_failures(a: Model, b: Model, resampling: Resampling) -> tuple[list[Estimate], list[Estimate]]:
+    """Both models' averages by language on the conversations that failed in neither; none where a language has none."""
+    try:
+        both = in_common(a, b)[:2]
+    except UserError:  # in no language at all
+        return [], []
+    if any(set(model.languages) != set(a.languages) for model in both):
+        return [], []
+    estimates = [Summary(model, resampling).estimates for model in both]
+    one, other = ([each[code].only(AVERAGE) for code in a.languages] for each in estimates)
+    return one, other
 
 
 def _over_choices(averages: Sequence[Estimate]) -> Estimate:
@@ -230,10 +251,15 @@ def _require_comparable(models: Sequence[Model], accepted: Sequence[str]) -> lis
 def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     if one.n != other.n:
         return f"{one.n} and {other.n} conversations"
-    keys = [{conversation.key for conversation in run.conversations or ()} for run in (one, other)]
-    if all(keys) and keys[0] != keys[1]:
-        return f"conversation {min(keys[0] - keys[1])} is in the first alone, {min(keys[1] - keys[0])} in the second"
-    return ""
+    asked = [{c.key: c for c in run.conversations or ()} for run in (one, other)]
+    if not all(asked):
+        return ""
+    if asked[0].keys() != asked[1].keys():
+        alone = [min(these.keys() - those.keys()) for these, those in (asked, asked[::-1])]
+        return f"conversation {alone[0]} is in the first alone, {alone[1]} in the second"
+    return next(
+        (f"conversation {key} is not the same in both" for key in asked[0] if asked[0][key].differs(asked[1][key])), ""
+    )
 
 
 def _not_ranked(row: Row) -> list[str]:

@@ -48,7 +48,9 @@ def pair_sheets(pairs: Sequence[Pair]) -> list[Sheet]:
             *(pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap)),
             *(p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"),
         ]
-        for pair in sorted(pairs, key=lambda pair: -pair.gap.value)
+        for pair in sorted(
+            pairs, key=lambda pair: pair.gap.value if pair.gap.value == pair.gap.value else -1, reverse=True
+        )
     ]
     return [Sheet("Model against model", header, rows, 2, notes_of("pairs", n=len(rows)))]
 
@@ -133,7 +135,11 @@ def as_page(board: Board, title: str = TITLE, pages: Mapping[str, str] | None = 
     ]
     names = [row.model for row in board.rows]
     pairs = [
-        {"a": names.index(p.a), "b": names.index(p.b), "choices": [round(one, _DIGITS) for one in p.choices]}
+        {
+            "a": names.index(p.a),
+            "b": names.index(p.b),
+            "choices": [[round(x, _DIGITS) for x in one] for one in p.choices],
+        }
         for p in board.pairs
     ]
     return render_page(

@@ -158,6 +158,10 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
         name, _, of_filter = key.partition(",")
         if of_filter == filter_name and not name.endswith("_stderr") and isinstance(value, int | float):
             stderr = metrics.get(f"{name}_stderr,{filter_name}")
+            if name in figures.FIGURES and not (0 <= value <= 1 or math.isnan(value)):
+                raise UserError(
+                    f"{file}: {name} of {task} is {value}.", "Expected a share, 0 to 1: the file was changed."
+                )
             reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
     counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content, task)
     metadata = content["configs"][task].get("metadata") or {}
@@ -237,13 +241,14 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
         conversations = {c.key: c for c in part.conversations or ()}
         twice = conversations.keys() & together.keys()
         if twice and not reading.latest:
+            _require_alike(newest.model, parts)  # the true reason, where they are of two ways of running
             raise UserError(
                 f"{where} Conversation {min(twice)} is in more than one.",
                 "Name one of the files, take the newest with --latest, or give different models names: NAME=PATH.",
             )
         used += [part] if len(twice) < len(conversations) else []
         together = conversations | together
-    _require_alike(newest.model, used)
+    _require_alike(newest.model, parts)
     if len(used) == 1:
         return newest
     return replace(

@@ -31,6 +31,11 @@ class LoggedTurn:
     kwargs: Sequence[Mapping[str, Any]]
     replies: Sequence[str]
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What was asked and is graded, as the data holds it."""
+        return {"prompt": self.prompt, "instruction_ids": self.instruction_ids, "kwargs": self.kwargs}
+
 
 @dataclass(frozen=True)
 class LoggedConversation:
@@ -51,6 +56,10 @@ class LoggedConversation:
     def repeats(self) -> int:
         """How many replies there are to each turn."""
         return int(self.values.get("repeats", 1))
+
+    def differs(self, other: LoggedConversation) -> bool:
+        """Whether the other one asks something else, in the turns that both have."""
+        return any(one.asked != two.asked for one, two in zip(self.turns, other.turns, strict=False))
 
     @property
     def failed(self) -> bool:
@@ -93,6 +102,11 @@ class LanguageRun:
     content: str | None = None
     is_benchmark: bool = False
     rules: str | None = None
+
+    @property
+    def failures(self) -> int:
+        """How many of its conversations failed for good, in a request."""
+        return sum(conversation.failed for conversation in self.conversations or ())
 
     @property
     def names_sources(self) -> bool:

@@ -59,11 +59,10 @@ def content_of(metadata: Mapping[str, Any]) -> str:
 
 def is_benchmark(metadata: Mapping[str, Any], language: str) -> bool:
     """Whether a language's data is the published Multi-IF: by its content, or as the Hub's commit."""
-    described = str(metadata.get("data", ""))
-    return (
-        content_of(metadata) == BENCHMARK_SHA256.get(language, "unknown")
-        or described == Source("hub", HUB_REPOSITORY, HUB_REVISION).description
-    )
+    content, known = content_of(metadata), BENCHMARK_SHA256.get(language)
+    if content and known:
+        return content == known
+    return str(metadata.get("data", "")) == Source("hub", HUB_REPOSITORY, HUB_REVISION).description
 
 
 def content_of_all(contents: Iterable[str]) -> str:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from glob import escape
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,7 +22,8 @@ from turnswap.core.files import write_whole
 from turnswap.core.pages import render_page
 
 from .board_files import name_on_board
-from .folders import results_files, samples_beside
+from .folders import read_results, results_files, samples_beside
+from .identity import for_others
 from .leaderboard import Board
 from .leaderboard_formats import TITLE, as_csv, as_json, as_page, pair_sheets
 from .reading import split_label
@@ -36,7 +39,11 @@ def submissions(site: Path) -> list[str]:
     """What lies below the site's results, as :func:`.reading.read_models` takes it."""
     found = []
     for folder in sorted(each for each in (site / RESULTS).glob("*") if each.is_dir()):
-        label = (folder / NAME).read_text("utf-8").strip() if (folder / NAME).is_file() else ""
+        file = folder / NAME
+        try:
+            label = file.read_text("utf-8").strip() if file.is_file() else ""
+        except ValueError:
+            raise UserError(f"{file} is no text in UTF-8.", "Expected the name of a model, in one line.") from None
         found.append(f"{label}={folder}" if label else str(folder))
     return found
 
@@ -61,16 +68,36 @@ def new_results(site: Path, arguments: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def take_in(new: Mapping[str, Path]) -> None:
-    """Copy what :func:`new_results` found into the site; samples are compressed."""
+def require_samples(summaries: Iterable[Summary]) -> None:
+    """Refuse models without samples: nothing proves a figure that stands alone."""
+    for model in (summary.model for summary in summaries):
+        if not model.has_samples:
+            raise UserError(
+                f"{model.name} has no samples beside {next(iter(model.languages.values())).files[0]}.",
+                "A site takes what can be proved: run the evaluation with --log_samples.",
+            )
+
+
+def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
+    """Copy what was read of :func:`new_results` into the site: no other tasks' samples, nothing that is private.
+
+    Args:
+        new: argument -> folder in the site.
+        summaries: the models that were read; samples are compressed, and what tells of this machine is left out.
+    """
+    runs = [run for summary in summaries for run in summary.model.languages.values()]
     for argument, target in new.items():
         label, path = split_label(argument)
         for file in results_files(path):
-            write_whole(target / file.name, file.read_bytes(), _ELSEWHERE)
-            for samples in samples_beside(file, "*"):
+            here = target / (file.relative_to(path).parent if path.is_dir() else "")
+            own = [run for run in runs if os.path.realpath(file) in map(os.path.realpath, run.files)]
+            if own:
+                content = json.dumps(for_others(read_results(file)), indent=1, ensure_ascii=False)
+                write_whole(here / file.name, content + "\n", _ELSEWHERE)
+            for samples in (each for run in own for each in samples_beside(file, escape(run.task))[:1]):
                 packed = samples.suffix == ".gz"
-                content = samples.read_bytes() if packed else gzip.compress(samples.read_bytes(), mtime=0)
-                write_whole(target / (samples.name + ("" if packed else ".gz")), content, _ELSEWHERE)
+                data = samples.read_bytes() if packed else gzip.compress(samples.read_bytes(), mtime=0)
+                write_whole(here / (samples.name + ("" if packed else ".gz")), data, _ELSEWHERE)
         if label:
             write_whole(target / NAME, label + "\n", _ELSEWHERE)
 

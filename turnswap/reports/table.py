@@ -68,7 +68,14 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        unit = "source" if self.by_source else "conversation"
+        without, codes = self.without_sources, list(self.model.languages)
+        unit = (
+            "source"
+            if not without
+            else "conversation"
+            if without == codes
+            else f"source, in {'+'.join(without)} conversation"
+        )
         drawn = f"unit:{unit}|boot:{self.resampling.resamples},seed:{self.resampling.seed}"
         of = sum(run.of for run in self.model.languages.values())
         return signature(
@@ -120,12 +127,22 @@ class Summary:
     @property
     def by_source(self) -> bool:
         """Whether the unit of inference is the source prompt: else the data names none, and it is the conversation."""
-        return any(run.names_sources for run in self.model.languages.values())
+        return not self.without_sources
+
+    @property
+    def without_sources(self) -> list[str]:
+        """The languages whose data names no source prompts, so that each conversation counts as independent."""
+        return [code for code, run in self.model.languages.items() if not run.names_sources]
 
     @property
     def unit(self) -> str:
         """What is drawn for intervals, in words."""
         return "source prompts" if self.by_source else "conversations"
+
+    def kind_of(self, scope: str, figure: Figure) -> str | None:
+        """As :meth:`interval_of`, of one of its figures: whether its interval has no width."""
+        kind = None if figure.low != figure.low else self.interval_of(scope)
+        return f"{kind}, zero width" if kind and figure.is_point else kind
 
     def interval_of(self, scope: str) -> str | None:
         """What kind of intervals the figures of a scope have; None where they have none."""
@@ -257,8 +274,8 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
             turn, metric = split_metric(name)
             kind, n = None, summary.n(scope, turn)
             if name in FIGURES:
-                figure, kind = summary.figure(scope, name), summary.interval_of(scope)
-                kind = None if figure.low != figure.low else f"{kind}, zero width" if figure.is_point else kind
+                figure = summary.figure(scope, name)
+                kind = summary.kind_of(scope, figure)
                 if turn and name.endswith(metrics.COMPLETED):
                     n = int(summary.count(scope, f"turn{turn}{metrics.COMPLETED}") or 0)
             elif kinds[name] is metrics.spread:

@@ -17,6 +17,7 @@ from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.core.progress import progress
 from turnswap.tasks.multiif import corrected
+from turnswap.tasks.multiif.dataset import content_sha256
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, judge, verdicts_of
@@ -60,6 +61,7 @@ def published_verdicts(model: Model) -> Graded:
     _require_gradeable(model)
     graded, kept = _graded(model, PUBLISHED), _kept_rules(model)
     for code, run in model.languages.items():
+        _require_content(run)
         for conversation in run.conversations or ():
             _require_same(run, conversation, graded[code][conversation.key])
     if kept:
@@ -97,6 +99,18 @@ def followed_by(graded: Graded, *columns: str) -> pd.DataFrame:
     """How often instructions were ``asked`` and ``followed`` (strictly), by columns of :func:`tabulate`."""
     groups = tabulate(graded).groupby(list(columns))["strict"]
     return pd.DataFrame({"asked": groups.size(), "followed": groups.sum()})
+
+
+def _require_content(run: LanguageRun) -> None:
+    """Refuse samples of other conversations than the results name by hash; of a part of the data it is not known."""
+    conversations = run.conversations or ()
+    if run.content and len(conversations) == run.of and not run.failures:
+        told = ({"key": c.key, "turns": [turn.asked for turn in c.turns]} for c in conversations)
+        if content_sha256(told) != run.content:
+            raise UserError(
+                f"The samples beside {run.files[0]} hold other conversations in {run.language} than it names by hash.",
+                "The two do not belong together, or one was changed; run the evaluation again.",
+            )
 
 
 def _require_gradeable(model: Model) -> None:

@@ -66,9 +66,18 @@ class Watch:
         for cache in self.caches:
             try:
                 with closing(sqlite3.connect(f"{cache.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
-                    self._look(cache, opened)
-            except sqlite3.Error:
-                continue
+                    tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master")}
+                    if "turnswap" in tables:
+                        self._look(cache, opened)
+                    elif tables - {"unnamed"}:  # lm-eval's own alone: the run has not begun to ask
+                        raise sqlite3.DatabaseError("it holds other tables")
+            except sqlite3.Error as error:
+                if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                    continue
+                raise UserError(
+                    f"{cache} is no cache that a run of turnswap writes ({error}).",
+                    "Expected what lm_eval got as --use_cache for a task such as multiif_en.",
+                ) from None
 
     def _look(self, cache: Path, opened: sqlite3.Connection) -> None:
         query = (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from turnswap.tasks.multiif.languages import name_of
 
-from .compare import ALPHA, Comparison
-from .figures import FEWEST
+from .compare import Comparison
+from .figures import ALPHA, FEWEST
 from .leaderboard import Board
 from .sheets import p_value, percent, points
 from .table import Figure, Summary
@@ -21,9 +21,9 @@ def say_report(summaries: Sequence[Summary]) -> str:
         return f"{best.model.name} has no average: no conversation of a language has all turns."
     said = f"{best.model.name} reaches {percent(scores.average.value)} % {_over(best)}{_between(scores.average, best)}"
     change = scores.change
-    said += (
-        f"; accuracy {'falls' if change < 0 else 'rises'} by {points(abs(change))[1:]} points from turn 1 to turn 3."
-    )
+    by = points(abs(change))[1:]
+    moves = "is the same in" if by == "0.0" else f"{'falls' if change < 0 else 'rises'} by {by} points from"
+    said += f"; accuracy {moves} turn 1 {'and' if by == '0.0' else 'to'} turn 3."
     if len(summaries) > 1:
         said = f"Of {len(summaries)} models {said} Whether it is better than the others, turnswap compare tells."
     return said
@@ -41,7 +41,8 @@ def _over(summary: Summary) -> str:
 
 def _between(figure: Figure, summary: Summary) -> str:
     if figure.low != figure.low or figure.is_point:
-        return " (how sure that is, cannot be said: it has no interval)"
+        why = "its interval has no width" if figure.is_point else "it has no interval"
+        return f" (how sure that is, cannot be said: {why})"
     sources = summary.sources(summary.headline_scope)
     level = f"{summary.resampling.level:.0%}"
     return f" ({level} interval {percent(figure.low)} to {percent(figure.high)}, from {sources} {summary.unit})"
@@ -79,7 +80,10 @@ def say_board(board: Board) -> str:
     if len(first) == 1:
         tied = [pair for pair in board.pairs if first[0] in (pair.a, pair.b) and pair.better is None]
         if not tied:
-            return f"{first[0]} is first: significantly better than each of the other {len(ranked) - 1} ranked models."
+            others = (
+                f"each of the other {len(ranked) - 1} ranked models" if len(ranked) > 2 else "the other ranked model"
+            )
+            return f"{first[0]} is first: significantly better than {others}."
         return f"{first[0]} is first, though it differs from {len(tied)} others by nothing significant."
     names = ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
     worse = len(ranked) - len(first)

@@ -44,12 +44,13 @@ function corrected(values) {
 function rank(choice) {
   const byIndex = rows.toSorted((one, other) => one.index - other.index);
   for (const row of rows) Object.assign(row, { rank: row.low === null || row.average === null ? null : 1, tied: false });
-  const p = corrected(pairs.map((pair) => pair.choices[choice - 1]));
+  const found = pairs.map((pair) => pair.choices[choice - 1]);
+  const p = corrected(found.map(([, value]) => value));
   pairs.forEach((pair, i) => {
     const [a, b] = [byIndex[pair.a], byIndex[pair.b]];
     if (a.rank === null || b.rank === null) return;
     if (p[i] === null || p[i] >= SIGNIFICANT) a.tied = b.tied = true;
-    else if (a.average < b.average) a.rank += 1;
+    else if (found[i][0] > 0) a.rank += 1;
     else b.rank += 1;
   });
 }
