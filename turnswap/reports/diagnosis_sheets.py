@@ -10,17 +10,12 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
-from .sheets import SHARE, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
+from .sheets import SHARE, TURN_NAMES, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
 from .table import Figure, Summary
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
-_EXCESS: Column = (
-    lambda *gap: f"{points(gap[0])} {difference_interval(Figure(*gap))}",
-    "excess",
-    "excess_low",
-    "excess_high",
-)
+_EXCESS: tuple[str, ...] = ("excess", "excess_low", "excess_high")
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
@@ -46,6 +41,10 @@ def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[
         ]
         frames.append(frame)
     return [*sheets, *_hardest(summaries, frames, shown)] if frames else []
+
+
+def _gap(*gap: float) -> str:
+    return f"{points(gap[0])} {difference_interval(Figure(*gap))}"
 
 
 def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
@@ -75,7 +74,7 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         if found.empty:
             continue
         columns: dict[str, Column] = {f"old {by}": "old", f"new {by}": "new", "broken": SHARE, "of": "asked"}
-        columns |= {"usual": (percent, "usual"), "above usual": _EXCESS}
+        columns |= {"usual": (percent, "usual"), "above usual": (_gap, *_EXCESS)}
         above = found[found["excess"] > 0].head(shown).reset_index()
         sheets.append(sheet_of(f"which new {by} breaks which old one", above, columns, 2))
         if whole and by == "family":
@@ -106,15 +105,9 @@ def _misses(frame: pd.DataFrame, summary: Summary, some: str) -> list[Sheet]:
 
 def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
     order = [*QUARTERS, *DONE, *SPOKEN]
-    rows = sorted(
-        _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS), key=lambda row: order.index(row[0])
-    )
-    return Sheet(
-        "what replies are like",
-        ["replies", *(f"turn {turn}" for turn in TURNS), "n"],
-        rows,
-        notes=notes_of("kinds", some=some),
-    )
+    rows = _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS)
+    rows.sort(key=lambda row: order.index(row[0]))
+    return Sheet("what replies are like", ["replies", *TURN_NAMES, "n"], rows, 1, notes_of("kinds", some=some))
 
 
 def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown: int) -> list[Sheet]:

@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
 from .sheets import notes_of
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
-from .table import Figure, Scores, Summary
+from .table import Figure, Scores, Summary, figures_of
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def build_board(
                 drawn[model.name] = averages
         rows.append(Row(model.name, overall, by_language, summary.signature, choices))
     pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
-    rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
+    rows = [_ranked(row, pairs) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
     warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
     notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
@@ -154,10 +153,9 @@ def build_board(
     return Board(tuple(chosen), tuple(everyone), pairs, (*explained, *notes, *why, *warnings, *notes_of("boards")))
 
 
-def _rank(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    own = [pair for pair in pairs if name in (pair.a, pair.b)]
-    better = [pair for pair in own if pair.better not in (None, name)]
-    return {"rank": 1 + len(better), "tied": any(pair.better is None for pair in own)}
+def _ranked(row: Row, pairs: Sequence[Pair]) -> Row:
+    winners = [pair.better for pair in pairs if row.model in (pair.a, pair.b)]
+    return replace(row, rank=1 + sum(one not in (None, row.model) for one in winners), tied=None in winners)
 
 
 def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampling: Resampling) -> tuple[Pair, ...]:
@@ -171,9 +169,8 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
             both = [Summary(model, resampling).estimates for model in in_common(a, b)[:2]]
             one, other = ([estimates[code].only(AVERAGE) for code in a.languages] for estimates in both)
         gap = difference(mean(one), mean(other))
-        low, high = gap.interval(resampling.level)
+        (figure,) = figures_of(gap, resampling.level)
         choices = p_values(difference(_over_choices(one), _over_choices(other)))
-        figure = Figure(float(gap.values[0]), float(low[0]), float(high[0]))
         found.append(Pair(a.name, b.name, figure, float(p_values(gap)[0]), math.nan, choices.tolist()))
     corrected = holm(np.array([pair.p for pair in found]))
     return tuple(replace(pair, corrected=float(p)) for pair, p in zip(found, corrected, strict=True))
