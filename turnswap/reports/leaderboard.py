@@ -164,7 +164,7 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
     ranked = sorted(models, key=lambda model: float(mean(drawn[model.name]).values[0]))
     for a, b in itertools.combinations(ranked, 2):
         one, other = drawn[a.name], drawn[b.name]
-        if any(c.failed for model in (a, b) for run in model.languages.values() for c in run.conversations or ()):
+        if any(c.failed for model in (a, b) for _, c in model.conversations):
             # On the conversations that failed in neither, as a comparison is.
             both = [Summary(model, resampling).estimates for model in in_common(a, b)[:2]]
             one, other = ([estimates[code].only(AVERAGE) for code in a.languages] for estimates in both)
