@@ -60,11 +60,11 @@ def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
 
 def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Sheet]:
     every, sheets = pd.concat([frame, frame.assign(family="all")]), []
-    for by, rows in (("family", every), ("instruction", frame)):
+    for by, rows, most, notes in (("family", every, 10, []), ("instruction", frame, shown, notes_of("by_distance"))):
         wide = _wide(shares(rows, [by, "distance"], "strict", summary)[0], range(len(TURNS)))
         title = f"followed when given and later, by {by}"
-        sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[: 10 if by == "family" else shown]))
-    return [*sheets[:-1], replace(sheets[-1], notes=notes_of("by_distance"))]
+        sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[:most], 1, notes))
+    return sheets
 
 
 def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> list[Sheet]:
