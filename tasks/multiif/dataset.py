@@ -11,6 +11,7 @@ import csv
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -152,14 +153,12 @@ def _load_all(source: Source, changed: int, cluster_column: str | None) -> list[
         conversations.append(conversation)
     if not conversations:
         raise DatasetError(f"No conversations in {source.description}.", "Expected at least one row below the header.")
-    seen: set[str] = set()
-    for conversation in conversations:
-        if conversation["key"] in seen:
-            raise DatasetError(
-                f"Row {conversation['key']}: this key occurs twice in {source.description}.",
-                "Expected every conversation to have a key of its own.",
-            )
-        seen.add(conversation["key"])
+    keys = Counter(conversation["key"] for conversation in conversations)
+    if twice := [key for key, times in keys.items() if times > 1]:
+        raise DatasetError(
+            f"Row {twice[0]}: this key occurs twice in {source.description}.",
+            "Expected every conversation to have a key of its own.",
+        )
     return conversations
 
 

@@ -272,7 +272,6 @@ def test_runs_that_were_not_made_alike_are_refused_until_accepted(
         ("repeats", lambda content: content["configs"]["multiif_en"].update(repeats=4)),
         ("description", lambda content: content["configs"]["multiif_en"].update(description="Be kind.")),
         ("prompts", lambda content: content["configs"]["multiif_en"]["metadata"]["run"].update(prompts="plain")),
-        ("content", lambda content: content["configs"]["multiif_en"]["metadata"].update(content_sha256="ab" * 32)),
         ("gen", lambda content: content["configs"]["multiif_en"]["generation_kwargs"].update(do_sample=True)),
     ],
 )

@@ -420,7 +420,7 @@ def test_edited_prompts_are_other_conversations() -> None:
 
 
 def test_as_many_models_as_the_resamples_allow_can_differ() -> None:
-    models = [replace(made(str(n), en=noisy(n / 12, 40)), resampling=Resampling(5000)) for n in range(12)]
+    models = [replace(made(str(n), en=noisy(n / 12, 40)), resampling=Resampling(10_000)) for n in range(12)]
     board = build_board(models)
     assert board.rows[0].rank == 1
     assert sum(pair.better is not None for pair in board.pairs) > 40

@@ -124,10 +124,10 @@ def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
         failed = {key for run in runs for key, conversation in run.items() if conversation.failed}
         common = sorted((runs[0].keys() & runs[1].keys()) - failed)
         for key in common:
-            one, other = runs[0][key], runs[1][key]
-            if len(one.turns) != len(other.turns) or one.differs(other):
+            in_a, in_b = runs[0][key], runs[1][key]
+            if len(in_a.turns) != len(in_b.turns) or in_a.differs(in_b):
                 raise UserError(
-                    f"Conversation {key} is not the same in both: see {one.where} and {other.where}.",
+                    f"Conversation {key} is not the same in both: see {in_a.where} and {in_b.where}.",
                     "Its prompts or instructions differ, so replies to it cannot be paired; run both on the same data.",
                 )
         if failed:

@@ -37,8 +37,7 @@ def slots(summary: Summary) -> pd.DataFrame:
     Adds ``model``, ``source`` and ``family``; ``distance``, how many turns ago the instruction was given; ``before``,
     whether it was followed in the turn before (missing where it is new); and ``asked``, which is 1.
     """
-    runs = summary.model.languages.items()
-    sources = {(code, c.key): c.source or c.key for code, run in runs for c in run.conversations or ()}
+    sources = {(code, c.key): c.source or c.key for code, c in summary.model.conversations}
     frame = tabulate(summary.graded).assign(model=summary.model.name, asked=1)
     frame["source"] = [sources[pair] for pair in zip(frame["language"], frame["key"], strict=True)]
     frame["family"] = frame["instruction"].str.partition(":")[0]
@@ -118,12 +117,10 @@ def replies(summary: Summary) -> tuple[pd.DataFrame, pd.DataFrame, str]:
         it is ``missed``. And of how many replies language and counts are known, where not of all.
     """
     lengths, kinds, missed, known = [], [], [], 0
-    conversations = [
-        (code, run.rules, c) for code, run in summary.model.languages.items() for c in run.conversations or ()
-    ]
-    unknown = sum(len(c.turns) * c.repeats for _, rules, c in conversations if not rules)
+    rules = {code: run.rules for code, run in summary.model.languages.items()}
+    unknown = sum(len(c.turns) * c.repeats for code, c in summary.model.conversations if not rules[code])
     draw = Random(summary.resampling.seed)
-    for code, rules, c in conversations:
+    for code, c in summary.model.conversations:
         for number, (turn, repeats) in enumerate(summary.graded[code][c.key], 1):
             where, asked = (code, number, c.source or c.key), (turn.instruction_ids, turn.kwargs)
             every = c.values[name := f"turn{number}_inst_strict_acc"]
@@ -133,7 +130,7 @@ def replies(summary: Summary) -> tuple[pd.DataFrame, pd.DataFrame, str]:
             for repeat, (reply, verdicts) in enumerate(zip(turn.replies, repeats, strict=True)):
                 followed = (sum(verdict.strict for verdict in verdicts), len(verdicts))
                 lengths.append((*where, len(reply), *followed))
-                if rules:
+                if rules[code]:
                     kept = c.values[VERDICTS][repeat][number - 1]
                 elif draw.random() * unknown < LOOKED_AT:
                     kept = judge(reply, *asked, code, [before.prompt for before in c.turns[:number]]).kept

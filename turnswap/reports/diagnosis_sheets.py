@@ -10,17 +10,12 @@ import pandas as pd
 from turnswap.tasks.multiif.metrics import TURNS
 
 from .diagnosis import DONE, QUARTERS, SPOKEN, broken, hardest, replies, shares, slots
-from .sheets import SHARE, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
+from .sheets import SHARE, TURN_NAMES, Column, Sheet, cells, difference_interval, notes_of, percent, points, sheet_of
 from .table import Figure, Summary
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
-_EXCESS: Column = (
-    lambda *gap: f"{points(gap[0])} {difference_interval(Figure(*gap))}",
-    "excess",
-    "excess_low",
-    "excess_high",
-)
+_EXCESS: tuple[str, ...] = ("excess", "excess_low", "excess_high")
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
@@ -48,6 +43,10 @@ def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[
     return [*sheets, *_hardest(summaries, frames, shown)] if frames else []
 
 
+def _gap(*gap: float) -> str:
+    return f"{points(gap[0])} {difference_interval(Figure(*gap))}"
+
+
 def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
     """A row per first key, a cell per second key, and how often each was asked; what falls most comes first."""
     wide = found.assign(cell=cells(found, SHARE)).unstack()
@@ -63,11 +62,11 @@ def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
 
 def _by_distance(frame: pd.DataFrame, summary: Summary, shown: int) -> list[Sheet]:
     every, sheets = pd.concat([frame, frame.assign(family="all")]), []
-    for by, rows in (("family", every), ("instruction", frame)):
+    for by, rows, most, notes in (("family", every, 10, []), ("instruction", frame, shown, notes_of("by_distance"))):
         wide = _wide(shares(rows, [by, "distance"], "strict", summary)[0], range(len(TURNS)))
         title = f"followed when given and later, by {by}"
-        sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[: 10 if by == "family" else shown]))
-    return [*sheets[:-1], replace(sheets[-1], notes=notes_of("by_distance"))]
+        sheets.append(Sheet(title, [by, *_LATER, "n of each"], wide[:most], 1, notes))
+    return sheets
 
 
 def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> list[Sheet]:
@@ -77,7 +76,7 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         if found.empty:
             continue
         columns: dict[str, Column] = {f"old {by}": "old", f"new {by}": "new", "broken": SHARE, "of": "asked"}
-        columns |= {"usual": (percent, "usual"), "above usual": _EXCESS}
+        columns |= {"usual": (percent, "usual"), "above usual": (_gap, *_EXCESS)}
         above = found[found["excess"] > 0].head(shown).reset_index()
         sheets.append(sheet_of(f"which new {by} breaks which old one", above, columns, 2))
         if whole and by == "family":
@@ -109,15 +108,9 @@ def _misses(frame: pd.DataFrame, summary: Summary, some: str) -> list[Sheet]:
 
 def _kinds(frame: pd.DataFrame, summary: Summary, some: str) -> Sheet:
     order = [*QUARTERS, *DONE, *SPOKEN]
-    rows = sorted(
-        _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS), key=lambda row: order.index(row[0])
-    )
-    return Sheet(
-        "what replies are like",
-        ["replies", *(f"turn {turn}" for turn in TURNS), "n"],
-        rows,
-        notes=notes_of("kinds", some=some),
-    )
+    rows = _wide(shares(frame, ["kind", "turn"], "followed", summary)[0], TURNS)
+    rows.sort(key=lambda row: order.index(row[0]))
+    return Sheet("what replies are like", ["replies", *TURN_NAMES, "n"], rows, 1, notes_of("kinds", some=some))
 
 
 def _hardest(summaries: Sequence[Summary], frames: Sequence[pd.DataFrame], shown: int) -> list[Sheet]:

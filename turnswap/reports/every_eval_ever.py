@@ -125,8 +125,8 @@ def _results(summary: Summary) -> Iterator[dict[str, Any]]:
 
 def _rows(summary: Summary) -> Iterator[dict[str, Any]]:
     """A line per conversation, repeat and turn."""
-    for code, run in summary.model.languages.items():
-        for conversation, repeat in ((c, repeat) for c in run.conversations or () for repeat in range(c.repeats)):
+    for code, conversation in summary.model.conversations:
+        for repeat in range(conversation.repeats):
             messages: list[dict[str, Any]] = []
             for turn, (metric, logged) in enumerate(zip(OVERALL, conversation.turns, strict=False), 1):
                 reply, last = logged.replies[repeat], 2 * turn - 1

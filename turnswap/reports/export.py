@@ -20,7 +20,6 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
-from . import published
 from .board_files import board_files, name_on_board
 from .every_eval_ever import NOBODY, record, record_id
 from .figures import OVERALL
@@ -102,7 +101,7 @@ def remarks(summary: Summary, format_: str) -> list[str]:
         said += notes_of("record")
         said += [] if "/" in name_on_board(model) else notes_of("nobody", nobody=NOBODY)
         said += [] if model.has_samples else notes_of("no_conversations")
-    if format_ != EVAL_RESULTS and not published.is_benchmark(model):
+    if format_ != EVAL_RESULTS and not model.is_benchmark:
         said += notes_of("other_data", data=model.facts["data"])
     if any(run.n < run.of for run in model.languages.values()):
         said += notes_of("partial")
@@ -118,7 +117,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
         UserError: the data was not the whole benchmark.
     """
     model = summary.model
-    if not published.is_benchmark(model):
+    if not model.is_benchmark:
         raise UserError(
             f"Eval results are entries of {HUB_REPOSITORY}, but the data of these was {model.facts['data']}.",
             "Evaluate on the benchmark, or take --format model-index, which names the data.",

@@ -13,7 +13,7 @@ import pandas as pd
 
 from .figures import AVERAGE, MACRO, Sums, difference, estimate
 from .sheets import INTERVAL, Column, Sheet, notes_of, percent, points, sheet_of
-from .table import Summary
+from .table import Summary, figures_of
 
 _FEWEST = 2  # source prompts that an interval needs
 
@@ -37,9 +37,8 @@ def language_gaps(summary: Summary) -> tuple[pd.DataFrame, int]:
     found = {code: one.only(AVERAGE) for code, one in estimate(kept, summary.resampling).items()}
     rows = []
     for code in sums:
-        gap = difference(found[MACRO], found[code])
-        low, high = gap.interval(summary.resampling.level)
-        rows.append((code, float(found[code].values[0]), float(gap.values[0]), float(low[0]), float(high[0])))
+        (gap,) = figures_of(difference(found[MACRO], found[code]), summary.resampling.level)
+        rows.append((code, float(found[code].values[0]), gap.value, gap.low, gap.high))
     return pd.DataFrame(rows, columns=columns), len(shared)
 
 

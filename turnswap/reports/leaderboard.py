@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +26,7 @@ from .replies import score_warnings
 from .runs import LanguageRun, Model, in_order
 from .sheets import notes_of
 from .signature import OF_THE_MODEL, describe_difference, require_comparable
-from .table import Figure, Scores, Summary
+from .table import Figure, Scores, Summary, figures_of
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def build_board(
     sources = max((int(mean(averages).sources[0]) for averages in drawn.values()), default=0)
     require_resamples(resampling, math.comb(len(drawn), 2), sources, "pairs of models")
     pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
-    rows = [replace(row, **_rank(row.model, pairs)) if row.model in drawn else row for row in rows]
+    rows = [_ranked(row, pairs) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
     warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
     notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
@@ -157,10 +156,9 @@ def build_board(
     return Board(tuple(chosen), tuple(everyone), pairs, (*explained, *notes, *why, *warnings, *notes_of("boards")))
 
 
-def _rank(name: str, pairs: Sequence[Pair]) -> dict[str, Any]:
-    own = [pair for pair in pairs if name in (pair.a, pair.b)]
-    better = [pair for pair in own if pair.better not in (None, name)]
-    return {"rank": 1 + len(better), "tied": any(pair.better is None for pair in own)}
+def _ranked(row: Row, pairs: Sequence[Pair]) -> Row:
+    winners = [pair.better for pair in pairs if row.model in (pair.a, pair.b)]
+    return replace(row, rank=1 + sum(one not in (None, row.model) for one in winners), tied=None in winners)
 
 
 def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampling: Resampling) -> tuple[Pair, ...]:
@@ -169,7 +167,7 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
     ranked = sorted(models, key=lambda model: float(mean(drawn[model.name]).values[0]))
     for a, b in itertools.combinations(ranked, 2):
         one, other = drawn[a.name], drawn[b.name]
-        if any(run.failures for model in (a, b) for run in model.languages.values()):
+        if any(c.failed for model in (a, b) for _, c in model.conversations):
             one, other = _without_failures(a, b, resampling)
         if not one:
             found.append(
@@ -177,8 +175,7 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
             )
             continue
         gap, choices = difference(mean(one), mean(other)), difference(_over_choices(one), _over_choices(other))
-        low, high = gap.interval(resampling.level)
-        figure, names, sign = Figure(float(gap.values[0]), float(low[0]), float(high[0])), (a.name, b.name), 1
+        (figure,), names, sign = figures_of(gap, resampling.level), (a.name, b.name), 1
         if figure.value < 0:  # by the conversations in common, of which some failed in one of them
             figure, names, sign = figure.turned, (b.name, a.name), -1
         by_choice = list(zip((sign * choices.values).tolist(), p_values(choices).tolist(), strict=True))

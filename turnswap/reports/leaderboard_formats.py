@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from turnswap import __version__
@@ -43,15 +44,10 @@ def pair_sheets(pairs: Sequence[Pair]) -> list[Sheet]:
     if not pairs:
         return []
     header = ["B", "A", "B - A", "interval", "p", "corrected", ""]
-    rows = [
-        [
-            *(pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap)),
-            *(p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"),
-        ]
-        for pair in sorted(
-            pairs, key=lambda pair: pair.gap.value if pair.gap.value == pair.gap.value else -1, reverse=True
-        )
-    ]
+    rows = []
+    for pair in sorted(pairs, key=lambda pair: np.nan_to_num(-pair.gap.value)):
+        tested = [p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"]
+        rows.append([pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap), *tested])
     return [Sheet("Model against model", header, rows, 2, notes_of("pairs", n=len(rows)))]
 
 

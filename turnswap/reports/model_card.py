@@ -18,7 +18,6 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION
 from turnswap.tasks.multiif.languages import name_of
 
-from . import published
 from .figures import MACRO, OVERALL
 from .runs import Model
 from .table import Summary, split_metric
@@ -95,7 +94,7 @@ def data_set(model: Model) -> tuple[str, str, str | None]:
     """Type, name and split: the benchmark's only where the data is the benchmark."""
     data = model.facts["data"]
     kind = data.partition("@")[0]
-    if published.is_benchmark(model):
+    if model.is_benchmark:
         return HUB_REPOSITORY, "Multi-IF", "train"
     if kind == "sample":
         return "turnswap-sample", "turnswap's packaged sample, not the benchmark", None

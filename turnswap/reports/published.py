@@ -74,11 +74,6 @@ def left_out(models: Sequence[Model]) -> str | None:
     return None
 
 
-def is_benchmark(model: Model) -> bool:
-    """Whether the data was the published Multi-IF, in every language that was run."""
-    return all(run.is_benchmark for run in model.languages.values())
-
-
 def against_published(summary: Summary, published: Mapping[str, Scores]) -> pd.DataFrame:
     """Whether a model's average differs from published ones: see :data:`CAN_SAY`.
 

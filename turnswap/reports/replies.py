@@ -9,14 +9,13 @@ import numpy as np
 from turnswap.tasks.multiif.metrics import COUNTS, RIGHT, SPREAD, SPREAD_OF, TURNS
 
 from .figures import FIGURES, MACRO, OVERALL
-from .sheets import TEXTS, Sheet, notes_of, percent, scope_name, with_interval
+from .sheets import TEXTS, TURN_NAMES, Sheet, notes_of, percent, scope_name, with_interval
 from .table import Summary
 
 MEANINGS, _TOOK = TEXTS["meanings"], TEXTS["took"]
 # A kind is warned of from this share of a turn's replies on.
 # (A cap that cut 12 % of the turns cost one model 2.7 points.)
 _SHARE = 0.01
-_TURNS = [f"turn {turn}" for turn in TURNS]
 
 
 def score_warnings(summaries: Sequence[Summary]) -> list[str]:
@@ -68,7 +67,7 @@ def completed_note(summary: Summary) -> str | None:
     done, of = _counts(summary, scope, "completed"), [summary.replies(scope, turn) for turn in TURNS]
     if "N/A" in done or done == [str(n) for n in of]:
         return None
-    shares = ", ".join(f"{some} of {n} in {turn}" for some, n, turn in zip(done, of, _TURNS, strict=True))
+    shares = ", ".join(f"{some} of {n} in {turn}" for some, n, turn in zip(done, of, TURN_NAMES, strict=True))
     return f"over the replies that are neither truncated nor unclosed, {shares}."
 
 
@@ -81,7 +80,7 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
             for scope in summary.scopes
             for n in [_counts(summary, scope, "completed")]
         ]
-        header = ["language", *_TURNS, "n, by turn"]
+        header = ["language", *TURN_NAMES, "n, by turn"]
         sheets.append(Sheet(f"{name}: overall accuracy over completed replies", header, rows))
     if summary.model.repeats > 1:
         sheets.append(_repeats(summary))
@@ -90,7 +89,7 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
         said.format(n) for key, said in _TOOK.items() if (n := summary.count(summary.headline_scope, key)) is not None
     ]
     said = [f"The run took {', '.join(took)}."] if took else []
-    return [*sheets, Sheet(f"{name}: replies", ["how many", *_TURNS], rows, notes=said)]
+    return [*sheets, Sheet(f"{name}: replies", ["how many", *TURN_NAMES], rows, notes=said)]
 
 
 def _repeats(summary: Summary) -> Sheet:
@@ -110,7 +109,7 @@ def _repeats(summary: Summary) -> Sheet:
         rows.append(["standard error", *map(percent, in_all)])
         rows.append(["of it, by sampling", *map(percent, errors)])
     return Sheet(
-        f"{summary.model.name}: {repeats} repeats", ["conversations", *_TURNS], rows, notes=notes_of("repeats")
+        f"{summary.model.name}: {repeats} repeats", ["conversations", *TURN_NAMES], rows, notes=notes_of("repeats")
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
@@ -134,6 +134,11 @@ class Model:
         return next(iter(self.languages.values())).identity
 
     @property
+    def conversations(self) -> Iterator[tuple[str, LoggedConversation]]:
+        """Each that there are samples of, with the code of its language."""
+        return ((code, c) for code, run in self.languages.items() for c in run.conversations or ())
+
+    @property
     def repeats(self) -> int:
         """How many replies there are to each turn, all of them pooled in the figures."""
         run = next(iter(self.languages.values()))
@@ -143,6 +148,11 @@ class Model:
     def in_all_languages(self) -> bool:
         """Whether there are results in each of the benchmark's languages, and in no other."""
         return set(self.languages) == set(LANGUAGES)
+
+    @property
+    def is_benchmark(self) -> bool:
+        """Whether the data was the published Multi-IF, in every language that was run."""
+        return all(run.is_benchmark for run in self.languages.values())
 
     @property
     def when(self) -> float:

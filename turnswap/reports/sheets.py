@@ -16,12 +16,14 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.core.errors import visible
+from turnswap.tasks.multiif.metrics import TURNS
 
 from .figures import MACRO, POOLED
 from .runs import Model
 from .table import Figure
 
-HEADLINE = ("average", "turn 1", "turn 2", "turn 3", "Δ 1→3")  # of overall accuracy
+TURN_NAMES = [f"turn {turn}" for turn in TURNS]
+HEADLINE = ("average", *TURN_NAMES, "Δ 1→3")  # of overall accuracy
 POINT = "zero width"
 TEXTS = tomllib.loads(Path(__file__).with_name("notes.toml").read_text("utf-8"))
 _NAMED = 4  # models in a title

@@ -122,14 +122,9 @@ def _places(summaries: Sequence[Summary]) -> dict[str, str]:
     """A page per model: by its name, and where names end alike, by their hashes too."""
     short = {summary.model.name: name_on_board(summary.model).replace("/", "--") for summary in summaries}
     taken = [name.lower() for name in short.values()]  # some disks do not tell A from a
-    return {
-        name: f"models/{place}{_hash(name) if taken.count(place.lower()) > 1 else ''}.html"
-        for name, place in short.items()
-    }
-
-
-def _hash(name: str) -> str:
-    return f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    hashes = {name: f"-{hashlib.sha256(name.encode()).hexdigest()[:8]}" for name in short}
+    twice = {name for name, place in short.items() if taken.count(place.lower()) > 1}
+    return {name: f"models/{place}{hashes[name] if name in twice else ''}.html" for name, place in short.items()}
 
 
 def _model_page(board: Board, summary: Summary) -> str:

@@ -20,7 +20,7 @@ from turnswap.core.files import write_whole
 from turnswap.tasks.multiif import metrics
 
 from . import figures
-from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Array, Estimate, Resampling, Sums
+from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Estimate, Resampling, Sums
 from .runs import LanguageRun, Model
 from .signature import signature
 from .verdicts import Graded, corrected_verdicts, published_verdicts
@@ -43,6 +43,11 @@ class Figure:
     def turned(self) -> Figure:
         """A difference the other way round."""
         return Figure(-self.value, -self.high, -self.low)
+
+
+def figures_of(estimate: Estimate, level: float) -> list[Figure]:
+    """An estimate's figures with their intervals."""
+    return [Figure(*map(float, one)) for one in zip(estimate.values, *estimate.interval(level), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,8 @@ class Summary:
         return found if self.model.has_samples else {code: found[code] for code in self.sums}
 
     @cached_property
-    def _bounds(self) -> dict[str, tuple[Array, Array]]:
-        return {scope: estimate.interval(self.resampling.level) for scope, estimate in self.estimates.items()}
+    def _figures(self) -> dict[str, list[Figure]]:
+        return {scope: figures_of(estimate, self.resampling.level) for scope, estimate in self.estimates.items()}
 
     @property
     def scopes(self) -> tuple[str, ...]:
@@ -156,9 +161,7 @@ class Summary:
     def figure(self, scope: str, name: str) -> Figure:
         """One of :data:`figures.FIGURES` in a language, or over the languages."""
         if scope in self.estimates:
-            column = FIGURES.index(name)
-            low, high = self._bounds[scope]
-            return Figure(float(self.estimates[scope].values[column]), float(low[column]), float(high[column]))
+            return self._figures[scope][FIGURES.index(name)]
         names = [turn.replace(AVERAGE, name) for turn in OVERALL] if name in AVERAGES else [name]
         reported = [self._reported(run, each) for run in self._runs(scope) for each in names]
         value = float(np.mean([value for value, _ in reported]))
@@ -193,7 +196,7 @@ class Summary:
     def _reported(self, run: LanguageRun, name: str) -> tuple[float, float | None]:
         """lm-eval's value and standard error; the samples' value where they were put together from parts."""
         if name not in run.reported and run.language in self.estimates:
-            return float(self.estimates[run.language].values[FIGURES.index(name)]), None
+            return self.figure(run.language, name).value, None
         return run.reported.get(name, (float("nan"), None))
 
     def _runs(self, scope: str) -> list[LanguageRun]:

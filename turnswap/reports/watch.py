@@ -26,7 +26,7 @@ from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.cache import DOCUMENTS, PLACE
 from turnswap.tasks.multiturn.reasoning import KNOWN, set_reasoning_aside
 
-from .sheets import Sheet, notes_of, percent
+from .sheets import TURN_NAMES, Sheet, notes_of, percent
 
 _AT_ONCE = 500  # rows of one look
 _Place = tuple[str, int, int]  # name of the conversation, turn from 0, repeat from 0
@@ -66,7 +66,7 @@ class Watch:
         for cache in self.caches:
             try:
                 with closing(sqlite3.connect(f"{cache.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as opened:
-                    tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master")}
+                    tables = {name for (name,) in opened.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
                     if "turnswap" in tables:
                         self._look(cache, opened)
                     elif tables - {"unnamed"}:  # lm-eval's own alone: the run has not begun to ask
@@ -132,7 +132,7 @@ class Watch:
             rows.append([*row, str(cut)])
         done = sum(place in self.replies for place in expected)
         title = f"Run in progress: {done} of {len(expected)} replies, overall accuracy so far"
-        return Sheet(title, ["task", *(f"turn {turn}" for turn in TURNS), "truncated"], rows, notes=notes_of("watched"))
+        return Sheet(title, ["task", *TURN_NAMES, "truncated"], rows, notes=notes_of("watched"))
 
 
 def _is_ours(doc: Any) -> bool:

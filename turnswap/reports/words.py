@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from turnswap.tasks.multiif.languages import name_of
 
 from .compare import Comparison
@@ -15,7 +17,8 @@ from .table import Figure, Summary
 
 def say_report(summaries: Sequence[Summary]) -> str:
     """The best model's average and how it falls from turn to turn; of several, that the order is no test."""
-    best = max(summaries, key=lambda summary: _known(summary.scores(summary.headline_scope).average.value))
+    averages = [summary.scores(summary.headline_scope).average.value for summary in summaries]
+    best = summaries[int(np.nan_to_num(averages, nan=-1.0).argmax())]
     scores = best.scores(best.headline_scope)
     if scores.average.value != scores.average.value:
         return f"{best.model.name} has no average: no conversation of a language has all turns."
@@ -27,10 +30,6 @@ def say_report(summaries: Sequence[Summary]) -> str:
     if len(summaries) > 1:
         said = f"Of {len(summaries)} models {said} Whether it is better than the others, turnswap compare tells."
     return said
-
-
-def _known(value: float) -> float:
-    return value if value == value else -1.0
 
 
 def _over(summary: Summary) -> str:
