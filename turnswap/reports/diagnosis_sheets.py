@@ -54,7 +54,7 @@ def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
         pd.DataFrame(wide[name]).reindex(columns=list(columns)) for name in ("share", "cell", "asked")
     )
     n = [" ".join(f"{count:.0f}" for count in row) for row in asked.fillna(0).to_numpy()]
-    order = (share[columns[-1]] - share[columns[0]]).argsort()
+    order = (share[columns[-1]] - share[columns[0]]).to_numpy(dtype=float).argsort(kind="stable")
     return [
         [str(key), *row] for key, *row in cell.astype(object).fillna("–").assign(n=n).iloc[order].itertuples(name=None)
     ]
