@@ -119,7 +119,7 @@ def test_the_wheel_holds_yamls_sample_and_type_marker(wheel: Path) -> None:
         "tasks/multiif/leaderboard/leaderboard_multiif_hi.yaml",
         "reports/published_scores.json",
         "reports/html/report.html.j2",
-        "reports/html/report.js",
+        "reports/html/transcripts.js",
         "core/html/style.css",
     ):
         assert f"turnswap/{name}" in names
