@@ -143,7 +143,9 @@ def test_runs_in_folders_of_their_own_stay_apart_and_what_is_private_or_foreign_
         (results,) = (mixed / name).rglob("results_*.json")
         (samples,) = (mixed / name).rglob("samples_*.jsonl")
         content = json.loads(results.read_text("utf-8"))
-        content["config"]["model_args"] |= {"header": "Bearer secret", "base_url": "http://me:key@10.0.0.7:8000/v1"}
+        private = {"header": "Bearer secret", "base_url": "http://me:key@10.0.0.7:8000/v1"}
+        content["config"]["model_args"] |= private
+        content["configs"]["multiif_en"]["metadata"] |= private  # where lm-eval writes the model's arguments once more
         results.unlink()
         results.with_name("results_2026-01-01T00-00-00.000001.json").write_text(json.dumps(content), "utf-8")
         samples.rename(samples.with_name("samples_multiif_en_2026-01-01T00-00-00.000001.jsonl"))
@@ -159,7 +161,11 @@ def test_runs_in_folders_of_their_own_stay_apart_and_what_is_private_or_foreign_
         assert not {"gpqa", "other"} & set(path.name.split("_"))
         if path.suffix == ".json":
             text = path.read_text("utf-8")
-            assert not [secret for secret in ("secret", "10.0.0.7", "me:key", "pretty_env_info") if secret in text]
+            assert not [
+                secret
+                for secret in ("secret", "10.0.0.7", "me:key", "pretty_env_info", "config_source")
+                if secret in text
+            ]
 
 
 def test_a_name_that_is_no_text_is_refused(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from lm_eval.utils import simple_parse_args_string
 
 _ARGUMENTS = tomllib.loads(Path(__file__).with_name("model_args.toml").read_text("utf-8"))
 _EXCEPTED = {name for kind in ("speed", "place", "permission", "secret", "told_apart") for name in _ARGUMENTS[kind]}
+_OF_THE_MACHINE = ("pretty_env_info", "config_source")
 _SHORT = 8
 _HERE = re.compile(r"(?<=://)(?:localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(?::\d+)?(?=/|$)")
 
@@ -28,8 +29,7 @@ def identity_of(content: Mapping[str, Any], task: str) -> dict[str, Any]:
     ``name`` is lm-eval's, ``base`` the weights below an adapter or a delta, and ``settings`` all else that changes it.
     """
     config = content.get("config") or {}
-    given = config.get("model_args") or {}
-    arguments = dict(given) if isinstance(given, Mapping) else simple_parse_args_string(str(given))
+    arguments = _arguments(config)
     swap = config.get("layer_swap") or {}  # lm-eval names a swap in memory after its recipient
     dtype = str(config.get("model_dtype") or arguments.get("dtype") or arguments.get("torch_dtype") or "auto")
     reasoning, _ = split_generation(content["configs"][task].get("generation_kwargs") or {})
@@ -81,15 +81,26 @@ def published_identity(identity: Mapping[str, Any]) -> dict[str, str]:
     return known
 
 
-def for_others(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A results file as it may be published: without keys, addresses, and what it tells of the machine."""
-    config = dict(content.get("config") or {})
+def for_others(content: Any) -> Any:
+    """What lm-eval writes, as it may be published: without keys, addresses, and what it tells of the machine.
+
+    The model's arguments stand there more than once: in ``config``, and in the metadata of every task.
+    """
+    if isinstance(content, list):
+        return [for_others(each) for each in content]
+    if not isinstance(content, Mapping):
+        return content
+    kept = {name: value for name, value in content.items() if name not in (*_ARGUMENTS["secret"], *_OF_THE_MACHINE)}
+    if isinstance(kept.get("model_args"), str):  # of an older lm-eval
+        kept["model_args"] = _arguments(kept)
+    if url := kept.get("base_url"):
+        kept["base_url"] = _hash(_as_text("base_url", url))
+    return {name: for_others(value) for name, value in kept.items()}
+
+
+def _arguments(config: Mapping[str, Any]) -> dict[str, Any]:
     given = config.get("model_args") or {}
-    arguments = dict(given) if isinstance(given, Mapping) else simple_parse_args_string(str(given))
-    config["model_args"] = {name: value for name, value in arguments.items() if name not in _ARGUMENTS["secret"]}
-    if url := arguments.get("base_url"):
-        config["model_args"]["base_url"] = _hash(_as_text("base_url", url))
-    return {**{name: value for name, value in content.items() if name != "pretty_env_info"}, "config": config}
+    return dict(given) if isinstance(given, Mapping) else simple_parse_args_string(str(given))
 
 
 def _hash(address: str) -> str:
