@@ -53,6 +53,15 @@ def test_results_dropped_into_the_folder_are_on_the_board_the_next_time(
     assert len(list((site / "models").glob("*.html"))) == 3
 
 
+def test_a_submission_that_is_taken_out_leaves_no_page(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    turnswap("leaderboard", "--site", site, runs / "good", runs / "weak")
+    (withdrawn,) = (site / "results").glob("weak-*")
+    shutil.rmtree(withdrawn)
+    assert turnswap("leaderboard", "--site", site).exit_code == 0
+    assert [page.name for page in (site / "models").glob("*.html")] == ["org--good.html"]
+
+
 def test_the_same_results_again_change_nothing(turnswap: Turnswap, runs: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     turnswap("leaderboard", "--site", site, runs / "good", runs / "weak")

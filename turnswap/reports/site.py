@@ -103,8 +103,14 @@ def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
 
 
 def write_site(site: Path, board: Board, summaries: Sequence[Summary]) -> list[Path]:
-    """Write the pages of a ranking of these models, and return them; other files there stay, a README too."""
+    """Write the pages of a ranking of these models, and return them; other files there stay, a README too.
+
+    The page of a model that is no longer on the board goes: whoever withdraws a submission is not to be found.
+    """
     pages = _places(summaries)
+    for page in (site / "models").glob("*.html"):
+        if f"models/{page.name}" not in pages.values():
+            page.unlink()
     texts = {
         "index.html": as_page(board, title_of(TITLE, [summary.model for summary in summaries]), pages),
         "board.csv": as_csv(board),
