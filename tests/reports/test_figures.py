@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from turnswap.reports.figures import (
     AVERAGE,
@@ -21,7 +23,7 @@ from turnswap.reports.figures import (
     estimate,
     holm,
     p_values,
-    weights,
+    resampled,
 )
 from turnswap.reports.runs import LoggedConversation
 
@@ -58,6 +60,11 @@ def pairs_of(verdicts: Verdicts) -> dict[str, list[int]]:
     completed = verdicts[-1][-1] or not verdicts[-1][0]
     values |= {f"{name}_completed": pair if completed else [0, 0] for name, pair in values.items()}
     return values | {f"turn{t}_right_in_{k}": values[f"turn{t}_prompt_strict_acc"] for t in (1, 2, 3) for k in REPEATED}
+
+
+def weights(sources: tuple[str, ...], resamples: int, seed: int) -> NDArray[Any]:
+    """How often each source prompt is in each resample: each counted alone."""
+    return resampled(np.eye(len(sources)), sources, Resampling(resamples, seed))
 
 
 def summed(*conversations: Verdicts, size: int = 1) -> Sums:

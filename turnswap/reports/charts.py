@@ -27,7 +27,7 @@ from .published import published_models, published_scores
 from .runs import in_order
 from .sheets import SCOPES
 from .table import Scores, Summary
-from .verdicts import followed_by, tabulate
+from .verdicts import followed_by
 
 # Okabe and Ito's palette, told apart by the colour-blind; its black and yellow vanish in one of the themes.
 PALETTE = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8c6bb1", "#7f7f7f")
@@ -102,7 +102,7 @@ def language_heat_map(summary: Summary) -> dict[str, Any]:
 
 def instruction_heat_map(summary: Summary, by: str) -> dict[str, Any]:
     """Share of instructions followed (strictly) by ``family`` or ``instruction`` and turn, in a language to choose."""
-    frame = followed_by(summary.graded, "language", "instruction", "turn").reset_index()
+    frame = followed_by(summary.verdicts, "language", "instruction", "turn").reset_index()
     family = frame["instruction"].str.split(":").str[0]
     frame = frame.assign(family=family, turn="turn " + frame["turn"].astype(str))
     names = sorted(frame[by].unique())
@@ -147,7 +147,7 @@ def flow_bars(summary: Summary, on_paper: bool = False) -> dict[str, Any]:
 
     ``on_paper``: in greys.
     """
-    verdicts = tabulate(summary.graded)
+    verdicts = summary.verdicts
     following = verdicts.assign(turn=verdicts["turn"] - 1)
     both = verdicts.merge(following, on=["language", "key", "turn", "repeat", "slot"], suffixes=("", "_then"))
     both["kind"] = [FLOWS[pair][0] for pair in zip(both["strict"], both["strict_then"], strict=True)]

@@ -18,7 +18,6 @@ from .runs import LanguageRun, Model
 from .sheets import notes_of
 from .signature import require_comparable
 from .table import Summary, records, split_metric
-from .verdicts import tabulate
 
 
 @dataclass(frozen=True)
@@ -178,7 +177,7 @@ def _changes(one: Summary, other: Summary) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What changed, by instruction and by conversation; the largest changes first."""
     slot = ["language", "key", "turn", "slot", "instruction"]
     # Of each instruction of each turn, the share of repeats that follow it.
-    shares = [tabulate(summary.graded).groupby(slot)["strict"].mean() for summary in (one, other)]
+    shares = [summary.verdicts.groupby(slot)["strict"].mean() for summary in (one, other)]
     both = pd.concat(shares, axis=1, keys=["a", "b"]).reset_index()
     both["gained"], both["lost"] = both["b"] > both["a"], both["b"] < both["a"]
     by_instruction = both.groupby("instruction")[["gained", "lost"]]

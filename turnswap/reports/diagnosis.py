@@ -19,10 +19,9 @@ from turnswap.tasks.multiif.instructions.spec import COUNT
 from turnswap.tasks.multiif.kept import judge
 from turnswap.tasks.multiif.metrics import COMPLETED, VERDICTS
 
-from .figures import Estimate, difference, weights
+from .figures import Estimate, difference, resampled
 from .runs import LoggedTurn
 from .table import Summary
-from .verdicts import tabulate
 
 # Of replies whose language and counts no samples keep, about so many are looked at: each takes milliseconds.
 LOOKED_AT = 400
@@ -38,7 +37,7 @@ def slots(summary: Summary) -> pd.DataFrame:
     whether it was followed in the turn before (missing where it is new); and ``asked``, which is 1.
     """
     sources = {(code, c.key): c.source or c.key for code, c in summary.model.conversations}
-    frame = tabulate(summary.graded).assign(model=summary.model.name, asked=1)
+    frame = summary.verdicts.assign(model=summary.model.name, asked=1)
     frame["source"] = [sources[pair] for pair in zip(frame["language"], frame["key"], strict=True)]
     frame["family"] = frame["instruction"].str.partition(":")[0]
     place = frame.groupby(["language", "key", "repeat", "slot"])
@@ -66,9 +65,7 @@ def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -
     cell = groups.ngroup().to_numpy() * len(sources) + pd.Index(sources).get_indexer(pd.Index(frame["source"]))
     size = len(index) * len(sources)
     sums = np.stack([np.bincount(cell, frame[name], size).reshape(len(index), -1) for name in (hit, "asked")])
-    # Whole numbers below 2**24, which single precision adds up exactly.
-    times = weights(sources, summary.resampling.resamples, summary.resampling.seed)
-    drawn = (times @ sums.astype(np.float32).transpose(0, 2, 1)).astype(np.float64)
+    drawn = resampled(sums.transpose(0, 2, 1), sources, summary.resampling)
     hits, asked = sums.sum(axis=2)
     with np.errstate(invalid="ignore"):
         found = Estimate(hits / asked, drawn[0] / drawn[1], (sums[1] > 0).sum(axis=1))

@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,14 +128,27 @@ def from_sums(sums: Array) -> Array:
     return np.concatenate([ratios, means, averages], axis=-1)
 
 
-@lru_cache(maxsize=4)
-def weights(sources: tuple[str, ...], resamples: int, seed: int) -> NDArray[np.float32]:
-    """How often each source prompt is in each resample: shape ``(resamples, len(sources))``, Poisson with mean 1."""
-    drawn = np.empty((len(sources), resamples), dtype=np.float32)
-    for row, source in zip(drawn, sources, strict=True):
-        own = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8])
-        row[:] = np.random.default_rng([seed, own]).poisson(1, resamples)
-    return drawn.T
+def resampled(sums: NDArray[Any], sources: Sequence[str], resampling: Resampling) -> Array:
+    """Sums over source prompts in every resample.
+
+    Args:
+        sums: whole numbers per source prompt: shape ``(…, len(sources), width)``.
+        sources: their names, from which their weights are drawn: Poisson with mean 1.
+        resampling: how to draw.
+
+    Returns:
+        Shape ``(…, resamples, width)``.
+    """
+    times = np.stack([_weights(source, resampling.resamples, resampling.seed) for source in sources], axis=1)
+    # Sums below 2**24, which single precision adds up exactly.
+    return (times @ sums.astype(np.float32)).astype(np.float64)
+
+
+@lru_cache(maxsize=4096)
+def _weights(source: str, resamples: int, seed: int) -> NDArray[np.float32]:
+    """How often a source prompt is in each resample."""
+    own = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8])
+    return np.random.default_rng([seed, own]).poisson(1, resamples).astype(np.float32)
 
 
 def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[str, Estimate]:
@@ -149,14 +163,9 @@ def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[st
         paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
     """
     drawn, totals, counts = {}, {}, {}
-    every = sorted({source for sums in by_language.values() for source in sums.sources})
-    often = weights(tuple(every), resampling.resamples, resampling.seed)
     for code, sums in by_language.items():
-        n, width = len(sums.sources), 2 * len(RATIOS)
-        # Whole numbers below 2**24, which single precision adds up exactly.
-        times = often if len(every) == n else often[:, np.searchsorted(every, sums.sources)]
-        flat = times @ sums.pairs.reshape(n, width).astype(np.float32)
-        drawn[code] = flat.astype(np.float64).reshape(resampling.resamples, len(RATIOS), 2)
+        flat = resampled(sums.pairs.reshape(len(sums.sources), -1), sums.sources, resampling)
+        drawn[code] = flat.reshape(resampling.resamples, len(RATIOS), 2)
         totals[code] = sums.pairs.sum(axis=0, dtype=np.float64)
         counts[code] = _sources_of(sums)
     estimates = {code: Estimate(from_sums(totals[code]), from_sums(drawn[code]), counts[code]) for code in by_language}

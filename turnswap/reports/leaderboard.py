@@ -143,7 +143,7 @@ def build_board(
     notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
     if any(pair.p != pair.p for pair in pairs):
         notes += notes_of("too_few_to_rank", fewest=FEWEST)
-    if any(run.failures for model in models for run in model.languages.values()):
+    if any(model.failures for model in models):
         notes += notes_of("failed_pairs")
     explained = notes_of(
         "ranking",
@@ -167,7 +167,7 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
     ranked = sorted(models, key=lambda model: float(mean(drawn[model.name]).values[0]))
     for a, b in itertools.combinations(ranked, 2):
         one, other = drawn[a.name], drawn[b.name]
-        if any(c.failed for model in (a, b) for _, c in model.conversations):
+        if a.failures or b.failures:
             one, other = _without_failures(a, b, resampling)
         if not one:
             found.append(

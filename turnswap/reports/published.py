@@ -16,7 +16,7 @@ import pandas as pd
 from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.languages import name_of
 
-from .figures import FEWEST, holm
+from .figures import AVERAGE, FEWEST, FIGURES, holm
 from .runs import Model
 from .sheets import notes_of
 from .table import Figure, Scores, Summary
@@ -82,14 +82,11 @@ def against_published(summary: Summary, published: Mapping[str, Scores]) -> pd.D
         ``low`` to ``high`` at the summary's level, ``p`` (two-sided), and ``corrected`` by Holm's method for all rows.
         Nothing where the model's own average has no interval, or rests on fewer than 20 source prompts.
     """
-    scope = summary.headline_scope
-    rows = []
-    for name, scores in published.items():
-        ours, theirs = summary.average(scope), scores.average.value
-        if ours is None or ours.sources[0] < FEWEST:
-            continue
-        value = float(ours.values[0])
-        error = float(np.nanstd(ours.replicates))
+    ours, rows = summary.estimates.get(summary.headline_scope), []
+    column = FIGURES.index(AVERAGE)
+    value, error = (float(ours.values[column]), float(np.nanstd(ours.replicates[:, column]))) if ours else (0.0, 0.0)
+    for name, scores in published.items() if ours and ours.sources[column] >= FEWEST else ():
+        theirs = scores.average.value
         # A share's variance is p (1 - p) by some factor, which both models have: they ran the same conversations.
         other = error * math.sqrt(theirs * (1 - theirs) / max(value * (1 - value), 1e-9))
         both, gap = math.hypot(error, other), value - theirs

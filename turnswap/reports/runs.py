@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ class LanguageRun:
     is_benchmark: bool = False
     rules: str | None = None
 
-    @property
+    @cached_property
     def failures(self) -> int:
         """How many of its conversations failed for good, in a request."""
         return sum(conversation.failed for conversation in self.conversations or ())
@@ -137,6 +137,11 @@ class Model:
     def conversations(self) -> Iterator[tuple[str, LoggedConversation]]:
         """Each that there are samples of, with the code of its language."""
         return ((code, c) for code, run in self.languages.items() for c in run.conversations or ())
+
+    @property
+    def failures(self) -> int:
+        """How many of its conversations failed for good, in a request."""
+        return sum(run.failures for run in self.languages.values())
 
     @property
     def repeats(self) -> int:

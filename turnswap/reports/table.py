@@ -23,7 +23,7 @@ from . import figures
 from .figures import AVERAGE, AVERAGES, FIGURES, MACRO, OVERALL, POOLED, Estimate, Resampling, Sums
 from .runs import LanguageRun, Model
 from .signature import signature
-from .verdicts import Graded, corrected_verdicts, published_verdicts
+from .verdicts import Graded, corrected_verdicts, published_verdicts, tabulate
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,9 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        without, codes = self.without_sources, list(self.model.languages)
-        unit = (
-            "source"
-            if not without
-            else "conversation"
-            if without == codes
-            else f"source, in {'+'.join(without)} conversation"
-        )
+        without = self.without_sources
+        unit = f"source, in {'+'.join(without)} conversation" if without else "source"
+        unit = "conversation" if without == list(self.model.languages) else unit
         drawn = f"unit:{unit}|boot:{self.resampling.resamples},seed:{self.resampling.seed}"
         of = sum(run.of for run in self.model.languages.values())
         return signature(
@@ -102,6 +97,11 @@ class Summary:
     def corrected(self) -> Graded:
         """The corrected ones, likewise."""
         return corrected_verdicts(self.model)
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """The published ones as a table: see :func:`.verdicts.tabulate`."""
+        return tabulate(self.graded)
 
     @cached_property
     def estimates(self) -> Mapping[str, Estimate]:
@@ -173,10 +173,6 @@ class Summary:
         # Languages share source prompts. How far they move together is not known here: the mean of the errors is the
         # error if they move together wholly, and never too small.
         return Figure(value, *_within_bounds(value, float(np.mean(errors)), self.resampling.level))
-
-    def average(self, scope: str) -> Estimate | None:
-        """The mean of the turns with its resamples; None without samples."""
-        return self.estimates[scope].only(AVERAGE) if scope in self.estimates else None
 
     def scores(self, scope: str, completed: bool = False) -> Scores:
         """Overall accuracy in a language, or over the languages; of all replies, or of the completed ones."""

@@ -114,7 +114,7 @@ def _by_scope(summary: Summary, title: str, columns: Mapping[str, str], *notes: 
 
 def instruction_sheet(summary: Summary) -> Sheet:
     """The share of replies that follow each instruction, by turn, and how often it was given."""
-    counted = followed_by(summary.graded, "instruction", "turn")
+    counted = followed_by(summary.verdicts, "instruction", "turn")
     shares = (counted["followed"] / counted["asked"]).unstack("turn").reindex(columns=TURNS)
     asked = counted["asked"].groupby("instruction").sum()
     rows = [[str(id_), *map(percent, shares.loc[id_]), str(asked[id_])] for id_ in shares.index]

@@ -23,7 +23,7 @@ def differing(summary: Summary) -> pd.DataFrame:
     corrected; ``lost``, the other way round; ``unsatisfiable``, which are none by the corrected rules; ``published``
     and ``corrected``, the shares that pass, of those that there are.
     """
-    both, other = tabulate(summary.graded), tabulate(summary.corrected)
+    both, other = summary.verdicts, tabulate(summary.corrected)
     before, now, unsatisfiable = both["strict"], other["strict"], other["unsatisfiable"]
     gained, lost = ~unsatisfiable & now & ~before, ~unsatisfiable & ~now & before
     both = both.assign(n=1, gained=gained, lost=lost, unsatisfiable=unsatisfiable)

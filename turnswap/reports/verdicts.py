@@ -95,9 +95,9 @@ def tabulate(graded: Graded) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def followed_by(graded: Graded, *columns: str) -> pd.DataFrame:
+def followed_by(verdicts: pd.DataFrame, *columns: str) -> pd.DataFrame:
     """How often instructions were ``asked`` and ``followed`` (strictly), by columns of :func:`tabulate`."""
-    groups = tabulate(graded).groupby(list(columns))["strict"]
+    groups = verdicts.groupby(list(columns))["strict"]
     return pd.DataFrame({"asked": groups.size(), "followed": groups.sum()})
 
 
