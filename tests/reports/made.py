@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from turnswap.reports.figures import RATIOS, Resampling
 from turnswap.reports.runs import LanguageRun, LoggedConversation, LoggedTurn, Model
 from turnswap.reports.table import Summary
@@ -26,6 +28,12 @@ def made(name: str, facts: dict[str, str] | None = None, **languages: Followed) 
     """A model by what it did: per conversation and turn 1 or 0, which all four accuracies then are."""
     runs = {code: _run(name, code, followed, {**FACTS, **(facts or {})}) for code, followed in languages.items()}
     return Summary(Model(name, runs), Resampling(1000))
+
+
+def noisy(share: float, n: int = 60, seed: int = 0) -> list[tuple[int, ...]]:
+    """Conversations of which about this share is followed, the same ones by models of one seed: what is paired."""
+    drawn = np.random.default_rng(seed).random((n, 3))
+    return [tuple(int(x) for x in row < share) for row in drawn]
 
 
 def made_without_samples(

@@ -12,16 +12,11 @@ from tests.conftest import SHARED
 from turnswap.reports.published import CAN_SAY, PROVENANCE, against_published, published_models
 from turnswap.reports.table import Figure, Scores
 
-from .made import made
+from .made import made, noisy
 
 
 def scores(value: float) -> Scores:
     return Scores(Figure(value), (Figure(value),) * 3)
-
-
-def noisy(share: float, n: int, seed: int) -> list[tuple[int, ...]]:
-    drawn = np.random.default_rng(seed).random((n, 3))
-    return [tuple(int(x) for x in row < share) for row in drawn]
 
 
 def test_a_score_far_away_is_different_and_the_own_one_is_not() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from turnswap.reports.compare import Comparison, paired_differences
@@ -13,12 +12,7 @@ from turnswap.reports.leaderboard import build_board
 from turnswap.reports.table import Summary
 from turnswap.reports.words import say_board, say_comparison, say_report
 
-from .made import made, made_without_samples
-
-
-def noisy(share: float, n: int = 60, seed: int = 0) -> list[tuple[int, ...]]:
-    drawn = np.random.default_rng(seed).random((n, 3))
-    return [tuple(int(x) for x in row < share) for row in drawn]
+from .made import made, made_without_samples, noisy
 
 
 def compared(a: Summary, b: Summary) -> str:
