@@ -85,3 +85,10 @@ def test_the_command_prints_it_or_writes_it(turnswap: Turnswap, tmp_path: Path) 
     refused = turnswap("table", results)
     assert refused.exit_code == 1
     assert "-o figures.parquet" in refused.output
+
+
+def test_an_interval_without_width_is_called_so_and_explained_only_where_there_is_one() -> None:
+    table = as_latex([made("org/a", en=[(1, 1, 1)] * 20)])
+    assert table.count("[zero width]") == 4
+    assert "not certainty" in table
+    assert "ero width" not in as_latex([made("org/b", en=[(1, 1, 0), (0, 1, 1), (1, 0, 0)] * 10)])

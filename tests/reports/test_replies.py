@@ -293,3 +293,29 @@ def test_what_sampling_adds_to_the_error_is_told_apart_from_what_the_source_prom
     assert found == pytest.approx((2 * 3 * (1 / 3) / 12**2) ** 0.5)
     table = [line for line in turnswap("report", thrice).output.splitlines() if line.startswith("  ")]
     assert any(line.split()[:4] == ["of", "it,", "by", "sampling"] and f"{100 * found:.1f}" in line for line in table)
+
+
+# ------------------------------------------------------------------------------------- what names no source prompt
+
+
+def by_itself(summary: Summary, *languages: str) -> Summary:
+    """The same model, in whose data of these languages no source prompt is named."""
+    for code in languages:
+        for conversation in summary.model.languages[code].conversations or ():
+            object.__setattr__(conversation, "source", conversation.key)
+    return summary
+
+
+@pytest.mark.parametrize(
+    ("without", "unit", "said"),
+    [
+        ((), "unit:source|", ""),
+        (("en",), "unit:source, in en conversation|", "The data names no source prompts in en, so that each"),
+        (("en", "zh"), "unit:conversation|", "The data names no source prompts, so that each"),
+    ],
+)
+def test_languages_whose_data_names_no_source_prompts_are_named(without: tuple[str, ...], unit: str, said: str) -> None:
+    summary = by_itself(made("m", en=[(1, 1, 1), (0, 0, 0)] * 10, zh=[(1, 0, 1)] * 20), *without)
+    assert unit in summary.signature
+    warnings = [warning for warning in score_warnings([summary]) if "source prompts" in warning]
+    assert [warning[: len(said)] for warning in warnings] == ([said] if said else [])

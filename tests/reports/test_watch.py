@@ -19,6 +19,8 @@ from tests.multiturn.stub_models import ScriptedLM
 from turnswap.reports.watch import Watch
 from turnswap.tasks import tasks_path
 
+from .evaluations import evaluate
+
 FOLLOWS = "<<Title>>\n\nThe rain falls on the city."
 
 
@@ -130,3 +132,29 @@ def test_a_cache_that_does_not_exist_is_named(turnswap: Turnswap) -> None:
     refused = turnswap("report", "--watch", "nowhere")
     assert refused.exit_code == 1
     assert "There is no cache nowhere_rank0.db" in " ".join(refused.output.split())
+
+
+@pytest.mark.parametrize("content", [b"no database", None])
+def test_a_file_that_is_no_cache_of_ours_is_refused(content: bytes | None, tmp_path: Path, turnswap: Turnswap) -> None:
+    if content is None:
+        sqlite3.connect(tmp_path / "other.db").execute("CREATE TABLE theirs (x)")
+    else:
+        (tmp_path / "other.db").write_bytes(content * 100)
+    refused = turnswap("report", "--watch", "other.db")
+    assert refused.exit_code == 1
+    assert "other.db is no cache that a run of turnswap writes" in " ".join(refused.stderr.split())
+
+
+def test_runs_that_are_through_are_shown_beside_the_one_in_progress(
+    cache: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    (tmp_path / "results").mkdir()
+    watch = Watch([str(cache), str(tmp_path / "results")])
+    assert watch.finished() == []
+    evaluate(tmp_path / "results", "org/done", lambda _: FOLLOWS, tasks=("multiif_fr",))
+    (sheet,) = watch.finished()
+    assert sheet.title == "org/done: overall accuracy"
+    assert [row[0] for row in sheet.rows] == ["fr"]
+    shown = turnswap("report", "--watch", cache, tmp_path / "results")
+    assert "Run in progress" in shown.output
+    assert "org/done: overall accuracy" in shown.output

@@ -115,7 +115,9 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
 @click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
 @click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
 @click.option("--charts", type=ANYTHING, metavar="DIR", help="Write its charts here too, as SVG and PDF for a paper.")
-@click.option("--watch", is_flag=True, help="RESULT is a run's --use_cache: its figures so far, until Ctrl-C.")
+@click.option(
+    "--watch", is_flag=True, help="RESULT is a run's --use_cache, or a folder of results: the figures so far."
+)
 @results_options
 def report(
     results: Names, output: Path | None, format_: str | None, charts: Path | None, watch: bool, **options: Any
@@ -162,7 +164,7 @@ def watch_run(paths: Names) -> None:
             run.refresh()
             shown = Console(file=io.StringIO(), width=console.width, force_terminal=console.is_terminal)
             with shown.capture() as text:
-                print_sheets(shown, [run.sheet()])
+                print_sheets(shown, [run.sheet(), *run.finished()])
             live.update(Text.from_ansi(text.get().rstrip()), refresh=True)
             if not console.is_terminal or len(run.replies) >= len(run.expected) > 0:
                 return

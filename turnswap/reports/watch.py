@@ -1,4 +1,4 @@
-"""The figures so far of a run in progress, from its ``--use_cache``, which is only ever read.
+"""The figures so far of a run in progress, from its ``--use_cache``, which is only ever read, and from what is through.
 
 The schedule notes there which document is which and which request is whose turn (``tasks/multiturn/cache.py``).
 Replies are graded as they come in. Each look takes milliseconds, so that the run, which waits up to five seconds for
@@ -14,7 +14,7 @@ import pickle
 import sqlite3
 import zlib
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.cache import DOCUMENTS, PLACE
 from turnswap.tasks.multiturn.reasoning import KNOWN, set_reasoning_aside
 
+from .figures import Resampling
+from .folders import results_files
+from .reading import Reading, read_models
 from .sheets import TURN_NAMES, Sheet, notes_of, percent
+from .table import summarise
+from .terminal import accuracy_sheet
 
 _AT_ONCE = 500  # rows of one look
 _Place = tuple[str, int, int]  # name of the conversation, turn from 0, repeat from 0
@@ -43,13 +48,16 @@ class Watch:
     """A run in progress.
 
     Args:
-        paths: of ``--use_cache``, as lm_eval got it, or the files themselves.
+        paths: of ``--use_cache``, as lm_eval got it, or the files themselves; and folders of results, whose finished
+            runs are shown beside it, those too that come meanwhile.
 
     Raises:
         UserError: there is no cache.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
+        self.folders = [Path(path) for path in paths if Path(path).is_dir()]
+        paths = [path for path in paths if Path(path) not in self.folders]
         found = [[path] if Path(path).is_file() else glob.glob(f"{glob.escape(path)}_rank*.db") for path in paths]
         self.caches = dict.fromkeys((Path(file) for files in found for file in files), 0)  # with the last row seen
         if not all(found):
@@ -57,6 +65,7 @@ class Watch:
                 f"There is no cache {paths[found.index([])]}_rank0.db.",
                 "Expected what lm_eval got as --use_cache; a run makes its file when it begins to ask.",
             )
+        self._finished: tuple[list[Path], list[Sheet]] = ([], [])
         self.documents: dict[str, Any] = {}
         self.waiting: dict[str, set[_Place]] = {}  # by the key of the reply
         self.replies: dict[_Place, tuple[Any, bool | None]] = {}  # the four accuracies, and whether it was truncated
@@ -117,6 +126,15 @@ class Watch:
         turns = [(name, turn) for name, doc in self.documents.items() for turn in range(len(doc["turns"]))]
         repeats = 1 + max((repeat for _, _, repeat in self.replies), default=0)
         return [(*each, repeat) for each in turns for repeat in range(repeats)]
+
+    def finished(self) -> list[Sheet]:
+        """Overall accuracy of the runs that are through, by model; read again where there are more."""
+        with suppress(UserError):  # nothing is there yet, or just being written: the next look finds it
+            files = [file for folder in self.folders for file in results_files(folder)]
+            if files != self._finished[0]:
+                models = read_models([*map(str, self.folders)], Reading(latest=True))
+                self._finished = (files, [accuracy_sheet(each) for each in summarise(models, Resampling(1_000))])
+        return self._finished[1]
 
     def sheet(self) -> Sheet:
         """The figures so far: per task and turn, overall accuracy, of how many of how many replies."""
