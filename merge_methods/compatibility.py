@@ -17,7 +17,7 @@ from transformers import PretrainedConfig
 from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
-from .layout import NAMES, Layout, is_tied, n_layers_of, read_layout
+from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
@@ -89,7 +89,9 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             "Use its weights in bfloat16 or the like, and quantise the merged model.",
         )
     try:
-        return Model(reference, config, description, read_layout(config, description.tensors))
+        return Model(
+            reference, config, description, read_layout(config, description.tensors, options.trust_remote_code)
+        )
     except UserError as error:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
@@ -156,9 +158,9 @@ def _structure(recipient: Model, other: Model) -> list[Difference]:
 
 def _facts(recipient: Model, other: Model, kind: str) -> Iterator[Difference]:
     """A difference at most for each fact, whatever attribute of the configuration holds it."""
-    texts = [model.config.get_text_config() for model in (recipient, other)]
+    configs = [model.config for model in (recipient, other)]
     for name, attributes in NAMES[kind].items():
-        pairs = ([_without_none(getattr(text, attribute, None)) for text in texts] for attribute in attributes)
+        pairs = ([_without_none(fact(config, attribute)) for config in configs] for attribute in attributes)
         yield from next((found for pair in pairs if (found := _unequal(name, *pair))), [])
 
 
@@ -169,30 +171,38 @@ def _without_none(value: Any) -> Any:
     return value
 
 
+def _pairs(recipient: Model, other: Model) -> Iterator[tuple[Weight, Weight | None]]:
+    """Each tensor of the recipient's text decoder with its counterpart; None where the other has none as it is."""
+    for weight in recipient.layout.weights.values():
+        if weight.place.part != "outside":
+            yield weight, other.layout.weights.get(weight.name) or other.layout.same_as(weight)
+
+
 def _tensors(recipient: Model, other: Model) -> list[Difference]:
     """The first tensor of the text decoder that one model lacks, or that has another shape."""
-    ours, theirs = recipient.layout.weights, other.layout.weights
-    tied = all(any(weight.place.part == "tied" for weight in held.values()) for held in (ours, theirs))
-    for name in dict.fromkeys([*ours, *theirs]):
-        pair = ours.get(name), theirs.get(name)
-        weight = pair[0] or theirs[name]
-        # One that is tied may be stored under its other name.
-        if weight.place.part == "outside" or (None in pair and weight.place.part == "tied" and tied):
-            continue
-        found = _unequal(f"tensor {name}", *("missing" if one is None else "there" for one in pair))
-        if not found:
-            found = _unequal(f"shape of {name}", *(one.header.shape for one in pair if one))
+    for ours, theirs in _pairs(recipient, other):
+        if theirs is not None:
+            found = _unequal(f"shape of {ours.name}", ours.header.shape, theirs.header.shape)
+        else:  # the other may store the parts of what is stored as one here
+            parts = other.layout.by_target.get(ours.target, ())
+            found = [] if parts and not ours.converted else _unequal(f"tensor {ours.name}", "there", "missing")
         if found:
             return found
-    return []
+    surplus = [
+        weight.name
+        for weight in other.layout.weights.values()
+        if weight.place.part != "outside"
+        and weight.name not in recipient.layout.weights
+        and weight.target not in recipient.layout.by_target
+    ]
+    return _unequal(f"tensor {surplus[0]}", "missing", "there") if surplus else []
 
 
 def _types(recipient: Model, other: Model) -> list[Difference]:
     """The first tensor of the text decoder that is stored in another type."""
-    for name, weight in recipient.layout.weights.items():
-        theirs = other.layout.weights.get(name)
-        if theirs and weight.place.part != "outside" and weight.header.dtype != theirs.header.dtype:
-            return _unequal(f"the type of {name}", *(type_name(one.header.dtype) for one in (weight, theirs)))
+    for ours, theirs in _pairs(recipient, other):
+        if theirs and ours.header.dtype != theirs.header.dtype:
+            return _unequal(f"the type of {ours.name}", *(type_name(one.header.dtype) for one in (ours, theirs)))
     return []
 
 
@@ -241,7 +251,7 @@ def parse_accepted(value: str | None) -> frozenset[str]:
 
 def soft_differences(recipient: Model, other: Model) -> list[str]:
     """What is worth a word but no refusal."""
-    lengths = [getattr(model.config.get_text_config(), "max_position_embeddings", None) for model in (recipient, other)]
+    lengths = [fact(model.config, "max_position_embeddings") for model in (recipient, other)]
     found = []
     if lengths[0] != lengths[1]:
         found.append(f"context length: {recipient} has {lengths[0]} positions, {other} {lengths[1]}")

@@ -118,8 +118,8 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
     for text in (text for texts in filters.values() for text in texts):
         for weight in layout.weights.values():
             # Whatever a filter says, a tensor outside the decoder stays with the recipient.
-            if text in weight.info.name and weight.place.part != "outside" and text != f".{_segment(weight)}.":
-                raise _cannot(f"{text!r} matches {weight.info.name} too")
+            if text in weight.name and weight.place.part != "outside" and text != f".{_segment(weight)}.":
+                raise _cannot(f"{text!r} matches {weight.name} too")
     missing = [module for module, texts in filters.items() if not texts]
     if missing:
         raise _cannot(f"none is found for its {missing[0]}")
@@ -128,7 +128,7 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
 
 def _segment(weight: Weight) -> str:
     """``self_attn`` of ``model.layers.3.self_attn.q_proj.weight``; empty outside the layers."""
-    return str(weight.info.name).partition(f".{weight.place.layer}.")[2].partition(".")[0]
+    return str(weight.name).partition(f".{weight.place.layer}.")[2].partition(".")[0]
 
 
 def _cannot(why: str) -> UserError:

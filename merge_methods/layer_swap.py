@@ -1,8 +1,8 @@
 """The merge method ``layer_swap``: for each tensor, hand on the recipient's or the donor's, or blend the two.
 
 Bandarkar et al. 2024, arXiv 2410.01335. Which tensor comes from where is planned and checked before a merge starts
-(``recipe``); here the plan is followed. Blends are mergekit's own ``linear``, so that a swap equals, bit for bit, the
-same swap written as slices of linear merges.
+(``recipe``); here the plan is followed. Blends are mergekit's own (``blending``), so that a swap equals, bit for bit,
+the same swap written as slices of linear merges.
 
 Importing this module makes mergekit know the method. Of ours it imports nothing that imports a host: where the hook is
 in place, mergekit's import brings this module, and what imported mergekit may be another of ours, half-made.
@@ -25,12 +25,12 @@ from mergekit.merge_methods.base import (
     TensorGroup,
 )
 from mergekit.merge_methods.easy_define import merge_method
-from mergekit.merge_methods.linear import linear_merge
 from mergekit.merge_methods.registry import register
 from pydantic import Field
 
 from turnswap.core.errors import UserError
 
+from .blending import composed
 from .swap_plan import NAME, Choice, TensorSource
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ Layers = Annotated[str, Field(strict=True)] | Annotated[int, Field(ge=0, strict=
     name=NAME,
     pretty_name="Layer Swapping",
     reference_url="https://arxiv.org/abs/2410.01335",
-    contract=InputContract(base=BasePolicy.REQUIRED, min_inputs=2, max_inputs=3),
+    contract=InputContract(base=BasePolicy.REQUIRED, min_inputs=2),
     # A tensor that only the recipient has (a vision tower) stays with it.
     optional_tensor_policy=OptionalTensorPolicy.PASSTHROUGH_BASE_SINGLETON,
     uses_accelerator=False,
@@ -63,6 +63,10 @@ def _declared(
     revert: Layers = None,
     embeddings: Choice | None = None,
     head: Choice | None = None,
+    shared: Choice | None = None,
+    prediction: Choice | None = None,
+    blend_method: str = "linear",
+    seed: Annotated[int, Field(strict=True)] = 0,
     role: PerNonBase[Literal["donor", "pretrained"]] = "donor",
     accept: str | None = None,
 ) -> torch.Tensor:
@@ -71,16 +75,31 @@ def _declared(
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a merge does for one tensor.
+
+    Attributes:
+        source: where it comes from.
+        working: the type in which it takes the models' tensors; None for the one in which they are stored.
+        axis: the dimension in which layers' slices lie, where it has such.
+    """
+
+    source: TensorSource
+    working: torch.dtype | None = None
+    axis: int = 0
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a merge is to do, as it was checked.
 
     Attributes:
-        sources: where each tensor of the result comes from, by its name.
+        steps: by the names of the result's tensors.
         roles: of the models, by their references.
         architecture: the tensors of the result, for mergekit.
     """
 
-    sources: Mapping[str, TensorSource]
+    steps: Mapping[str, Step]
     roles: Mapping[Hashable, str]
     architecture: ModelArchitecture
 
@@ -137,27 +156,9 @@ class LayerSwap(GroupMergeMethod):
         base, name = group.base, str(group.metadata.name)
         assert base is not None
         plan = self._plans[base.id]
-        source = plan.sources[name]
-        tensors: dict[str, torch.Tensor] = {plan.roles[entry.id]: entry.tensor for entry in group.entries}
-        if source.origin != "blend":
-            return tensors[source.origin]
-        return blended(tensors["recipient"], tensors["donor"], source.donor_share, name)
-
-
-def blended(recipient: torch.Tensor, donor: torch.Tensor, donor_share: float, name: str) -> torch.Tensor:
-    """The weighted mean of two tensors of one shape and type, as mergekit's ``linear`` computes it (in float32).
-
-    Raises:
-        UserError: the result is not finite.
-    """
-    group = TensorGroup.from_tensors([recipient, donor], name=name)
-    (result,) = linear_merge([group], parameters={"weight": [1 - donor_share, donor_share]})
-    if not torch.isfinite(result).all():
-        raise UserError(
-            f"The blend of {name} is not finite: one of the two models holds NaN or infinite values.",
-            "Repair or replace that model.",
-        )
-    return result
+        step = plan.steps[name]
+        tensors = {plan.roles[entry.id]: entry.tensor.to(step.working or entry.tensor.dtype) for entry in group.entries}
+        return composed(step.source, tensors, name, step.axis)
 
 
 layer_swap = LayerSwap()

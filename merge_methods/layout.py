@@ -1,14 +1,14 @@
 """Where each tensor of a model lies, and the same as an architecture for mergekit.
 
-mergekit knows the names of many architectures' weights, as they were when each was added. What a checkpoint holds may
-be less (buffers that newer versions do not save) or more (biases, a vision tower under other names), and mergekit
-fails on the one and silently drops the other. So the layout is taken from the recipient's own checkpoint, read with
-mergekit's knowledge, and mergekit is told to write exactly that.
+Every tensor of the recipient's checkpoint is written again, under its own name. Where it lies comes from the model's
+own modules (``module_graph``); for a model whose code is not at hand, from mergekit's lists of names; and for what
+neither knows from the name alone, which is told in a warning.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
@@ -31,6 +31,7 @@ from transformers import PretrainedConfig
 from turnswap.core.errors import UserError
 
 from .checkpoint import TensorInfo
+from .module_graph import ModuleGraph, module_graph
 from .swap_plan import Place
 
 NAMES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "names.toml").read_text("utf-8"))
@@ -43,20 +44,64 @@ ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the merged model: where it lies, its name and kin for mergekit, and its header."""
+    """A tensor of the merged model.
+
+    Attributes:
+        place: where it lies.
+        name: in the checkpoint.
+        header: its shape and type there.
+        target: its name in the loaded model; experts that loading fuses share one.
+        converted: whether loading makes the target of it, alone or with others, and does not just rename it.
+        by_token: whether its first dimension has a row per token of the vocabulary.
+        transposed: whether it is stored as [in, out], as GPT-2's Conv1D does.
+    """
 
     place: Place
-    info: WeightInfo
+    name: str
     header: TensorInfo
+    target: str
+    converted: bool = False
+    by_token: bool = False
+    transposed: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All tensors of the merged model, by name."""
+    """All tensors of the merged model, by name.
+
+    Attributes:
+        n_layers: of the text decoder.
+        weights: by name.
+        guessed: why names had to tell where tensors lie, and the names of those.
+        missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
+    """
 
     n_layers: int
     weights: Mapping[str, Weight]
-    tagalong_files: tuple[str, ...] = ()
+    guessed: tuple[str, tuple[str, ...]] = ("", ())
+    missing: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def by_target(self) -> Mapping[str, list[Weight]]:
+        """The stored tensors that make each tensor of the loaded model."""
+        found: dict[str, list[Weight]] = {}
+        for weight in self.weights.values():
+            found.setdefault(weight.target, []).append(weight)
+        return found
+
+    def same_as(self, other: Weight) -> Weight | None:
+        """The tensor that is stored here under another name, as it is there; None where loading would convert it."""
+        found = self.by_target.get(other.target, ())
+        return found[0] if found and not (other.converted or found[0].converted) else None
+
+    @functools.cached_property
+    def main_type(self) -> torch.dtype:
+        """The floating type of most of the numbers; a model may keep a few tensors in a wider one."""
+        sizes: dict[torch.dtype, int] = {}
+        for weight in self.weights.values():
+            if weight.header.dtype.is_floating_point:
+                sizes[weight.header.dtype] = sizes.get(weight.header.dtype, 0) + math.prod(weight.header.shape)
+        return max(sizes, key=lambda dtype: sizes[dtype], default=torch.float32)
 
     @property
     def compared(self) -> list[Weight]:
@@ -64,24 +109,35 @@ class Layout:
         weights = self.weights.values()
         return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
 
-    def architecture(self) -> ModelArchitecture:
-        """What mergekit is to write: tensors by their names. It has no layers, since the plan knows whose each is."""
-        listed = JsonModuleArchDef(
-            model_type="",
-            architectures=[],
-            pre_weights=[weight.info for weight in self.weights.values()],
-            layer_templates=JsonLayerTemplates(weights=[]),
-            post_weights=[],
-            override_num_layers=0,
-        )
-        module = ModuleDefinition(architecture=JsonModuleArchitecture(definition=listed))
-        files = list(self.tagalong_files)
-        return ModelArchitecture(modules={"default": module}, architectures=[], model_type="", tagalong_files=files)
+
+def architecture(weights: Iterable[WeightInfo]) -> ModelArchitecture:
+    """What mergekit is to write: tensors by their names. It has no layers, since the plan knows whose each is."""
+    listed = JsonModuleArchDef(
+        model_type="",
+        architectures=[],
+        pre_weights=list(weights),
+        layer_templates=JsonLayerTemplates(weights=[]),
+        post_weights=[],
+        override_num_layers=0,
+    )
+    module = ModuleDefinition(architecture=JsonModuleArchitecture(definition=listed))
+    return ModelArchitecture(modules={"default": module}, architectures=[], model_type="")
+
+
+def fact(config: PretrainedConfig, name: str) -> Any:
+    """What a configuration says of its text decoder; None where it does not.
+
+    Gemma 4's raises an error where layers differ in what is asked for: that is compared tensor by tensor.
+    """
+    try:
+        return getattr(config.get_text_config(), name, None)
+    except Exception:  # transformers' own kind, which older versions do not have
+        return None
 
 
 def is_tied(config: PretrainedConfig) -> bool:
     """Whether one matrix serves as embeddings and lm_head."""
-    said = (getattr(one, "tie_word_embeddings", None) for one in (config.get_text_config(), config))
+    said = (fact(config, "tie_word_embeddings"), getattr(config, "tie_word_embeddings", None))
     return bool(next((tied for tied in said if tied is not None), False))
 
 
@@ -91,64 +147,81 @@ def n_layers_of(config: PretrainedConfig) -> int:
     Raises:
         UserError: the model is no decoder, or does not say.
     """
-    n_layers = getattr(config.get_text_config(), "num_hidden_layers", None)
-    if config.is_encoder_decoder or n_layers is None:
+    n_layers = fact(config, "num_hidden_layers")
+    if config.is_encoder_decoder or not isinstance(n_layers, int):
         raise UserError(
             f"{config.model_type} models have no one stack of decoder layers, which layer swapping needs.",
             "Use decoder models, such as Llama, Qwen, Gemma or Mistral.",
         )
-    return int(n_layers)
+    return n_layers
 
 
-def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo]) -> Layout:
+def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], trust_remote_code: bool = False) -> Layout:
     """The layout of the model with this configuration, whose checkpoint holds these tensors.
-
-    Names are those of the checkpoint, except for experts that mergekit stores fused.
 
     Raises:
         UserError: no decoder, or no layers are found in the checkpoint.
     """
     n_layers = n_layers_of(config)
-    tied = is_tied(config)
-    tensors = {name: header for name, header in tensors.items() if not COMPUTED.search(name)}
-    known = arch_info_for_config(config)
-    weights: dict[str, Weight] = {}
-    used: set[str] = set()
-    read: set[str] = set()
-
-    def described(name: str) -> torch.Tensor:
-        """A tensor that has a shape and a type, and no content."""
-        read.add(name)
-        return torch.empty(tensors[name].shape, dtype=tensors[name].dtype, device="meta")
-
-    for place, info in _known_weights(config, known, n_layers) if known else ():
-        names = [name for name in (info.name, *(info.aliases or ())) if name in tensors]
-        if names:
-            used.update(names)
-            header = tensors[names[0]]
-        else:
-            read.clear()
-            made = converted(config, tensors, info.name, place, described)
-            if made is None:
-                continue  # mergekit's list names it, this checkpoint does without
-            used |= read
-            header = TensorInfo(tuple(made.shape), made.dtype)
-        if tied and info.vocabulary_axis is not None:
-            place = Place("tied")
-        weights[info.name] = Weight(place, _for_writing(place, info, header), header)
-    by_name_alone = not weights
-    prefix = _layer_prefix(weights, tensors, n_layers)
-    for name in sorted(set(tensors) - used):
-        place = _place_by_name(name, prefix, tied, by_name_alone)
-        weights[name] = Weight(place, _for_writing(place, WeightInfo(name=name), tensors[name]), tensors[name])
-    if {weight.place.layer for weight in weights.values()} - {None} != set(range(n_layers)):
+    try:
+        graph = module_graph(config, n_layers, trust_remote_code)
+    except LookupError as error:
+        layout = _layout_by_names(config, tensors, n_layers, f"{error.args[0]}")
+    else:
+        layout = _layout_by_modules(graph, tensors)
+    places = [weight.place for weight in layout.weights.values()]
+    if {layer for place in places for layer in (place.layer, *place.layers)} - {None} != set(range(n_layers)):
         raise UserError(
             f"The {n_layers} layers that the configuration of this {config.model_type} model names are not all in its "
             "weights.",
             "Check that the folder is complete and unquantised.",
         )
-    files = ("generation_config.json", *(known.tagalong_files or () if known else ()))
-    return Layout(n_layers, weights, files)
+    return layout
+
+
+def _layout_by_modules(graph: ModuleGraph, tensors: Mapping[str, TensorInfo]) -> Layout:
+    weights: dict[str, Weight] = {}
+    guessed = []
+    for name, header in tensors.items():
+        target, is_converted = graph.target(name)
+        if target not in graph.tensors and COMPUTED.search(name):
+            continue
+        place = graph.place(target)
+        if place is None:
+            place = _place_by_name(name, "\0", tied=False, by_name_alone=False)
+            guessed.append(name)
+        stored = graph.is_by_token(target), graph.is_transposed(target)
+        weights[name] = Weight(place, name, header, target, is_converted, *stored)
+    order = {name: number for number, name in enumerate(graph.tensors)}
+    weights = dict(sorted(weights.items(), key=lambda item: (order.get(item[1].target, len(order)), natural(item[0]))))
+    reason = "the model has no module for them" if guessed else ""
+    missing = sorted(graph.needed - {weight.target for weight in weights.values()})
+    return Layout(graph.n_layers, weights, (reason, tuple(guessed)), tuple(missing))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts names with their numbers as numbers."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
+
+
+def _layout_by_names(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], n_layers: int, reason: str) -> Layout:
+    """By mergekit's lists, and what they do not hold by the names alone."""
+    known = arch_info_for_config(config)
+    tied = is_tied(config)
+    weights: dict[str, Weight] = {}
+    for place, info in _known_weights(config, known, n_layers) if known else ():
+        name = next((name for name in (info.name, *(info.aliases or ())) if name in tensors), None)
+        if name is not None:
+            by_token = info.vocabulary_axis == 0
+            place = Place("tied") if tied and by_token else place
+            weights[name] = Weight(place, name, tensors[name], name, by_token=by_token)
+    by_name_alone = not weights
+    prefix = _layer_prefix(weights, tensors, n_layers)
+    guessed = sorted(name for name in set(tensors) - weights.keys() if not COMPUTED.search(name))
+    for name in guessed:
+        place = _place_by_name(name, prefix, tied, by_name_alone)
+        weights[name] = Weight(place, name, tensors[name], name, by_token=place.part in ("embeddings", "tied"))
+    return Layout(n_layers, weights, (reason, tuple(guessed)))
 
 
 def _known_weights(
@@ -167,35 +240,7 @@ def _known_weights(
         yield from ((Place("head"), weight) for weight in decoder.post_weights())
 
 
-def _for_writing(place: Place, info: WeightInfo, header: TensorInfo) -> WeightInfo:
-    changes: dict[str, object] = {}
-    if place.part == "outside":  # the donor may do without a vision tower
-        changes["optional"] = True
-    if header.dtype == torch.int64:  # or ``dtype: bfloat16`` would round positions above 256
-        changes["force_dtype"] = "int64"
-    return info.model_copy(update=changes)
-
-
-def converted(
-    config: PretrainedConfig, names: Iterable[str], target: str, place: Place, read: Callable[[str], torch.Tensor]
-) -> torch.Tensor | None:
-    """A tensor that transformers makes of others in a checkpoint (fused experts); None where it makes none such.
-
-    Args:
-        config: the model's.
-        names: of the checkpoint's tensors.
-        target: the name of the tensor to make.
-        place: where it lies.
-        read: called with the name of each tensor that it is made of.
-    """
-    near = (name for name in names if place.layer is None or f".{place.layer}." in name)
-    made: torch.Tensor | None = convert_checkpoint_tensors(
-        config.model_type, {name: functools.partial(read, name) for name in near}, target
-    )
-    return made
-
-
-def _layer_prefix(weights: Mapping[str, Any], tensors: Iterable[str], n_layers: int) -> str:
+def _layer_prefix(weights: Mapping[str, Weight], tensors: Iterable[str], n_layers: int) -> str:
     """What stands before a layer's number in the names of the text decoder, such as ``model.layers.``."""
     for name, weight in weights.items():
         if weight.place.layer is not None and (match := re.match(rf"(.*?\.){weight.place.layer}\.", name)):
@@ -204,11 +249,11 @@ def _layer_prefix(weights: Mapping[str, Any], tensors: Iterable[str], n_layers: 
     for name in tensors:
         if (match := re.match(r"(.*?\.)(\d+)\.", name)) and not OUTSIDE.search(match[1]):
             indices.setdefault(match[1], set()).add(int(match[2]))
-    return next((prefix for prefix, found in sorted(indices.items()) if found == set(range(n_layers))), "\0")
+    return next((prefix for prefix, found in sorted(indices.items()) if found >= set(range(n_layers))), "\0")
 
 
 def _place_by_name(name: str, prefix: str, tied: bool, by_name_alone: bool) -> Place:
-    """The place of a tensor that mergekit does not know."""
+    """The place of a tensor of which only the name tells."""
     if match := re.match(re.escape(prefix) + r"(\d+)\.", name):
         return Place("layer", int(match[1]))
     if OUTSIDE.search(name) or not by_name_alone:
@@ -221,11 +266,34 @@ def _place_by_name(name: str, prefix: str, tied: bool, by_name_alone: bool) -> P
     return Place("outside")
 
 
+def converted(
+    layout: Layout, config: PretrainedConfig, target: str, read: Callable[[str], torch.Tensor]
+) -> torch.Tensor:
+    """A tensor of the loaded model that transformers makes of several in a checkpoint, such as fused experts.
+
+    Args:
+        layout: of that checkpoint.
+        config: of its model.
+        target: the tensor's name in the loaded model.
+        read: called with the name of each tensor that it is made of.
+
+    Raises:
+        LookupError: transformers makes none such of it.
+    """
+    parts = [weight.name for weight in layout.by_target.get(target, ())]
+    made = convert_checkpoint_tensors(
+        config.model_type, {name: functools.partial(read, name) for name in parts}, target
+    )
+    if made is None:
+        raise LookupError(target)
+    return made
+
+
 def component_of(weight: Weight) -> str:
     """What a tensor is: one of :data:`ORDER`. A mixture's experts share their components."""
-    if weight.place.part in ("embeddings", "tied"):
+    if weight.place.part in ("embeddings", "tied", "slices"):
         return "embeddings"
     if weight.place.part == "head":
         return "head"
     components = NAMES["components"].items()
-    return next((name for name, pattern in components if re.search(pattern, weight.info.name)), "other")
+    return next((name for name, pattern in components if re.search(pattern, weight.name)), "other")

@@ -60,7 +60,7 @@ def run_layer_swap(
     _check_space(recipe, out)
     following = layer_swap.following(recipe.recipient.reference, recipe.plan)
     with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
-        run_merge(recipe.config.model_copy(deep=True), str(unfinished), options, source)
+        run_merge(recipe.for_mergekit, str(unfinished), options, source)
         _check_complete(recipe, unfinished)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from mergekit.architecture import WeightInfo
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import ConditionalParameter, InputModelDefinition, MergeConfiguration
 from mergekit.options import MergeOptions
@@ -19,25 +20,40 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from turnswap.core.errors import UserError
 from turnswap.core.settings import read_yaml
 
-from .checkpoint import TensorInfo, same_model, with_plain_paths
+from .blending import Settings, blend_method, mix_of
+from .checkpoint import TensorInfo, same_model, type_name, with_plain_paths
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
-from .layer_swap import Plan, layer_swap
-from .layout import Weight
-from .swap_plan import LETTERS, NAME, PARAMETER_NAMES, Place, SwapParameters, TensorSource, resolve_depths, source_of
+from .layer_swap import Plan, Step, layer_swap
+from .layout import Layout, Weight, architecture
+from .swap_plan import (
+    NAME,
+    NO_LAYERS,
+    PARAMETER_NAMES,
+    SwapParameters,
+    TensorSource,
+    letter_of,
+    resolve_depths,
+    source_of,
+)
 
 SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
-SHARED = (*PARAMETER_NAMES, "accept")
+SHARED = (*PARAMETER_NAMES, "blend_method", "seed", "accept")
+OF_A_DONOR = [name for name in (*PARAMETER_NAMES, "blend_method") if name != "revert"]
 EXAMPLE = "See configs/layerswap.yml for one."
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A tensor of the merged model: where it lies, where it comes from, and what it will be."""
+    """A tensor of the merged model: where it lies, where it comes from, and what it will be.
+
+    ``is_kept``: its type is its own, not the one that the configuration declares.
+    """
 
     name: str
     weight: Weight
     source: TensorSource
     dtype: torch.dtype
+    is_kept: bool = False
 
     @property
     def n_bytes(self) -> int:
@@ -69,6 +85,11 @@ class Recipe:
         return self.models["recipient"]
 
     @property
+    def donors(self) -> list[Model]:
+        """The models that give layers, in the order of the configuration."""
+        return [model for role, model in self.models.items() if role.startswith("donor")]
+
+    @property
     def n_layers(self) -> int:
         """Decoder layers, of every model and of the result."""
         return self.recipient.layout.n_layers
@@ -80,20 +101,40 @@ class Recipe:
         for tensor in self.tensors.values():
             if tensor.weight.place.layer is not None:
                 origins[tensor.weight.place.layer].add(tensor.source.origin)
-        return "".join(LETTERS[min(found) if len(found) == 1 else "mixed"] for found in origins)
+        return "".join(letter_of(min(found) if len(found) == 1 else "mixed") for found in origins)
 
     @property
     def digest(self) -> str:
         """The same for swaps in which every tensor has the same source and share, whatever parameters say so."""
-        lines = sorted(f"{name} {t.source.origin} {t.source.donor_share!r}" for name, t in self.tensors.items())
+        lines = sorted(f"{name} {tensor.source.same!r}" for name, tensor in self.tensors.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     @property
     def plan(self) -> Plan:
         """What mergekit's run has to know of it."""
-        sources = {name: tensor.source for name, tensor in self.tensors.items()}
+        working = dtype_from_name(self.config.dtype)
+        steps = {
+            name: Step(one.source, one.dtype if one.is_kept else working, one.weight.place.axis)
+            for name, one in self.tensors.items()
+        }
         roles = {model.reference: role for role, model in self.models.items()}
-        return Plan(sources, roles, self.recipient.layout.architecture())
+        return Plan(steps, roles, architecture(map(self._as_mergekit_names_it, self.tensors.values())))
+
+    def _as_mergekit_names_it(self, tensor: Planned) -> WeightInfo:
+        layouts = [model.layout for model in self.models.values()]
+        others = {held.name for layout in layouts if (held := layout.same_as(tensor.weight))} - {tensor.name}
+        return WeightInfo(
+            name=tensor.name,
+            aliases=tuple(sorted(others)) or None,
+            optional=tensor.weight.place.part == "outside",  # donors may do without a vision tower
+            force_dtype=type_name(tensor.dtype) if tensor.is_kept else None,  # mergekit reads it in this type, too
+        )
+
+    @property
+    def for_mergekit(self) -> MergeConfiguration:
+        """The configuration for mergekit's run, which leaves it to the plan in what type each tensor is computed."""
+        declared = self.config.out_dtype or self.config.dtype
+        return self.config.model_copy(update={"dtype": None, "out_dtype": declared}, deep=True)
 
 
 def read_configuration(path: Path) -> MergeConfiguration:
@@ -126,7 +167,7 @@ def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
         if unknown:
             raise UserError(f"{unknown[0]} is no key of a merge {what}.", f"There are: {', '.join(kind.model_fields)}.")
     if not models and not content.get("slices") and not content.get("modules"):
-        raise _not_one_donor([], content.get("base_model"))
+        raise _no_donor(content.get("base_model"))
     try:
         # Not model_validate, which calls this function where mergekit's commands are guarded.
         return TypeAdapter(MergeConfiguration).validate_python(content)
@@ -139,56 +180,56 @@ def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
 
 
 def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
-    """The references by role: ``recipient``, ``donor``, and perhaps ``pretrained``.
+    """The references by role: ``recipient``, ``donor`` (and ``donor2``, …), and perhaps ``pretrained``.
 
     Raises:
         UserError: a model is missing, there are too many, or something is said in the wrong place.
     """
     if config.slices or config.modules:
         raise UserError(
-            "layer_swap finds the layers itself: slices and modules are not for it.", "List the donor under models."
+            "layer_swap finds the layers itself: slices and modules are not for it.", "List the donors under models."
         )
     for key in ("tokenizer_source", "tokenizer"):
         if getattr(config, key):
             raise UserError(
-                f"{key}: a swap keeps the recipient's vocabulary, which every model must share.", f"Remove {key}."
+                f"{key}: a swap keeps the recipient's vocabulary and tokenizer.",
+                f"Remove {key}. Where vocabularies differ, embeddings: donor matches the rows by token.",
             )
     if config.base_model is None:
         raise UserError(
             "base_model is missing: it names the recipient, which keeps its middle and gives the tokenizer.",
             "Add base_model: ./task-expert.",
         )
-    found: dict[str, list[ModelReference]] = {"donor": [], "pretrained": []}
+    donors: list[ModelReference] = []
+    ancestors: list[ModelReference] = []
     for listed in config.models or []:
-        for name in listed.parameters or {}:
-            if name in SHARED:
-                raise UserError(
-                    f"{name} stands under {listed.model}, where it has no effect.",
-                    "Move it to the top-level parameters.",
-                )
-            if name != "role":
-                raise UserError(f"{name} is no parameter of a model in layer_swap.", "There is one: role.")
-        if listed.model != config.base_model:
-            role = (listed.parameters or {}).get("role", "donor")
-            with _validated("role", role):
-                found[SPECS["role"].validate(role)].append(listed.model)
-        elif listed.parameters:
-            raise UserError(f"{listed.model} is the recipient (base_model) and listed with a role.", "Remove one.")
-    donors, ancestors = found["donor"], found["pretrained"]
+        given = listed.parameters or {}
+        if listed.model == config.base_model:
+            if "role" in given:
+                raise UserError(f"{listed.model} is the recipient (base_model) and listed with a role.", "Remove one.")
+            continue
+        role = given.get("role", "donor")
+        with _validated("role", role):
+            found = {"donor": donors, "pretrained": ancestors}[SPECS["role"].validate(role)]
+        twin = next((one for one in found if same_model(one, listed.model)), None)
+        if twin is not None:
+            raise UserError(f"{listed.model} is listed twice.", "List each model once; layers may be '0-4,30-31'.")
+        found.append(listed.model)
     if len(ancestors) > 1:
         raise UserError(f"Two models have the role pretrained: {ancestors[0]} and {ancestors[1]}.", "Remove one.")
-    if len(donors) != 1:
-        raise _not_one_donor(donors, config.base_model)
-    if same_model(donors[0], config.base_model):
-        raise UserError(f"The donor, {donors[0]}, is the recipient itself, {config.base_model}.", "Name two experts.")
-    return {"recipient": config.base_model, "donor": donors[0]} | ({"pretrained": ancestors[0]} if ancestors else {})
+    if not donors:
+        raise _no_donor(config.base_model)
+    for donor in donors:
+        if same_model(donor, config.base_model):
+            raise UserError(f"The donor, {donor}, is the recipient itself, {config.base_model}.", "Name two experts.")
+    roles = {f"donor{number if number > 1 else ''}": donor for number, donor in enumerate(donors, 1)}
+    return {"recipient": config.base_model, **roles} | ({"pretrained": ancestors[0]} if ancestors else {})
 
 
-def _not_one_donor(donors: list[ModelReference], recipient: object) -> UserError:
-    came = f"got {len(donors)}: {', '.join(map(str, donors))}" if donors else f"got none (the recipient is {recipient})"
+def _no_donor(recipient: object) -> UserError:
     return UserError(
-        f"A swap has exactly one donor besides base_model, {came}.",
-        "List one under models. A pretrained ancestor needs parameters: {role: pretrained}.",
+        f"A swap has a donor besides base_model, got none (the recipient is {recipient}).",
+        "List one or more under models. A pretrained ancestor needs parameters: {role: pretrained}.",
     )
 
 
@@ -203,44 +244,74 @@ def _validated(name: str, value: Any) -> Iterator[None]:
 
 
 def _check_settings(config: MergeConfiguration) -> None:
-    """Refuse unknown parameters, gradients, filters that leave some tensors to a default, and unknown types."""
+    """Refuse parameters that are unknown or stand where they have no effect, unusual values, and unknown types."""
     for key in ("dtype", "out_dtype"):
         name = str(getattr(config, key))
         if name.removeprefix("torch.") not in ("None", "", "bfloat16", "float16", "float32", "float64"):
             raise UserError(
                 f"{key}: {name} is no type that mergekit writes.", "Take bfloat16, float16, float32 or float64."
             )
-    for name, setting in (config.parameters or {}).items():
-        if name == "role":
-            raise UserError(
-                "role stands at the top level, where it has no effect.", "Move it under the model it is of."
-            )
-        if name not in SHARED:
-            raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join(SHARED)}.")
-        entries = _conditional(setting)
-        if isinstance(setting, list) and (not setting or len(entries) < len(setting)):
-            written = ",".join(map(str, setting))
-            raise UserError(
-                f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
-                f'Write one value, or several as a string: {name}: "{written}".',
-            )
-        if any(isinstance(entry.value, list) for entry in entries):
-            raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-        # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
-        filters = [None if entry.filter == "*" else entry.filter for entry in entries]
-        if filters and None not in filters:
-            alone = ", ".join(map(repr, filters))
-            raise UserError(
-                f"{name} is given for {alone} alone; other tensors would fall to the default.",
-                "Add a last entry without a filter, such as: - value: 0.",
-            )
-        hidden = filters[filters.index(None) + 1 :] if filters else []
-        if hidden:
-            raise UserError(
-                f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one "
-                "without a filter stands before it.",
-                "Put the entry without a filter last.",
-            )
+    shared = config.parameters or {}
+    if "role" in shared:
+        raise UserError("role stands at the top level, where it has no effect.", "Move it under the model it is of.")
+    kernels = _kernel_parameters(config)
+    for name, setting in shared.items():
+        if name not in (*SHARED, *kernels):
+            raise UserError(f"{name} is no parameter of layer_swap.", f"There are: {', '.join([*SHARED, *kernels])}.")
+        _check_setting(name, setting)
+    for listed in config.models or []:
+        given = listed.parameters or {}
+        is_donor = listed.model != config.base_model and given.get("role", "donor") == "donor"
+        allowed = ["role", *(OF_A_DONOR if is_donor else ()), *kernels]
+        for name, setting in given.items():
+            if name not in allowed:
+                where = "Move it to the top-level parameters." if name in SHARED else ""
+                raise UserError(
+                    f"{name} stands under {listed.model}, where it has no effect."
+                    if where
+                    else f"{name} is no parameter of a model in layer_swap.",
+                    where or f"There are: {', '.join(allowed)}.",
+                )
+            if name != "role":
+                _check_setting(name, setting)
+
+
+def _kernel_parameters(config: MergeConfiguration) -> list[str]:
+    """The parameters of the merge methods that blend_method names."""
+    found: dict[str, None] = {}
+    for given in (config.parameters, *(listed.parameters for listed in config.models or [])):
+        setting = (given or {}).get("blend_method")
+        for value in [entry.value for entry in _conditional(setting)] or [setting] if setting else ():
+            found |= dict.fromkeys(parameter.name for parameter in blend_method(value).spec.parameters)
+    return list(found)
+
+
+def _check_setting(name: str, setting: Any) -> None:
+    """Refuse a gradient, and filters that leave some tensors to a default or never apply."""
+    entries = _conditional(setting)
+    if isinstance(setting, list) and (not setting or len(entries) < len(setting)):
+        written = ",".join(map(str, setting))
+        raise UserError(
+            f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
+            f'Write one value, or several as a string: {name}: "{written}".',
+        )
+    if any(isinstance(entry.value, list) for entry in entries):
+        raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
+    # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
+    filters = [None if entry.filter == "*" else entry.filter for entry in entries]
+    if filters and None not in filters:
+        alone = ", ".join(map(repr, filters))
+        raise UserError(
+            f"{name} is given for {alone} alone; other tensors would fall to the default.",
+            "Add a last entry without a filter, such as: - value: 0.",
+        )
+    hidden = filters[filters.index(None) + 1 :] if filters else []
+    if hidden:
+        raise UserError(
+            f"{name}: the entry {f'for {hidden[0]!r}' if hidden[0] else 'after that'} never applies, since one "
+            "without a filter stands before it.",
+            "Put the entry without a filter last.",
+        )
 
 
 def _conditional(setting: Any) -> list[ConditionalParameter]:
@@ -269,61 +340,163 @@ def read_recipe(
     opened = {} if opened is None else opened
     references = roles_of(config)
     _check_settings(config)
-    settings = config.parameters or {}
-    accepted = parse_accepted(_resolve("accept", settings, ""))
+    accepted = parse_accepted(_resolve("accept", [config.parameters], ""))
     for reference in references.values():
         if reference not in opened:
             opened[reference] = open_model(reference, options)
     models = {role: opened[reference] for role, reference in references.items()}
     recipient = models["recipient"]
-    warnings = []
+    warnings = _warnings_of_placement(recipient)
     for role, model in models.items():
         if role != "recipient":
             check_pair(recipient, model, accepted, dtype_is_set=config.dtype is not None)
             warnings += soft_differences(recipient, model)
-    planned, notes = _plan(config, recipient)
-    _check_that_filters_match(settings, planned)
-    if any(tensor.source.origin == "pretrained" for tensor in planned.values()) and "pretrained" not in models:
+    for model in models.values():
+        if model.layout.missing:
+            raise UserError(
+                f"Missing component: {model.config.architectures[0]} has {model.layout.missing[0]}, which {model} does "
+                f"not store ({len(model.layout.missing)} in all): loaded, it would be random numbers.",
+                "Check that the folder is complete and that its config.json belongs to it.",
+            )
+    planned, notes = plan_tensors(config, recipient.layout, references)
+    _check_that_filters_match(config, planned)
+    origins = {origin for tensor in planned.values() for origin in origins_of(tensor.source)}
+    if "pretrained" in origins and "pretrained" not in models:
         raise UserError(
             "revert takes layers from the pretrained model, but no model has that role.",
             "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
         )
-    origins = {tensor.source.origin for tensor in planned.values() if tensor.weight.place.layer is not None}
-    for role in ("donor", "recipient"):
-        if not origins & {role, "blend"}:
-            warnings.append(f"no layer comes from the {role}: the result is the other model, layer by layer")
+    in_layers = {
+        origin
+        for tensor in planned.values()
+        if tensor.weight.place.part == "layer"
+        for origin in origins_of(tensor.source)
+    }
+    for role in models.keys() - {"pretrained"}:
+        if role not in in_layers:
+            left = "the result is the other model, layer by layer" if len(models.keys() - {"pretrained"}) == 2 else ""
+            warnings.append(f"no layer comes from the {role}" + (f": {left}" if left else f", {models[role]}"))
     return Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings))
 
 
-def _check_that_filters_match(settings: Mapping[str, Any], planned: Mapping[str, Planned]) -> None:
-    for name, setting in settings.items():
-        for text in (entry.filter for entry in _conditional(setting)):
-            if text and text != "*" and not any(text in tensor for tensor in planned):
-                example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
-                raise UserError(
-                    f"{name}: the filter {text!r} matches no tensor of this model.",
-                    f"Its tensors have names such as {example}.",
-                )
+def _warnings_of_placement(model: Model) -> list[str]:
+    """What stands where only its name tells, and layers that use what others compute."""
+    reason, names = model.layout.guessed
+    if not names:
+        return []
+    return [f"placed by name alone, since {reason}: {', '.join(names)}. Check where they lie: turnswap plan --tensors"]
 
 
-def _resolve(name: str, settings: Mapping[str, Any], tensor: str) -> Any:
-    """A parameter's value for a tensor, by its filters."""
-    with _validated(name, settings.get(name)):
-        return resolve_parameter(SPECS[name], [settings], tensor_name=tensor)
+def origins_of(source: TensorSource) -> set[str]:
+    """The roles of all models that a tensor takes values from."""
+    if source.slices:
+        return set().union(*map(origins_of, source.slices))
+    if source.origin != "blend":
+        return {source.origin}
+    assert source.mix is not None
+    return set(source.mix.inputs)
 
 
-def _plan(config: MergeConfiguration, recipient: Model) -> tuple[dict[str, Planned], list[str]]:
-    """The source of every tensor, and what was decided on the user's behalf."""
-    settings = config.parameters or {}
-    n_layers = recipient.layout.n_layers
+def _check_that_filters_match(config: MergeConfiguration, planned: Mapping[str, Planned]) -> None:
+    for given in (config.parameters, *(listed.parameters for listed in config.models or [])):
+        for name, setting in (given or {}).items():
+            for text in (entry.filter for entry in _conditional(setting)):
+                if text and text != "*" and not any(text in tensor for tensor in planned):
+                    example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
+                    raise UserError(
+                        f"{name}: the filter {text!r} matches no tensor of this model.",
+                        f"Its tensors have names such as {example}.",
+                    )
+
+
+def _resolve(name: str, settings: Sequence[Mapping[str, Any] | None], tensor: str) -> Any:
+    """A parameter's value for a tensor, by its filters; what stands first in ``settings`` wins."""
+    given = next((one[name] for one in settings if one and name in one), None)
+    with _validated(name, given):
+        return resolve_parameter(SPECS[name], settings, tensor_name=tensor)
+
+
+def plan_tensors(
+    config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference]
+) -> tuple[dict[str, Planned], list[str]]:
+    """The source of every tensor, and what was decided on the user's behalf.
+
+    Args:
+        config: its parameters are known and in their places.
+        layout: the recipient's.
+        roles: the models' references by role.
+
+    Raises:
+        UserError: ranges do not fit the model, or contradict each other.
+    """
+    listed = {one.model: one.parameters for one in config.models or []}
+    settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}
+    donors = [role for role in roles if role.startswith("donor")]
     asked = dtype_from_name(config.out_dtype) or dtype_from_name(config.dtype)
     planned: dict[str, Planned] = {}
     notes: list[str] = []
-    for name, weight in recipient.layout.weights.items():
-        swap = SwapParameters(**{parameter: _resolve(parameter, settings, name) for parameter in PARAMETER_NAMES})
-        source = source_of(weight.place, swap, n_layers)
-        dtype = dtype_from_name(weight.info.force_dtype) or asked or weight.header.dtype
-        planned[name] = Planned(name, weight, source, dtype)
-        if swap.layers is None and weight.place != Place("outside"):
-            notes += resolve_depths(swap, n_layers).notes
+    rounded: dict[torch.dtype, int] = {}
+    for name, weight in layout.weights.items():
+        swaps = {role: _swap_of(role, settings[role], name, len(donors)) for role in donors}
+        try:
+            source = source_of(weight.place, swaps, layout.n_layers)
+        except UserError as error:
+            names = ", ".join(f"{role} is {roles[role]}" for role in donors)
+            raise UserError(
+                f"{error.message} ({names}.)" if len(donors) > 1 else error.message, error.advice
+            ) from error
+        source = _with_mix(source, name, settings)
+        stored = weight.header.dtype
+        is_kept = not stored.is_floating_point or (stored != layout.main_type and _rounds(stored, asked))
+        if not is_kept and _rounds(stored, asked):
+            rounded[stored] = rounded.get(stored, 0) + 1
+        planned[name] = Planned(name, weight, source, stored if is_kept else asked or stored, is_kept)
+        for swap in swaps.values() if weight.place.part != "outside" else ():
+            if swap.layers is None:
+                notes += resolve_depths(swap, layout.n_layers).notes
+    kept = [tensor for tensor in planned.values() if tensor.is_kept and tensor.dtype.is_floating_point]
+    if kept:
+        notes.append(
+            f"{len(kept)} tensors stay in {type_name(kept[0].dtype)}, which the recipient keeps for them beside "
+            f"{type_name(layout.main_type)} ({kept[0].name}{', …' if kept[1:] else ''})"
+        )
+    for stored, count in rounded.items():
+        notes.append(f"{count} tensors of the recipient's are stored in {type_name(stored)}: declared, and rounded to, "
+                     f"{type_name(asked)}")  # fmt: skip
     return planned, notes
+
+
+def _rounds(stored: torch.dtype, asked: torch.dtype | None) -> bool:
+    """Whether numbers of one type lose digits or range in the other."""
+    return asked is not None and torch.promote_types(stored, asked) != asked
+
+
+def _swap_of(role: str, settings: Sequence[Mapping[str, Any] | None], tensor: str, n_donors: int) -> SwapParameters:
+    """One donor's parameters for a tensor. Of several donors each says its own zones, and has no others."""
+    swap = SwapParameters(**{name: _resolve(name, settings, tensor) for name in PARAMETER_NAMES})
+    if n_donors == 1 or swap.layers is not None:
+        return swap
+    if swap.bottom is None and swap.top is None:
+        if swap.blend_layers is not None:
+            return replace(swap, layers=NO_LAYERS)
+        raise UserError(
+            f"There are several donors, and {role} has no layers of its own.",
+            'Write under each which it gives, such as parameters: {layers: "0-4"}.',
+        )
+    bottom, top, transition = (0 if one is None else one for one in (swap.bottom, swap.top, swap.transition))
+    return replace(swap, bottom=bottom, top=top, transition=transition)
+
+
+def _with_mix(source: TensorSource, tensor: str, settings: Settings) -> TensorSource:
+    """A source whose blends say how they are computed."""
+    if source.slices:
+        return replace(source, slices=tuple(_with_mix(one, tensor, settings) for one in source.slices))
+    if source.origin != "blend":
+        return source
+    named = {_resolve("blend_method", settings[role], tensor) for role, _ in source.shares}
+    if len(named) > 1:
+        raise UserError(
+            f"Two donors blend {tensor} by different methods: {', '.join(sorted(named))}.", "Give both the same."
+        )
+    seed = _resolve("seed", settings["recipient"], tensor)
+    return replace(source, mix=mix_of(named.pop(), source, tensor, settings, seed))

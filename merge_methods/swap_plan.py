@@ -14,14 +14,14 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias
 
 from turnswap.core.errors import UserError
 
-Origin: TypeAlias = Literal["recipient", "donor", "blend", "pretrained"]
-Part: TypeAlias = Literal["embeddings", "layer", "head", "tied", "outside"]
+Origin: TypeAlias = str  # a role, "blend", or "slices"
+Part: TypeAlias = Literal["embeddings", "layer", "head", "tied", "shared", "slices", "prediction", "outside"]
 Choice: TypeAlias = Literal["donor", "recipient", "blend"]
 Depth: TypeAlias = int | Literal["auto"]
 
@@ -29,7 +29,8 @@ NAME = "layer_swap"  # what merge_method: says
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
 NO_LAYERS = "none"
 # A letter per layer, by where it comes from; "mixed" is a layer whose tensors differ in that.
-LETTERS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*"}
+LETTERS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*", "slices": "*"}
+MORE_DONORS = "EFGHIJKLMNOQSTUVWXYZ"  # of donor2, donor3, …
 PAPER_LAYERS = 32  # Llama 3.1 8B. The default below is quoted from accounts of the paper, which published no code.
 PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition": 1}
 
@@ -38,21 +39,65 @@ PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition":
 class Place:
     """Where in a model a tensor lies.
 
-    ``part`` is ``layer`` (then ``layer`` is its index, from 0), ``embeddings``, ``head`` (final norm, lm_head),
-    ``tied`` (one matrix serves as embeddings and lm_head), or ``outside`` the text decoder.
+    Attributes:
+        part: ``layer``; ``embeddings`` (all that comes before the layers); ``head`` (all that comes after: final norm,
+            lm_head); ``tied`` (one matrix serves as embeddings and lm_head); ``shared`` (one block that several layers
+            use); ``slices`` (a slice for each layer in one tensor); ``prediction`` (layers beyond the last, for
+            multi-token prediction); ``outside`` the text decoder.
+        layer: of ``layer``: its index, from 0.
+        layers: of ``shared``: the layers that use it.
+        axis: of ``slices``: the dimension in which the layers' slices follow each other.
     """
 
     part: Part
     layer: int | None = None
+    layers: tuple[int, ...] = ()
+    axis: int = 0
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a blend is computed: by a merge method of mergekit's.
+
+    Attributes:
+        method: its name.
+        inputs: the roles of the models that it takes, in its order; the base is one of them.
+        base: the role of its base model; None for methods without one.
+        parameters: by name: a value for all, or pairs of role and value.
+        seed: for methods that draw at random.
+    """
+
+    method: str
+    inputs: tuple[str, ...]
+    base: str | None = None
+    parameters: tuple[tuple[str, object], ...] = ()
+    seed: int = 0
 
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Where a tensor's values come from. ``donor_share`` is the donor's weight, 0 to 1; ``why`` is for people."""
+    """Where a tensor's values come from.
+
+    Attributes:
+        origin: the role of the one model that it is copied from, ``blend``, or ``slices``.
+        donor_share: the donors' weight together, 0 to 1.
+        why: for people.
+        shares: of a blend: each donor's share, by role. The recipient has the rest.
+        mix: of a blend: how it is computed.
+        slices: of a tensor that holds a slice for each layer: their sources.
+    """
 
     origin: Origin
     donor_share: float
     why: str
+    shares: tuple[tuple[str, float], ...] = ()
+    mix: Mix | None = None
+    slices: tuple[TensorSource, ...] = ()
+
+    @property
+    def same(self) -> tuple[object, ...]:
+        """Equal for sources that give equal values, whatever led to them."""
+        return self.origin, self.donor_share, self.shares, self.mix, tuple(one.same for one in self.slices)
 
 
 @dataclass(frozen=True)
@@ -61,8 +106,8 @@ class SwapParameters:
 
     ``bottom``, ``top``: donor layers at either end. ``transition`` (or one per end): blended layers on each inner edge.
     ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``,
-    or ``none``. ``invert``: donor and recipient change places. ``embeddings``, ``head``: a choice instead of the zone
-    they touch.
+    or ``none``. ``invert``: donor and recipient change places. ``embeddings``, ``head``, ``prediction``: a choice
+    instead of the zone they touch. ``shared``: the choice for a block that layers of several sources share.
     """
 
     bottom: Depth | None = None
@@ -77,9 +122,19 @@ class SwapParameters:
     revert: str | int | None = None
     embeddings: Choice | None = None
     head: Choice | None = None
+    shared: Choice | None = None
+    prediction: Choice | None = None
 
 
+Swaps: TypeAlias = SwapParameters | Mapping[str, SwapParameters]
 PARAMETER_NAMES = tuple(field.name for field in fields(SwapParameters))
+
+
+def letter_of(origin: str) -> str:
+    """The letter of a layer that comes from there."""
+    if origin in LETTERS:
+        return LETTERS[origin]
+    return MORE_DONORS[(int(origin.removeprefix("donor")) - 2) % len(MORE_DONORS)]
 
 
 def parse_layers(value: str | int, n_layers: int, name: str) -> frozenset[int]:
@@ -197,13 +252,43 @@ def ramp(width: int, blend: float, outer: float = 1, inner: float = 0) -> list[f
     return [float(share) for share in np.interp(range(1, end), (0, end / 2, end), (outer, blend, inner))]
 
 
-@functools.lru_cache(maxsize=256)
-def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[TensorSource, ...]:
+def layer_sources(swap: Swaps, n_layers: int) -> tuple[TensorSource, ...]:
     """The source of every decoder layer, from 0 to ``n_layers - 1``.
+
+    Args:
+        swap: the parameters, or for several donors those of each, by role.
+        n_layers: of the model.
 
     Raises:
         UserError: ranges are outside the model, overlap, or contradict each other.
     """
+    return _layer_sources(tuple(_by_role(swap).items()), n_layers)
+
+
+def _by_role(swap: Swaps) -> Mapping[str, SwapParameters]:
+    return {"donor": swap} if isinstance(swap, SwapParameters) else swap
+
+
+@functools.lru_cache(maxsize=256)
+def _layer_sources(swaps: tuple[tuple[str, SwapParameters], ...], n_layers: int) -> tuple[TensorSource, ...]:
+    claims = {role: _claimed(swap, n_layers) for role, swap in swaps}
+    sources = [
+        _combined({role: claim[layer] for role, claim in claims.items()}, f"layer {layer}") for layer in range(n_layers)
+    ]
+    revert = swaps[0][1].revert
+    if revert is not None:
+        for layer in parse_layers(revert, n_layers, "revert"):
+            if sources[layer].origin != "recipient":
+                raise UserError(
+                    f"revert: layer {layer} is already taken: {sources[layer].why}.",
+                    "Only layers that would stay with the recipient can be reverted.",
+                )
+            sources[layer] = TensorSource("pretrained", 0.0, f"revert {revert}")
+    return tuple(sources)
+
+
+def _claimed(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
+    """What one donor would give of each layer."""
     if not 0 <= swap.blend <= 1:
         raise UserError(f"blend: expected the donor's share, 0 to 1, got {swap.blend}.")
     sources = _partition(swap, n_layers) if swap.layers is not None else _zones(swap, n_layers)
@@ -214,15 +299,32 @@ def layer_sources(swap: SwapParameters, n_layers: int) -> tuple[TensorSource, ..
                     f"blend_layers: layer {layer} is already taken: {sources[layer].why}.", "Name each layer once."
                 )
             sources[layer] = _taken(swap.blend, f"blend_layers {swap.blend_layers}")
-    if swap.revert is not None:
-        for layer in parse_layers(swap.revert, n_layers, "revert"):
-            if sources[layer].origin != "recipient":
-                raise UserError(
-                    f"revert: layer {layer} is already taken: {sources[layer].why}.",
-                    "Only layers that would stay with the recipient can be reverted.",
-                )
-            sources[layer] = TensorSource("pretrained", 0.0, f"revert {swap.revert}")
-    return tuple(sources)
+    return sources
+
+
+def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
+    """The source of what several donors may claim: one of them, the recipient, or a blend by all their shares.
+
+    Raises:
+        UserError: two claim it whole, or their shares make more than 1.
+    """
+    claimed = {role: source for role, source in claims.items() if source.donor_share}
+    if not claimed:
+        return next(iter(claims.values()))
+    if len(claimed) == 1:
+        ((role, source),) = claimed.items()
+        if source.origin == "donor":
+            return replace(source, origin=role)
+        return replace(source, shares=((role, source.donor_share),))
+    total = sum(source.donor_share for source in claimed.values())
+    told = " and ".join(f"{role} ({source.why})" for role, source in claimed.items())
+    if any(source.origin != "blend" for source in claimed.values()) or total > 1 + 1e-9:
+        raise UserError(
+            f"Several donors claim {what}: {told}.",
+            "Give it to one of them, or blend it: blend_layers with a blend under each, which together make 1 at most.",
+        )
+    shares = tuple((role, source.donor_share) for role, source in claimed.items())
+    return TensorSource("blend", min(total, 1.0), told, shares)
 
 
 def _partition(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
@@ -267,41 +369,87 @@ def _taken(share: float, why: str) -> TensorSource:
     return TensorSource("donor", 1.0, why) if share else TensorSource("recipient", 0.0, why)
 
 
-def source_of(place: Place, swap: SwapParameters, n_layers: int) -> TensorSource:
+def source_of(place: Place, swap: Swaps, n_layers: int) -> TensorSource:
     """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers.
+
+    Args:
+        place: where it lies.
+        swap: the parameters, or for several donors those of each, by role.
+        n_layers: of the model.
 
     Raises:
         UserError: the parameters are contradictory or do not fit the model.
     """
-    layers = layer_sources(swap, n_layers)
-    if place.part == "outside":
-        return TensorSource("recipient", 0.0, "outside the text decoder")
-    if place.part == "layer":
-        assert place.layer is not None
-        return layers[place.layer]
-    embeddings = _at_an_end("embeddings", swap.embeddings, layers[0], swap)
-    head = _at_an_end("head", swap.head, layers[-1], swap)
-    if place.part == "embeddings":
-        return embeddings
-    if place.part == "head":
-        return head
-    return _tied(embeddings, head, swap)
+    swaps = _by_role(swap)
+    layers = layer_sources(swaps, n_layers)
+    match place.part:
+        case "outside":
+            return TensorSource("recipient", 0.0, "outside the text decoder")
+        case "layer":
+            assert place.layer is not None
+            return layers[place.layer]
+        case "shared":
+            return _shared([(layer, layers[layer]) for layer in place.layers], swaps)
+        case "slices":
+            return _sliced(layers)
+        case "embeddings":
+            return _at_an_end("embeddings", layers[0], swaps)
+        case "head" | "prediction":
+            return _at_an_end(place.part, layers[-1], swaps)
+        case _:
+            ends = _at_an_end("embeddings", layers[0], swaps), _at_an_end("head", layers[-1], swaps)
+            return _tied(*ends, swaps)
 
 
-def _at_an_end(name: str, choice: Choice | None, touching: TensorSource, swap: SwapParameters) -> TensorSource:
-    if choice is not None:
-        share = {"donor": 1.0, "recipient": 0.0, "blend": swap.blend}[choice]
-        return _taken(share, f"{name}: {choice}")
+def _chosen(name: str, swaps: Mapping[str, SwapParameters]) -> TensorSource | None:
+    """What was chosen for a part by its name; None where nothing was."""
+    claims = {}
+    for role, swap in swaps.items():
+        choice = getattr(swap, name)
+        share = {None: 0.0, "donor": 1.0, "recipient": 0.0, "blend": swap.blend}[choice]
+        claims[role] = _taken(share, f"{name}: {choice}")
+    if all(getattr(swap, name) is None for swap in swaps.values()):
+        return None
+    return _combined(dict(sorted(claims.items(), key=lambda claim: getattr(swaps[claim[0]], name) is None)), name)
+
+
+def _shared(users: Sequence[tuple[int, TensorSource]], swaps: Mapping[str, SwapParameters]) -> TensorSource:
+    """The source of a block that several layers use."""
+    chosen = _chosen("shared", swaps)
+    if chosen is not None:
+        return chosen
+    if len({source.same for _, source in users}) == 1:
+        return users[0][1]
+    told = ", ".join(f"{layer} ({source.origin})" for layer, source in users)
+    raise UserError(
+        f"This model stores one block for several of its layers, which cannot come from several models: layers {told}.",
+        "Say whose it is: add shared: recipient, donor or blend to the parameters.",
+    )
+
+
+def _sliced(layers: tuple[TensorSource, ...]) -> TensorSource:
+    """The source of a tensor that holds a slice for each layer."""
+    if len({source.same for source in layers}) == 1:
+        return layers[0]
+    share = sum(source.donor_share for source in layers) / len(layers)
+    return TensorSource("slices", share, "a slice for each layer, which follows it", slices=layers)
+
+
+def _at_an_end(name: str, touching: TensorSource, swaps: Mapping[str, SwapParameters]) -> TensorSource:
+    """The source of what lies before the first layer or behind the last: what was chosen, or that layer's."""
+    chosen = _chosen(name, swaps)
+    if chosen is not None:
+        return chosen
     if touching.origin == "pretrained":  # ``revert`` names layers only
         return _taken(0.0, "follows the zone that was reverted")
     return replace(touching, why=f"follows {touching.why}")
 
 
-def _tied(embeddings: TensorSource, head: TensorSource, swap: SwapParameters) -> TensorSource:
-    same = (embeddings.origin, embeddings.donor_share) == (head.origin, head.donor_share)
-    if same or (swap.embeddings is not None and swap.head is None):
+def _tied(embeddings: TensorSource, head: TensorSource, swaps: Mapping[str, SwapParameters]) -> TensorSource:
+    chosen = [any(getattr(swap, name) is not None for swap in swaps.values()) for name in ("embeddings", "head")]
+    if embeddings.same == head.same or chosen == [True, False]:
         return embeddings
-    if swap.head is not None and swap.embeddings is None:
+    if chosen == [False, True]:
         return head
     raise UserError(
         f"This model ties its embeddings to its lm_head: they are one tensor, which cannot come from the "

@@ -20,11 +20,11 @@ from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError
 
+from .blending import composed
 from .checkpoint import Checkpoint, merged_folder
 from .compatibility import Model
-from .layer_swap import blended
 from .layout import Weight, converted
-from .recipe import Planned
+from .recipe import Planned, origins_of
 
 PREFIX = "base_model.model."
 
@@ -46,21 +46,20 @@ class WeightReader:
         Raises:
             UserError: the model does not have it, or its file is damaged.
         """
-        info = weight.info
-        for name in (info.name, *(info.aliases or ()), *(info.tied_names or ())):
-            if name in self.checkpoint.tensors:
-                return self.checkpoint.read(name)
-        checkpoint = self.checkpoint
-        made = converted(self.model.config, checkpoint.tensors, info.name, weight.place, checkpoint.read)
-        if made is None:
-            raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
-        return made
+        layout = self.model.layout
+        held = layout.weights.get(weight.name) or layout.same_as(weight)
+        try:
+            if held is not None:
+                return self.checkpoint.read(held.name)
+            return converted(layout, self.model.config, weight.target, self.checkpoint.read)
+        except LookupError:
+            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?") from None
 
 
 def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
     """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
     # In mergekit, dtype is for the inputs and out_dtype for the output.
-    return dtype_from_name(planned.weight.info.force_dtype) or dtype_from_name(config.dtype)
+    return planned.dtype if planned.is_kept else dtype_from_name(config.dtype)
 
 
 def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
@@ -80,11 +79,8 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
         tensor = readers[role].read(planned.weight)
         return tensor if working is None else tensor.to(working)
 
-    if planned.source.origin == "blend":
-        made = blended(read("recipient"), read("donor"), planned.source.donor_share, planned.name)
-    else:
-        made = read(planned.source.origin)
-    return made.to(planned.dtype)
+    tensors = {role: read(role) for role in sorted(origins_of(planned.source))}
+    return composed(planned.source, tensors, planned.name, planned.weight.place.axis).to(planned.dtype)
 
 
 def plain_folder(model: Model, options: MergeOptions) -> Path:
@@ -144,7 +140,7 @@ class AdapterReader:
 
     def _check_all_known(self, reader: WeightReader) -> None:
         """Every tensor of the adapter belongs to a weight of the model: none would be left out silently."""
-        modules = {weight.info.name.removesuffix(".weight") for weight in reader.model.layout.weights.values()}
+        modules = {weight.target.removesuffix(".weight") for weight in reader.model.layout.weights.values()}
         suffix = r"(\.lora_(A|B|embedding_A|embedding_B)(\.weight)?|\.weight|\.bias)$"
         for name in self.tensors:
             if re.sub(suffix, "", name) not in modules:
@@ -156,10 +152,10 @@ class AdapterReader:
     def read(self, weight: Weight) -> torch.Tensor:
         """The weight with the adapter's change, in the type in which the model stores it."""
         plain = self.reader.read(weight)
-        saved = self.tensors.get(weight.info.name)
+        saved = self.tensors.get(weight.target)
         if saved is not None:  # a module that was trained whole
             return saved.to(plain.dtype)
-        change = self._change(weight.info.name.removesuffix(".weight"))
+        change = self._change(weight.target.removesuffix(".weight"))
         return plain if change is None else (plain.float() + change).to(plain.dtype)
 
     def _change(self, module: str) -> torch.Tensor | None:

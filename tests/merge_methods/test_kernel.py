@@ -17,7 +17,8 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods import layer_swap as module
 from turnswap.merge_methods import recipe as planning
-from turnswap.merge_methods.layer_swap import blended, layer_swap
+from turnswap.merge_methods.blending import mix_of, mixed
+from turnswap.merge_methods.layer_swap import layer_swap
 from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_recipe
 from turnswap.merge_methods.swap_plan import PARAMETER_NAMES, SwapParameters, TensorSource
 
@@ -41,7 +42,9 @@ def test_mergekit_knows_the_method_which_needs_no_accelerator() -> None:
     assert get("layer_swap") is layer_swap
     assert layer_swap in registered_methods()
     assert not layer_swap.spec.uses_accelerator
-    assert {parameter.name for parameter in layer_swap.spec.parameters} == {*PARAMETER_NAMES, "role", "accept"}
+    assert {parameter.name for parameter in layer_swap.spec.parameters} == {
+        *PARAMETER_NAMES, "blend_method", "seed", "role", "accept"
+    }  # fmt: skip
 
 
 def test_its_defaults_are_the_plans() -> None:
@@ -105,6 +108,13 @@ def test_a_plan_holds_for_its_models_and_its_merge_alone(tmp_path: Path) -> None
             pass
         layer_swap.validate_inputs([ours, theirs], ours)
     assert layer_swap.plan_of(ours) is None
+
+
+def blended(recipient: torch.Tensor, donor: torch.Tensor, share: float, name: str) -> torch.Tensor:
+    """A blend by shares, as a recipe without a blend_method makes it."""
+    source = TensorSource("blend", share, "", (("donor", share),))
+    mix = mix_of("linear", source, name, {"recipient": [], "donor": []})
+    return mixed(mix, {"recipient": recipient, "donor": donor}, name)
 
 
 def test_a_blend_is_the_weighted_mean_in_single_precision() -> None:

@@ -236,7 +236,9 @@ def test_every_tensor_of_a_module_has_the_modules_decision(tmp_path: Path, kind:
             assert planned.source.origin == "donor", name
             continue
         inside = name.partition(f".{planned.weight.place.layer}.")[2].partition(".")[0]
-        module = {"self_attn": "attention", "attention": "attention", "mlp": "mlp"}.get(inside, "neither")
+        module = {"self_attn": "attention", "attention": "attention", "mlp": "mlp", "block_sparse_moe": "mlp"}.get(
+            inside, "neither"
+        )
         seen.add(module)
         assert planned.source.origin == words[expected[module][planned.weight.place.layer]], name
     assert seen == set(expected)
@@ -253,7 +255,7 @@ def test_modules_that_names_do_not_tell_apart_are_refused(tmp_path: Path) -> Non
     renamed = {}
     for name, weight in layout.weights.items():
         other = name.replace("self_attn.", "block.").replace("mlp.", "block.")
-        renamed[other] = dataclasses.replace(weight, info=weight.info.model_copy(update={"name": other}))
+        renamed[other] = dataclasses.replace(weight, name=other)
     with pytest.raises(UserError, match=r"block holds down, gate, k, o, q, up, v.*--granularity layer"):
         module_filters(Layout(2, renamed))
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.core.errors import UserError, visible
-from turnswap.merge_methods.swap_plan import LETTERS
+from turnswap.merge_methods.swap_plan import letter_of
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.analysis import TensorChange
@@ -22,14 +22,27 @@ if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.verify import Report
 
 STYLES = {"R": "blue", "D": "green", "b": "yellow", "P": "magenta", "*": "red"}
-PARTS = {"embeddings": "embeddings", "tied": "embeddings (tied)", "head": "head", "outside": "outside the decoder"}
+PARTS = {
+    "embeddings": "embeddings",
+    "tied": "embeddings (tied)",
+    "slices": "slices of layers",
+    "shared": "shared by layers",
+    "head": "head",
+    "prediction": "layers beyond the last",
+    "outside": "outside the decoder",
+}
+
+
+def style_of(letter: str) -> str:
+    """The colour of a letter; further donors have that of the first, brighter."""
+    return STYLES.get(letter, "bright_green")
 
 
 def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Sequence[TensorChange] | None) -> None:
     """Print what will come from where: models, a cell per layer, zones, sizes, notes and warnings."""
     for role, model in recipe.models.items():
-        letter = LETTERS[role]
-        console.print(Text.assemble((f"{letter} {role:11}", STYLES[letter]), str(model)), soft_wrap=True)
+        letter = letter_of(role)
+        console.print(Text.assemble((f"{letter} {role:11}", style_of(letter)), str(model)), soft_wrap=True)
     console.print()
     console.print(_picture(recipe))
     console.print(_zones(recipe))
@@ -59,7 +72,7 @@ def show_report(console: Console, report: Report) -> None:
 
 def coloured(letters: str) -> Text:
     """A recipe's letters, each in its colour."""
-    return Text.assemble(*((letter, f"bold {STYLES[letter]}") for letter in letters))
+    return Text.assemble(*((letter, f"bold {style_of(letter)}") for letter in letters))
 
 
 def ruler(n_layers: int) -> str:
@@ -82,7 +95,7 @@ def _zones(recipe: Recipe) -> Table:
     for heading in ("zone", "components", "from", "why"):
         table.add_column(heading, overflow="fold")
     table.add_column("size", justify="right")
-    for part in ("embeddings", "tied"):
+    for part in ("embeddings", "tied", "slices", "shared"):
         _add_part(table, recipe, part)
     by_layer: list[list[tuple[str, Planned]]] = [[] for _ in range(recipe.n_layers)]
     for tensor in recipe.tensors.values():
@@ -98,7 +111,7 @@ def _zones(recipe: Recipe) -> Table:
             modules = dict.fromkeys(name.partition(".")[0] for name in mine)  # ``self_attn``, ``mlp``, …
             chosen = [tensor for layer in layers for _, tensor in by_layer[layer] if tensor.source == source]
             _add_row(table, label, "all" if len(mine) == len(first) else ", ".join(modules), chosen)
-    for part in ("head", "outside"):
+    for part in ("head", "prediction", "outside"):
         _add_part(table, recipe, part)
     return table
 
@@ -113,8 +126,10 @@ def _add_part(table: Table, recipe: Recipe, part: str) -> None:
 
 def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned]) -> None:
     source = tensors[0].source
-    share = f" {source.donor_share:.2f}" if source.origin == "blend" else ""
-    origin = Text(source.origin + share, STYLES[LETTERS[source.origin]])
+    share = "".join(f" {share:.2f}" for _, share in source.shares) if source.origin == "blend" else ""
+    if source.mix is not None and source.mix.method != "linear":
+        share += f" {source.mix.method}"
+    origin = Text(source.origin + share, style_of(letter_of(source.origin)))
     table.add_row(zone, components, origin, source.why, size(sum(tensor.n_bytes for tensor in tensors)))
 
 
@@ -126,7 +141,7 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
     table.add_column("size", justify="right", no_wrap=True)
     for tensor in tensors:
         shape = "×".join(map(str, tensor.weight.header.shape))
-        origin = Text(tensor.source.origin, STYLES[LETTERS[tensor.source.origin]])
+        origin = Text(tensor.source.origin, style_of(letter_of(tensor.source.origin)))
         table.add_row(tensor.name, origin, f"{tensor.source.donor_share:g}", shape, size(tensor.n_bytes))
     return table
 

@@ -70,9 +70,9 @@ def check_memory(recipe: Recipe, dtype: torch.dtype | None, device: torch.device
     Raises:
         UserError: it names what is needed and what is free.
     """
-    used = {tensor.source.origin for tensor in recipe.tensors.values()} | {"recipient", "donor"}
-    models = [model for role, model in recipe.models.items() if role in used]
-    blends = [tensor.weight.header for tensor in recipe.tensors.values() if tensor.source.origin == "blend"]
+    copied = {tensor.source.origin for tensor in recipe.tensors.values()}
+    models = [model for role, model in recipe.models.items() if role != "pretrained" or role in copied]
+    blends = [tensor.weight.header for tensor in recipe.tensors.values() if tensor.source.origin not in recipe.models]
     needed = sum(model_bytes(model, dtype) for model in models) + sum(_bytes(blend, dtype) for blend in blends)
     if blends and device.type == "cpu":
         # Blends are made there, one at a time: mergekit sums in float32, and the check for NaN takes as much twice.

@@ -168,7 +168,7 @@ class HFLayerSwap(HFLM):
         found |= {"model_sha": "", "model_revision": None}
         said = ", ".join(f"{name}={value}" for name, value in self._parameters.items()) or "default depths"
         found["layer_swap"] = {
-            "name": f"{recipe.recipient} with {recipe.models['donor']} ({said})",
+            "name": f"{recipe.recipient} with {' and '.join(map(str, recipe.donors))} ({said})",
             **{role: str(model) for role, model in recipe.models.items()},
             "parameters": self._parameters,
             "plan": recipe.digest,
@@ -205,31 +205,29 @@ def _configuration(
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name}: expected a path or an id, got {type(value).__name__}.", "Name a folder.")
     named = {"recipient": pretrained, "donor": donor, "pretrained": ancestor}
-    content: dict[str, Any] = {"parameters": given}
     if swap is not None:
         if given:
             raise UserError(
                 f"{next(iter(given))} cannot be given beside swap={swap}: the file holds all parameters.", "Remove one."
             )
         config = read_configuration(Path(swap))
-        content = config.model_dump(mode="json", exclude_none=True)
+        content: dict[str, Any] = config.model_dump(mode="json", exclude_none=True)
         if content.get("chat_template"):
             raise UserError(
                 f"{swap}: chat_template changes the tokenizer's files, and none are written here.", "Merge it."
             )
         for role, reference in roles_of(config).items():
-            theirs = named[role]
+            theirs = named.get(role)
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
-            named[role] = theirs or str(reference)
+        kept = ("base_model", "models", "dtype", "out_dtype")
+        return {key: content[key] for key in kept if key in content}, dict(content.get("parameters") or {})
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(
             "hf-layerswap needs a recipient and a donor.",
             "Write --model_args pretrained=RECIPIENT,donor=DONOR,bottom=5,top=2,transition=1, or swap=layerswap.yml.",
         )
-    types = {key: content[key] for key in ("dtype", "out_dtype") if key in content}
-    models = models_of(named["recipient"], named["donor"], named["pretrained"])
-    return models | types, dict(content.get("parameters") or {})
+    return models_of(named["recipient"], named["donor"], named["pretrained"]), dict(given)
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

@@ -23,11 +23,13 @@ from transformers.core_model_loading import WeightConverter, WeightRenaming, ren
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
+from turnswap.merge_methods.recipe import Planned, Recipe, origins_of, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, TensorSource
 from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
 
 from .capacity import check_free
+
+COMPUTED = ("blend", "slices")  # whose values lie in no model
 
 
 class SwapInMemory:
@@ -58,7 +60,7 @@ class SwapInMemory:
         self._loaded: dict[str, dict[str, torch.Tensor]] = {"recipient": tensors_of(model)}
         self._targets: dict[str, str] = {}
         self._readers: dict[str, WeightReader] = {}
-        self._blends: dict[tuple[str, float], torch.Tensor] = {}
+        self._computed: dict[tuple[str, tuple[object, ...]], torch.Tensor] = {}
 
     def compose(self, parameters: Mapping[str, Any]) -> Recipe:
         """Make the model the swap with these parameters, whatever it was before.
@@ -75,20 +77,21 @@ class SwapInMemory:
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
         sources = {target: part[0].source for target, part in parts.items()}
-        roles = {"donor", *(source.origin for source in sources.values())} - {"recipient", "blend"}
-        for role in roles - self._loaded.keys():
-            self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
+        donors = {role for role in recipe.models if role.startswith("donor")}
+        for role in sorted((donors | {source.origin for source in sources.values()}) & recipe.models.keys()):
+            if role not in self._loaded:
+                self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
         self._refuse_rounding(recipe, parts)
         # Back to the recipient first: blends that are not needed again are freed before new ones are made.
         self.recipe = None
         self._point(self._loaded["recipient"])
-        needed = {(target, source.donor_share) for target, source in sources.items() if source.origin == "blend"}
-        self._blends = {key: blend for key, blend in self._blends.items() if key in needed}
-        missing = sorted(needed - self._blends.keys())
+        needed = {(target, source.same) for target, source in sources.items() if source.origin in COMPUTED}
+        self._computed = {key: made for key, made in self._computed.items() if key in needed}
+        missing = sorted(needed - self._computed.keys(), key=lambda key: key[0])
         size = sum(self._loaded["recipient"][target].nbytes for target, _ in missing)
         check_free(size, self.model.device, "the blends")
-        for target, share in missing:
-            self._blends[target, share] = self._blend(target, parts[target], recipe)
+        for target, source in missing:
+            self._computed[target, source] = self._blend(target, parts[target], recipe)
         self._point({target: self._tensor(target, source) for target, source in sources.items()})
         self.recipe = recipe
         return recipe
@@ -100,7 +103,7 @@ class SwapInMemory:
             part = parts.setdefault(target, [])
             part.append(recipe.tensors[name])
             ours, theirs = part[0].source, part[-1].source
-            if (ours.origin, ours.donor_share) != (theirs.origin, theirs.donor_share):
+            if ours.same != theirs.same:
                 raise UserError(
                     f"{part[0].name} comes from the {ours.origin} and {name} from the {theirs.origin}, but in memory "
                     f"they are one tensor, {target}.",
@@ -126,7 +129,7 @@ class SwapInMemory:
         """Refuse a declared type that would round copies on their way through the folder, which nothing does here."""
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
-            for planned in () if part[0].source.origin == "blend" else part:
+            for planned in () if part[0].source.origin in COMPUTED else part:
                 now = recipe.models[planned.source.origin].layout.weights.get(planned.name, planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
                     if dtype != loaded and torch.promote_types(now, dtype) != dtype:
@@ -139,9 +142,8 @@ class SwapInMemory:
 
     def _blend(self, target: str, part: Sequence[Planned], recipe: Recipe) -> torch.Tensor:
         """A blend of the stored weights, made as a merge and loading its folder would make it."""
-        for role in ("recipient", "donor"):
-            if role not in self._readers:
-                self._readers[role] = WeightReader(recipe.models[role], self._options)
+        for role in origins_of(part[0].source) - self._readers.keys():
+            self._readers[role] = WeightReader(recipe.models[role], self._options)
         ours = self._loaded["recipient"][target]
         sources = {p.name: functools.partial(declared_tensor, p, self._readers, recipe.config) for p in part}
         made = sources[part[0].name]() if len(part) == 1 else None
@@ -156,8 +158,8 @@ class SwapInMemory:
         return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
 
     def _tensor(self, target: str, source: TensorSource) -> torch.Tensor:
-        if source.origin == "blend":
-            return self._blends[target, source.donor_share]
+        if source.origin in COMPUTED:
+            return self._computed[target, source.same]
         return self._loaded[source.origin][target]
 
     def _point(self, sources: Mapping[str, torch.Tensor]) -> None:
