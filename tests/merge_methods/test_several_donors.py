@@ -30,8 +30,7 @@ def union(models: dict[str, Path], swahili: Any, telugu: Any, shared: Any = None
         {"model": str(models["telugu"]), "parameters": telugu},
         {"model": str(models["pretrained"]), "parameters": {"role": "pretrained"}},
     ]
-    text = recipe(models["recipient"], "", shared or {"accept": "tokenizer"}, models=listed, **more)
-    return text
+    return recipe(models["recipient"], "", shared or {"accept": "tokenizer"}, models=listed, **more)
 
 
 def layer(folder: Path, number: int) -> Any:
