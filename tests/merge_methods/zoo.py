@@ -200,6 +200,11 @@ VISION = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3, "num_attention_heads": 2,
     "image_size": 28, "patch_size": 14,
 }  # fmt: skip
+QWEN_VISION = {
+    "hidden_size": 16, "intermediate_size": 24, "depth": 3, "num_heads": 2, "patch_size": 4, "out_hidden_size": 32,
+    "num_position_embeddings": 16,
+}  # fmt: skip
+QWEN_LINEAR = {name: value for name, value in KNOWN.items() if name.startswith("linear_") and name != "linear_head_dim"}
 INSIDE = {
     "layers": r"model\.language_model\.layers",
     "embeddings": r"model\.language_model\.embed_tokens\.weight",
@@ -228,6 +233,45 @@ KINDS: dict[str, Kind] = {
     "gemma3": Kind("Gemma3TextConfig"),
     "gemma3-vision": Kind(
         "Gemma3Config", {"mm_tokens_per_image": 4}, parts={"text_config": TEXT, "vision_config": VISION}, **INSIDE
+    ),
+    "gemma4-vision": Kind(
+        "Gemma4Config",
+        {"audio_config": None},
+        parts={
+            "text_config": TEXT | GEMMA4 | {"hidden_size_per_layer_input": 4, "vocab_size_per_layer_input": 64},
+            "vision_config": VISION | {"num_key_value_heads": 2, "head_dim": 8, "position_embedding_size": 16},
+        },
+        **INSIDE
+        | {
+            "embeddings": INSIDE["embeddings"] + r"|model\.language_model\.per_layer_projection_norm\.weight",
+            "sliced": {name.replace(r"model\.", r"model\.language_model\."): n for name, n in PER_LAYER.items()},
+        },
+    ),
+    "llava": Kind(
+        "LlavaConfig",
+        {"image_token_index": 3},
+        parts={
+            "text_config": TEXT | {"model_type": "llama"},
+            "vision_config": VISION | {"model_type": "clip_vision_model"},
+        },
+        **INSIDE,
+    ),
+    "mistral3-vision": Kind(
+        "Mistral3Config",
+        {"image_token_index": 3},
+        parts={
+            "text_config": TEXT | {"model_type": "mistral"},
+            "vision_config": VISION | {"model_type": "pixtral", "head_dim": 8},
+        },
+        **INSIDE,
+    ),
+    "qwen3-vl": Kind(
+        "Qwen3VLConfig",
+        parts={"text_config": TEXT, "vision_config": QWEN_VISION | {"deepstack_visual_indexes": [0]}},
+        **INSIDE,
+    ),
+    "qwen3.5-vision": Kind(
+        "Qwen3_5Config", parts={"text_config": TEXT | QWEN_LINEAR, "vision_config": QWEN_VISION}, **INSIDE
     ),
     "gemma3n": Kind(
         "Gemma3nTextConfig",
@@ -307,7 +351,7 @@ KINDS: dict[str, Kind] = {
     ),
     "xlstm": Kind(
         "xLSTMConfig",
-        {"num_heads": 4},
+        computes=False,  # not at this size
         layers=r"backbone\.blocks",
         embeddings=r"backbone\.embeddings\.weight",
         head=r"backbone\.out_norm\.weight|lm_head\.weight",
@@ -366,9 +410,7 @@ KINDS: dict[str, Kind] = {
     "deepseek-v3": Kind("DeepseekV3Config", DEEPSEEK),
     "deepseek-v3-prediction-layer": Kind("DeepseekV3Config", DEEPSEEK, prediction_layer=True),
     "deepseek-v3.2": Kind("DeepseekV32Config", DEEPSEEK),
-    "deepseek-v4": Kind(
-        "DeepseekV4Config", {"o_lora_rank": 8}, head=r"model\.(norm|hc_head)\..*|lm_head\..*", computes=False
-    ),
+    "deepseek-v4": Kind("DeepseekV4Config", {"o_lora_rank": 8}, head=r"model\.(norm|hc_head)\..*|lm_head\..*"),
     "glm": Kind("GlmConfig"),
     "glm4": Kind("Glm4Config"),
     "glm4-moe": Kind("Glm4MoeConfig"),
@@ -397,6 +439,7 @@ KINDS: dict[str, Kind] = {
     "dbrx": Kind(
         "DbrxConfig",
         {
+            "d_model": 32,  # which the experts take before the common name is read
             "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0},
             "ffn_config": {"ffn_hidden_size": 48, "moe_num_experts": 4, "moe_top_k": 2, "hidden_size": 32},
         },
