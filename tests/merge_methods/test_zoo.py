@@ -1,0 +1,36 @@
+"""Every decoder architecture: plan, merge, verify, load, and each loaded tensor against its declared source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from mergekit.options import MergeOptions
+
+from turnswap.merge_methods.recipe import read_recipe
+from turnswap.merge_methods.verify import verify
+
+from .loaded import both_ends, check_loaded, top_only
+from .models import merge, recipe
+from .zoo import KINDS, save_kind
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_loads_is_what_was_declared(name: str, tmp_path: Path) -> None:
+    kind = KINDS[name]
+    recipient, donor = (save_kind(tmp_path / role, kind, seed) for seed, role in enumerate(("recipient", "donor"), 1))
+    for n, swap in enumerate((both_ends(kind.n_layers), top_only(kind.n_layers))):
+        configuration = recipe(recipient, donor, swap.parameters_for(kind))
+        planned = read_recipe(yaml.safe_load(configuration), MergeOptions())
+        assert planned.n_layers == kind.n_layers
+        merged = merge(configuration, tmp_path / f"merged-{n}")
+        report = verify(merged, MergeOptions())
+        assert (report.status, report.problems) == ("verified", [])
+        check_loaded(kind, swap, recipient, donor, merged)
+
+
+def test_the_zoo_is_large() -> None:
+    assert len({kind.config for kind in KINDS.values()}) >= 65
