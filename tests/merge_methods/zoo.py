@@ -81,7 +81,8 @@ class Kind:
     @property
     def is_tied(self) -> bool:
         """Whether one matrix serves as embeddings and lm_head."""
-        return bool(self.settings().get_text_config().tie_word_embeddings)
+        settings = self.settings()
+        return any(getattr(one, "tie_word_embeddings", False) for one in (settings, settings.get_text_config()))
 
     def settings(self) -> transformers.PretrainedConfig:
         """A configuration of it."""
@@ -131,9 +132,10 @@ def save_kind(folder: Path, kind: Kind, seed: int) -> Path:
     persistent = model.state_dict().keys()
     held = [*model.parameters(), *(buffer for name, buffer in model.named_buffers() if name in persistent)]
     kept = set(in_float32(model))
-    for tensor in held:
-        if tensor.is_floating_point():
-            tensor.data.add_(torch.randn_like(tensor), alpha=0.02)
+    for n, tensor in enumerate(held):
+        if tensor.is_floating_point():  # enough for bfloat16 not to round it away
+            noise = torch.randn_like(tensor) * (0.02 + 0.1 * tensor.data.abs())
+            tensor.data += noise if tensor.numel() > 1 else 0.1 * seed + 0.001 * n
     for name, tensor in model.state_dict(keep_vars=True).items():
         if tensor.is_floating_point() and name not in kept:
             tensor.data = tensor.data.bfloat16()
