@@ -96,6 +96,8 @@ def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Ten
     Raises:
         UserError: the result is not finite.
     """
+    if not tensors[mix.inputs[0]].is_floating_point():  # tables of whole numbers have no mean
+        return tensors[mix.inputs[0]]
     group = TensorGroup.from_tensors(
         [tensors[role] for role in mix.inputs],
         ids=mix.inputs,

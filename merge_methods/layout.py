@@ -164,7 +164,8 @@ def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], tru
     """
     n_layers = n_layers_of(config)
     try:
-        graph = module_graph(config, n_layers, trust_remote_code)
+        graph = module_graph(config, trust_remote_code)
+        n_layers = graph.n_layers
     except LookupError as error:
         layout = _layout_by_names(config, tensors, n_layers, f"{error.args[0]}")
     else:

@@ -32,67 +32,87 @@ class ModuleGraph:
         tensors: its parameters and persistent buffers, by every name that each has.
     """
 
-    def __init__(self, model: PreTrainedModel, n_layers: int) -> None:
-        """Find the layers.
+    def __init__(self, model: PreTrainedModel, inside: str = "") -> None:
+        """Find the layers, and what is used before them.
+
+        Args:
+            model: on the ``meta`` device.
+            inside: where the model stands in a larger one, whose other parts have no code here, such as
+                ``model.language_model.``.
 
         Raises:
-            LookupError: the model has no list of so many layers.
+            LookupError: the model has no list of layers.
         """
-        self.model, self.n_layers = model, n_layers
+        self.model, self._inside = model, inside
         self.tensors: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
         conversions = get_model_conversion_mapping(model)
         self._renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
         self._converters = [one for one in conversions if isinstance(one, WeightConverter)]
         self._modules = dict(model.named_modules())
-        self._paths = {id(module): name for name, module in self._modules.items()}
-        decoder = model.get_decoder()
-        self._decoder = self._paths[id(decoder if isinstance(decoder, nn.Module) else model)]
-        self._layers = self._find_layers()
         self._names: dict[int, list[str]] = {}
         for name, tensor in self.tensors.items():
             self._names.setdefault(id(tensor), []).append(name)
-        self._before = self._used_before_the_layers()
+        self._decoder, self._layers = self._find_layers()
+        self.n_layers = len(self._modules[self._layers[0]])
+        self._used, self.is_understood = self._use_before_the_layers()
         self._ends = {
             end: {id(p) for p in module.parameters()} if isinstance(module := get(), nn.Module) else set()
             for end, get in (("embeddings", model.get_input_embeddings), ("head", model.get_output_embeddings))
         }
 
-    def _find_layers(self) -> list[str]:
-        """The paths of the lists of layers: one, but for models (XLM) that keep attentions and MLPs in lists apart."""
-        lists = {
-            name: module
-            for name, module in self._modules.items()
-            if isinstance(module, nn.ModuleList) and len(module) == self.n_layers and _within(name, self._decoder)
-        }
-        whole = [
-            name for name, module in lists.items() if any(next(one.children(), None) is not None for one in module)
-        ]
-        inner = [name for name in whole if any(_within(name, other) and name != other for other in whole)]
-        whole = [name for name in whole if name not in inner]
-        if not whole:
-            raise LookupError(f"{type(self.model).__name__} has no list of {self.n_layers} layers")
-        return whole if len(whole) == 1 else list(lists)
+    def _find_layers(self) -> tuple[str, list[str]]:
+        """The path of the text decoder, and of its list of layers.
 
-    def _used_before_the_layers(self) -> set[int]:
-        """The ids of the tensors that a run uses before its first layer; what it cannot show is left out."""
-        used = _Watching({id(tensor) for tensor in self.tensors.values()})
-        decoder = self._modules[self._decoder]
+        There is one list, but for models (XLM) that keep attentions and MLPs in lists apart. LongCat counts two layers
+        of the cache for each of the list.
+        """
+        paths = {id(module): name for name, module in self._modules.items()}
+        text = self.model.config.get_text_config()
+        for decoder in (self.model.get_decoder(), self.model.base_model, self.model):
+            path = paths.get(id(decoder), "")
+            lists = {
+                name: module
+                for name, module in self._modules.items()
+                if isinstance(module, nn.ModuleList) and _within(name, path)
+            }
+            for n_layers in (getattr(text, one, None) for one in ("num_hidden_layers", "num_layers")):
+                whole = [
+                    name
+                    for name, module in lists.items()
+                    if len(module) == n_layers and any(next(one.children(), None) is not None for one in module)
+                ]
+                whole = [name for name in whole if not any(name != one and _within(name, one) for one in whole)]
+                if len(whole) > 1:
+                    whole = [name for name, module in lists.items() if len(module) == n_layers]
+                if whole:
+                    return path, whole
+        raise LookupError(f"{type(self.model).__name__} has no list of as many layers as its configuration names")
+
+    def _use_before_the_layers(self) -> tuple[_Watching, bool]:
+        """What a run uses before its first layer, and whether it came so far."""
+        used = _Watching({id(tensor) for tensor in self.tensors.values()}, self.n_layers)
         hooks = [self._modules[path][0].register_forward_pre_hook(_stop) for path in self._layers]
         try:
             with torch.no_grad(), used:
-                decoder(input_ids=torch.zeros((1, 4), dtype=torch.long, device="meta"), use_cache=False)
-        except Exception:  # _Reached, or whatever a model raises that looks at numbers, which are not there
-            pass
+                self._modules[self._decoder](
+                    input_ids=torch.zeros((1, 4), dtype=torch.long, device="meta"), use_cache=False
+                )
+        except _Reached:
+            return used, True
+        except Exception:  # whatever a model raises that does without numbers, or asks for other inputs
+            return used, False
         finally:
             for hook in hooks:
                 hook.remove()
-        return used.seen
+        return used, False
 
     def target(self, stored: str) -> tuple[str, bool]:
         """The name in the loaded model of a tensor of its checkpoint, and whether loading converts it.
 
         Experts that loading fuses share one name.
         """
+        if self._inside and stored.startswith(self._inside):
+            stored = "model." + stored.removeprefix(self._inside)
         renamed, pattern = rename_source_key(
             stored, self._renamings, self._converters, self.model.base_model_prefix, self.tensors
         )
@@ -116,23 +136,21 @@ class ModuleGraph:
         if id(tensor) in self._ends["head"]:
             return Place("head")
         if not any(_within(name, self._decoder) for name in names):
-            return Place("outside")
-        axis = self._axis_of_slices(tensor)
-        if axis is not None:
-            return Place("slices", axis=axis)
-        return Place("embeddings" if id(tensor) in self._before | self._ends["embeddings"] else "head")
-
-    def _axis_of_slices(self, tensor: torch.Tensor) -> int | None:
-        """The dimension that holds a slice for each layer (Gemma 3n's inputs per layer), if there is one."""
-        size = getattr(self.model.config.get_text_config(), "hidden_size_per_layer_input", None)
-        wanted = self.n_layers * size if isinstance(size, int) else 0
-        return next((axis for axis, length in enumerate(tensor.shape) if wanted and length == wanted), None)
+            whole = self.model.config.get_text_config() is self.model.config
+            return Place("head" if whole else "outside")
+        if id(tensor) in self._used.slices:
+            return Place("slices", axis=self._used.slices[id(tensor)])
+        if id(tensor) in self._used.seen | self._ends["embeddings"]:
+            return Place("embeddings")
+        return Place("head") if self.is_understood else None
 
     def _place_of_what_is_not_loaded(self, target: str) -> Place | None:
         """A layer beyond the last, or a tensor of a module that does without it in this configuration."""
         layer = self._layer_of(target)
         if layer is not None:
             return Place("layer", layer) if layer < self.n_layers else Place("prediction")
+        if self._inside:
+            return Place("outside")
         module = target.rpartition(".")[0]
         while module and module not in self._modules:
             module = module.rpartition(".")[0]
@@ -177,11 +195,19 @@ def _stop(*_: Any) -> None:
 
 
 class _Watching(TorchFunctionMode):
-    """Notes which tensors are used, and answers "no" to questions about numbers that are not there."""
+    """Notes which tensors are used, and answers "no" to questions about numbers that are not there.
 
-    def __init__(self, watched: set[int]) -> None:
+    Attributes:
+        seen: the ids of the watched tensors that were used.
+        slices: the dimension of those whose product is split into one part per layer, by id.
+    """
+
+    def __init__(self, watched: set[int], n_layers: int) -> None:
         super().__init__()
-        self.watched, self.seen = watched, set[int]()
+        self.seen: set[int] = set()
+        self.slices: dict[int, int] = {}
+        self._watched, self._n_layers = watched, n_layers
+        self._made_by: dict[int, tuple[torch.Tensor, int, int]] = {}  # a result, the matrix it was made with, its axis
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
@@ -189,10 +215,30 @@ class _Watching(TorchFunctionMode):
         name = getattr(function, "__name__", "")
         given = [] if name == "__get__" else [*args, *(kwargs or {}).values()]
         given += [one for each in given if isinstance(each, (list, tuple)) for one in each]
-        self.seen |= {id(one) for one in given if isinstance(one, torch.Tensor)} & self.watched
-        if name in ("item", "__bool__") and args[0].is_meta:
+        tensors = [one for one in given if isinstance(one, torch.Tensor)]
+        used = {id(one) for one in tensors} & self._watched
+        self.seen |= used
+        try:
+            result = function(*args, **(kwargs or {}))
+        except (RuntimeError, NotImplementedError) as error:
+            if "meta" not in str(error):
+                raise
             return False
-        return function(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor):
+            self._follow(name, tensors, used, result)
+        return result
+
+    def _follow(self, name: str, tensors: list[torch.Tensor], used: set[int], result: torch.Tensor) -> None:
+        """Remember by which matrix a result was made, and whether it is now split into layers."""
+        made_by = next((self._made_by[id(one)] for one in tensors if id(one) in self._made_by), None)
+        if name in ("linear", "embedding") and used:
+            matrix = next(one for one in tensors if id(one) in used)
+            made_by = (result, id(matrix), 0 if name == "linear" else 1)
+        if made_by is None:
+            return
+        self._made_by[id(result)] = (result, *made_by[1:])
+        if name in ("reshape", "view", "unflatten") and result.dim() > 2 and result.shape[-2] == self._n_layers:
+            self.slices[made_by[1]] = made_by[2]
 
 
 def _within(name: str, path: str) -> bool:
@@ -202,38 +248,51 @@ def _within(name: str, path: str) -> bool:
 _MADE: dict[str, ModuleGraph] = {}  # a swap reads models of one build several times
 
 
-def module_graph(config: PretrainedConfig, n_layers: int, trust_remote_code: bool = False) -> ModuleGraph:
+def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> ModuleGraph:
     """The model that a configuration describes, without weights.
 
     Args:
         config: the model's; it names the model's class.
-        n_layers: of its text decoder.
         trust_remote_code: whether code that comes with the model may be run.
 
     Raises:
         LookupError: no code for it is at hand, or its code makes no such model; the message says why.
     """
-    ours = getattr(config, "auto_map", None) if trust_remote_code else None
-    name = config.architectures[0]
-    if not ours and not hasattr(transformers, name):
-        raise LookupError(f"transformers {transformers.__version__} has no {name}")
+    remote = bool(trust_remote_code and getattr(config, "auto_map", None))
     compared = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "dtype")}
-    key = json.dumps([name, n_layers, bool(ours) and config._name_or_path, compared], sort_keys=True, default=str)
+    key = json.dumps([remote and config._name_or_path, config.architectures, compared], sort_keys=True, default=str)
     if key not in _MADE:
         try:
-            with torch.device("meta"):
-                plain = {"config": copy.deepcopy(config), "attn_implementation": "eager"}
-                made = (
-                    AutoModelForCausalLM.from_config(**plain, trust_remote_code=True)
-                    if ours
-                    else getattr(transformers, name)._from_config(**plain)
-                )
-            graph = ModuleGraph(made.eval(), n_layers)
+            graph = _make(copy.deepcopy(config), remote)
         except LookupError:
             raise
         except Exception as error:  # whatever a model's code makes of a configuration, or misses on this machine
-            raise LookupError(f"{name} cannot be made of it: {type(error).__name__}: {error}") from error
+            reason = (str(error).strip().splitlines() or [""])[0]
+            raise LookupError(
+                f"{config.architectures[0]} cannot be made of it: {type(error).__name__}: {reason}"
+            ) from error
         while len(_MADE) >= 4:
             _MADE.pop(next(iter(_MADE)))
         _MADE[key] = graph
     return _MADE[key]
+
+
+def _make(config: PretrainedConfig, remote: bool) -> ModuleGraph:
+    text = config.get_text_config()
+    settings: dict[str, Any] = {"attn_implementation": "eager"}
+    with torch.device("meta"):
+        if remote:
+            made = AutoModelForCausalLM.from_config(config, trust_remote_code=True, **settings)
+            return ModuleGraph(made.eval())
+        own = getattr(transformers, config.architectures[0], None)
+        if own is None:
+            raise LookupError(f"transformers {transformers.__version__} has no {config.architectures[0]}")
+        try:
+            return ModuleGraph(own._from_config(config, **settings).eval())
+        except ImportError:
+            if text is config:
+                raise
+            # A tower misses a package (Gemma 3n's timm), which the text decoder does not need.
+            return ModuleGraph(
+                AutoModelForCausalLM.from_config(text, **settings).eval(), inside="model.language_model."
+            )
