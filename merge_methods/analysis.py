@@ -22,7 +22,7 @@ from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
 from .compatibility import Model, check_structure, open_model
-from .layout import ORDER, component_of
+from .layout import ORDER, component_of, fact
 from .recipe import Recipe
 from .weights import WeightReader, expert_reader
 
@@ -85,9 +85,8 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
 
 
 def _head_size(model: Model) -> int | None:
-    text = model.config.get_text_config()
-    heads = getattr(text, "num_attention_heads", None)
-    return getattr(text, "head_dim", None) or (text.hidden_size // heads if heads else None)
+    heads = fact(model.config, "num_attention_heads")
+    return fact(model.config, "head_dim") or (fact(model.config, "hidden_size") // heads if heads else None)
 
 
 def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:

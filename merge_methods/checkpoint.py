@@ -10,6 +10,8 @@ import hashlib
 import json
 import math
 import os
+import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -150,6 +152,14 @@ def first_line(error: Exception) -> str:
 
 
 def _corrupt(path: Path, error: Exception) -> UserError:
+    # What torch refuses to run, in the words of its several versions.
+    wanted = re.search(r"(?:GLOBAL|[Uu]nsupported class) ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and (wanted or "Unsupported operand" in str(error)):
+        what = f"wants to run code ({wanted[1]})" if wanted else "holds more than tensors"
+        return UserError(
+            f"{path} is a pickle that {what}. It was not loaded.",
+            "Do not load it by other means either: take the model as safetensors, from a source that you trust.",
+        )
     return UserError(
         f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line(error)}).",
         "Download or copy it again.",

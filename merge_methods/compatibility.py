@@ -72,12 +72,7 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
-    try:
-        config = reference.config(trust_remote_code=options.trust_remote_code)
-    except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
-        raise UserError(
-            f"The configuration of {reference.model} cannot be read ({first_line(error)}).", "Check its config.json."
-        ) from error
+    config = _read_config(reference, description.folder, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
@@ -94,6 +89,35 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         )
     except UserError as error:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
+
+
+def _read_config(reference: ModelReference, folder: Path, options: MergeOptions) -> PretrainedConfig:
+    try:
+        return reference.config(trust_remote_code=options.trust_remote_code)
+    except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
+        # Neither transformers' advice, which is for its own functions, nor mergekit's traceback.
+        if not options.trust_remote_code and "auto_map" in _config_file(folder):
+            raise UserError(
+                f"{reference.model} comes with its own code, which transformers needs to understand it.",
+                "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
+            ) from None
+        if options.transformers_cache and isinstance(error, OSError) and not Path(reference.model.path).is_dir():
+            raise UserError(
+                f"The configuration of {reference.model} is in {options.transformers_cache}, where mergekit does not "
+                "look for it: its --transformers-cache is for weights alone.",
+                f"Set HF_HUB_CACHE={options.transformers_cache} instead, or go online.",
+            ) from None
+        raise UserError(
+            f"The configuration of {reference.model} cannot be read ({first_line(error)}).", "Check its config.json."
+        ) from error
+
+
+def _config_file(folder: Path) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)

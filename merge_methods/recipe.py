@@ -35,6 +35,7 @@ from .swap_plan import (
     resolve_depths,
     source_of,
 )
+from .wording import is_ambiguous, is_unreadable, what_to_write
 
 SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
 SHARED = (*PARAMETER_NAMES, "blend_method", "seed", "accept")
@@ -166,6 +167,10 @@ def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
         unknown = [key for key in mapping if key not in kind.model_fields]
         if unknown:
             raise UserError(f"{unknown[0]} is no key of a merge {what}.", f"There are: {', '.join(kind.model_fields)}.")
+    if models is not None and not isinstance(models, list):
+        raise UserError(
+            f"models: expected a list, got {models!r}.", "Write each donor on a line of its own: - model: ./donor."
+        )
     if not models and not content.get("slices") and not content.get("modules"):
         raise _no_donor(content.get("base_model"))
     try:
@@ -240,7 +245,7 @@ def _validated(name: str, value: Any) -> Iterator[None]:
         yield
     except ValidationError as error:
         reasons = "; ".join(dict.fromkeys(problem["msg"] for problem in error.errors()))
-        raise UserError(f"{name}: got {value!r}. {reasons}.") from error
+        raise UserError(f"{name}: got {value!r}. {reasons}.", what_to_write(name, value)) from error
 
 
 def _check_settings(config: MergeConfiguration) -> None:
@@ -297,6 +302,9 @@ def _check_setting(name: str, setting: Any) -> None:
         )
     if any(isinstance(entry.value, list) for entry in entries):
         raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
+    for value in [entry.value for entry in entries] or [setting]:
+        if name in SPECS:
+            _check_value(name, value)
     # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
     filters = [None if entry.filter == "*" else entry.filter for entry in entries]
     if filters and None not in filters:
@@ -312,6 +320,18 @@ def _check_setting(name: str, setting: Any) -> None:
             "without a filter stands before it.",
             "Put the entry without a filter last.",
         )
+
+
+def _check_value(name: str, value: Any) -> None:
+    with _validated(name, value):
+        SPECS[name].validate(value)
+    if is_ambiguous(name, value):
+        raise UserError(
+            f"{name}: got the number {value}, which may be what YAML made of {value // 60}:{value % 60}.",
+            what_to_write(name, value),
+        )
+    if is_unreadable(name, value):
+        raise UserError(f"{name}: expected layers such as '0-4,30-31', got {value!r}.", what_to_write(name, value))
 
 
 def _conditional(setting: Any) -> list[ConditionalParameter]:

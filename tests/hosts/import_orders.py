@@ -51,7 +51,9 @@ def unknown() -> list[str]:
     if "mergekit.merge_methods.registry" in sys.modules:
         from mergekit.merge_methods import registry
 
-        if "layer_swap" not in {method.spec.name for method in registry.registered_methods()}:
+        try:
+            registry.get("layer_swap")
+        except RuntimeError:
             missing.append("mergekit has no layer_swap")
     if "mergekit.merge" in sys.modules:
         from mergekit.merge import get_architecture_info, run_merge

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from mergekit.common import ModelReference
-from mergekit.merge_methods import TensorGroup, get, merge_state_dicts, registered_methods
+from mergekit.merge_methods import BasePolicy, MergeMethod, TensorGroup, get, merge_state_dicts, registered_methods
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
@@ -40,11 +40,23 @@ def planned(recipient: Path, donor: Path) -> Recipe:
 
 def test_mergekit_knows_the_method_which_needs_no_accelerator() -> None:
     assert get("layer_swap") is layer_swap
-    assert layer_swap in registered_methods()
+    assert layer_swap not in registered_methods()  # those merge any tensors in memory
     assert not layer_swap.spec.uses_accelerator
     assert {parameter.name for parameter in layer_swap.spec.parameters} == {
         *PARAMETER_NAMES, "blend_method", "seed", "role", "accept"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", registered_methods(), ids=lambda method: method.spec.name)
+def test_every_method_that_mergekit_lists_merges_any_tensors_in_memory(method: MergeMethod) -> None:
+    base = 0 if method.spec.contract.base in (BasePolicy.REQUIRED, BasePolicy.OPTIONAL) else None
+    count = min(2 if base is None else 3, method.spec.contract.max_inputs or 3)
+    values = {"weight": 1.0, "t": 0.4, "density": 0.7}
+    known = {parameter.name for parameter in method.spec.parameters}
+    parameters = {name: value for name, value in values.items() if name in known}
+    models = [{"w": torch.randn(6, 4)} for _ in range(count)]
+    merged = merge_state_dicts(models, method.spec.name, base=base, parameters=parameters)
+    assert merged["w"].isfinite().all()
 
 
 def test_its_defaults_are_the_plans() -> None:

@@ -31,7 +31,7 @@ RELIED_ON = (
     "mergekit.merge_methods.base: OptionalTensorPolicy PerNonBase TensorGroup",
     "mergekit.merge_methods.easy_define: merge_method",
     "mergekit.merge_methods.linear: linear_merge",
-    "mergekit.merge_methods.registry: register(method)",
+    "mergekit.merge_methods.registry: _METHODS",
     "mergekit.options: MergeOptions",
     "mergekit.parameter_resolver: resolve_parameter",
 )
