@@ -132,26 +132,47 @@ class Difference:
         return f"{self.name}: {self.recipient} and {self.other}"
 
 
-def check_structure(recipient: Model, other: Model) -> None:
+def check_structure(recipient: Model, other: Model, own_vocabularies: bool = False) -> None:
     """Refuse models of different build.
 
+    Args:
+        recipient: a model.
+        other: another one.
+        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
+
     Raises:
         UserError: it names every difference with both values.
     """
-    _refuse(recipient, other, _structure(recipient, other), "Both must be fine-tuned from one pretrained model.")
+    found = _structure(recipient, other, own_vocabularies)
+    _refuse(recipient, other, found, "Both must be fine-tuned from one pretrained model.")
 
 
-def check_pair(recipient: Model, other: Model, accepted: frozenset[str], dtype_is_set: bool) -> None:
+def check_pair(
+    recipient: Model,
+    other: Model,
+    accepted: frozenset[str],
+    dtype_is_set: bool,
+    own_vocabularies: bool = False,
+    is_extended: bool = False,
+) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
+    Args:
+        recipient: the model that keeps its tokenizer.
+        other: a donor, or the ancestor.
+        accepted: the differences that the user accepts.
+        dtype_is_set: whether the configuration declares a type for all.
+        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
+        is_extended: whether the tokenizers differ in that one has more tokens.
+
     Raises:
         UserError: it names every difference with both values.
     """
-    check_structure(recipient, other)
+    check_structure(recipient, other, own_vocabularies)
     found = list(_facts(recipient, other, "behaviour"))
     if recipient.tokenizer_files and other.tokenizer_files:
         tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
-        found += [tokenizers] if tokenizers else []
+        found += [tokenizers] if tokenizers and not is_extended else []
     behaviour = [difference for difference in found if difference.name not in accepted]
     names = ", ".join(difference.name for difference in behaviour)
     _refuse(recipient, other, behaviour, f"If you know that this may differ, add to parameters: accept: {names!r}.")
@@ -169,7 +190,7 @@ def _unequal(name: str, ours: object, theirs: object) -> list[Difference]:
     return [] if ours == theirs else [Difference(name, str(ours), str(theirs))]
 
 
-def _structure(recipient: Model, other: Model) -> list[Difference]:
+def _structure(recipient: Model, other: Model, own_vocabularies: bool) -> list[Difference]:
     configs = recipient.config, other.config
     found = [
         *_unequal("architecture", *(config.architectures[0] for config in configs)),
@@ -177,7 +198,9 @@ def _structure(recipient: Model, other: Model) -> list[Difference]:
         *_facts(recipient, other, "structure"),
         *_unequal("tied embeddings", *("tied" if is_tied(config) else "untied" for config in configs)),
     ]
-    return found or _tensors(recipient, other)  # which differ wherever the build does
+    if own_vocabularies and {difference.name for difference in found} <= {"vocabulary size", "tied embeddings"}:
+        found = []
+    return found or _tensors(recipient, other, own_vocabularies)  # which differ wherever the build does
 
 
 def _facts(recipient: Model, other: Model, kind: str) -> Iterator[Difference]:
@@ -202,9 +225,11 @@ def _pairs(recipient: Model, other: Model) -> Iterator[tuple[Weight, Weight | No
             yield weight, other.layout.weights.get(weight.name) or other.layout.same_as(weight)
 
 
-def _tensors(recipient: Model, other: Model) -> list[Difference]:
+def _tensors(recipient: Model, other: Model, own_vocabularies: bool) -> list[Difference]:
     """The first tensor of the text decoder that one model lacks, or that has another shape."""
     for ours, theirs in _pairs(recipient, other):
+        if own_vocabularies and ours.by_token:
+            continue
         if theirs is not None:
             found = _unequal(f"shape of {ours.name}", ours.header.shape, theirs.header.shape)
         else:  # the other may store the parts of what is stored as one here
@@ -218,6 +243,7 @@ def _tensors(recipient: Model, other: Model) -> list[Difference]:
         if weight.place.part != "outside"
         and weight.name not in recipient.layout.weights
         and weight.target not in recipient.layout.by_target
+        and not (own_vocabularies and weight.by_token)
     ]
     return _unequal(f"tensor {surplus[0]}", "missing", "there") if surplus else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from .swap_plan import (
     resolve_depths,
     source_of,
 )
+from .vocabulary import check_matchable, difference, is_extended, matched_rows, rows_of
 from .wording import is_ambiguous, is_unreadable, what_to_write
 
 SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
@@ -47,7 +48,8 @@ EXAMPLE = "See configs/layerswap.yml for one."
 class Planned:
     """A tensor of the merged model: where it lies, where it comes from, and what it will be.
 
-    ``is_kept``: its type is its own, not the one that the configuration declares.
+    ``is_kept``: its type is its own, not the one that the configuration declares. ``matched``: the roles of models
+    whose rows are matched with the recipient's by token.
     """
 
     name: str
@@ -55,6 +57,12 @@ class Planned:
     source: TensorSource
     dtype: torch.dtype
     is_kept: bool = False
+    matched: frozenset[str] = frozenset()
+
+    @property
+    def is_computed(self) -> bool:
+        """Whether its values lie in no model as they are: a blend, slices of several, rows matched by token."""
+        return bool(self.source.origin in ("blend", "slices") or self.matched)
 
     @property
     def n_bytes(self) -> int:
@@ -107,7 +115,7 @@ class Recipe:
     @property
     def digest(self) -> str:
         """The same for swaps in which every tensor has the same source and share, whatever parameters say so."""
-        lines = sorted(f"{name} {tensor.source.same!r}" for name, tensor in self.tensors.items())
+        lines = sorted(f"{name} {one.source.same!r} {sorted(one.matched)}" for name, one in self.tensors.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     @property
@@ -367,9 +375,14 @@ def read_recipe(
     models = {role: opened[reference] for role, reference in references.items()}
     recipient = models["recipient"]
     warnings = _warnings_of_placement(recipient)
+    apart: dict[str, str] = {}
     for role, model in models.items():
         if role != "recipient":
-            check_pair(recipient, model, accepted, dtype_is_set=config.dtype is not None)
+            reason = difference(recipient, model, accepted)
+            apart |= {role: reason} if reason else {}
+            check_pair(
+                recipient, model, accepted, config.dtype is not None, bool(reason), is_extended(recipient, model)
+            )
             warnings += soft_differences(recipient, model)
     for model in models.values():
         if model.layout.missing:
@@ -378,7 +391,8 @@ def read_recipe(
                 f"not store ({len(model.layout.missing)} in all): loaded, it would be random numbers.",
                 "Check that the folder is complete and that its config.json belongs to it.",
             )
-    planned, notes = plan_tensors(config, recipient.layout, references)
+    planned, notes = plan_tensors(config, recipient.layout, references, apart.keys())
+    notes += _match_vocabularies(planned, models, apart)
     _check_that_filters_match(config, planned)
     origins = {origin for tensor in planned.values() for origin in origins_of(tensor.source)}
     if "pretrained" in origins and "pretrained" not in models:
@@ -436,8 +450,31 @@ def _resolve(name: str, settings: Sequence[Mapping[str, Any] | None], tensor: st
         return resolve_parameter(SPECS[name], settings, tensor_name=tensor)
 
 
+def _match_vocabularies(
+    planned: Mapping[str, Planned], models: Mapping[str, Model], apart: Mapping[str, str]
+) -> list[str]:
+    """What becomes of embeddings and head where a model has another vocabulary, for people.
+
+    Raises:
+        UserError: they are to come from a model whose rows cannot be matched.
+    """
+    notes = []
+    for role, reason in apart.items():
+        taken = [tensor for tensor in planned.values() if role in tensor.matched]
+        if not taken:
+            notes.append(f"{reason}: embeddings and head stay with the recipient")
+            continue
+        check_matchable(models["recipient"], models[role])
+        rows, total = len(matched_rows(models["recipient"], models[role])[0]), rows_of(models["recipient"].layout)
+        notes.append(
+            f"{reason}: of the {total} rows of {taken[0].name}, {rows} are matched with the {role}'s by token, "
+            f"{total - rows} stay with the recipient"
+        )
+    return notes
+
+
 def plan_tensors(
-    config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference]
+    config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference], apart: Collection[str] = ()
 ) -> tuple[dict[str, Planned], list[str]]:
     """The source of every tensor, and what was decided on the user's behalf.
 
@@ -445,6 +482,8 @@ def plan_tensors(
         config: its parameters are known and in their places.
         layout: the recipient's.
         roles: the models' references by role.
+        apart: the roles of those whose vocabulary is not the recipient's: their embeddings and head are not taken
+            unless they are asked for.
 
     Raises:
         UserError: ranges do not fit the model, or contradict each other.
@@ -458,6 +497,9 @@ def plan_tensors(
     rounded: dict[torch.dtype, int] = {}
     for name, weight in layout.weights.items():
         swaps = {role: _swap_of(role, settings[role], name, len(donors)) for role in donors}
+        if weight.by_token:
+            is_tied = weight.place.part == "tied"
+            swaps |= {role: _with_ends_kept(swaps[role], is_tied) for role in donors if role in apart}
         try:
             source = source_of(weight.place, swaps, layout.n_layers)
         except UserError as error:
@@ -470,7 +512,9 @@ def plan_tensors(
         is_kept = not stored.is_floating_point or (stored != layout.main_type and _rounds(stored, asked))
         if not is_kept and _rounds(stored, asked):
             rounded[stored] = rounded.get(stored, 0) + 1
-        planned[name] = Planned(name, weight, source, stored if is_kept else asked or stored, is_kept)
+        matched = origins_of(source) & {*apart} if weight.by_token else ()
+        dtype = stored if is_kept else asked or stored
+        planned[name] = Planned(name, weight, source, dtype, is_kept, frozenset(matched))
         for swap in swaps.values() if weight.place.part != "outside" else ():
             if swap.layers is None:
                 notes += resolve_depths(swap, layout.n_layers).notes
@@ -505,6 +549,13 @@ def _swap_of(role: str, settings: Sequence[Mapping[str, Any] | None], tensor: st
         )
     bottom, top, transition = (0 if one is None else one for one in (swap.bottom, swap.top, swap.transition))
     return replace(swap, bottom=bottom, top=top, transition=transition)
+
+
+def _with_ends_kept(swap: SwapParameters, is_tied: bool) -> SwapParameters:
+    """With embeddings and head left to the recipient, unless they are asked for."""
+    if is_tied and (swap.embeddings or swap.head):  # one of the two says it for both
+        return swap
+    return replace(swap, embeddings=swap.embeddings or "recipient", head=swap.head or "recipient")
 
 
 def _with_mix(source: TensorSource, tensor: str, settings: Settings) -> TensorSource:

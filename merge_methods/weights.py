@@ -25,6 +25,7 @@ from .checkpoint import Checkpoint, merged_folder
 from .compatibility import Model
 from .layout import Weight, converted
 from .recipe import Planned, origins_of
+from .vocabulary import aligned
 
 PREFIX = "base_model.model."
 
@@ -48,6 +49,8 @@ class WeightReader:
         """
         layout = self.model.layout
         held = layout.weights.get(weight.name) or layout.same_as(weight)
+        if held is None and weight.by_token:  # a head of its own, where this model has tied embeddings
+            held = next((one for one in layout.weights.values() if one.place.part == "tied"), None)
         try:
             if held is not None:
                 return self.checkpoint.read(held.name)
@@ -79,7 +82,11 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
         tensor = readers[role].read(planned.weight)
         return tensor if working is None else tensor.to(working)
 
-    tensors = {role: read(role) for role in sorted(origins_of(planned.source))}
+    tensors = {role: read(role) for role in sorted(origins_of(planned.source) - planned.matched)}
+    if planned.matched:
+        ours = tensors.get("recipient", read("recipient"))
+        for role in planned.matched:
+            tensors[role] = aligned(ours, read(role), readers["recipient"].model, readers[role].model)
     return composed(planned.source, tensors, planned.name, planned.weight.place.axis).to(planned.dtype)
 
 

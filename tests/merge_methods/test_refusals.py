@@ -183,8 +183,6 @@ def test_a_configuration_that_is_no_layer_swap_is_refused_with_the_key(
         ({"num_key_value_heads": 4}, "key-value heads: 2 and 4"),
         ({"head_dim": 16}, "head size: 8 and 16"),
         ({"intermediate_size": 64}, "intermediate size: 48 and 64"),
-        ({"vocab_size": 96}, "vocabulary size: 64 and 96"),
-        ({"tie_word_embeddings": True}, "tied embeddings: untied and tied"),
     ],
 )
 @pytest.mark.parametrize("role", ["donor", "pretrained"])
