@@ -64,12 +64,12 @@ class Layout:
         weights = self.weights.values()
         return [one for one in weights if one.place.part != "outside" and one.header.dtype.is_floating_point]
 
-    def architecture(self) -> ModelArchitecture:
-        """What mergekit is to write: tensors by their names. It has no layers, since the plan knows whose each is."""
+    def architecture(self, names: Iterable[str]) -> ModelArchitecture:
+        """What mergekit is to write: the tensors named. It has no layers, since the plan knows whose each is."""
         listed = JsonModuleArchDef(
             model_type="",
             architectures=[],
-            pre_weights=[weight.info for weight in self.weights.values()],
+            pre_weights=[self.weights[name].info for name in names],
             layer_templates=JsonLayerTemplates(weights=[]),
             post_weights=[],
             override_num_layers=0,

@@ -93,7 +93,7 @@ class Recipe:
         """What mergekit's run has to know of it."""
         sources = {name: tensor.source for name, tensor in self.tensors.items()}
         roles = {model.reference: role for role, model in self.models.items()}
-        return Plan(sources, roles, self.recipient.layout.architecture())
+        return Plan(sources, roles, self.recipient.layout.architecture(self.tensors))
 
 
 def read_configuration(path: Path) -> MergeConfiguration:

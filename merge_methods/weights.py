@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, merged_folder
+from .checkpoint import Checkpoint, StoredTensor, merged_folder
 from .compatibility import Model
 from .layer_swap import blended
 from .layout import Weight, converted
-from .recipe import Planned
+from .recipe import Planned, Recipe
 
 PREFIX = "base_model.model."
 
@@ -46,21 +47,52 @@ class WeightReader:
         Raises:
             UserError: the model does not have it, or its file is damaged.
         """
-        info = weight.info
-        for name in (info.name, *(info.aliases or ()), *(info.tied_names or ())):
-            if name in self.checkpoint.tensors:
-                return self.checkpoint.read(name)
         checkpoint = self.checkpoint
-        made = converted(self.model.config, checkpoint.tensors, info.name, weight.place, checkpoint.read)
+        if (name := self.name_of(weight)) is not None:
+            return checkpoint.read(name)
+        made = converted(self.model.config, checkpoint.tensors, weight.info.name, weight.place, checkpoint.read)
         if made is None:
-            raise UserError(f"{self.model} has no tensor {info.name}.", "Has it changed since the merge?")
+            raise UserError(f"{self.model} has no tensor {weight.info.name}.", "Has it changed since the merge?")
         return made
+
+    def name_of(self, weight: Weight) -> str | None:
+        """The name under which the model stores the weight; None where it is made of others, or not there."""
+        info = weight.info
+        names = (info.name, *(info.aliases or ()), *(info.tied_names or ()))
+        return next((name for name in names if name in self.checkpoint.tensors), None)
 
 
 def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
     """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
     # In mergekit, dtype is for the inputs and out_dtype for the output.
     return dtype_from_name(planned.weight.info.force_dtype) or dtype_from_name(config.dtype)
+
+
+def _is_kept(planned: Planned, stored: torch.dtype, config: MergeConfiguration) -> bool:
+    """Whether a tensor that is stored in this type is the result's, bit by bit."""
+    working = working_type(planned, config) or stored
+    wider = working in (torch.float32, torch.float64) and working.itemsize > stored.itemsize
+    exact = working == stored or (stored.is_floating_point and wider)  # any smaller type of floats fits into these
+    return planned.source.origin != "blend" and planned.dtype == stored and exact
+
+
+def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTensor]:
+    """The tensors of the result whose bytes lie in a file of their model, by their names in the result.
+
+    Not among them is what must be computed: blends, changes of type, tensors that are stored in another layout or in
+    another format.
+
+    Raises:
+        UserError: a model's files cannot be read.
+    """
+    readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    found = {}
+    for name, planned in recipe.tensors.items():
+        reader = readers.get(planned.source.origin)  # a blend has none
+        stored = reader and reader.checkpoint.stored.get(reader.name_of(planned.weight) or "")
+        if stored and _is_kept(planned, stored.info.dtype, recipe.config):
+            found[name] = replace(stored, name=name)
+    return found
 
 
 def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
@@ -83,7 +115,8 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
     if planned.source.origin == "blend":
         made = blended(read("recipient"), read("donor"), planned.source.donor_share, planned.name)
     else:
-        made = read(planned.source.origin)
+        stored = readers[planned.source.origin].read(planned.weight)
+        made = stored if _is_kept(planned, stored.dtype, config) else read(planned.source.origin)
     return made.to(planned.dtype)
 
 
