@@ -46,6 +46,31 @@ class TensorInfo:
         return math.prod(self.shape) * int(self.dtype.itemsize)
 
 
+@dataclass(frozen=True)
+class SourceFile:
+    """A file as it was when its header was read."""
+
+    path: Path
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, path: Path) -> SourceFile:
+        """The file as it is now."""
+        status = path.stat()
+        return cls(path, status.st_size, status.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that lies in a safetensors file, from the byte ``start`` on."""
+
+    name: str
+    info: TensorInfo
+    file: SourceFile
+    start: int
+
+
 class Checkpoint:
     """A folder with weights: ``*.safetensors`` or ``*.bin``, sharded or not. Opening it reads headers only.
 
@@ -53,6 +78,7 @@ class Checkpoint:
         folder: where it lies.
         files: the weight files, in the order of their names.
         tensors: what each tensor is, by name.
+        stored: where each lies; nothing of ``*.bin``.
 
     Raises:
         UserError: no weights, a shard missing, or a file that is cut short or no such file at all.
@@ -82,6 +108,7 @@ class Checkpoint:
                     "Download or copy the model again.",
                 )
         self._open_bin: tuple[Path, Mapping[str, torch.Tensor]] | None = None
+        self.stored: dict[str, StoredTensor] = {}
         self.tensors = self._read_headers()
 
     def _read_headers(self) -> dict[str, TensorInfo]:
@@ -103,14 +130,21 @@ class Checkpoint:
         if not self._is_safetensors:
             return {name: TensorInfo(tuple(t.shape), t.dtype) for name, t in self._load_bin(file).items()}
         try:
+            source = SourceFile.of(file)
             with safe_open(file, "pt") as opened:
-                headers = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
-                return {
+                headers = {name: opened.get_slice(name) for name in opened.offset_keys()}
+                found = {
                     name: TensorInfo(tuple(header.get_shape()), _dtype(header.get_dtype(), name, file))
                     for name, header in headers.items()
                 }
         except (SafetensorError, OSError) as error:
             raise _corrupt(file, error) from error
+        # safetensors accepts no file with gaps, or with anything after the last tensor.
+        start = source.size - sum(info.n_bytes for info in found.values())
+        for name, info in found.items():
+            self.stored[name] = StoredTensor(name, info, source, start)
+            start += info.n_bytes
+        return found
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor, mapped from its file: what is not looked at is not read, and nothing stays open."""

@@ -1,8 +1,9 @@
 """mergekit's ``run_merge`` for layer swaps: refuse before anything is read, and leave a whole model or none.
 
 mergekit writes straight into the output folder, so that a run that is killed leaves what looks like a model. Here the
-merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. Other merge methods are
-handed on untouched.
+merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. mergekit computes blends,
+changes of type and what is stored in another layout; whatever a model stores as the result has it is copied as bytes
+(``writing``). Other merge methods are handed on untouched.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mergekit.common import ModelReference
@@ -20,13 +21,16 @@ from mergekit.config import MergeConfiguration
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from turnswap.core.errors import UserError, show_without_traceback
 
 from .analysis import sampled_drifts
-from .checkpoint import MARK, Checkpoint, cache_entry, ingredients, merged_folder
+from .checkpoint import MARK, Checkpoint, StoredTensor, cache_entry, ingredients, merged_folder
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
+from .weights import WeightReader, declared_tensor, stored_tensors
+from .writing import write_model
 
 LOG = logging.getLogger(__name__)
 WRITTEN = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*", "README.md")
@@ -57,11 +61,53 @@ def run_layer_swap(
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
     for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
-    _check_space(recipe, out)
-    following = layer_swap.following(recipe.recipient.reference, recipe.plan)
+    # A pickled output is mergekit's whole: there are no bytes in it to hand on.
+    stored = stored_tensors(recipe, options) if options.safe_serialization else {}
+    computed = [name for name in recipe.tensors if name not in stored]
+    # mergekit merges tensors of one shape; rows of other vocabularies are matched here.
+    ours = [name for name in computed if recipe.apart and recipe.tensors[name].weight.by_token]
+    if ours and not options.safe_serialization:
+        raise UserError(
+            "The models' vocabularies differ, which cannot be merged into pickled files.",
+            "Leave out --no-safe-serialization.",
+        )
+    _check_space(recipe, computed, out)
+    plan = recipe.plan([name for name in computed if name not in ours])
+    following = layer_swap.following(recipe.recipient.reference, plan)
     with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
-        run_merge(recipe.for_mergekit, str(unfinished), options, source)
+        # A file for each tensor, so that mergekit keeps none longer than until the next is there.
+        alone = {"out_shard_size": 1} if computed else {"quiet": True, "multi_gpu": False}
+        ways = options.model_copy(update=alone) if options.safe_serialization else options
+        run_merge(recipe.for_mergekit, str(unfinished), ways, source)
+        if options.safe_serialization:
+            _assemble(recipe, stored, ours, unfinished, options)
         _check_complete(recipe, unfinished)
+
+
+def _assemble(
+    recipe: Recipe, stored: Mapping[str, StoredTensor], ours: Sequence[str], folder: Path, options: MergeOptions
+) -> None:
+    """Write the weights into the folder, from where they are stored; the others mergekit has left in it, one by one.
+
+    ``ours``: those that are still to be computed.
+    """
+    scratch = folder.with_name(f"{folder.name} computed")
+    found = dict(stored)
+    if len(stored) < len(recipe.tensors):
+        scratch.mkdir()
+        for file in folder.glob("model*.safetensors*"):
+            file.rename(scratch / file.name)
+        readers = {role: WeightReader(model, options) for role, model in recipe.models.items()} if ours else {}
+        if len(stored) + len(ours) < len(recipe.tensors):
+            found |= Checkpoint(scratch).stored
+        for number, name in enumerate(ours):
+            alone = scratch / f"rows {number}"
+            alone.mkdir()
+            made = declared_tensor(recipe.tensors[name], readers, recipe.config)
+            save_file({name: made.contiguous()}, alone / "model.safetensors")
+            found |= Checkpoint(alone).stored
+    tensors = [found[name] for name in recipe.tensors if name in found]
+    write_model(tensors, folder, options.out_shard_size, quiet=options.quiet, scratch=scratch)
 
 
 def merge_adapters(references: list[ModelReference], options: MergeOptions) -> None:
@@ -117,9 +163,10 @@ def _check_output(out: Path) -> None:
         )
 
 
-def _check_space(recipe: Recipe, out: Path) -> None:
+def _check_space(recipe: Recipe, computed: Iterable[str], out: Path) -> None:
     """Refuse a merge that the disk has no room for."""
     needed = sum(tensor.n_bytes for tensor in recipe.tensors.values())
+    needed += max((recipe.tensors[name].n_bytes for name in computed), default=0)  # one at a time is there twice
     existing = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
     if needed > free:
@@ -131,7 +178,9 @@ def _check_space(recipe: Recipe, out: Path) -> None:
 
 def _check_complete(recipe: Recipe, folder: Path) -> None:
     """Refuse a result that lacks a planned tensor or has another one, by its headers."""
-    wrong = sorted(set(Checkpoint(folder).tensors) ^ set(recipe.tensors))
+    there = {(name, info.shape, info.dtype) for name, info in Checkpoint(folder).tensors.items()}
+    planned = {(name, tensor.weight.header.shape, tensor.dtype) for name, tensor in recipe.tensors.items()}
+    wrong = sorted(name for name, *_ in there ^ planned)
     if wrong:
         raise UserError(
             f"mergekit wrote other tensors than planned ({wrong[0]} among {len(wrong)}); nothing was kept.",

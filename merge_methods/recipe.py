@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ class Recipe:
         tensors: of the result, by name.
         notes: what was decided on the user's behalf.
         warnings: what may be wrong with the swap.
+        apart: the roles of models whose vocabulary is not the recipient's.
     """
 
     config: MergeConfiguration
@@ -87,6 +88,7 @@ class Recipe:
     tensors: Mapping[str, Planned]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    apart: frozenset[str] = frozenset()
 
     @property
     def recipient(self) -> Model:
@@ -118,16 +120,15 @@ class Recipe:
         lines = sorted(f"{name} {one.source.same!r} {sorted(one.matched)}" for name, one in self.tensors.items())
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
-    @property
-    def plan(self) -> Plan:
-        """What mergekit's run has to know of it."""
+    def plan(self, names: Iterable[str]) -> Plan:
+        """What mergekit's run has to know of the tensors that it computes."""
         working = dtype_from_name(self.config.dtype)
+        computed = [self.tensors[name] for name in names]
         steps = {
-            name: Step(one.source, one.dtype if one.is_kept else working, one.weight.place.axis)
-            for name, one in self.tensors.items()
+            one.name: Step(one.source, one.dtype if one.is_kept else working, one.weight.place.axis) for one in computed
         }
         roles = {model.reference: role for role, model in self.models.items()}
-        return Plan(steps, roles, architecture(map(self._as_mergekit_names_it, self.tensors.values())))
+        return Plan(steps, roles, architecture(map(self._as_mergekit_names_it, computed)))
 
     def _as_mergekit_names_it(self, tensor: Planned) -> WeightInfo:
         layouts = [model.layout for model in self.models.values()]
@@ -410,7 +411,7 @@ def read_recipe(
         if role not in in_layers:
             left = "the result is the other model, layer by layer" if len(models.keys() - {"pretrained"}) == 2 else ""
             warnings.append(f"no layer comes from the {role}" + (f": {left}" if left else f", {models[role]}"))
-    return Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings))
+    return Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings), frozenset(apart))
 
 
 def _warnings_of_placement(model: Model) -> list[str]:

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ from safetensors import SafetensorError
 from turnswap.core.errors import UserError
 
 from .blending import composed
-from .checkpoint import Checkpoint, merged_folder
+from .checkpoint import Checkpoint, StoredTensor, merged_folder
 from .compatibility import Model
 from .layout import Weight, converted
-from .recipe import Planned, origins_of
+from .recipe import Planned, Recipe, origins_of
 from .vocabulary import aligned
 
 PREFIX = "base_model.model."
@@ -47,22 +48,54 @@ class WeightReader:
         Raises:
             UserError: the model does not have it, or its file is damaged.
         """
+        try:
+            name = self.name_of(weight)
+            if name is not None:
+                return self.checkpoint.read(name)
+            return converted(self.model.layout, self.model.config, weight.target, self.checkpoint.read)
+        except LookupError:
+            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?") from None
+
+    def name_of(self, weight: Weight) -> str | None:
+        """The name under which the model stores the weight; None where it is made of others, or not there."""
         layout = self.model.layout
         held = layout.weights.get(weight.name) or layout.same_as(weight)
         if held is None and weight.by_token:  # a head of its own, where this model has tied embeddings
             held = next((one for one in layout.weights.values() if one.place.part == "tied"), None)
-        try:
-            if held is not None:
-                return self.checkpoint.read(held.name)
-            return converted(layout, self.model.config, weight.target, self.checkpoint.read)
-        except LookupError:
-            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?") from None
+        return held.name if held is not None else None
 
 
 def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
     """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
     # In mergekit, dtype is for the inputs and out_dtype for the output.
     return planned.dtype if planned.is_kept else dtype_from_name(config.dtype)
+
+
+def _is_kept(planned: Planned, stored: torch.dtype, config: MergeConfiguration) -> bool:
+    """Whether a tensor that is stored in this type is the result's, bit by bit."""
+    working = working_type(planned, config) or stored
+    wider = working in (torch.float32, torch.float64) and working.itemsize > stored.itemsize
+    exact = working == stored or (stored.is_floating_point and wider)  # any smaller type of floats fits into these
+    return not planned.is_computed and planned.dtype == stored and exact
+
+
+def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTensor]:
+    """The tensors of the result whose bytes lie in a file of their model, by their names in the result.
+
+    Not among them is what must be computed: blends, changes of type, tensors that are stored in another layout or in
+    another format.
+
+    Raises:
+        UserError: a model's files cannot be read.
+    """
+    readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
+    found = {}
+    for name, planned in recipe.tensors.items():
+        reader = readers.get(planned.source.origin)  # what is computed has none
+        stored = reader and reader.checkpoint.stored.get(reader.name_of(planned.weight) or "")
+        if stored and _is_kept(planned, stored.info.dtype, recipe.config):
+            found[name] = replace(stored, name=name)
+    return found
 
 
 def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
@@ -82,6 +115,10 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
         tensor = readers[role].read(planned.weight)
         return tensor if working is None else tensor.to(working)
 
+    if planned.source.origin in readers and not planned.matched:
+        stored = readers[planned.source.origin].read(planned.weight)
+        made = stored if _is_kept(planned, stored.dtype, config) else read(planned.source.origin)
+        return made.to(planned.dtype)
     tensors = {role: read(role) for role in sorted(origins_of(planned.source) - planned.matched)}
     if planned.matched:
         ours = tensors.get("recipient", read("recipient"))
