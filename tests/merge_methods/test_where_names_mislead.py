@@ -17,7 +17,8 @@ from turnswap.merge_methods.verify import verify
 
 from .loaded import both_ends, check_loaded, file_tensors, load, mixed, same_bits, top_only
 from .models import merge, recipe
-from .zoo import KINDS, PER_LAYER, save_kind
+from .zoo import save_kind
+from .zoo_kinds import KINDS, PER_LAYER
 
 BOTTOM = {"bottom": 2, "top": 0, "transition": 0}  # embeddings: the donor's; head: the recipient's
 FOUND = pytest.mark.parametrize(

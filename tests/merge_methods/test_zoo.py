@@ -13,7 +13,8 @@ from turnswap.merge_methods.verify import verify
 
 from .loaded import both_ends, check_loaded, top_only
 from .models import merge, recipe
-from .zoo import KINDS, save_kind
+from .zoo import save_kind
+from .zoo_kinds import KINDS
 
 pytestmark = pytest.mark.slow
 
