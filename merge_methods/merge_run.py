@@ -25,6 +25,7 @@ from turnswap.core.errors import UserError, show_without_traceback
 
 from .analysis import sampled_drifts
 from .checkpoint import MARK, Checkpoint, cache_entry, ingredients, merged_folder
+from .folder import copy_deciding_files
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
 
@@ -61,6 +62,7 @@ def run_layer_swap(
     following = layer_swap.following(recipe.recipient.reference, recipe.plan)
     with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
         run_merge(recipe.config.model_copy(deep=True), str(unfinished), options, source)
+        copy_deciding_files(recipe, unfinished, options)
         _check_complete(recipe, unfinished)
 
 

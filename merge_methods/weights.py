@@ -24,7 +24,7 @@ from .checkpoint import Checkpoint, merged_folder
 from .compatibility import Model
 from .layer_swap import blended
 from .layout import Weight, converted
-from .recipe import Planned
+from .recipe import Planned, Recipe
 
 PREFIX = "base_model.model."
 
@@ -85,6 +85,28 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
     else:
         made = read(planned.source.origin)
     return made.to(planned.dtype)
+
+
+def is_rounded(planned: Planned, recipe: Recipe) -> bool:
+    """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
+    origin = planned.source.origin
+    for role in [origin] if origin in recipe.models else recipe.models:
+        stored = recipe.models[role].layout.weights.get(planned.name, planned.weight).header.dtype
+        working = working_type(planned, recipe.config) or stored
+        if (
+            torch.promote_types(stored, working) != working
+            or torch.promote_types(working, planned.dtype) != planned.dtype
+        ):
+            return True
+    return False
+
+
+def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Equality of shape and bits: torch.equal takes -0 for 0, and NaN for different from itself."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[left.dtype.itemsize]
+    return bool(torch.equal(left.contiguous().view(integers), right.contiguous().view(integers)))
 
 
 def plain_folder(model: Model, options: MergeOptions) -> Path:
