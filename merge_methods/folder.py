@@ -204,9 +204,8 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
         return
     if name.endswith(".jinja"):
         texts = (content.decode("utf-8", "replace") for content in (ours, theirs))
-        yield f"{name}: the chat template is not the {'declared' if isinstance(declared, str) else 'recipient'}'s: " + (
-            said("it", *texts)
-        )
+        other = "the declared one" if isinstance(declared, str) else "the recipient's"
+        yield f"{name}: the chat template is not {other}: {said('it', *texts, other)}"
         return
     try:
         read = tokenizer_json if name == TOKENIZER_JSON else json.loads
@@ -240,13 +239,13 @@ def _differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, A
         yield field, ours, theirs
 
 
-def said(field: str, ours: Any, theirs: Any) -> str:
+def said(field: str, ours: Any, theirs: Any, other: str = "the recipient's") -> str:
     """A field with its two values, each shortened to where they part."""
     texts = [repr(value) for value in (ours, theirs)]
-    same = next((n for n, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), 0)
+    same = next((n for n, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1), 0)
     start = max(0, same - 20) if max(map(len, texts)) > 80 else 0
     shown = [("…" if start else "") + _short(text[start:]) for text in texts]
-    return f"{field} is {shown[0]}, the recipient's is {shown[1]}"
+    return f"{field} is {shown[0]}, {other} is {shown[1]}"
 
 
 def _short(text: str) -> str:

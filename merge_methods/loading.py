@@ -20,6 +20,8 @@ from .checkpoint import first_line, type_name
 from .recipe import Planned, Recipe
 from .weights import WeightReader, declared_tensor, same_bits
 
+MOST = 5  # names in one note
+
 
 def tensors_of(model: Any) -> dict[str, torch.Tensor]:
     """A model's own parameters and persistent buffers, by every name that they have."""
@@ -111,7 +113,8 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
     result.n_equal = len(parts) - len(result.problems)
     left_out = sorted(recipe.tensors.keys() - targets.keys())
     if left_out:
-        result.notes.append(f"{len(left_out)} tensors are left out by design when it is loaded: {', '.join(left_out)}")
+        named = ", ".join(left_out[:MOST]) + (", …" if len(left_out) > MOST else "")
+        result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
     retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)
     if retyped:
         types = type_name(parts[retyped[0]][0].dtype), type_name(loaded[retyped[0]].dtype)
