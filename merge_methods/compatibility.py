@@ -218,7 +218,7 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
         left, right = (tokenizer_json(content) for content in contents)
     except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
-    vocabularies = left.pop("ids"), right.pop("ids")
+    vocabularies = left.pop("vocab"), right.pop("vocab")
     differing = vocabularies[0].items() ^ vocabularies[1].items()
     if differing:
         token, _ = min(differing)

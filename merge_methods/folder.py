@@ -38,9 +38,9 @@ TOKENIZER = (
 )  # fmt: skip
 SETTINGS = (GENERATION_CONFIG_NAME, "*processor_config.json")
 CODE = ("*.py", "custom_generate/*")
-DOCUMENTS = (
-    "*.md", "LICENSE", "LICENSE.txt", "LICENCE", "LICENCE.txt", "NOTICE", "NOTICE.txt", "USE_POLICY*", "CITATION.cff",
-    ".gitattributes", ".gitignore", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.pdf",
+DOCUMENTS = (  # texts with the name of a tokenizer's are none
+    "*.md", "*.txt", "LICENSE", "LICENCE", "NOTICE", "USE_POLICY*", "CITATION.cff", ".gitattributes", ".gitignore",
+    "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.pdf",
 )  # fmt: skip
 ADAPTER = re.compile(r"(^|/)adapter_(config|model)\b")
 WEIGHTS = re.compile(
@@ -203,9 +203,9 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
     if ours == theirs:
         return
     if name.endswith(".jinja"):
-        texts = (content.decode("utf-8", "replace") for content in (ours, theirs))
+        texts = [content.decode("utf-8", "replace") for content in (ours, theirs)]
         other = "the declared one" if isinstance(declared, str) else "the recipient's"
-        yield f"{name}: the chat template is not {other}: {said('it', *texts, other)}"
+        yield f"{name}: the chat template is not {other}: {said('it', texts[0], texts[1], other)}"
         return
     try:
         read = tokenizer_json if name == TOKENIZER_JSON else json.loads

@@ -28,7 +28,7 @@ SIDES = (
 def tokenizer_json(content: bytes) -> dict[str, Any]:
     """The parts of a ``tokenizer.json`` as one version of the library writes them, defaults filled in.
 
-    Those of its model stand beside the others, as ``model.type`` and so on; added tokens by their texts; all ids.
+    Those of its model stand beside the others, as ``model.type`` and so on; added tokens and vocabulary by their texts.
 
     Raises:
         Exception: it is none.
@@ -40,8 +40,10 @@ def _parts(tokenizer: Tokenizer) -> dict[str, Any]:
     written: dict[str, Any] = json.loads(tokenizer.to_str())
     del written["version"]
     model = {f"model.{key}": value for key, value in written.pop("model").items()}
+    if isinstance(model.get("model.vocab"), dict):  # a list holds scores too
+        del model["model.vocab"]
     added = {token["content"]: token for token in written.pop("added_tokens")}
-    return written | model | {"added_tokens": added, "ids": tokenizer.get_vocab()}
+    return written | model | {"added_tokens": added, "vocab": tokenizer.get_vocab()}
 
 
 def loaded_tokenizer(folder: Path, trusted: bool) -> dict[str, Any]:

@@ -202,6 +202,7 @@ TAMPERING: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "pth": (write("original/consolidated.00.pth", b"PK"), "original/consolidated.00.pth", "other loaders read it"),
     "recipient's file": (write("training_args.bin", b"no weights"), "training_args.bin", "other loaders read it"),
     "subfolder": (weights("checkpoint-5/model.safetensors"), "checkpoint-5/model.safetensors", "other loaders"),
+    "vocabulary": (write("vocab.txt", "a"), "vocab.txt", "no such file"),
     "unknown file": (write("params.json", '{"dim": 32}'), "params.json", "no such file, and it is no document"),
     "link to nothing": (lambda folder: (folder / "x.json").symlink_to("y"), "x.json", "a link to what is not there"),
 }  # fmt: skip
@@ -229,6 +230,7 @@ HARMLESS: dict[str, Callable[[Path], None]] = {
     "card edited": write("README.md", "# A model"),
     "card removed": remove("README.md"),
     "license": write("LICENSE", "Apache-2.0"),
+    "notes": write("notes/todo.txt", "evaluate it"),
     "pictures": write("assets/plan.png", b"PNG"),
     "git": write(".git/objects/pack.bin"),
     "download": write(".cache/huggingface/download/config.json.metadata"),

@@ -159,7 +159,7 @@ def test_a_changed_tokenizer_or_template_is_found(merged: Path, turnswap: Turnsw
     tokenizer = json.loads((merged / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"] |= {"a": 5, "b": 6}
     edit_json(merged / "tokenizer.json", model=tokenizer["model"])
-    assert "tokenizer.json: model.vocab.a is 5, the recipient's is 64" in turnswap("verify", merged).stdout
+    assert "tokenizer.json: vocab.a is 5, the recipient's is 64" in turnswap("verify", merged).stdout
     (merged / "tokenizer.json").unlink()
     done = turnswap("verify", merged)
     assert done.exit_code == 1
