@@ -6,6 +6,7 @@ files without being asked. A merge takes what decides from the recipient, byte f
 
 from __future__ import annotations
 
+import filecmp
 import fnmatch
 import json
 import os
@@ -47,7 +48,7 @@ WEIGHTS = re.compile(
     r"\.(safetensors|bin|pt|pth|pkl|ckpt|gguf|ggml|h5|msgpack|npz|onnx|tflite|mlmodel)$|\.index(\.\w+)?\.json$|/?consolidated\.",
     re.IGNORECASE,
 )
-# What a file may differ in: who wrote it and where it lay.
+# What a configuration may differ in: who wrote it and where it lay.
 NOT_COMPARED = ("transformers_version", "_name_or_path", "name_or_path", "_commit_hash", "is_local", "local_files_only")
 ABSENT = type("Absent", (), {"__repr__": lambda _: "absent"})()
 MOST = 5  # fields of one file that are named
@@ -71,7 +72,8 @@ def deciding_files(folder: Path) -> dict[str, Path]:
     """The files of a folder that decide what loads, beside its weights and config.json."""
     files = {name: path for name, path in files_of(folder).items() if path.is_file()}
     has_code = any("auto_map" in read_json(folder / name) for name in (CONFIG_NAME, TOKENIZER_CONFIG))
-    return {name: path for name, path in files.items() if _decides(name) and (has_code or not name.endswith(".py"))}
+    # Scripts that lie beside a model count where it says that its code does.
+    return {name: path for name, path in files.items() if _decides(name) and (has_code or not _fits(name, ("*.py",)))}
 
 
 def _decides(name: str) -> bool:
@@ -99,7 +101,7 @@ def copy_deciding_files(recipe: Recipe, folder: Path, options: MergeOptions) -> 
     anew to bring it in, the recipient's own files replace.
     """
     declared = declared_files(recipe)
-    if not options.copy_tokenizer:
+    if not options.copy_tokenizer and recipe.recipient.tokenizer_files:  # the user's wish
         declared = {name: content for name, content in declared.items() if not _fits(name, TOKENIZER)}
     for name in deciding_files(folder).keys() - declared.keys():
         (folder / name).unlink()
@@ -163,7 +165,7 @@ def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterato
             yield f"{name}: holds or names weights outside {_index_of(output)}; other loaders read it"
         elif name in declared:
             yield from _file_problems(name, path, declared[name])
-        elif name in theirs and theirs[name].is_file() and path.read_bytes() == theirs[name].read_bytes():
+        elif name in theirs and theirs[name].is_file() and filecmp.cmp(path, theirs[name], shallow=False):
             continue
         elif _decides(name):
             sets = ", ".join(read_json(path)) if path.suffix == ".json" else ""
@@ -192,7 +194,7 @@ def code_is_the_recipients(folder: Path, recipe: Recipe) -> bool:
     """Whether a folder brings the recipient's code and no other, so that one who trusts it may run it."""
     theirs = files_of(recipe.recipient.description.folder)
     code = {name: path for name, path in files_of(folder).items() if name.endswith(".py")}
-    if any(name not in theirs or path.read_bytes() != theirs[name].read_bytes() for name, path in code.items()):
+    if any(name not in theirs or not filecmp.cmp(path, theirs[name], shallow=False) for name, path in code.items()):
         return False
     return read_json(folder / CONFIG_NAME).get("auto_map") == getattr(recipe.recipient.config, "auto_map", None)
 
@@ -220,6 +222,8 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
 
 def differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
     """The fields in which the content of one file is not the recipient's, with both values."""
+    if name.endswith("config.json"):
+        ours, theirs = ({key: one[key] for key in one if key not in NOT_COMPARED} for one in (ours, theirs))
     found = list(_differing(ours, theirs))
     yield from (f"{name}: {said(*one)}" for one in found[:MOST])
     if len(found) > MOST:
@@ -229,9 +233,8 @@ def differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
 def _differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted(ours.keys() | theirs.keys(), key=str):
-            if key not in NOT_COMPARED:
-                pair = [one.get(key, ABSENT) for one in (ours, theirs)]
-                yield from _differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
+            pair = [one.get(key, ABSENT) for one in (ours, theirs)]
+            yield from _differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for n, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             yield from _differing(one, other, f"{field}[{n}]")

@@ -61,7 +61,7 @@ def loaded_tokenizer(folder: Path, trusted: bool) -> dict[str, Any]:
     backend = getattr(loaded, "_tokenizer", None)
     facts |= _parts(backend) if isinstance(backend, Tokenizer) else {"vocabulary": loaded.get_vocab()}
     for text in PROBES:
-        ids = loaded(text)["input_ids"]
+        ids = loaded(text, verbose=False)["input_ids"]
         decoded = [loaded.decode(ids, skip_special_tokens=skip) for skip in (False, True)]
         facts[f"what becomes of {text!r}"] = [ids, *decoded]
     return facts

@@ -21,7 +21,15 @@ from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, first_line, type_name
 from .checksums import check_recorded
-from .folder import code_is_the_recipients, declared_template, differences, folder_problems, read_json, said
+from .folder import (
+    TOKENIZER_CONFIG,
+    code_is_the_recipients,
+    declared_template,
+    differences,
+    folder_problems,
+    read_json,
+    said,
+)
 from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_configuration, read_recipe
@@ -92,12 +100,15 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
     except UserError as error:
         return Report(folder, "incomplete", [error.message], recipe=recipe)
     report = Report(folder, recipe=recipe)
-    trusted = options.trust_remote_code and code_is_the_recipients(folder, recipe)
-    report.problems += folder_problems(folder, recipe, output)
-    if not report.problems and recipe.recipient.tokenizer_files:
-        _check_tokenizer(folder, recipe, report, trusted)
-    report.problems += _config_problems(folder, recipe, trusted)
-    problems, notes = check_recorded(folder)
+    try:
+        trusted = options.trust_remote_code and code_is_the_recipients(folder, recipe)
+        report.problems += folder_problems(folder, recipe, output)
+        if not report.problems and (recipe.recipient.description.folder / TOKENIZER_CONFIG).is_file():
+            _check_tokenizer(folder, recipe, report, trusted)
+        report.problems += _config_problems(folder, recipe, trusted)
+        problems, notes = check_recorded(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "May you read it?") from error
     report.problems += problems
     report.notes += notes
     extra = sorted(set(output.tensors) - set(recipe.tensors))

@@ -306,3 +306,34 @@ def test_code_is_copied_compared_and_run_only_if_it_is_the_recipients(
     problems = check(turnswap, out, "--load", "--trust-remote-code")
     assert any(problem.startswith("modeling_x.py: is not, byte for byte") for problem in problems)
     assert not marker.exists()
+
+
+def test_a_tokenizer_of_its_own_code_is_loaded_for_those_who_trust_it(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    for name in ("recipient", "donor"):
+        shutil.copytree(merged_once / name, tmp_path / name)
+        (tmp_path / name / "tokenization_x.py").write_text(
+            "from transformers import PreTrainedTokenizerFast\nclass Words(PreTrainedTokenizerFast):\n    pass\n"
+        )
+        settings = {"tokenizer_class": "Words", "auto_map": {"AutoTokenizer": [None, "tokenization_x.Words"]}}
+        edit_json(tmp_path / name / "tokenizer_config.json", **settings)
+    out = merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
+    done = turnswap("verify", out)
+    assert (done.exit_code, "Note: the recipient's tokenizer could not be loaded" in done.stdout) == (0, True)
+    done = turnswap("verify", out, "--trust-remote-code")
+    assert (done.exit_code, "Note" in done.stdout) == (0, False)
+    (out / "tokenization_x.py").unlink()
+    assert check(turnswap, out) == ["tokenization_x.py: missing; the recipient has it"]
+
+
+def test_a_recipient_with_parts_of_a_tokenizer_gives_what_it_has(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    for name in ("recipient", "donor"):
+        shutil.copytree(merged_once / name, tmp_path / name)
+        for file in ("tokenizer.json", "vocab.json", "merges.txt"):
+            (tmp_path / name / file).unlink()
+    out = merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
+    assert (out / "tokenizer_config.json").is_file()
+    assert check(turnswap, out) == []
