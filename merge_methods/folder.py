@@ -162,7 +162,7 @@ def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterato
         elif ADAPTER.search(name):
             yield f"{name}: does not belong here; transformers loads an adapter into the model without asking"
         elif WEIGHTS.search(name):
-            yield f"{name}: holds or names weights outside {_index_of(output)}; other loaders read it"
+            yield f"{name}: holds or names weights outside {_named_by(output)}; other loaders read it"
         elif name in declared:
             yield from _file_problems(name, path, declared[name])
         elif name in theirs and theirs[name].is_file() and filecmp.cmp(path, theirs[name], shallow=False):
@@ -180,13 +180,17 @@ def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterato
 def _weight_files(output: Checkpoint) -> set[str]:
     """The files of the weights that were compared, with an index that names exactly these."""
     used = {file.name for file in output.files}
-    index = _index_of(output)
+    index = f"{_base_of(output)}.index.json"
     named = read_json(output.folder / index).get("weight_map", {})
     return used | ({index} if set(named.values()) == used else set())
 
 
-def _index_of(output: Checkpoint) -> str:
-    base = next(name for name in WEIGHT_FILES if Path(name).suffix == output.files[0].suffix)
+def _base_of(output: Checkpoint) -> str:
+    return next(name for name in WEIGHT_FILES if Path(name).suffix == output.files[0].suffix)
+
+
+def _named_by(output: Checkpoint) -> str:
+    base = _base_of(output)
     return base if [file.name for file in output.files] == [base] else f"{base}.index.json"
 
 

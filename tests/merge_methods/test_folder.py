@@ -198,6 +198,8 @@ TAMPERING: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "second format": (pickled, "pytorch_model.bin", "other loaders read it"),
     "second index": (write("pytorch_model.bin.index.json", '{"weight_map": {}}'), "pytorch_model.bin.index.json",
                      "other loaders read it"),
+    "code as a document": (write("LICENSE.py", CODE), "LICENSE.py", "no such code"),
+    "code in a folder": (write("assets/x.py", CODE), "assets/x.py", "no such file, and it is no document"),
     "gguf": (write("model-q4.gguf", b"GGUF"), "model-q4.gguf", "other loaders read it"),
     "pth": (write("original/consolidated.00.pth", b"PK"), "original/consolidated.00.pth", "other loaders read it"),
     "recipient's file": (write("training_args.bin", b"no weights"), "training_args.bin", "other loaders read it"),
