@@ -30,7 +30,7 @@ from turnswap.core.errors import UserError
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 MARK = "merged_adapter.json"  # written last into a model merged with its adapter: what it was made of
 # What a merge and its check need besides the weights.
-DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt"]
+DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt", "*.tiktoken", "*.py"]
 
 
 @dataclass(frozen=True)

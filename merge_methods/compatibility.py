@@ -11,16 +11,19 @@ from typing import Any
 
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
-from tokenizers import Tokenizer
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
 from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
+from .tokenizer_facts import tokenizer_json
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
+    "sentencepiece.model", "spm.model", "tekken.json", "tiktoken.model", "qwen.tiktoken",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +75,11 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
+    elif (description.folder / "adapter_config.json").is_file():
+        raise UserError(
+            f"{reference.model} holds an adapter beside its weights (adapter_config.json), and transformers loads both.",
+            "Move the adapter to a folder of its own, and write MODEL+ADAPTER if it belongs to the model.",
+        )
     config = _read_config(reference, description.folder, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
@@ -262,25 +270,26 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
     name = next((name for name in TOKENIZER_FILES if name in ours and name in theirs), None)
     if name is None:
         return Difference("tokenizer", *(min(files, default="none") for files in (ours, theirs)))
-    contents = ours[name].read_bytes(), theirs[name].read_bytes()
+    contents = [files[name].read_bytes() for files in (ours, theirs)]
+    if name == "vocab.json":  # half of a tokenizer
+        contents = [
+            content + path.read_bytes() if (path := folder / "merges.txt").is_file() else content
+            for content, folder in zip(contents, (recipient, other), strict=True)
+        ]
     if contents[0] == contents[1]:
         return None
     if name != "tokenizer.json":
         return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
     try:
-        tokenizers = [Tokenizer.from_buffer(content) for content in contents]
+        left, right = (tokenizer_json(content) for content in contents)
     except Exception:  # the library raises nothing more special
         return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
-    vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
+    vocabularies = left.pop("vocab"), right.pop("vocab")
     differing = vocabularies[0].items() ^ vocabularies[1].items()
     if differing:
         token, _ = min(differing)
         return Difference("tokenizer", *(f"{token!r} is {held.get(token, 'absent')}" for held in vocabularies))
-    # Written by one version of the library, which fills in the defaults that older files leave out.
-    left, right = (json.loads(tokenizer.to_str()) for tokenizer in tokenizers)
-    for written in (left, right):
-        written |= {f"{key} of the model": value for key, value in written.pop("model").items() if key != "vocab"}
-    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "version"}
+    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "model.vocab"}
     unlike = [part for part in parts if left.get(part) != right.get(part)]
     return Difference("tokenizer", f"one {min(unlike)}", "another") if unlike else None
 

@@ -27,6 +27,7 @@ from turnswap.core.errors import UserError, show_without_traceback
 
 from .analysis import sampled_drifts
 from .checkpoint import MARK, Checkpoint, StoredTensor, cache_entry, ingredients, merged_folder
+from .folder import copy_deciding_files
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
 from .weights import WeightReader, declared_tensor, stored_tensors
@@ -81,6 +82,7 @@ def run_layer_swap(
         run_merge(recipe.for_mergekit, str(unfinished), ways, source)
         if options.safe_serialization:
             _assemble(recipe, stored, ours, unfinished, options)
+        copy_deciding_files(recipe, unfinished, options)
         _check_complete(recipe, unfinished)
 
 

@@ -1,18 +1,13 @@
-"""Proof that a merged folder is what its configuration declares: every tensor, its type, configuration and tokenizer.
+"""Proof that a merged folder is what its configuration declares: every tensor, and every file that loads.
 
 Tensors are read here from the files themselves, one at a time, and compared bit by bit with their declared source.
-What was proven can be written for others: the plan, versions, and the SHA-256 of every file that the model was made of.
+Every other file of the folder is accounted for (``folder``), and on demand the model is loaded (``loading``).
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import json
-import platform
-import re
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -22,33 +17,49 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
 
-from turnswap import __version__
 from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
 
-from .checkpoint import Checkpoint, sha256, type_name
-from .compatibility import Model, tokenizer_difference, tokenizer_files
+from .checkpoint import Checkpoint, first_line, type_name
+from .checksums import check_recorded
+from .folder import (
+    TOKENIZER_CONFIG,
+    code_is_the_recipients,
+    declared_template,
+    differences,
+    folder_problems,
+    read_json,
+    said,
+)
+from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_configuration, read_recipe
 from .swap_plan import NAME
-from .weights import WeightReader, declared_tensor
+from .tokenizer_facts import loaded_tokenizer
+from .weights import WeightReader, declared_tensor, is_rounded, same_bits
 
-PROVENANCE = "layer_swap.json"
-CARD_START, CARD_END = "<!-- layer_swap: start -->", "<!-- layer_swap: end -->"
-PACKAGES = ("mergekit", "torch", "transformers", "safetensors", "peft")
 # What a configuration may differ in: who wrote it, and the type, which is checked on its own.
 NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
 
 
 @dataclass
 class Report:
-    """What was found. ``problems`` is empty if and only if ``status`` is ``verified``."""
+    """What was found. ``problems`` is empty if and only if ``status`` is ``verified``.
+
+    Attributes:
+        notes: what a reader should know, and no problem.
+        tensors: how many were compared, by where they come from.
+        rounded: those whose declared type holds fewer numbers than the one in which a source stores them.
+        n_loaded: the tensors in memory that were compared; None where nothing was loaded.
+    """
 
     folder: Path
     status: Literal["verified", "differs", "incomplete"] = "verified"
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     tensors: Counter[str] = field(default_factory=Counter)
+    rounded: list[str] = field(default_factory=list)
     n_bytes: int = 0
+    n_loaded: int | None = None
     recipe: Recipe | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -57,15 +68,25 @@ class Report:
             "folder": str(self.folder),
             "status": self.status,
             "problems": self.problems,
+            "notes": self.notes,
             "tensors": dict(self.tensors),
+            "rounded": self.rounded,
             "bytes": self.n_bytes,
+            "loaded": self.n_loaded,
         }
 
 
-def verify(folder: Path, options: MergeOptions, config_file: Path | None = None) -> Report:
+def verify(folder: Path, options: MergeOptions, config_file: Path | None = None, load: bool = False) -> Report:
     """Compare a merged folder with its own ``mergekit_config.yml``, or with another configuration.
 
-    Relative paths in the configuration are taken from the current directory, as mergekit takes them.
+    Relative paths in the configuration are taken from the current directory, as mergekit takes them. Code that comes
+    with the folder is run only where ``options`` say so, and it is the recipient's.
+
+    Args:
+        folder: of the merged model.
+        options: mergekit's, for how models are read.
+        config_file: instead of the folder's own.
+        load: load the model too, if nothing else is wrong, and compare what is in memory.
 
     Raises:
         UserError: the configuration or its models cannot be read; what is wrong with the folder itself is reported.
@@ -79,8 +100,17 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None)
     except UserError as error:
         return Report(folder, "incomplete", [error.message], recipe=recipe)
     report = Report(folder, recipe=recipe)
-    report.problems += _config_problems(folder, recipe, options)
-    report.problems += _tokenizer_problems(folder, recipe)
+    try:
+        trusted = options.trust_remote_code and code_is_the_recipients(folder, recipe)
+        report.problems += folder_problems(folder, recipe, output)
+        if not report.problems and (recipe.recipient.description.folder / TOKENIZER_CONFIG).is_file():
+            _check_tokenizer(folder, recipe, report, trusted)
+        report.problems += _config_problems(folder, recipe, trusted)
+        problems, notes = check_recorded(folder)
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "May you read it?") from error
+    report.problems += problems
+    report.notes += notes
     extra = sorted(set(output.tensors) - set(recipe.tensors))
     report.problems += [f"{name}: not declared, and yet there" for name in extra]
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
@@ -91,6 +121,15 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None)
         report.tensors[tensor.source.origin] += 1
         report.n_bytes += output.tensors[tensor.name].n_bytes
         report.problems += _tensor_problems(output.read(tensor.name), tensor, readers, recipe.config)
+        if is_rounded(tensor, recipe):
+            report.rounded.append(tensor.name)
+    if load and report.problems:
+        report.notes.append("the model was not loaded, since something else is wrong")
+    elif load:
+        loaded = check_loaded(folder, recipe, readers, trusted)
+        report.problems += loaded.problems
+        report.notes += loaded.notes
+        report.n_loaded = loaded.n_equal
     report.status = "differs" if report.problems else "verified"
     return report
 
@@ -114,21 +153,13 @@ def _tensor_problems(
     if tensor.dtype != planned.dtype:
         yield f"{planned.name}: is {tensor.dtype}, declared {planned.dtype}"
         return
-    if not _same_bits(tensor, declared_tensor(planned, readers, config)):
+    if not same_bits(tensor, declared_tensor(planned, readers, config)):
         source = planned.source
         blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
         what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"
         yield f"{planned.name}: is not, bit for bit, {what}"
     if tensor.is_floating_point() and not _is_finite(tensor):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
-    """Equality of shape and bits: torch.equal takes -0 for 0, and NaN for different from itself."""
-    if left.shape != right.shape or left.dtype != right.dtype:
-        return False
-    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[left.dtype.itemsize]
-    return bool(torch.equal(left.contiguous().view(integers), right.contiguous().view(integers)))
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:
@@ -139,16 +170,19 @@ def _is_finite(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
-def _config_problems(folder: Path, recipe: Recipe, options: MergeOptions) -> Iterator[str]:
+def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[str]:
     try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=options.trust_remote_code)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
     except (OSError, ValueError) as error:
         yield f"config.json: cannot be read ({error})"
         return
-    ours, theirs = (_compared(one.to_dict()) for one in (config, recipe.recipient.config))
-    for key in sorted(ours.keys() | theirs.keys()):
+    pair = [(folder, config), (recipe.recipient.description.folder, recipe.recipient.config)]
+    # What a file says, and what becomes of it: some keys count for loaders and are no part of the configuration.
+    ours, theirs = (_compared(read_json(of / "config.json") | one.to_dict()) for of, one in pair)
+    known = config.to_dict().keys() | recipe.recipient.config.to_dict().keys()
+    for key in sorted(ours.keys() | (theirs.keys() & known)):
         if ours.get(key) != theirs.get(key):
-            yield f"config.json: {key} is {ours.get(key)!r}, the recipient's is {theirs.get(key)!r}"
+            yield f"config.json: {said(key, ours.get(key), theirs.get(key))}"
     asked = recipe.config.out_dtype or recipe.config.dtype
     if asked and type_name(config.dtype) != type_name(asked):
         yield f"config.json: dtype is {config.dtype}, declared {asked}"
@@ -160,28 +194,25 @@ def _compared(value: Any) -> Any:
     return value
 
 
-def _tokenizer_problems(folder: Path, recipe: Recipe) -> Iterator[str]:
-    """Whether text becomes the same ids in the same template as with the recipient."""
-    if not recipe.recipient.tokenizer_files:
-        yield from (f"tokenizer: the recipient has none, here is {path.name}" for path in tokenizer_files(folder))
-        return
-    ours = recipe.recipient.description.folder
-    difference = tokenizer_difference(ours, folder)
-    if difference:
-        yield f"tokenizer: the recipient's {difference.recipient}, here {difference.other}"
-    elif recipe.config.chat_template is None and _chat_template(ours) != _chat_template(folder):
-        yield "tokenizer: the chat template is not the recipient's"
-
-
-def _chat_template(folder: Path) -> object:
-    """The template where it is stored: a file of its own, or in the tokenizer's configuration."""
-    own = folder / "chat_template.jinja"
-    if own.is_file():
-        return own.read_text("utf-8")
+def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool) -> None:
+    """Whether what transformers loads as the tokenizer is the recipient's, with the declared template."""
     try:
-        return json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
-    except (OSError, ValueError):
-        return None
+        theirs = loaded_tokenizer(recipe.recipient.description.folder, trusted)
+    except Exception as error:  # of the tokenizer's own code, or of none
+        report.notes.append(
+            f"the recipient's tokenizer could not be loaded ({first_line(error)}); its files were compared alone"
+        )
+        return
+    template = declared_template(recipe)
+    if template is not None:
+        stored = theirs["chat_template"]
+        theirs["chat_template"] = stored | {"default": template} if isinstance(stored, dict) else template
+    try:
+        ours = loaded_tokenizer(folder, trusted)
+    except Exception as error:
+        report.problems.append(f"tokenizer as loaded: fails ({type(error).__name__}: {first_line(error)})")
+        return
+    report.problems += differences("tokenizer as loaded", ours, theirs)
 
 
 def plan_as_json(recipe: Recipe) -> dict[str, Any]:
@@ -211,80 +242,3 @@ def plan_as_json(recipe: Recipe) -> dict[str, Any]:
             for tensor in recipe.tensors.values()
         ],
     }
-
-
-def write_provenance(report: Report, options: MergeOptions) -> Path:
-    """Write ``layer_swap.json`` into a verified folder, and a section into its model card; returns the file.
-
-    Raises:
-        UserError: the folder is not verified, or cannot be written.
-    """
-    recipe = report.recipe
-    if report.status != "verified" or recipe is None:
-        raise UserError(f"{report.folder} is not verified; no provenance was written.", "Merge it again.")
-    files = {role: _source_files(model, options) for role, model in recipe.models.items()}
-    outputs = sorted(path for path in report.folder.iterdir() if path.suffix in (".safetensors", ".bin"))
-    hashes = _sha256([*outputs, *(file for named in files.values() for file in named.values())])
-    content = {
-        "plan": plan_as_json(recipe),
-        "configuration": recipe.config.model_dump(exclude_none=True, mode="json"),
-        "versions": {
-            "python": platform.python_version(),
-            "turnswap": __version__,
-            **{package: importlib.metadata.version(package) for package in PACKAGES},
-        },
-        "sources": {
-            role: {
-                "model": str(model),
-                "revision": model.description.revision or model.reference.model.revision,
-                "sha256": {name: hashes[file] for name, file in files[role].items()},
-            }
-            for role, model in recipe.models.items()
-        },
-        "output": {"sha256": {file.name: hashes[file] for file in outputs}},
-        "verified": report.as_json() | {"folder": report.folder.name},
-    }
-    _write_card_section(report.folder / "README.md", report, content)
-    return write_whole(report.folder / PROVENANCE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _source_files(model: Model, options: MergeOptions) -> dict[str, Path]:
-    """The weight files that a model was read from; with a LoRA, also those that the merged one was made of."""
-    files = {file.name: file for file in WeightReader(model, options).checkpoint.files}
-    if model.reference.lora is not None:
-        if model.description.complete:
-            files |= {f"base/{file.name}": file for file in Checkpoint(model.description.folder).files}
-        adapter = Path(model.reference.lora.path)
-        files |= {f"adapter/{file.name}": file for file in sorted(adapter.glob("adapter_*")) if file.is_file()}
-    return files
-
-
-def _sha256(files: list[Path]) -> dict[Path, str]:
-    once = list(dict.fromkeys(files))  # a file may serve two roles
-    with ThreadPoolExecutor() as pool:  # hashlib works outside Python's lock
-        return dict(zip(once, pool.map(sha256, once), strict=True))
-
-
-def _write_card_section(card: Path, report: Report, content: dict[str, Any]) -> None:
-    """Put the section at the card's end, in place of one that an earlier check wrote."""
-    counts = ", ".join(f"{count} {origin}" for origin, count in sorted(report.tensors.items()))
-    lines = [
-        CARD_START,
-        "## Provenance",
-        "",
-        f"Layer swap, checked tensor by tensor with `turnswap verify` {__version__}: "
-        f"{sum(report.tensors.values())} tensors ({counts}), each bit-equal to its declared source.",
-        f"Plan, versions and hashes of all inputs and outputs: `{PROVENANCE}`.",
-        "",
-        "| role | model | file | SHA-256 |",
-        "|---|---|---|---|",
-    ]
-    for role, source in content["sources"].items():
-        revision = f" @ {source['revision']}" if source["revision"] else ""
-        for name, digest in source["sha256"].items():
-            lines.append(f"| {role} | {source['model']}{revision} | {name} | `{digest}` |")
-    lines += [f"| output | | {name} | `{digest}` |" for name, digest in content["output"]["sha256"].items()]
-    section = "\n".join([*lines, CARD_END])
-    text = card.read_text("utf-8") if card.is_file() else ""
-    text = re.sub(f"\n*{re.escape(CARD_START)}.*?{re.escape(CARD_END)}\n?", "", text, flags=re.DOTALL)
-    write_whole(card, f"{text.rstrip()}\n\n{section}\n".lstrip("\n"))

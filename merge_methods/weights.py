@@ -127,6 +127,27 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
     return composed(planned.source, tensors, planned.name, planned.weight.place.axis).to(planned.dtype)
 
 
+def is_rounded(planned: Planned, recipe: Recipe) -> bool:
+    """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
+    for role in origins_of(planned.source):
+        stored = recipe.models[role].layout.weights.get(planned.name, planned.weight).header.dtype
+        working = working_type(planned, recipe.config) or stored
+        if (
+            torch.promote_types(stored, working) != working
+            or torch.promote_types(working, planned.dtype) != planned.dtype
+        ):
+            return True
+    return False
+
+
+def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:
+    """Equality of shape and bits: torch.equal takes -0 for 0, and NaN for different from itself."""
+    if left.shape != right.shape or left.dtype != right.dtype:
+        return False
+    integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[left.dtype.itemsize]
+    return bool(torch.equal(left.contiguous().view(integers), right.contiguous().view(integers)))
+
+
 def plain_folder(model: Model, options: MergeOptions) -> Path:
     """Where the weights of a model lie without its adapter, downloaded if need be."""
     if model.description.complete:

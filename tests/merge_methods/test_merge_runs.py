@@ -16,7 +16,8 @@ import transformers
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.verify import verify, write_provenance
+from turnswap.merge_methods.provenance import write_provenance
+from turnswap.merge_methods.verify import verify
 
 from ..conftest import BIN, Command
 from .models import merge, pair, recipe, same, save_model, tensors
@@ -150,7 +151,8 @@ def test_lora_experts_are_merged_whole_or_not_at_all(tmp_path: Path) -> None:
     written = json.loads(write_provenance(report, MergeOptions(**cache)).read_text())
     hashed = written["sources"]["donor"]["sha256"]
     adapter = {"adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
-    assert hashed.keys() == {"model.safetensors", "base/model.safetensors"} | adapter
+    described = {"config.json", "generation_config.json"}
+    assert hashed.keys() == {"model.safetensors", "base/model.safetensors"} | adapter | described
     assert hashed["base/model.safetensors"] == digests(base)["model.safetensors"]
     assert hashed["adapter/adapter_model.safetensors"] == digests(swahili)["adapter_model.safetensors"]
     merged = {

@@ -159,11 +159,11 @@ def test_a_changed_tokenizer_or_template_is_found(merged: Path, turnswap: Turnsw
     tokenizer = json.loads((merged / "tokenizer.json").read_text())
     tokenizer["model"]["vocab"] |= {"a": 5, "b": 6}
     edit_json(merged / "tokenizer.json", model=tokenizer["model"])
-    assert "tokenizer: the recipient's" in turnswap("verify", merged).stdout
+    assert "tokenizer.json: vocab.a is 5, the recipient's is 64" in turnswap("verify", merged).stdout
     (merged / "tokenizer.json").unlink()
     done = turnswap("verify", merged)
     assert done.exit_code == 1
-    assert "here none" in done.stdout
+    assert "tokenizer.json: missing" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -222,9 +222,11 @@ def test_provenance_holds_plan_versions_and_the_hash_of_every_file(
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     for role in ("recipient", "donor"):
-        files = {path.name: digest(path) for path in (merged_once / role).glob("*.safetensors")}
+        files = {path.name: digest(path) for path in (merged_once / role).iterdir()}
         assert written["sources"][role]["sha256"] == files
-    assert written["output"]["sha256"] == {path.name: digest(path) for path in merged.glob("*.safetensors")}
+    later = {"README.md", "layer_swap.json", "SHA256SUMS", "provenance.intoto.json"}
+    outputs = {path.name: digest(path) for path in merged.iterdir() if path.name not in later}
+    assert written["output"]["sha256"] == outputs
     card = (merged / "README.md").read_text()
     assert card.count("## Provenance") == 1
     assert "## Merge Details" in card

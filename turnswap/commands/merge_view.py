@@ -63,11 +63,14 @@ def show_report(console: Console, report: Report) -> None:
     style = "green" if report.status == "verified" else "red"
     counts = ", ".join(f"{count} {origin}" for origin, count in sorted(report.tensors.items()))
     found = f": {sum(report.tensors.values())} tensors ({counts}), {size(report.n_bytes)}" if counts else ""
-    console.print(Text.assemble((report.status, f"bold {style}"), f" {report.folder}{found}"), soft_wrap=True)
+    status = "not verified" if report.status == "differs" else report.status
+    console.print(Text.assemble((status, f"bold {style}"), f" {report.folder}{found}"), soft_wrap=True)
     for problem in report.problems[:20]:
         console.print(f"  {problem}", soft_wrap=True, markup=False)
     if len(report.problems) > 20:
         console.print(f"  … and {len(report.problems) - 20} more: --json lists all")
+    for note in report.notes:
+        console.print(f"Note: {note}", soft_wrap=True, markup=False)
 
 
 def coloured(letters: str) -> Text:

@@ -70,26 +70,38 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
 @click.argument("folder", type=ANYTHING)
 @click.option("--config", type=ANYTHING, help="Instead of the folder's own mergekit_config.yml.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--load", is_flag=True, help="Load the model with transformers too, and compare what is in memory.")
 @click.option(
-    "--write-provenance", is_flag=True, help="If verified, add layer_swap.json and a section to the model card."
+    "--write-provenance",
+    is_flag=True,
+    help="If verified, add SHA256SUMS, layer_swap.json and a section of the model card.",
 )
 @merge_options
 @click.pass_context
 def verify(
-    ctx: click.Context, /, folder: Path, config: Path | None, as_json: bool, write_provenance: bool, **reading: Any
+    ctx: click.Context,
+    /,
+    folder: Path,
+    config: Path | None,
+    as_json: bool,
+    load: bool,
+    write_provenance: bool,
+    **reading: Any,
 ) -> None:
     """Prove that a merged folder is what its configuration declares.
 
     Every tensor is bit-equal to its declared source or blend, none missing, none extra, finite, of the declared type;
-    configuration and tokenizer are the recipient's. Exits with 0 only if all of it holds. Run it where the merge was
-    run: relative paths in the configuration are taken from here.
+    every other file that decides what loads (configuration, tokenizer, templates, code) is the recipient's, and there
+    is no further one (adapters, weights outside the index). Exits with 0 only if all of it holds. Run it where the
+    merge was run: relative paths in the configuration are taken from here.
     """
     options = mergekit_options(reading)
+    from turnswap.merge_methods import provenance
     from turnswap.merge_methods import verify as verification
 
-    report = verification.verify(folder, options, config)
+    report = verification.verify(folder, options, config, load)
     verified = report.status == "verified"
-    written = verification.write_provenance(report, options) if write_provenance and verified else None
+    written = provenance.write_provenance(report, options) if write_provenance and verified else None
     if as_json:
         click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
     else:

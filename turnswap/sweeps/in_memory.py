@@ -10,22 +10,19 @@ float32 then differed in the last bit between two folders with equal weights.
 
 from __future__ import annotations
 
-import functools
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
-from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
+from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
 from turnswap.merge_methods.recipe import Planned, Recipe, origins_of, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, TensorSource
-from turnswap.merge_methods.weights import WeightReader, declared_tensor, working_type
+from turnswap.merge_methods.weights import WeightReader, working_type
 
 from .capacity import check_free
 
@@ -145,11 +142,8 @@ class SwapInMemory:
         for role in origins_of(part[0].source) - self._readers.keys():
             self._readers[role] = WeightReader(recipe.models[role], self._options)
         ours = self._loaded["recipient"][target]
-        sources = {p.name: functools.partial(declared_tensor, p, self._readers, recipe.config) for p in part}
-        made = sources[part[0].name]() if len(part) == 1 else None
-        if made is None or made.shape != ours.shape:
-            made = convert_checkpoint_tensors(recipe.recipient.config.model_type, sources, target)
-        if made is None or made.shape != ours.shape:
+        made = declared_in_memory(target, part, ours, self._readers, recipe)
+        if made is None:
             raise UserError(
                 f"{part[0].name} cannot be blended in memory: it is stored otherwise than {target} is loaded.",
                 "Merge this swap with mergekit-yaml.",
@@ -180,49 +174,3 @@ def models_of(recipient: str, donor: str, pretrained: str | None) -> dict[str, A
     if pretrained is not None:
         models.append({"model": pretrained, "parameters": {"role": "pretrained"}})
     return {"base_model": recipient, "models": models}
-
-
-def tensors_of(model: Any) -> dict[str, torch.Tensor]:
-    """A model's own parameters and persistent buffers, by every name that they have."""
-    return dict(model.state_dict(keep_vars=True))
-
-
-def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
-    """The name in memory of every planned tensor: newer versions of transformers rename and fuse some on loading.
-
-    Tied tensors have the first of their names.
-
-    Raises:
-        UserError: a planned tensor that the model lacks, or a parameter that is not planned.
-    """
-    ours = tensors_of(model)
-    first = {id(tensor): name for name, tensor in reversed(ours.items())}
-    conversions = getattr(model, "_weight_conversions", None) or []
-    renamings = [one for one in conversions if isinstance(one, WeightRenaming)]
-    converters = [one for one in conversions if isinstance(one, WeightConverter)]
-    found: dict[str, str] = {}
-    for name, planned in recipe.tensors.items():
-        target, _ = rename_source_key(name, renamings, converters, model.base_model_prefix, ours)
-        if target not in ours and name in ours:
-            target = name
-        if target in ours:
-            found[name] = first[id(ours[target])]
-        elif not _may_be_left_out(name, planned, model):
-            raise UserError(
-                f"Missing component: {recipe.recipient} stores {name}, but {type(model).__name__} has no such tensor "
-                "in memory.",
-                "Merge this swap with mergekit-yaml.",
-            )
-    unplanned = {name for name, _ in model.named_parameters()} - set(found.values())
-    if unplanned:
-        raise UserError(
-            f"Missing component: {type(model).__name__} has {min(unplanned)}, which {recipe.recipient} does not store.",
-            "Is its folder complete, and saved from this class?",
-        )
-    return found
-
-
-def _may_be_left_out(name: str, planned: Planned, model: Any) -> bool:
-    """Whether loading a merged folder would leave the tensor out too, and nothing of the swap with it."""
-    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
-    return planned.weight.place.part == "outside" or any(re.search(pattern, name) for pattern in patterns)

@@ -1,0 +1,69 @@
+"""The SHA-256 of every file of a folder, in the form of ``sha256sum``, and what has changed since."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from turnswap.core.files import write_whole
+
+from .checkpoint import sha256
+from .folder import CARD, CHECKSUMS, PROVENANCE, files_of
+
+
+def hashes_of(files: Iterable[Path]) -> dict[Path, str]:
+    """The SHA-256 of each file."""
+    once = list(dict.fromkeys(files))  # a file may serve two roles
+    with ThreadPoolExecutor() as pool:  # hashlib works outside Python's lock
+        return dict(zip(once, pool.map(sha256, once), strict=True))
+
+
+def write_checksums(folder: Path) -> Path:
+    """Write ``SHA256SUMS``, which names every other file: ``sha256sum -c SHA256SUMS`` checks it from the folder."""
+    files = {name: path for name, path in files_of(folder).items() if name != CHECKSUMS}
+    hashes = hashes_of(files.values())
+    return write_whole(folder / CHECKSUMS, "".join(f"{_line(name, hashes[path])}\n" for name, path in files.items()))
+
+
+def _line(name: str, digest: str) -> str:
+    # As sha256sum itself writes names that hold a line's end.
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}"
+
+
+def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
+    """What is not as ``SHA256SUMS`` and ``layer_swap.json`` have recorded it, where they are: problems and notes."""
+    recorded = [(CHECKSUMS, name, digest) for name, digest in _read_checksums(folder / CHECKSUMS).items()]
+    problems: list[str] = []
+    if (folder / PROVENANCE).is_file():
+        try:
+            outputs = json.loads((folder / PROVENANCE).read_text("utf-8"))["output"]["sha256"]
+            recorded += [(PROVENANCE, str(name), str(digest)) for name, digest in outputs.items()]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            problems.append(f"{PROVENANCE}: is none of ours, or damaged: it names no output")
+    files = files_of(folder)
+    hashes = hashes_of(files[name] for _, name, _ in recorded if name in files and files[name].is_file())
+    notes: list[str] = []
+    for by, name, digest in recorded:
+        found = hashes.get(files[name], "missing") if name in files else "missing"
+        if found != digest:
+            said = f"{by}: {name} is {found[:16]}, recorded {digest[:16]}"
+            # People edit a card, and nothing loads it.
+            (notes if name == CARD else problems).append(said)
+    return problems, notes
+
+
+def _read_checksums(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    for line in path.read_text("utf-8", "replace").rstrip("\n").split("\n"):
+        match = re.fullmatch(r"(\\?)([0-9a-f]{64}) [ *](.+)", line)
+        name = match[3] if match else f"the line {line[:80]!r}"
+        if match and match[1]:
+            name = re.sub(r"\\(.)", lambda escaped: {"n": "\n", "r": "\r"}.get(escaped[1], escaped[1]), name)
+        found[name] = match[2] if match else "unreadable"
+    return found

@@ -1,0 +1,147 @@
+"""Where planned tensors are in a model that transformers has loaded: it renames some on loading, and fuses others."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from mergekit.architecture.conversion import convert_checkpoint_tensors
+
+from turnswap.core.errors import UserError
+
+from .checkpoint import first_line, type_name
+from .recipe import Planned, Recipe
+from .weights import WeightReader, declared_tensor, same_bits
+
+MOST = 5  # names in one note
+
+
+def tensors_of(model: Any) -> dict[str, torch.Tensor]:
+    """A model's own parameters and persistent buffers, by every name that they have."""
+    return dict(model.state_dict(keep_vars=True))
+
+
+def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
+    """The name in memory of every planned tensor that is loaded; tied tensors have the first of their names.
+
+    Raises:
+        UserError: a planned tensor that the model lacks, or a parameter that is not planned.
+    """
+    ours = tensors_of(model)
+    first = {id(tensor): name for name, tensor in reversed(ours.items())}
+    found: dict[str, str] = {}
+    for name, planned in recipe.tensors.items():
+        target = next((one for one in (planned.weight.target, name) if one in ours), None)
+        if target is not None:
+            found[name] = first[id(ours[target])]
+        elif not _may_be_left_out(name, planned, model):
+            raise UserError(
+                f"Missing component: {recipe.recipient} stores {name}, but {type(model).__name__} has no such tensor "
+                "in memory.",
+                "Merge this swap with mergekit-yaml.",
+            )
+    unplanned = {name for name, _ in model.named_parameters()} - set(found.values())
+    if unplanned:
+        raise UserError(
+            f"Missing component: {type(model).__name__} has {min(unplanned)}, which {recipe.recipient} does not store.",
+            "Is its folder complete, and saved from this class?",
+        )
+    return found
+
+
+def _may_be_left_out(name: str, planned: Planned, model: Any) -> bool:
+    """Whether loading a merged folder would leave the tensor out too, and nothing of the swap with it."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return planned.weight.place.part in ("outside", "prediction") or any(
+        re.search(pattern, name) for pattern in patterns
+    )
+
+
+def declared_in_memory(
+    target: str, part: Sequence[Planned], like: torch.Tensor, readers: Mapping[str, WeightReader], recipe: Recipe
+) -> torch.Tensor | None:
+    """What a loaded tensor should be, from all planned ones that make it; None where they cannot make its shape."""
+    sources: dict[str, Callable[[], torch.Tensor]] = {
+        planned.name: functools.partial(declared_tensor, planned, readers, recipe.config) for planned in part
+    }
+    made = sources[part[0].name]() if len(part) == 1 else None
+    if made is None or made.shape != like.shape:
+        made = convert_checkpoint_tensors(recipe.recipient.config.model_type, sources, target)
+    return None if made is None or made.shape != like.shape else made
+
+
+@dataclass
+class Loaded:
+    """What became of the tensors of a folder that transformers loaded."""
+
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    n_equal: int = 0
+
+
+def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReader], trusted: bool) -> Loaded:
+    """Load a folder as users do, in the type that it declares, and compare every tensor with what was declared."""
+    result = Loaded()
+    try:
+        model, info = _class_of(recipe).from_pretrained(
+            folder, dtype="auto", output_loading_info=True, trust_remote_code=trusted, local_files_only=True
+        )
+        targets = map_names(recipe, model)
+    except UserError as error:
+        result.problems.append(f"as loaded: {error.message}")
+        return result
+    except Exception as error:  # transformers raises errors of many kinds
+        result.problems.append(f"as loaded: transformers fails ({type(error).__name__}: {first_line(error)})")
+        return result
+    left_out = sorted(recipe.tensors.keys() - targets.keys())
+    for what, keys in info.items():
+        keys = set(keys) - (set(left_out) if what == "unexpected_keys" else set())
+        result.problems += [f"as loaded: {what.replace('_', ' ')}: {key}" for key in sorted(map(str, keys))]
+    loaded = tensors_of(model)
+    parts: dict[str, list[Planned]] = {}
+    for name, target in targets.items():
+        parts.setdefault(target, []).append(recipe.tensors[name])
+    result.problems += _unequal(loaded, parts, readers, recipe)
+    result.n_equal = len(parts) - len(result.problems)
+    if left_out:
+        named = ", ".join(left_out[:MOST]) + (", …" if len(left_out) > MOST else "")
+        result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
+    retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)
+    if retyped:
+        types = type_name(parts[retyped[0]][0].dtype), type_name(loaded[retyped[0]].dtype)
+        result.notes.append(
+            f"{len(retyped)} tensors are loaded in another type, such as {retyped[0]}: %s as %s" % types
+        )
+    return result
+
+
+def _unequal(
+    loaded: Mapping[str, torch.Tensor],
+    parts: Mapping[str, Sequence[Planned]],
+    readers: Mapping[str, WeightReader],
+    recipe: Recipe,
+) -> Iterator[str]:
+    for target, part in parts.items():
+        declared = declared_in_memory(target, part, loaded[target], readers, recipe)
+        names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
+        if declared is None:
+            yield f"as loaded: {target} has another shape than {names} as declared"
+        elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
+            yield f"as loaded: {target} is not, bit for bit, {names} as declared"
+    made_up = sorted(loaded.keys() - parts.keys())
+    tied = {id(loaded[target]) for target in parts}
+    yield from (f"as loaded: {name} is not declared" for name in made_up if id(loaded[name]) not in tied)
+
+
+def _class_of(recipe: Recipe) -> Any:
+    """The class that a configuration names, with the model's own code where it brings such."""
+    config = recipe.recipient.config
+    if getattr(config, "auto_map", None):
+        return transformers.AutoModelForCausalLM
+    return getattr(transformers, config.architectures[0], transformers.AutoModelForCausalLM)

@@ -1,0 +1,78 @@
+"""``turnswap verify --load``: what transformers makes of a merged folder, against what was declared."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaForCausalLM
+
+from ..conftest import Turnswap
+from .models import KINDS, merge, pair, recipe, tensors
+
+
+def rewrite(folder: Path, without: str = "", **more: torch.Tensor) -> None:
+    content = {name: tensor.clone() for name, tensor in tensors(folder).items() if name != without}
+    save_file(content | more, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_loaded_tensor_is_the_declared_one(tmp_path: Path, turnswap: Turnswap, kind: str) -> None:
+    merge(recipe(*pair(tmp_path, kind)), tmp_path / "out")
+    done = turnswap("verify", tmp_path / "out", "--load", "--json")
+    report = json.loads(done.stdout)
+    assert (report["problems"], report["notes"], done.exit_code) == ([], [], 0)
+    assert report["loaded"] > 50
+
+
+def test_a_parameter_that_no_file_holds_is_no_part_of_a_verified_model(tmp_path: Path, turnswap: Turnswap) -> None:
+    for folder in pair(tmp_path):
+        rewrite(folder, without="model.norm.weight")
+    merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
+    assert turnswap("verify", tmp_path / "out").exit_code == 0
+    done = turnswap("verify", tmp_path / "out", "--load")
+    assert done.exit_code == 1
+    assert re.search("as loaded: .*model.norm.weight", done.stdout)
+
+
+def test_what_loading_changes_is_found(tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge(recipe(*pair(tmp_path)), tmp_path / "out")
+    load = LlamaForCausalLM.from_pretrained
+
+    def altered(*arguments: object, **options: object) -> object:
+        model, info = load(*arguments, **options)
+        model.model.layers[3].mlp.up_proj.weight.data[0, 0] += 1
+        return model, info
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", altered)
+    done = turnswap("verify", tmp_path / "out", "--load")
+    assert done.exit_code == 1
+    assert "as loaded: model.layers.3.mlp.up_proj.weight is not, bit for bit," in done.stdout
+
+
+def test_tensors_that_are_left_out_by_design_are_counted_and_named(
+    tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in pair(tmp_path):
+        rewrite(folder, **{"mtp.weight": torch.ones(4, dtype=torch.bfloat16)})
+    merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
+    done = turnswap("verify", tmp_path / "out", "--load")
+    assert (done.exit_code, "unexpected keys: mtp.weight" in done.stdout) == (1, True)
+    monkeypatch.setattr(LlamaForCausalLM, "_keys_to_ignore_on_load_unexpected", ["^mtp"])
+    done = turnswap("verify", tmp_path / "out", "--load")
+    assert done.exit_code == 0
+    assert "Note: 1 tensors are left out when it is loaded, by design: mtp.weight" in done.stdout
+
+
+def test_a_folder_with_a_problem_is_not_loaded(tmp_path: Path, turnswap: Turnswap) -> None:
+    merge(recipe(*pair(tmp_path)), tmp_path / "out")
+    shutil.copy(tmp_path / "out" / "model.safetensors", tmp_path / "out" / "other.safetensors")
+    done = turnswap("verify", tmp_path / "out", "--load", "--json")
+    report = json.loads(done.stdout)
+    assert (done.exit_code, report["loaded"]) == (1, None)
+    assert "the model was not loaded, since something else is wrong" in report["notes"]

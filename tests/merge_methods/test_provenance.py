@@ -1,0 +1,126 @@
+"""What ``verify --write-provenance`` writes, and that others can check it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from ..conftest import Turnswap
+from .models import TOKENS, merge, pair, recipe
+from .test_verify import edit_json
+
+
+@pytest.fixture(scope="module")
+def merged_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("merged")
+    merge(recipe(*pair(root, tokenizer=TOKENS)), root / "merged", out_shard_size=60_000)
+    return root
+
+
+@pytest.fixture
+def proven(merged_once: Path, tmp_path: Path, turnswap: Turnswap) -> Path:
+    """A merge with its provenance and a file below it."""
+    folder = Path(shutil.copytree(merged_once / "merged", tmp_path / "merged"))
+    (folder / "assets").mkdir()
+    (folder / "assets" / "a picture\n.png").write_bytes(b"PNG")
+    done = turnswap("verify", folder, "--load", "--write-provenance")
+    assert done.exit_code == 0, done.stdout
+    return folder
+
+
+def sha256sum(folder: Path) -> int:
+    command = ["sha256sum", "--strict", "--quiet", "-c", "SHA256SUMS"]
+    return subprocess.run(command, cwd=folder, check=False, capture_output=True).returncode
+
+
+def test_sha256sum_checks_every_file_of_the_folder(proven: Path) -> None:
+    assert sha256sum(proven) == 0
+    lines = (proven / "SHA256SUMS").read_text().splitlines()
+    files = [path for path in proven.rglob("*") if path.is_file()]
+    assert len(lines) == len(files) - 1
+    for path in files:
+        if path.name != "SHA256SUMS":
+            content = path.read_bytes()
+            path.write_bytes(content + b"x")
+            assert sha256sum(proven) == 1, path
+            path.write_bytes(content)
+
+
+def test_a_second_check_finds_all_as_recorded_and_writes_the_same(proven: Path, turnswap: Turnswap) -> None:
+    before = (proven / "SHA256SUMS").read_text()
+    done = turnswap("verify", proven, "--load", "--write-provenance")
+    assert done.exit_code == 0, done.stdout
+    assert (proven / "SHA256SUMS").read_text() == before
+
+
+def test_an_edited_card_is_a_note_and_what_else_changed_a_problem(proven: Path, turnswap: Turnswap) -> None:
+    with (proven / "README.md").open("a") as card:
+        card.write("A person's words.\n")
+    done = turnswap("verify", proven)
+    assert (done.exit_code, "Note: SHA256SUMS: README.md is" in done.stdout) == (0, True)
+    (proven / "LICENSE").write_text("added since")
+    assert turnswap("verify", proven).exit_code == 0
+    (proven / "assets" / "a picture\n.png").unlink()
+    done = turnswap("verify", proven)
+    assert (done.exit_code, ".png is missing, recorded" in done.stdout) == (1, True)
+
+
+def test_a_record_that_is_not_of_these_files_is_a_problem(proven: Path, turnswap: Turnswap) -> None:
+    (proven / "SHA256SUMS").unlink()
+    content = json.loads((proven / "layer_swap.json").read_text())
+    hashes = content["output"]["sha256"] | {"config.json": "0" * 64}
+    edit_json(proven / "layer_swap.json", output={"sha256": hashes})
+    done = turnswap("verify", proven)
+    assert done.exit_code == 1
+    assert "layer_swap.json: config.json is " in done.stdout
+    (proven / "layer_swap.json").write_text("[]")
+    assert "layer_swap.json: is none of ours" in turnswap("verify", proven).stdout
+    (proven / "layer_swap.json").unlink()
+    (proven / "SHA256SUMS").write_text("no line of it\n")
+    assert "SHA256SUMS: the line 'no line of it' is missing" in turnswap("verify", proven).stdout
+
+
+def test_sources_commands_and_environment_are_recorded_without_the_writers_name(
+    proven: Path, merged_once: Path
+) -> None:
+    text = (proven / "layer_swap.json").read_text()
+    content = json.loads(text)
+    for role in ("recipient", "donor"):
+        files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (merged_once / role).iterdir()}
+        assert content["sources"][role]["sha256"] == files
+    assert content["commands"] == {
+        "merge": "mergekit-yaml mergekit_config.yml merged",
+        "verify": "turnswap verify merged --load --write-provenance",
+    }
+    assert content["environment"]["platform"].startswith(platform.system())
+    assert platform.node() not in text
+    assert str(Path.home()) not in text
+
+
+def test_the_card_counts_what_was_kept_rounded_and_blended(tmp_path: Path, turnswap: Turnswap) -> None:
+    merge(recipe(*pair(tmp_path, dtype=torch.float32)), tmp_path / "out")
+    assert turnswap("verify", tmp_path / "out", "--write-provenance").exit_code == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "0 hold the very numbers of their source" in card
+    assert "57 are their source rounded to bfloat16, as declared; 18 are the declared blend" in card
+    assert len(json.loads((tmp_path / "out" / "layer_swap.json").read_text())["verified"]["rounded"]) == 75
+
+
+def test_the_statement_names_outputs_as_subjects_and_sources_as_dependencies(proven: Path) -> None:
+    pytest.importorskip("in_toto_attestation", reason="the statement is written by the extra attest")
+    statement = json.loads((proven / "provenance.intoto.json").read_text())
+    assert statement["_type"] == "https://in-toto.io/Statement/v1"
+    assert statement["predicateType"] == "https://slsa.dev/provenance/v1"
+    content = json.loads((proven / "layer_swap.json").read_text())
+    assert {one["name"]: one["digest"]["sha256"] for one in statement["subject"]} == content["output"]["sha256"]
+    definition = statement["predicate"]["buildDefinition"]
+    named = {one["name"]: one["digest"]["sha256"] for one in definition["resolvedDependencies"]}
+    assert named["donor/model.safetensors"] == content["sources"]["donor"]["sha256"]["model.safetensors"]
+    assert definition["externalParameters"]["configuration"]["merge_method"] == "layer_swap"
