@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from mergekit.architecture import ModelArchitecture
 
 Depth = Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] | None
+BLOCK = 2**22  # numbers that are blended at once: few enough for memory, and enough to keep every core at work
 Layers = Annotated[str, Field(strict=True)] | Annotated[int, Field(ge=0, strict=True)] | None
 
 
@@ -150,13 +151,16 @@ def blended(recipient: torch.Tensor, donor: torch.Tensor, donor_share: float, na
     Raises:
         UserError: the result is not finite.
     """
-    group = TensorGroup.from_tensors([recipient, donor], name=name)
-    (result,) = linear_merge([group], parameters={"weight": [1 - donor_share, donor_share]})
-    if not torch.isfinite(result).all():
-        raise UserError(
-            f"The blend of {name} is not finite: one of the two models holds NaN or infinite values.",
-            "Repair or replace that model.",
-        )
+    result = torch.empty_like(recipient, memory_format=torch.contiguous_format)
+    weights = {"weight": [1 - donor_share, donor_share]}
+    # In blocks: no copy in single precision of the whole is made.
+    for *inputs, block in zip(*(t.reshape(-1).split(BLOCK) for t in (recipient, donor, result)), strict=True):
+        block.copy_(linear_merge([TensorGroup.from_tensors(inputs, name=name)], parameters=weights)[0])
+        if not torch.isfinite(block).all():
+            raise UserError(
+                f"The blend of {name} is not finite: one of the two models holds NaN or infinite values.",
+                "Repair or replace that model.",
+            )
     return result
 
 
