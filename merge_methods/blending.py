@@ -20,7 +20,7 @@ from turnswap.core.errors import UserError
 from .swap_plan import NAME, Mix, TensorSource
 
 Settings = Mapping[str, Sequence[Mapping[str, Any] | None]]
-BLOCK = 2**18  # numbers that are averaged at once
+BLOCK = 2**22  # numbers that are averaged at once: few enough for memory, and enough to keep every core at work
 NO_BLEND = (NAME, "passthrough")
 
 
@@ -118,7 +118,7 @@ def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Ten
             torch.manual_seed(zlib.crc32(f"{mix.seed} {name}".encode()))  # the same whenever it is computed
             return merged(inputs)
     result = torch.empty_like(inputs[0], memory_format=torch.contiguous_format)
-    # In blocks that a processor's cache holds: no copy in single precision of the whole is made.
+    # In blocks: no copy in single precision of the whole is made.
     for *block, part in zip(*(one.reshape(-1).split(BLOCK) for one in (*inputs, result)), strict=True):
         part.copy_(merged(block))
     return result

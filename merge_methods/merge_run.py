@@ -15,9 +15,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
+from mergekit.io.lazy_tensor_loader import LazyTensorLoader
 from mergekit.io.tasks import LoaderCache
 from mergekit.options import MergeOptions
 from safetensors import SafetensorError
@@ -75,7 +78,7 @@ def run_layer_swap(
     _check_space(recipe, computed, out)
     plan = recipe.plan([name for name in computed if name not in ours])
     following = layer_swap.following(recipe.recipient.reference, plan)
-    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
+    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references, options):
         # A file for each tensor, so that mergekit keeps none longer than until the next is there.
         alone = {"out_shard_size": 1} if computed else {"quiet": True, "multi_gpu": False}
         ways = options.model_copy(update=alone) if options.safe_serialization else options
@@ -214,11 +217,24 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
 
 
+class _Forgetful(LazyTensorLoader):
+    """Closes a safetensors file when a tensor is read, or all that was ever read of it would count as memory."""
+
+    def get_tensor(self, *arguments: Any, **options: Any) -> torch.Tensor | None:
+        tensor: torch.Tensor | None = super().get_tensor(*arguments, **options)
+        if self.index.is_safetensors:
+            self.flush()
+        return tensor
+
+
 @contextlib.contextmanager
-def _fresh_loaders(references: list[ModelReference]) -> Iterator[None]:
+def _fresh_loaders(references: list[ModelReference], options: MergeOptions) -> Iterator[None]:
     """mergekit keeps files open by the models' names for the life of the process; a folder may have changed since."""
+    cache = LoaderCache()
+    cache.setup(options)
     with contextlib.ExitStack() as stack:
         for reference in references:
-            LoaderCache.loaders.pop(reference, None)
-            stack.callback(LoaderCache.loaders.pop, reference, None)
+            cache.loaders.pop(reference, None)
+            stack.callback(cache.loaders.pop, reference, None)
+            cache.loaders[reference] = _Forgetful(cache.get(reference).index, options.lazy_unpickle)
         yield

@@ -24,7 +24,7 @@ RELIED_ON = (
     "mergekit.architecture.json_definitions: JsonLayerTemplates JsonModuleArchDef JsonModuleArchitecture",
     "mergekit.common: ModelPath ModelReference.local_path ModelReference.merged dtype_from_name",
     "mergekit.config: ConditionalParameter InputModelDefinition MergeConfiguration.model_validate",
-    "mergekit.io.lazy_tensor_loader: ShardedTensorIndex",
+    "mergekit.io.lazy_tensor_loader: LazyTensorLoader.get_tensor LazyTensorLoader.flush ShardedTensorIndex",
     "mergekit.io.tasks: LoaderCache",
     "mergekit.merge: get_architecture_info run_merge(merge_config, out_path, options, config_source)",
     "mergekit.merge_methods.base: BasePolicy GroupMergeMethod.merge_group InputContract MergeMethod.validate_inputs",
