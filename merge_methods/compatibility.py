@@ -77,7 +77,7 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
     elif (description.folder / "adapter_config.json").is_file():
         raise UserError(
-            f"{reference.model} holds an adapter beside its weights (adapter_config.json), which transformers loads too.",
+            f"{reference.model} holds an adapter beside its weights (adapter_config.json), which transformers loads.",
             "Move the adapter to a folder of its own, and write MODEL+ADAPTER if it belongs to the model.",
         )
     config = _read_config(reference, description.folder, options)

@@ -32,7 +32,8 @@ from pydantic import Field
 from turnswap.core.errors import UserError
 
 from .blending import composed
-from .swap_plan import NAME, Choice, TensorSource
+from .swap_plan import NAME, TensorSource
+from .zones import Choice
 
 if TYPE_CHECKING:
     from mergekit.architecture import ModelArchitecture

@@ -19,7 +19,7 @@ from . import layer_figures as figures
 from .analysis_file import Analysis
 from .layer_figures import MODULES, ROUNDING, Unit, module_filters
 from .layout import Layout
-from .swap_plan import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
+from .zones import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
 Granularity: TypeAlias = Literal["layer", "module"]
 Decision: TypeAlias = Literal["donor", "recipient", "blend"]

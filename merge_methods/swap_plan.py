@@ -12,27 +12,22 @@ Nothing here knows of files, tensors or mergekit.
 from __future__ import annotations
 
 import functools
-import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from turnswap.core.errors import UserError
 
+from .zones import PAPER_DEPTHS, SwapParameters, parse_layers, ramp, resolve_depths
+
 Origin: TypeAlias = str  # a role, "blend", or "slices"
 Part: TypeAlias = Literal["embeddings", "layer", "head", "tied", "shared", "slices", "prediction", "outside"]
-Choice: TypeAlias = Literal["donor", "recipient", "blend"]
-Depth: TypeAlias = int | Literal["auto"]
 
 NAME = "layer_swap"  # what merge_method: says
 MIDDLE, NOT_NAMED = "middle", "not named in layers"
-NO_LAYERS = "none"
 # A letter per layer, by where it comes from; "mixed" is a layer whose tensors differ in that.
 LETTERS = {"recipient": "R", "donor": "D", "blend": "b", "pretrained": "P", "mixed": "*", "slices": "*"}
 MORE_DONORS = "EFGHIJKLMNOQSTUVWXYZ"  # of donor2, donor3, …
-PAPER_LAYERS = 32  # Llama 3.1 8B. The default below is quoted from accounts of the paper, which published no code.
-PAPER_DEPTHS = {"bottom": 5, "top": 2, "bottom_transition": 1, "top_transition": 1}
 
 
 @dataclass(frozen=True)
@@ -100,34 +95,7 @@ class TensorSource:
         return self.origin, self.donor_share, self.shares, self.mix, tuple(one.same for one in self.slices)
 
 
-@dataclass(frozen=True)
-class SwapParameters:
-    """The parameters of a swap as the user gave them, for one tensor (mergekit's ``filter:`` may vary them).
-
-    ``bottom``, ``top``: donor layers at either end. ``transition`` (or one per end): blended layers on each inner edge.
-    ``blend``: the donor's share there. ``layers``, ``blend_layers``, ``revert``: sets of layers such as ``0-4,30-31``,
-    or ``none``. ``invert``: donor and recipient change places. ``embeddings``, ``head``, ``prediction``: a choice
-    instead of the zone they touch. ``shared``: the choice for a block that layers of several sources share.
-    """
-
-    bottom: Depth | None = None
-    top: Depth | None = None
-    transition: Depth | None = None
-    bottom_transition: Depth | None = None
-    top_transition: Depth | None = None
-    blend: float = 0.5
-    layers: str | int | None = None
-    blend_layers: str | int | None = None
-    invert: bool = False
-    revert: str | int | None = None
-    embeddings: Choice | None = None
-    head: Choice | None = None
-    shared: Choice | None = None
-    prediction: Choice | None = None
-
-
 Swaps: TypeAlias = SwapParameters | Mapping[str, SwapParameters]
-PARAMETER_NAMES = tuple(field.name for field in fields(SwapParameters))
 
 
 def letter_of(origin: str) -> str:
@@ -135,121 +103,6 @@ def letter_of(origin: str) -> str:
     if origin in LETTERS:
         return LETTERS[origin]
     return MORE_DONORS[(int(origin.removeprefix("donor")) - 2) % len(MORE_DONORS)]
-
-
-def parse_layers(value: str | int, n_layers: int, name: str) -> frozenset[int]:
-    """The layers that ``"0-4,30-31"`` names: both ends of a range belong to it. ``"none"`` names no layer.
-
-    Raises:
-        UserError: it is no such list, a layer is outside the model, or one is named twice.
-    """
-    found: set[int] = set()
-    if value == NO_LAYERS:
-        return frozenset()
-    for item in str(value).split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", item)
-        if not match:
-            raise UserError(
-                f"{name}: expected layers such as '0-4,30-31', got {value!r}.",
-                "Write it as a quoted string in the YAML.",
-            )
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first:
-            raise UserError(f"{name}: the range {first}-{last} runs backwards.", f"Write {last}-{first}.")
-        if last >= n_layers:
-            raise UserError(
-                f"{name}: layer {last} is outside the model, whose {n_layers} layers are 0-{n_layers - 1}.",
-                "Both ends of a range belong to it.",
-            )
-        layers = set(range(first, last + 1))
-        if found & layers:
-            raise UserError(f"{name}: the ranges of {value!r} overlap in layer {min(found & layers)}.")
-        found |= layers
-    return frozenset(found)
-
-
-@dataclass(frozen=True)
-class Depths:
-    """How many layers each zone has, and what was decided on the user's behalf."""
-
-    bottom: int
-    top: int
-    bottom_transition: int
-    top_transition: int
-    notes: tuple[str, ...]
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers as :func:`parse_layers` reads them; none is an empty text.
-
-    >>> ranges([7, 0, 1, 2])
-    '0-2,7'
-    """
-    runs = itertools.groupby(enumerate(sorted(numbers)), lambda pair: pair[1] - pair[0])
-    ends = [(run[0], run[-1]) for run in ([number for _, number in pairs] for _, pairs in runs)]
-    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in ends)
-
-
-@functools.lru_cache(maxsize=256)
-def resolve_depths(swap: SwapParameters, n_layers: int) -> Depths:
-    """The four depths as numbers: the user's, the paper's for 32 layers, or scaled for ``auto``.
-
-    Raises:
-        UserError: a number is missing, negative, or the zones do not fit into the model.
-    """
-    if swap.transition is not None and None not in (swap.bottom_transition, swap.top_transition):
-        raise UserError("transition is given beside bottom_transition and top_transition.", "Remove one or the other.")
-    depths: dict[str, int] = {}
-    notes: list[str] = []
-    for name, paper in PAPER_DEPTHS.items():
-        given = getattr(swap, name)
-        if name.endswith("_transition"):
-            if depths[name.removesuffix("_transition")] == 0:  # no zone, no inner edge
-                if given not in (None, 0):
-                    notes.append(f"{name} has no effect: there is no zone at that end")
-                depths[name] = 0
-                continue
-            given = swap.transition if given is None else given
-        if given is None and n_layers == PAPER_LAYERS:
-            notes.append(f"{name} = {paper}: the paper's default for {PAPER_LAYERS} layers")
-            given = paper
-        if given is None:
-            asked = "transition" if name.endswith("_transition") else name
-            raise UserError(
-                f"{asked} is not given, and the paper's defaults (5, 2, 1) are for {PAPER_LAYERS} layers; this model "
-                f"has {n_layers}.",
-                f"Give a number ({asked}: 1) or let it be scaled ({asked}: auto).",
-            )
-        if given == "auto":
-            # Halves round up: 2.5 layers are 3, on every platform and without banker's rounding.
-            scaled = max(1, int(paper * n_layers / PAPER_LAYERS + 0.5))
-            notes.append(f"{name} = {scaled}: auto, {paper} of {PAPER_LAYERS} layers scaled to {n_layers}")
-            given = scaled
-        if given < 0:
-            raise UserError(f"{name}: expected 0 or more layers, got {given}.")
-        depths[name] = given
-    total = sum(depths.values())
-    if total > n_layers:
-        listed = ", ".join(f"{name} {depth}" for name, depth in depths.items())
-        raise UserError(
-            f"The zones overlap: {listed} make {total} layers, the model has {n_layers}.", "Make them smaller."
-        )
-    return Depths(**depths, notes=tuple(notes))
-
-
-def ramp(width: int, blend: float, outer: float = 1, inner: float = 0) -> list[float]:
-    """The donor's share in each layer of a transition, from the outer zone inwards.
-
-    One layer has ``blend``; a wider transition runs linearly from the outer zone's share through ``blend`` in its
-    centre to the inner zone's, both exclusive.
-
-    >>> ramp(3, 0.5)
-    [0.75, 0.5, 0.25]
-    """
-    import numpy as np  # the command line, which imports this for the letters, does without
-
-    end = width + 1
-    return [float(share) for share in np.interp(range(1, end), (0, end / 2, end), (outer, blend, inner))]
 
 
 def layer_sources(swap: Swaps, n_layers: int) -> tuple[TensorSource, ...]:

@@ -21,6 +21,7 @@ from turnswap.core.errors import UserError
 
 from .checkpoint import Checkpoint, first_line, type_name
 from .checksums import check_recorded
+from .configuration import read_configuration
 from .folder import (
     TOKENIZER_CONFIG,
     code_is_the_recipients,
@@ -32,7 +33,7 @@ from .folder import (
 )
 from .loading import check_loaded
 from .merge_run import unfinished_folder
-from .recipe import Planned, Recipe, read_configuration, read_recipe
+from .recipe import Planned, Recipe, read_recipe
 from .swap_plan import NAME
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, is_rounded, same_bits

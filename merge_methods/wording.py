@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from .swap_plan import PAPER_DEPTHS, Choice
+from .zones import PAPER_DEPTHS, Choice
 
 SETS = ("layers", "blend_layers", "revert")
 DEPTHS = ("transition", *PAPER_DEPTHS)

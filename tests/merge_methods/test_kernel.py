@@ -18,9 +18,11 @@ from turnswap.core.errors import UserError
 from turnswap.merge_methods import layer_swap as module
 from turnswap.merge_methods import recipe as planning
 from turnswap.merge_methods.blending import mix_of, mixed
+from turnswap.merge_methods.configuration import parse_configuration
 from turnswap.merge_methods.layer_swap import layer_swap
-from turnswap.merge_methods.recipe import Recipe, parse_configuration, read_recipe
-from turnswap.merge_methods.swap_plan import PARAMETER_NAMES, SwapParameters, TensorSource
+from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.swap_plan import TensorSource
+from turnswap.merge_methods.zones import PARAMETER_NAMES, SwapParameters
 
 from .models import merge, pair, recipe, same, tensors
 

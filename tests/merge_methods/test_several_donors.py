@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from mergekit.options import MergeOptions
 
-from turnswap.merge_methods.recipe import parse_configuration, read_recipe
+from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
 
 from .models import LAYERS, merge, recipe, same, save_model, tensors

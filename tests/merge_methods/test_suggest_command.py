@@ -16,8 +16,8 @@ from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
 from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
+from turnswap.merge_methods.configuration import read_configuration
 from turnswap.merge_methods.proposal import open_experts, propose
-from turnswap.merge_methods.recipe import read_configuration
 
 from .conftest import contents
 from .models import MergeOptions, save_model

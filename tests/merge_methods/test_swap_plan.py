@@ -10,15 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.swap_plan import (
-    Place,
-    SwapParameters,
-    layer_sources,
-    parse_layers,
-    ramp,
-    resolve_depths,
-    source_of,
-)
+from turnswap.merge_methods.swap_plan import Place, layer_sources, source_of
+from turnswap.merge_methods.zones import SwapParameters, parse_layers, ramp, resolve_depths
 
 SHORT = {"donor": "D", "recipient": "R", "blend": "b", "pretrained": "P"}
 

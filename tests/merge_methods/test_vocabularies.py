@@ -11,7 +11,8 @@ import torch
 import transformers
 from mergekit.options import MergeOptions
 
-from turnswap.merge_methods.recipe import parse_configuration, read_recipe
+from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
 
 from .models import LAYERS, TOKENS, merge, recipe, same, save_model, tensors

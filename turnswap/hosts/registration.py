@@ -109,7 +109,7 @@ def guard_layer_swaps(module: Any) -> None:
             return model_validate(content, *args, **kwargs)
         show_without_traceback()
         require_mergekit()
-        from turnswap.merge_methods.recipe import parse_configuration
+        from turnswap.merge_methods.configuration import parse_configuration
 
         return parse_configuration(content)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.swap_plan import ranges
+from turnswap.merge_methods.zones import ranges
 
 Documents: TypeAlias = Mapping[str, Sequence[int]]  # by task: ascending numbers of documents, from 0
 

@@ -21,8 +21,9 @@ try:
     from mergekit.options import MergeOptions
 
     from turnswap.merge_methods.checkpoint import same_model
+    from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of
     from turnswap.merge_methods.merge_run import merge_adapters
-    from turnswap.merge_methods.recipe import SHARED, Recipe, read_configuration, read_recipe, roles_of
+    from turnswap.merge_methods.recipe import Recipe, read_recipe
     from turnswap.merge_methods.swap_plan import NAME
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 

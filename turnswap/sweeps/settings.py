@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from turnswap.core import settings
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.swap_plan import PARAMETER_NAMES
+from turnswap.merge_methods.zones import PARAMETER_NAMES
 
 EXAMPLE = "See configs/sweep.yml for an example."
 ETA = 3  # of successive halving, where it is only said that there should be one
