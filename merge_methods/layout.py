@@ -12,7 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
@@ -73,6 +73,7 @@ class Layout:
         n_layers: of the text decoder.
         weights: by name.
         guessed: why names had to tell where tensors lie, and the names of those.
+        borrowers: layers that use the keys and values of another, and which.
         missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
     """
 
@@ -80,6 +81,7 @@ class Layout:
     weights: Mapping[str, Weight]
     guessed: tuple[str, tuple[str, ...]] = ("", ())
     missing: tuple[str, ...] = ()
+    borrowers: Mapping[int, int] = field(default_factory=dict)
 
     @functools.cached_property
     def by_target(self) -> Mapping[str, list[Weight]]:
@@ -197,7 +199,7 @@ def _layout_by_modules(graph: ModuleGraph, tensors: Mapping[str, TensorInfo]) ->
     weights = dict(sorted(weights.items(), key=lambda item: (order.get(item[1].target, len(order)), natural(item[0]))))
     reason = "the model has no module for them" if guessed else ""
     missing = sorted(graph.needed - {weight.target for weight in weights.values()})
-    return Layout(graph.n_layers, weights, (reason, tuple(guessed)), tuple(missing))
+    return Layout(graph.n_layers, weights, (reason, tuple(guessed)), tuple(missing), graph.borrowers)
 
 
 def natural(name: str) -> list[tuple[int, str]]:

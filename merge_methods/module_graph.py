@@ -180,6 +180,20 @@ class ModuleGraph:
         tensor = self.tensors.get(target)
         return tensor is not None and id(tensor) in self._ends["embeddings"] | self._ends["head"]
 
+    @property
+    def borrowers(self) -> dict[int, int]:
+        """The layers that have no keys and values of their own (Gemma 3n, Gemma 4), and whose they use."""
+        kinds: dict[object, int] = {}  # the last layer of each kind of attention that keeps its keys and values
+        found = {}
+        for number, layer in enumerate(self._modules[self._layers[0]].children()):
+            attention = getattr(layer, "self_attn", None)
+            kind = getattr(attention, "layer_type", None) or getattr(attention, "is_sliding", None)
+            if getattr(attention, "store_full_length_kv", False):
+                kinds[kind] = number
+            elif getattr(attention, "is_kv_shared_layer", False) and kind in kinds:
+                found[number] = kinds[kind]
+        return found
+
     def is_transposed(self, target: str) -> bool:
         """Whether a matrix is stored as [in, out], as GPT-2's Conv1D does."""
         module = self._modules.get(target.rpartition(".")[0])

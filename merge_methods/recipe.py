@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from .layer_swap import Plan, Step
 from .layout import Layout, Weight, architecture
 from .swap_plan import TensorSource, letter_of, source_of
 from .vocabulary import check_matchable, difference, is_extended, matched_rows, rows_of
-from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, resolve_depths
+from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, ranges, resolve_depths
 
 
 @dataclass(frozen=True)
@@ -192,15 +192,28 @@ def read_recipe(
         if role not in in_layers:
             left = "the result is the other model, layer by layer" if len(models.keys() - {"pretrained"}) == 2 else ""
             warnings.append(f"no layer comes from the {role}" + (f": {left}" if left else f", {models[role]}"))
-    return Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings), frozenset(apart))
+    recipe = Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings), frozenset(apart))
+    return replace(recipe, warnings=(*warnings, *_warnings_of_borrowers(recipe)))
 
 
 def _warnings_of_placement(model: Model) -> list[str]:
-    """What stands where only its name tells, and layers that use what others compute."""
+    """What stands where only its name tells."""
     reason, names = model.layout.guessed
     if not names:
         return []
     return [f"placed by name alone, since {reason}: {', '.join(names)}. Check where they lie: turnswap plan --tensors"]
+
+
+def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
+    """Layers that use the keys and values of a layer of another source."""
+    letters, borrowers = recipe.letters, recipe.recipient.layout.borrowers
+    for lender in sorted(set(borrowers.values())):
+        parted = [layer for layer, of in borrowers.items() if of == lender and letters[layer] != letters[lender]]
+        if parted:
+            yield (
+                f"layers {ranges(parted)} have no keys and values of their own: they use those of layer {lender}, "
+                "which comes from another model"
+            )
 
 
 def origins_of(source: TensorSource) -> set[str]:

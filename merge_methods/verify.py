@@ -34,7 +34,7 @@ from .folder import (
 from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_recipe
-from .swap_plan import NAME
+from .swap_plan import NAME, TensorSource
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, is_rounded, same_bits
 
@@ -219,7 +219,8 @@ def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool
 def plan_as_json(recipe: Recipe) -> dict[str, Any]:
     """The plan for machines: models by role, layers, every tensor with its source, notes and warnings.
 
-    Sizes are in bytes of the output; ``donor_share`` is the donor's weight, 0 to 1.
+    Sizes are in bytes of the output; ``donor_share`` is the donors' weight together, 0 to 1. A blend has each donor's
+    share and its merge method besides, a tensor with a slice for each layer their sources.
     """
     return {
         "method": NAME,
@@ -233,9 +234,7 @@ def plan_as_json(recipe: Recipe) -> dict[str, Any]:
                 "name": tensor.name,
                 "part": tensor.weight.place.part,
                 "layer": tensor.weight.place.layer,
-                "source": tensor.source.origin,
-                "donor_share": tensor.source.donor_share,
-                "why": tensor.source.why,
+                **_source_as_json(tensor.source),
                 "shape": list(tensor.weight.header.shape),
                 "dtype": type_name(tensor.dtype),
                 "bytes": tensor.n_bytes,
@@ -243,3 +242,12 @@ def plan_as_json(recipe: Recipe) -> dict[str, Any]:
             for tensor in recipe.tensors.values()
         ],
     }
+
+
+def _source_as_json(source: TensorSource) -> dict[str, Any]:
+    content: dict[str, Any] = {"source": source.origin, "donor_share": source.donor_share, "why": source.why}
+    if source.mix is not None:
+        content |= {"shares": dict(source.shares), "method": source.mix.method, "inputs": list(source.mix.inputs)}
+    if source.slices:
+        content["slices"] = [_source_as_json(one) for one in source.slices]
+    return content

@@ -13,7 +13,7 @@ import torch
 
 from turnswap.core.errors import UserError
 
-from .compatibility import Model
+from .compatibility import Model, tokenizer_difference
 from .layout import Layout, is_tied
 
 
@@ -46,6 +46,8 @@ def is_extended(recipient: Model, other: Model) -> bool:
     """Whether one of the two tokenizers has all tokens of the other, with the same ids, and more."""
     if not (recipient.tokenizer_files and other.tokenizer_files):
         return False
+    if tokenizer_difference(recipient.description.folder, other.description.folder) is None:
+        return False  # soon seen where the files are equal
     try:
         ours, theirs = tokens(recipient).items(), tokens(other).items()
     except UserError:

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 import transformers
+import yaml
 from mergekit.options import MergeOptions
 from safetensors.torch import save_file
 
 from turnswap.core.errors import UserError
+from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
 
 from .loaded import both_ends, check_loaded, file_tensors, load, mixed, same_bits, top_only
@@ -196,3 +199,11 @@ def test_gpt2s_matrices_that_lie_on_their_side_move_whole(tmp_path: Path) -> Non
         assert origins(models, *names) == "DDDD" + "R" * 12
     assert models[2]["transformer.h.0.attn.c_attn.weight"].shape == (32, 96)
     assert origins(models, "transformer.wte.weight", "transformer.wpe.weight", "transformer.ln_f.weight") == "RRR"
+
+
+def test_layers_that_use_keys_and_values_of_another_source_are_told(tmp_path: Path) -> None:
+    kind = KINDS["gemma3n"]
+    recipient, donor = (save_kind(tmp_path / role, kind, seed) for seed, role in enumerate("rd"))
+    content = yaml.safe_load(recipe(recipient, donor, {"layers": "7", "embeddings": "recipient"}))
+    told = " ".join(read_recipe(parse_configuration(content), MergeOptions()).warnings)
+    assert "layers 7 have no keys and values of their own: they use those of layer" in told
