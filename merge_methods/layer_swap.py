@@ -32,7 +32,7 @@ from pydantic import Field
 from turnswap.core.errors import UserError
 
 from .blending import composed
-from .swap_plan import NAME, TensorSource
+from .swap_plan import NAME, TensorSource, origins_of
 from .zones import Choice
 
 if TYPE_CHECKING:
@@ -159,7 +159,12 @@ class LayerSwap(GroupMergeMethod):
         assert base is not None
         plan = self._plans[base.id]
         step = plan.steps[name]
-        tensors = {plan.roles[entry.id]: entry.tensor.to(step.working or entry.tensor.dtype) for entry in group.entries}
+        needed = origins_of(step.source)  # of the others nothing is read
+        tensors = {
+            role: entry.tensor.to(step.working or entry.tensor.dtype)
+            for entry in group.entries
+            if (role := plan.roles[entry.id]) in needed
+        }
         return composed(step.source, tensors, name, step.axis)
 
 

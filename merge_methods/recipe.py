@@ -22,7 +22,7 @@ from .compatibility import Model, check_pair, open_model, parse_accepted, soft_d
 from .configuration import SPECS, check_settings, conditional, parse_configuration, roles_of, validated
 from .layer_swap import Plan, Step
 from .layout import Layout, Weight, architecture
-from .swap_plan import TensorSource, letter_of, source_of
+from .swap_plan import TensorSource, letter_of, origins_of, source_of
 from .vocabulary import check_matchable, difference, is_extended, matched_rows, rows_of
 from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, ranges, resolve_depths
 
@@ -214,16 +214,6 @@ def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
                 f"layers {ranges(parted)} have no keys and values of their own: they use those of layer {lender}, "
                 "which comes from another model"
             )
-
-
-def origins_of(source: TensorSource) -> set[str]:
-    """The roles of all models that a tensor takes values from."""
-    if source.slices:
-        return set().union(*map(origins_of, source.slices))
-    if source.origin != "blend":
-        return {source.origin}
-    assert source.mix is not None
-    return set(source.mix.inputs)
 
 
 def _check_that_filters_match(config: MergeConfiguration, planned: Mapping[str, Planned]) -> None:

@@ -98,6 +98,16 @@ class TensorSource:
 Swaps: TypeAlias = SwapParameters | Mapping[str, SwapParameters]
 
 
+def origins_of(source: TensorSource) -> set[str]:
+    """The roles of all models that a tensor takes values from."""
+    if source.slices:
+        return set().union(*map(origins_of, source.slices))
+    if source.origin != "blend":
+        return {source.origin}
+    assert source.mix is not None
+    return set(source.mix.inputs)
+
+
 def letter_of(origin: str) -> str:
     """The letter of a layer that comes from there."""
     if origin in LETTERS:

@@ -25,7 +25,8 @@ from .blending import composed
 from .checkpoint import Checkpoint, StoredTensor, merged_folder
 from .compatibility import Model
 from .layout import Weight, converted
-from .recipe import Planned, Recipe, origins_of
+from .recipe import Planned, Recipe
+from .swap_plan import origins_of
 from .vocabulary import aligned
 
 PREFIX = "base_model.model."
