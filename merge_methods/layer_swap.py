@@ -31,7 +31,6 @@ from pydantic import Field
 
 from turnswap.core.errors import UserError
 
-from .blending import composed
 from .swap_plan import NAME, TensorSource, origins_of
 from .zones import Choice
 
@@ -155,6 +154,8 @@ class LayerSwap(GroupMergeMethod):
 
     def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
         """The tensor of one name: the very tensor of its source, or a new one where two are blended."""
+        from .blending import composed  # it imports mergekit, which may be what imports this module
+
         base, name = group.base, str(group.metadata.name)
         assert base is not None
         plan = self._plans[base.id]

@@ -19,7 +19,7 @@ from turnswap.merge_methods import layer_swap as module
 from turnswap.merge_methods import recipe as planning
 from turnswap.merge_methods.blending import mix_of, mixed
 from turnswap.merge_methods.configuration import parse_configuration
-from turnswap.merge_methods.layer_swap import layer_swap
+from turnswap.merge_methods.layer_swap import Plan, layer_swap
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import TensorSource
 from turnswap.merge_methods.zones import PARAMETER_NAMES, SwapParameters
@@ -38,6 +38,11 @@ def planned(recipient: Path, donor: Path) -> Recipe:
     content = {"merge_method": "layer_swap", "base_model": str(recipient), "models": [{"model": str(donor)}]}
     zones = {"bottom": 2, "top": 1, "transition": 1}
     return read_recipe(parse_configuration(content | {"parameters": zones}), MergeOptions())
+
+
+def _plan(recipient: Path, donor: Path) -> Plan:
+    found = planned(recipient, donor)
+    return found.plan(found.tensors)
 
 
 def test_mergekit_knows_the_method_which_needs_no_accelerator() -> None:
@@ -71,7 +76,7 @@ def test_tensors_that_are_not_blended_are_handed_on_uncopied(tmp_path: Path) -> 
     recipient, donor = pair(tmp_path)
     ids = references(donor, recipient)
     ours, theirs = tensors(recipient), tensors(donor)
-    with layer_swap.following(ids[1], planned(recipient, donor).plan):
+    with layer_swap.following(ids[1], _plan(recipient, donor)):
         for layer, source in {0: theirs, 1: theirs, 4: ours, 7: theirs}.items():
             name = NAME.format(layer)
             group = TensorGroup.from_tensors([theirs[name], ours[name]], ids=ids, base_index=1, name=name)
@@ -113,7 +118,7 @@ def test_without_a_plan_mergekit_is_refused_before_anything_is_read(tmp_path: Pa
 
 def test_a_plan_holds_for_its_models_and_its_merge_alone(tmp_path: Path) -> None:
     recipient, donor = pair(tmp_path)
-    plan, (ours, theirs, other) = planned(recipient, donor).plan, references(recipient, donor, tmp_path)
+    plan, (ours, theirs, other) = _plan(recipient, donor), references(recipient, donor, tmp_path)
     with layer_swap.following(ours, plan):
         layer_swap.validate_inputs([ours, theirs], ours)
         with pytest.raises(UserError, match="here there is none"):
