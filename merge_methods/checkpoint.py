@@ -13,7 +13,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,9 @@ import torch
 from huggingface_hub import get_safetensors_metadata, snapshot_download
 from mergekit.common import ModelPath, ModelReference
 from mergekit.config import MergeConfiguration
-from mergekit.io.lazy_tensor_loader import ShardedTensorIndex
+from pydantic import PrivateAttr
 from safetensors import SafetensorError, safe_open
+from transformers import PretrainedConfig
 from transformers.modeling_utils import str_to_torch_dtype
 
 from turnswap.core.errors import UserError
@@ -60,25 +61,27 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        if not any((folder / f"{name}{index}").exists() for name in WEIGHT_FILES for index in ("", ".index.json")):
+        single = next(
+            (file for name in WEIGHT_FILES if (file := folder / name).exists() or _index(file).exists()), None
+        )
+        if single is None:
             raise UserError(
                 f"{folder} holds no weights (model.safetensors, pytorch_model.bin, or their index).",
                 "Check the path; a merge or download that was stopped leaves such folders.",
             )
-        try:
-            index = ShardedTensorIndex.from_disk(str(folder))
-            self._file_of: dict[str, str] = dict(index.tensor_paths)
+        # Not by mergekit's ShardedTensorIndex: it lets a pickle run code where torch's environment variables allow it.
+        self._is_safetensors = single.suffix == ".safetensors"
+        self._file_of: dict[str, str] = {}
+        self.files = [single]
+        if _index(single).exists():
+            self._file_of = _read_index(_index(single))
             self.files = sorted({folder / name for name in self._file_of.values()})
-        except Exception as error:  # whatever is in place of an index or a pickle makes json or torch raise anything
-            file = next((folder / name for name in WEIGHT_FILES if (folder / name).exists()), folder)
-            raise _corrupt(file, error) from error
-        if not self.files:
-            raise UserError(f"{folder} holds no weights: its index names none.", "Download or copy the model again.")
-        self._is_safetensors = index.is_safetensors
         for file in self.files:
             if not file.is_file():
                 raise UserError(
-                    f"{folder} is incomplete: its index names {file.name}, which is not there.",
+                    f"{folder} is incomplete: its index names {file.name}, which is not there."
+                    if self._file_of
+                    else f"{file} is no file.",
                     "Download or copy the model again.",
                 )
         self._open_bin: tuple[Path, Mapping[str, torch.Tensor]] | None = None
@@ -88,6 +91,7 @@ class Checkpoint:
         found: dict[str, TensorInfo] = {}
         for file in self.files:
             here = self._read_header(file)
+            self._file_of = self._file_of or dict.fromkeys(here, file.name)
             named = {name for name, place in self._file_of.items() if place == file.name}
             wrong = sorted(named ^ here.keys())
             if wrong:
@@ -133,6 +137,21 @@ class Checkpoint:
             except Exception as error:  # torch raises whatever the pickle makes it raise
                 raise _corrupt(file, error) from error
         return self._open_bin[1]
+
+
+def _index(file: Path) -> Path:
+    """Beside where a file of weights would be, what says that there are several."""
+    return file.with_name(f"{file.name}.index.json")
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text("utf-8"))["weight_map"]
+        if not found or {type(name) for name in found.values()} != {str}:
+            raise UserError(f"{path} names no files of weights.", "Download or copy the model again.")
+        return dict(found)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # whatever is in place of an index
+        raise _corrupt(path, error) from error
 
 
 def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
@@ -222,6 +241,37 @@ def _same_place(one: ModelPath | None, other: ModelPath | None) -> bool:
     return os.path.isdir(one.path) and os.path.isdir(other.path) and os.path.samefile(one.path, other.path)
 
 
+class FoundModel(ModelReference):
+    """A model whose files were found on this machine, for mergekit, which would ask the Hub or another cache for them.
+
+    It is equal to the reference that was given, and written as that is.
+    """
+
+    _folder: Path = PrivateAttr()
+
+    @classmethod
+    def at(cls, folder: Path, given: ModelReference) -> FoundModel:
+        """The model that a reference names, in its folder."""
+        found = cls(model=given.model, lora=given.lora, override_architecture=given.override_architecture)
+        found._folder = folder
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ModelReference) and dict(self) == dict(other)
+
+    __hash__ = ModelReference.__hash__
+
+    def config(self, trust_remote_code: bool = False) -> PretrainedConfig:
+        """The configuration in the folder."""
+        model = ModelPath(path=str(self._folder))
+        here = ModelReference(model=model, override_architecture=self.override_architecture)
+        return here.config(trust_remote_code=trust_remote_code)
+
+    def local_path(self, cache_dir: str | None = None, ignore_lora: bool = False) -> str:
+        """The folder."""
+        return str(self._folder)
+
+
 def with_plain_paths(config: MergeConfiguration) -> MergeConfiguration:
     """The configuration with ``./`` before relative folders: mergekit takes ``models/x`` for a Hub id."""
 
@@ -233,8 +283,15 @@ def with_plain_paths(config: MergeConfiguration) -> MergeConfiguration:
         }
         return reference.model_copy(update=changes)
 
-    models = config.models and [listed.model_copy(update={"model": plain(listed.model)}) for listed in config.models]
-    base = config.base_model and plain(config.base_model)
+    return with_references(config, plain)
+
+
+def with_references(
+    config: MergeConfiguration, changed: Callable[[ModelReference], ModelReference]
+) -> MergeConfiguration:
+    """The configuration with other references to its models."""
+    models = config.models and [listed.model_copy(update={"model": changed(listed.model)}) for listed in config.models]
+    base = config.base_model and changed(config.base_model)
     return config.model_copy(update={"models": models, "base_model": base}, deep=True)
 
 

@@ -16,7 +16,7 @@ from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
+from .checkpoint import Checkpoint, Description, FoundModel, describe, first_line, merged_folder, type_name
 from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
@@ -72,7 +72,9 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
-    config = _read_config(reference, description.folder, options)
+    # For mergekit's run, which knows no cache for configurations and asks the Hub what files there are.
+    found = FoundModel.at(description.folder, reference)
+    config = _read_config(found, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
@@ -84,31 +86,24 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             "Use its weights in bfloat16 or the like, and quantise the merged model.",
         )
     try:
-        return Model(
-            reference, config, description, read_layout(config, description.tensors, options.trust_remote_code)
-        )
+        layout = read_layout(config, description.tensors, options.trust_remote_code)
+        return Model(found if description.complete else reference, config, description, layout)
     except UserError as error:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
 
-def _read_config(reference: ModelReference, folder: Path, options: MergeOptions) -> PretrainedConfig:
+def _read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
     try:
-        return reference.config(trust_remote_code=options.trust_remote_code)
+        return model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         # Neither transformers' advice, which is for its own functions, nor mergekit's traceback.
-        if not options.trust_remote_code and "auto_map" in _config_file(folder):
+        if not options.trust_remote_code and "auto_map" in _config_file(Path(model.local_path())):
             raise UserError(
-                f"{reference.model} comes with its own code, which transformers needs to understand it.",
+                f"{model.model} comes with its own code, which transformers needs to understand it.",
                 "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
             ) from None
-        if options.transformers_cache and isinstance(error, OSError) and not Path(reference.model.path).is_dir():
-            raise UserError(
-                f"The configuration of {reference.model} is in {options.transformers_cache}, where mergekit does not "
-                "look for it: its --transformers-cache is for weights alone.",
-                f"Set HF_HUB_CACHE={options.transformers_cache} instead, or go online.",
-            ) from None
         raise UserError(
-            f"The configuration of {reference.model} cannot be read ({first_line(error)}).", "Check its config.json."
+            f"The configuration of {model.model} cannot be read ({first_line(error)}).", "Check its config.json."
         ) from error
 
 

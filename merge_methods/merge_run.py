@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from huggingface_hub import constants
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.io.tasks import LoaderCache
@@ -59,7 +60,8 @@ def run_layer_swap(
         LOG.warning("%s", warning)
     _check_space(recipe, out)
     following = layer_swap.following(recipe.recipient.reference, recipe.plan)
-    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references):
+    looking = _looking_in(options.transformers_cache)
+    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references), looking:
         run_merge(recipe.for_mergekit, str(unfinished), options, source)
         _check_complete(recipe, unfinished)
 
@@ -88,11 +90,12 @@ def merge_adapters(references: list[ModelReference], options: MergeOptions) -> N
             shutil.rmtree(final)
         unfinished = final.parent / f".{final.name}.incomplete"
         shutil.rmtree(unfinished, ignore_errors=True)
-        merged = reference.merged(
-            cache_dir=str(unfinished),
-            trust_remote_code=options.trust_remote_code,
-            lora_merge_dtype=options.lora_merge_dtype,
-        )
+        with _looking_in(options.transformers_cache):
+            merged = reference.merged(
+                cache_dir=str(unfinished),
+                trust_remote_code=options.trust_remote_code,
+                lora_merge_dtype=options.lora_merge_dtype,
+            )
         (Path(merged.model.path) / MARK).write_text(json.dumps(ingredients(reference), indent=2), "utf-8")
         Path(merged.model.path).rename(final)
         unfinished.rmdir()
@@ -171,3 +174,14 @@ def _fresh_loaders(references: list[ModelReference]) -> Iterator[None]:
             LoaderCache.loaders.pop(reference, None)
             stack.callback(LoaderCache.loaders.pop, reference, None)
         yield
+
+
+@contextlib.contextmanager
+def _looking_in(cache: str | None) -> Iterator[None]:
+    """Where transformers looks for models of the Hub: mergekit does not hand ``--transformers-cache`` on to it."""
+    usual = constants.HF_HUB_CACHE
+    constants.HF_HUB_CACHE = cache or usual
+    try:
+        yield
+    finally:
+        constants.HF_HUB_CACHE = usual

@@ -21,7 +21,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.settings import read_yaml
 
 from .blending import Settings, blend_method, mix_of
-from .checkpoint import TensorInfo, same_model, type_name, with_plain_paths
+from .checkpoint import TensorInfo, same_model, type_name, with_plain_paths, with_references
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
 from .layer_swap import Plan, Step, layer_swap
 from .layout import Layout, Weight, architecture
@@ -365,6 +365,8 @@ def read_recipe(
         if reference not in opened:
             opened[reference] = open_model(reference, options)
     models = {role: opened[reference] for role, reference in references.items()}
+    found = {model.reference: model.reference for model in models.values()}
+    config = with_references(config, lambda reference: found.get(reference, reference))
     recipient = models["recipient"]
     warnings = _warnings_of_placement(recipient)
     for role, model in models.items():
