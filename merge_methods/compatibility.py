@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import transformers
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from tokenizers import Tokenizer
@@ -80,6 +81,12 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
             "Check its config.json: a causal language model names its class there.",
         )
+    if (
+        not options.trust_remote_code
+        and hasattr(config, "auto_map")
+        and not hasattr(transformers, *config.architectures)
+    ):
+        raise _own_code(reference)
     if getattr(config, "quantization_config", None):
         raise UserError(
             f"{reference.model} is quantised: its numbers mean nothing in another model's scales.",
@@ -98,13 +105,17 @@ def _read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         # Neither transformers' advice, which is for its own functions, nor mergekit's traceback.
         if not options.trust_remote_code and "auto_map" in _config_file(Path(model.local_path())):
-            raise UserError(
-                f"{model.model} comes with its own code, which transformers needs to understand it.",
-                "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
-            ) from None
+            raise _own_code(model) from None
         raise UserError(
             f"The configuration of {model.model} cannot be read ({first_line(error)}).", "Check its config.json."
         ) from error
+
+
+def _own_code(model: ModelReference) -> UserError:
+    return UserError(
+        f"{model.model} comes with its own code, which transformers needs to understand it.",
+        "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
+    )
 
 
 def _config_file(folder: Path) -> dict[str, Any]:

@@ -205,3 +205,14 @@ def test_without_the_users_word_no_code_of_a_model_runs(own: tuple[Path, Path, P
     assert "comes with its own code" in said
     assert "--trust-remote-code" in said
     assert not Path("out").exists()
+
+
+def test_code_of_a_model_whose_configuration_is_a_known_one_is_not_passed_over(
+    experts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    own = shutil.copytree(experts[0], tmp_path / "own")
+    config = json.loads((own / "config.json").read_text())
+    named = {"AutoModelForCausalLM": "modelling_own.OwnForCausalLM"}
+    (own / "config.json").write_text(json.dumps(config | {"architectures": ["OwnForCausalLM"], "auto_map": named}))
+    Path("swap.yml").write_text(recipe(own, experts[1]))
+    assert "comes with its own code" in run("plan", "swap.yml").output
