@@ -146,12 +146,16 @@ def _index(file: Path) -> Path:
 
 def _read_index(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text("utf-8"))["weight_map"]
-        if not found or {type(name) for name in found.values()} != {str}:
-            raise UserError(f"{path} names no files of weights.", "Download or copy the model again.")
-        return dict(found)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:  # whatever is in place of an index
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise _corrupt(path, error) from error
+    found = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or {type(name) for name in found.values()} != {str}:
+        raise UserError(
+            f"{path} is no index of weights: under weight_map it names no file for each tensor.",
+            "Download or copy the model again.",
+        )
+    return found
 
 
 def _dtype(name: str, tensor: str, file: Path) -> torch.dtype:
@@ -179,6 +183,8 @@ def _corrupt(path: Path, error: Exception) -> UserError:
             f"{path} is a pickle that {what}. It was not loaded.",
             "Do not load it by other means either: take the model as safetensors, from a source that you trust.",
         )
+    if isinstance(error, OSError) and error.strerror:
+        return UserError(f"{path} cannot be read: {error.strerror}.", "Check what is there, and that you may read it.")
     return UserError(
         f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line(error)}).",
         "Download or copy it again.",
@@ -204,6 +210,8 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
     Raises:
         UserError: it is neither a folder with weights nor a model on the Hub.
     """
+    if not model.path.strip():
+        raise UserError("The path of a model is empty.", "Write a folder or a Hub id.")
     if os.path.isdir(model.path):
         return Description(Path(model.path), Checkpoint(Path(model.path)).tensors, None)
     if model.path.startswith(("/", "./", "../", "~")) or model.path.count("/") > 1:  # no Hub id looks like this

@@ -247,10 +247,13 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
         return None
     if name != "tokenizer.json":
         return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
-    try:
-        tokenizers = [Tokenizer.from_buffer(content) for content in contents]
-    except Exception:  # the library raises nothing more special
-        return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
+    tokenizers = []
+    for content in contents:
+        try:
+            tokenizers.append(Tokenizer.from_buffer(content))
+        except Exception:  # the library raises nothing more special
+            states = "tokenizer.json is readable", "tokenizer.json is damaged"
+            return Difference("tokenizer", *(states if tokenizers else reversed(states)))
     vocabularies = [tokenizer.get_vocab() for tokenizer in tokenizers]
     differing = vocabularies[0].items() ^ vocabularies[1].items()
     if differing:

@@ -23,11 +23,12 @@ from mergekit.options import MergeOptions
 from safetensors import SafetensorError
 
 from turnswap.core.errors import UserError, show_without_traceback
+from turnswap.core.settings import parse_yaml
 
 from .analysis import sampled_drifts
 from .checkpoint import MARK, Checkpoint, cache_entry, ingredients, merged_folder
 from .layer_swap import layer_swap
-from .recipe import Recipe, read_recipe
+from .recipe import EXAMPLE, Recipe, read_recipe
 
 LOG = logging.getLogger(__name__)
 WRITTEN = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*", "README.md")
@@ -47,6 +48,7 @@ def run_layer_swap(
     """
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
+    parse_yaml(source, "the configuration", EXAMPLE)  # mergekit reads some of it otherwise than it is written
     out = Path(out_path)
     _check_output(out)
     recipe = read_recipe(config, options)

@@ -177,10 +177,10 @@ def _chat_template(folder: Path) -> object:
     """The template where it is stored: a file of its own, or in the tokenizer's configuration."""
     own = folder / "chat_template.jinja"
     if own.is_file():
-        return own.read_text("utf-8")
+        return own.read_bytes()
     try:
         return json.loads((folder / "tokenizer_config.json").read_text("utf-8")).get("chat_template")
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # it is missing or no mapping
         return None
 
 
