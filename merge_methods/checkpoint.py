@@ -183,8 +183,10 @@ def _corrupt(path: Path, error: Exception) -> UserError:
             f"{path} is a pickle that {what}. It was not loaded.",
             "Do not load it by other means either: take the model as safetensors, from a source that you trust.",
         )
-    if isinstance(error, OSError) and error.strerror:
-        return UserError(f"{path} cannot be read: {error.strerror}.", "Check what is there, and that you may read it.")
+    # safetensors says of a file that may not be read that there is none.
+    refused = getattr(error, "strerror", None) or (None if os.access(path, os.R_OK) else "Permission denied")
+    if refused:
+        return UserError(f"{path} cannot be read: {refused}.", "Check what is there, and that you may read it.")
     return UserError(
         f"{path} cannot be read: it is cut short or damaged ({type(error).__name__}: {first_line(error)}).",
         "Download or copy it again.",

@@ -49,6 +49,8 @@ def run_layer_swap(
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
     parse_yaml(source, "the configuration", EXAMPLE)  # mergekit reads some of it otherwise than it is written
+    if not out_path.strip():  # which would be the current folder
+        raise UserError("The path of the output is empty.", "Name a folder for the merged model.")
     out = Path(out_path)
     _check_output(out)
     recipe = read_recipe(config, options)
