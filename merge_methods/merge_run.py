@@ -164,7 +164,7 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The merge to {out} failed while reading or writing ({type(error).__name__}: {error}); nothing was kept.",
-            "Check that the disk has room and the models are whole, then run it again.",
+            "Check that you may write there, that the disk has room and the models are whole; then run it again.",
         ) from error
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
