@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import transformers
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, Description, describe, first_line, merged_folder, type_name
+from .checkpoint import Checkpoint, first_line, type_name
 from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
+from .references import Description, FoundModel, describe, merged_folder
 from .tokenizer_facts import tokenizer_json
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
@@ -80,44 +82,49 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             f"{reference.model} holds an adapter beside its weights (adapter_config.json), which transformers loads.",
             "Move the adapter to a folder of its own, and write MODEL+ADAPTER if it belongs to the model.",
         )
-    config = _read_config(reference, description.folder, options)
+    # For mergekit's run, which knows no cache for configurations and asks the Hub what files there are.
+    found = FoundModel.at(description.folder, reference)
+    config = _read_config(found, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
             "Check its config.json: a causal language model names its class there.",
         )
+    if (
+        not options.trust_remote_code
+        and hasattr(config, "auto_map")
+        and not hasattr(transformers, *config.architectures)
+    ):
+        raise _own_code(reference)
     if getattr(config, "quantization_config", None):
         raise UserError(
             f"{reference.model} is quantised: its numbers mean nothing in another model's scales.",
             "Use its weights in bfloat16 or the like, and quantise the merged model.",
         )
     try:
-        return Model(
-            reference, config, description, read_layout(config, description.tensors, options.trust_remote_code)
-        )
+        layout = read_layout(config, description.tensors, options.trust_remote_code)
+        return Model(found if description.complete else reference, config, description, layout)
     except UserError as error:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
 
-def _read_config(reference: ModelReference, folder: Path, options: MergeOptions) -> PretrainedConfig:
+def _read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
     try:
-        return reference.config(trust_remote_code=options.trust_remote_code)
+        return model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         # Neither transformers' advice, which is for its own functions, nor mergekit's traceback.
-        if not options.trust_remote_code and "auto_map" in _config_file(folder):
-            raise UserError(
-                f"{reference.model} comes with its own code, which transformers needs to understand it.",
-                "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
-            ) from None
-        if options.transformers_cache and isinstance(error, OSError) and not Path(reference.model.path).is_dir():
-            raise UserError(
-                f"The configuration of {reference.model} is in {options.transformers_cache}, where mergekit does not "
-                "look for it: its --transformers-cache is for weights alone.",
-                f"Set HF_HUB_CACHE={options.transformers_cache} instead, or go online.",
-            ) from None
+        if not options.trust_remote_code and "auto_map" in _config_file(Path(model.local_path())):
+            raise _own_code(model) from None
         raise UserError(
-            f"The configuration of {reference.model} cannot be read ({first_line(error)}).", "Check its config.json."
+            f"The configuration of {model.model} cannot be read ({first_line(error)}).", "Check its config.json."
         ) from error
+
+
+def _own_code(model: ModelReference) -> UserError:
+    return UserError(
+        f"{model.model} comes with its own code, which transformers needs to understand it.",
+        "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
+    )
 
 
 def _config_file(folder: Path) -> dict[str, Any]:
@@ -280,10 +287,14 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
         return None
     if name != "tokenizer.json":
         return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
-    try:
-        left, right = (tokenizer_json(content) for content in contents)
-    except Exception:  # the library raises nothing more special
-        return Difference("tokenizer", "one tokenizer.json", "another, one of them unreadable")
+    read = []
+    for content in contents:
+        try:
+            read.append(tokenizer_json(content))
+        except Exception:  # the library raises nothing more special
+            states = "tokenizer.json is readable", "tokenizer.json is damaged"
+            return Difference("tokenizer", *(states if read else reversed(states)))
+    left, right = read
     vocabularies = left.pop("vocab"), right.pop("vocab")
     differing = vocabularies[0].items() ^ vocabularies[1].items()
     if differing:

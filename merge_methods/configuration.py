@@ -15,8 +15,8 @@ from turnswap.core.errors import UserError
 from turnswap.core.settings import read_yaml
 
 from .blending import blend_method
-from .checkpoint import same_model
 from .layer_swap import layer_swap
+from .references import same_model
 from .swap_plan import NAME
 from .wording import is_ambiguous, is_unreadable, what_to_write
 from .zones import PARAMETER_NAMES

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import constants
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.io.lazy_tensor_loader import LazyTensorLoader
@@ -27,12 +28,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from turnswap.core.errors import UserError, show_without_traceback
+from turnswap.core.settings import parse_yaml
 
 from .analysis import sampled_drifts
-from .checkpoint import MARK, Checkpoint, StoredTensor, cache_entry, ingredients, merged_folder
+from .checkpoint import Checkpoint, StoredTensor
+from .configuration import EXAMPLE
 from .folder import copy_deciding_files
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
+from .references import MARK, cache_entry, ingredients, merged_folder
 from .weights import WeightReader, declared_tensor, stored_tensors
 from .writing import write_model
 
@@ -54,6 +58,9 @@ def run_layer_swap(
     """
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
+    parse_yaml(source, "the configuration", EXAMPLE)  # mergekit reads some of it otherwise than it is written
+    if not out_path.strip():  # which would be the current folder
+        raise UserError("The path of the output is empty.", "Name a folder for the merged model.")
     out = Path(out_path)
     _check_output(out)
     recipe = read_recipe(config, options)
@@ -78,7 +85,8 @@ def run_layer_swap(
     _check_space(recipe, computed, out)
     plan = recipe.plan([name for name in computed if name not in ours])
     following = layer_swap.following(recipe.recipient.reference, plan)
-    with following, _finished_or_absent(out) as unfinished, _fresh_loaders(references, options):
+    looking = _looking_in(options.transformers_cache)
+    with following, looking, _finished_or_absent(out) as unfinished, _fresh_loaders(references, options):
         # A file for each tensor, so that mergekit keeps none longer than until the next is there.
         alone = {"out_shard_size": 1} if computed else {"quiet": True, "multi_gpu": False}
         ways = options.model_copy(update=alone) if options.safe_serialization else options
@@ -139,11 +147,12 @@ def merge_adapters(references: list[ModelReference], options: MergeOptions) -> N
             shutil.rmtree(final)
         unfinished = final.parent / f".{final.name}.incomplete"
         shutil.rmtree(unfinished, ignore_errors=True)
-        merged = reference.merged(
-            cache_dir=str(unfinished),
-            trust_remote_code=options.trust_remote_code,
-            lora_merge_dtype=options.lora_merge_dtype,
-        )
+        with _looking_in(options.transformers_cache):
+            merged = reference.merged(
+                cache_dir=str(unfinished),
+                trust_remote_code=options.trust_remote_code,
+                lora_merge_dtype=options.lora_merge_dtype,
+            )
         (Path(merged.model.path) / MARK).write_text(json.dumps(ingredients(reference), indent=2), "utf-8")
         Path(merged.model.path).rename(final)
         unfinished.rmdir()
@@ -211,7 +220,7 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The merge to {out} failed while reading or writing ({type(error).__name__}: {error}); nothing was kept.",
-            "Check that the disk has room and the models are whole, then run it again.",
+            "Check that you may write there, that the disk has room and the models are whole; then run it again.",
         ) from error
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
@@ -238,3 +247,14 @@ def _fresh_loaders(references: list[ModelReference], options: MergeOptions) -> I
             stack.callback(cache.loaders.pop, reference, None)
             cache.loaders[reference] = _Forgetful(cache.get(reference).index, options.lazy_unpickle)
         yield
+
+
+@contextlib.contextmanager
+def _looking_in(cache: str | None) -> Iterator[None]:
+    """Where transformers looks for models of the Hub: mergekit does not hand ``--transformers-cache`` on to it."""
+    usual = constants.HF_HUB_CACHE
+    constants.HF_HUB_CACHE = cache or usual
+    try:
+        yield
+    finally:
+        constants.HF_HUB_CACHE = usual

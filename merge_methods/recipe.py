@@ -17,11 +17,12 @@ from mergekit.parameter_resolver import resolve_parameter
 from turnswap.core.errors import UserError
 
 from .blending import Settings, mix_of
-from .checkpoint import TensorInfo, type_name, with_plain_paths
+from .checkpoint import TensorInfo, type_name
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
 from .configuration import SPECS, check_settings, conditional, parse_configuration, roles_of, validated
 from .layer_swap import Plan, Step
 from .layout import Layout, Weight, architecture
+from .references import with_plain_paths, with_references
 from .swap_plan import TensorSource, letter_of, origins_of, source_of
 from .vocabulary import check_matchable, difference, is_extended, matched_rows, rows_of
 from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, ranges, resolve_depths
@@ -155,6 +156,8 @@ def read_recipe(
         if reference not in opened:
             opened[reference] = open_model(reference, options)
     models = {role: opened[reference] for role, reference in references.items()}
+    found = {model.reference: model.reference for model in models.values()}
+    config = with_references(config, lambda reference: found.get(reference, reference))
     recipient = models["recipient"]
     warnings = _warnings_of_placement(recipient)
     apart: dict[str, str] = {}

@@ -22,10 +22,11 @@ from safetensors import SafetensorError
 from turnswap.core.errors import UserError
 
 from .blending import composed
-from .checkpoint import Checkpoint, StoredTensor, merged_folder
+from .checkpoint import Checkpoint, StoredTensor
 from .compatibility import Model
 from .layout import Weight, converted
 from .recipe import Planned, Recipe
+from .references import merged_folder
 from .swap_plan import origins_of
 from .vocabulary import aligned
 

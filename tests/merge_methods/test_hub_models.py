@@ -12,7 +12,8 @@ import torch
 from mergekit.common import ModelPath
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods import checkpoint
+from turnswap.merge_methods import references
+from turnswap.merge_methods.checkpoint import TensorInfo
 
 from ..conftest import Command
 from .models import merge, pair, recipe
@@ -61,15 +62,15 @@ def test_a_hub_model_that_is_not_cached_is_described_without_its_weights(
 
     header = SimpleNamespace(shape=[64, 32], dtype="BF16")
     metadata = SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors={"a.weight": header})})
-    monkeypatch.setattr(checkpoint, "snapshot_download", download)
-    monkeypatch.setattr(checkpoint, "get_safetensors_metadata", lambda model, revision: metadata)
-    described = checkpoint.describe(ModelPath(path="org/model"))
-    assert described.tensors == {"a.weight": checkpoint.TensorInfo((64, 32), torch.bfloat16)}
+    monkeypatch.setattr(references, "snapshot_download", download)
+    monkeypatch.setattr(references, "get_safetensors_metadata", lambda model, revision: metadata)
+    described = references.describe(ModelPath(path="org/model"))
+    assert described.tensors == {"a.weight": TensorInfo((64, 32), torch.bfloat16)}
     assert (described.revision, described.complete) == (REVISION, False)
     assert asked[1]
-    assert not any("safetensors" in pattern or "bin" in pattern for pattern in checkpoint.DESCRIPTION_FILES)
+    assert not any("safetensors" in pattern or "bin" in pattern for pattern in references.DESCRIPTION_FILES)
 
 
 def test_a_path_that_is_nowhere_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-model is no folder here"):
-        checkpoint.describe(ModelPath(path="org/no-such-model"))
+        references.describe(ModelPath(path="org/no-such-model"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from turnswap.merge_methods.checkpoint import same_model
+from turnswap.merge_methods.references import same_model
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import torch
 import yaml
 from mergekit.options import MergeOptions
 
-from turnswap.core.errors import UserError
-from turnswap.merge_methods.compatibility import attribute, open_model
+from turnswap.merge_methods.compatibility import open_model
+from turnswap.merge_methods.layout import fact
 
 from .models import recipe
 
@@ -117,24 +117,13 @@ def test_a_pickle_that_wants_to_run_code_is_called_that(
     assert "system" in message or protocol != "zip"
 
 
-REVISION = "0123456789abcdef0123456789abcdef01234567"
-
-
-def test_a_cache_that_only_the_weights_come_from_is_told_with_the_variable_to_set(
-    experts: Experts, tmp_path: Path
-) -> None:
-    root = tmp_path / "cache" / "models--org--cached"
-    shutil.copytree(experts[0], root / "snapshots" / REVISION)
-    (root / "refs").mkdir()
-    (root / "refs" / "main").write_text(REVISION)
-    with pytest.raises(UserError, match=f"Set HF_HUB_CACHE={tmp_path / 'cache'}"):
-        open_model("org/cached", MergeOptions(transformers_cache=str(tmp_path / "cache")))
-
-
 def test_a_configuration_that_has_one_value_per_layer_has_no_one_value() -> None:
     class Ambiguous:
+        def get_text_config(self) -> object:
+            return self
+
         @property
         def head_dim(self) -> int:
             raise RuntimeError("one per layer")
 
-    assert attribute(Ambiguous(), "head_dim") is None  # type: ignore[arg-type]
+    assert fact(Ambiguous(), "head_dim") is None  # type: ignore[arg-type]

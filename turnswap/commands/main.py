@@ -145,7 +145,15 @@ def mergekit_multi(arguments: tuple[str, ...]) -> None:
 def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
     require_mergekit()
     startup.install(force=True)
-    importlib.import_module(f"mergekit.scripts.{script}").main(args=list(arguments), prog_name=name)
+    import yaml
+
+    try:
+        importlib.import_module(f"mergekit.scripts.{script}").main(args=list(arguments), prog_name=name)
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(
+            f"{name} cannot read its configuration: {said}.", "Check the path, and that it is YAML."
+        ) from error
 
 
 for command in (plan, verify, analyze, suggest, sweep, table, report, compare, export, leaderboard, build):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,51 @@ from .errors import UserError
 T = TypeVar("T")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without two of its traps: of a key that stands twice one is lost, and 012, 1_0 and 1:2 are other numbers."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise _Trap(f"line {key.start_mark.line + 1}: {key.value} stands twice.", "Remove one of the two.")
+            seen.add((key.tag, str(key.value)))
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if node.tag == "tag:yaml.org,2002:int" and not re.fullmatch(r"[-+]?(0|[1-9]\d*)", node.value):
+            raise _Trap(
+                f"line {node.start_mark.line + 1}: YAML reads {node.value} as {self.construct_yaml_int(node)}.",
+                'Write a number with the digits 0 to 9 alone. Texts, such as the layers "1-2", stand in quotes.',
+            )
+        return node
+
+
+class _Trap(UserError):
+    pass
+
+
+def parse_yaml(text: str, where: str, advice: str) -> Any:
+    """What a YAML text holds.
+
+    Args:
+        text: YAML.
+        where: it stands, such as a path.
+        advice: where to see an example.
+
+    Raises:
+        UserError: it is no YAML, a key stands twice in a mapping, or a number is one that few would read as YAML does.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except _Trap as error:
+        raise UserError(f"{where}, {error.message}", error.advice) from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
+        raise UserError(f"{where} cannot be read: {' '.join(str(error).split())}.", advice) from error
+
+
 def read_yaml(path: Path, advice: str) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
@@ -21,9 +67,10 @@ def read_yaml(path: Path, advice: str) -> dict[str, Any]:
         UserError: it cannot be read, or holds something else; ``advice`` says where to see one.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}.", advice) from error
+    content = parse_yaml(text, str(path), advice)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no settings.", advice)
     return content

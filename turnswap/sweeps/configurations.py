@@ -17,10 +17,10 @@ from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.checkpoint import same_model
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.configuration import read_configuration, roles_of
 from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.references import same_model
 from turnswap.merge_methods.swap_plan import NAME
 from turnswap.merge_methods.zones import ranges
 

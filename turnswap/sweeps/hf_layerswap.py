@@ -20,10 +20,10 @@ try:
     from lm_eval.models.huggingface import HFLM
     from mergekit.options import MergeOptions
 
-    from turnswap.merge_methods.checkpoint import same_model
     from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of
     from turnswap.merge_methods.merge_run import merge_adapters
     from turnswap.merge_methods.recipe import Recipe, read_recipe
+    from turnswap.merge_methods.references import same_model
     from turnswap.merge_methods.swap_plan import NAME
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
