@@ -72,7 +72,7 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         merged = merged_folder(reference, options.lora_merge_cache)
         if merged:
             description = dataclasses.replace(description, tensors=Checkpoint(merged).tensors)
-    config = _read_config(reference, description.folder, options)
+    config = read_config(reference, description.folder, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
@@ -91,7 +91,12 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
 
-def _read_config(reference: ModelReference, folder: Path, options: MergeOptions) -> PretrainedConfig:
+def read_config(reference: ModelReference, folder: Path, options: MergeOptions) -> PretrainedConfig:
+    """A model's configuration.
+
+    Raises:
+        UserError: it is not there or cannot be read.
+    """
     try:
         return reference.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds

@@ -248,7 +248,7 @@ def _validated(name: str, value: Any) -> Iterator[None]:
         raise UserError(f"{name}: got {value!r}. {reasons}.", what_to_write(name, value)) from error
 
 
-def _check_settings(config: MergeConfiguration) -> None:
+def check_settings(config: MergeConfiguration) -> None:
     """Refuse parameters that are unknown or stand where they have no effect, unusual values, and unknown types."""
     for key in ("dtype", "out_dtype"):
         name = str(getattr(config, key))
@@ -359,7 +359,7 @@ def read_recipe(
     config = with_plain_paths(config if isinstance(config, MergeConfiguration) else parse_configuration(config))
     opened = {} if opened is None else opened
     references = roles_of(config)
-    _check_settings(config)
+    check_settings(config)
     accepted = parse_accepted(_resolve("accept", [config.parameters], ""))
     for reference in references.values():
         if reference not in opened:
@@ -379,13 +379,6 @@ def read_recipe(
                 "Check that the folder is complete and that its config.json belongs to it.",
             )
     planned, notes = plan_tensors(config, recipient.layout, references)
-    _check_that_filters_match(config, planned)
-    origins = {origin for tensor in planned.values() for origin in origins_of(tensor.source)}
-    if "pretrained" in origins and "pretrained" not in models:
-        raise UserError(
-            "revert takes layers from the pretrained model, but no model has that role.",
-            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
-        )
     in_layers = {
         origin
         for tensor in planned.values()
@@ -442,12 +435,13 @@ def plan_tensors(
     """The source of every tensor, and what was decided on the user's behalf.
 
     Args:
-        config: its parameters are known and in their places.
+        config: its parameters are known and in their places (:func:`check_settings`).
         layout: the recipient's.
         roles: the models' references by role.
 
     Raises:
-        UserError: ranges do not fit the model, or contradict each other.
+        UserError: ranges do not fit the model, or contradict each other; a filter matches nothing; no model is there to
+            revert to.
     """
     listed = {one.model: one.parameters for one in config.models or []}
     settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}
@@ -474,6 +468,12 @@ def plan_tensors(
         for swap in swaps.values() if weight.place.part != "outside" else ():
             if swap.layers is None:
                 notes += resolve_depths(swap, layout.n_layers).notes
+    _check_that_filters_match(config, planned)
+    if "pretrained" not in roles and any("pretrained" in origins_of(tensor.source) for tensor in planned.values()):
+        raise UserError(
+            "revert takes layers from the pretrained model, but no model has that role.",
+            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
+        )
     kept = [tensor for tensor in planned.values() if tensor.is_kept and tensor.dtype.is_floating_point]
     if kept:
         notes.append(

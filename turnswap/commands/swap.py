@@ -1,4 +1,4 @@
-"""The commands for layer swaps: plan, verify, analyze, suggest."""
+"""The commands for layer swaps: plan, masks, verify, analyze, suggest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 from rich.console import Console
 
 from turnswap.core.errors import UserError
@@ -64,6 +65,42 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         show_plan(Console(), recipe, tensors, changes)
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.option("--model", metavar="MODEL", help="Whose build to go by, where none of CONFIG's is there yet.")
+@click.option("--role", help="One of them alone: recipient, donor, donor2, …")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@click.option("-o", "--output", type=FILE, help="A file to write, instead of standard output.")
+@merge_options
+def masks(
+    config: Path, model: str | None, role: str | None, as_json: bool, output: Path | None, **reading: Any
+) -> None:
+    """List what to train of each expert, and what to freeze, so that nothing is trained that the swap throws away.
+
+    CONFIG is a layerswap.yml. Its experts need not exist yet: the names come from the first of recipient, pretrained
+    model and donors that is there (its config.json is enough), or from --model. For each: train and freeze, parameters
+    by their names in transformers, and peft, the settings of a LoraConfig that adapts the linear modules of train.
+    """
+    options = mergekit_options(reading)
+    from turnswap.merge_methods.masks import swap_masks
+    from turnswap.merge_methods.recipe import read_configuration
+
+    content = swap_masks(read_configuration(config), options, model).as_json()
+    if role is not None:
+        if role not in content["models"]:
+            raise UserError(f"--role: {role} is no expert of {config}.", f"There are: {', '.join(content['models'])}.")
+        content["models"] = {role: content["models"][role]}
+    if as_json:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_whole(output, text, "Name another file with -o.")
+    click.echo(f"Written: {output}")
 
 
 @click.command()
