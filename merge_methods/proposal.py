@@ -21,7 +21,7 @@ from turnswap.core.errors import UserError, visible
 from .analysis_file import EXPERTS, Analysis, kinship
 from .checkpoint import type_name
 from .compatibility import Model, open_model
-from .layout import Layout, component_of
+from .layout import Layout, cells_of
 from .recipe import Recipe, read_recipe
 from .suggest import RULES, Suggestion
 from .swap_plan import NAME
@@ -159,7 +159,9 @@ def _check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
     """Refuse an analysis of other models than the one with this layout."""
     held: Counter[tuple[int | None, str]] = Counter()
     for weight in layout.compared:
-        held[weight.place.layer, component_of(weight)] += math.prod(weight.header.shape)
+        cells = cells_of(weight, layout.n_layers)
+        for cell in cells:
+            held[cell] += math.prod(weight.header.shape) // len(cells)
     analysed = Counter({(cell.layer, cell.component): cell.parameters for cell in analysis.cells})
     if layout.n_layers != analysis.n_layers or held != analysed:
         raise UserError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
@@ -273,7 +273,14 @@ def _told(where: str, depth: int) -> str:
 
 
 def _ends(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Embeddings and head, said outright: no account tells what the paper did with them. They follow the end layers."""
+    """Embeddings and head, said outright: no account tells what the paper did with them. They follow the end layers.
+
+    A block that several layers share stays with the recipient.
+    """
+    if any(weight.place.part == "shared" for weight in layout.weights.values()):
+        parts = {name: weight for name, weight in layout.weights.items() if weight.place.part != "shared"}
+        ends, notes = _ends(first, last, replace(layout, weights=parts))
+        return {**ends, "shared": "recipient"}, (*notes, "What several layers share stays with the recipient.")
     tied = any(weight.place.part == "tied" for weight in layout.weights.values())
     if tied and first != last:
         return {"embeddings": "recipient"}, (

@@ -149,14 +149,16 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
 def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     """The mean change per layer, from the ancestor to each expert."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
-    for heading in ("layer", "recipient", "donor", "cosine of the two"):
+    experts = [role for role in recipe.models if role != "pretrained"]
+    cosines = [f"cosine with {role}" for role in experts[1:]] if experts[2:] else ["cosine of the two"]
+    for heading in ("layer", *experts, *cosines):
         table.add_column(heading, justify="right")
 
     def layer_of(change: TensorChange) -> int:
         return recipe.tensors[change.name].weight.place.layer or 0
 
     for layer, group in groupby(sorted(changes, key=layer_of), layer_of):
-        figures = zip(*((change.recipient, change.donor, change.cosine) for change in group), strict=True)
+        figures = zip(*([*change.relative.values(), *change.cosine.values()] for change in group), strict=True)
         table.add_row(str(layer), *(f"{fmean(each):.4f}" for each in figures))
     return table
 

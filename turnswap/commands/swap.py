@@ -61,7 +61,7 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     if as_json:
         content = plan_as_json(recipe)
         if changes is not None:
-            content["changes"] = [vars(change) for change in changes]
+            content["changes"] = [change.as_json() for change in changes]
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         show_plan(Console(), recipe, tensors, changes)
