@@ -171,7 +171,10 @@ def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserErro
     for rule, made in proposals.items():
         letters = Text("nothing") if isinstance(made, UserError) else coloured(made.recipe.letters)
         console.print(Text(f"{rule:12}") + letters, soft_wrap=True)
-    console.print(Text("D donor, R recipient, b blended, * its modules differ\n", style="dim"))
+    donors = [item for item in plans[0].models.items() if item[0].startswith("donor")] if plans else []
+    named = ", ".join(f"{letter_of(role)} {model}" for role, model in donors) if donors[1:] else "D donor"
+    legend = f"{visible(named)}, R recipient, b blended, * its modules differ\n"
+    console.print(Text(legend, style="dim"), soft_wrap=bool(donors[1:]))
     for rule, made in proposals.items():
         told = [str(made)] if isinstance(made, UserError) else [made.suggestion.source, *made.suggestion.reasons]
         console.print(Text(f"{rule}: {visible(told[0])}"), soft_wrap=True)
