@@ -184,14 +184,7 @@ def _for_peft(graph: ModuleGraph, train: Iterable[str]) -> tuple[dict[str, Any] 
     """Settings of LoRA for what it can train, the modules that it cannot, and notes."""
     held = dict.fromkeys(train)
     modules = dict(graph.model.named_modules())
-    linear = [
-        name
-        for name, module in modules.items()
-        if isinstance(module, (nn.Linear, Conv1D))
-        and f"{name}.weight" in held
-        and module is not graph.model.get_output_embeddings()  # TRL refuses adapters there; PEFT's all-linear has none
-        and name.rpartition(".")[2] not in graph.parts_of_experts  # PEFT takes the name for all experts, fused
-    ]
+    linear = [name for name in modules if f"{name}.weight" in held and _is_adapted(name, modules, graph)]
     left = dict.fromkeys(module for name in held if (module := name.rpartition(".")[0]) not in linear)
     others = [module for module in left if not any(name.startswith(f"{module}.") for name in linear)]
     notes = []
@@ -208,6 +201,16 @@ def _for_peft(graph: ModuleGraph, train: Iterable[str]) -> tuple[dict[str, Any] 
     if any(place.part == "tied" for name in held if (place := graph.place(name))):
         notes.append("embeddings and lm_head are one matrix: LoraConfig(ensure_weight_tying=True) keeps it one")
     return _settings(modules, linear) if linear else None, others, notes
+
+
+def _is_adapted(name: str, modules: Mapping[str, nn.Module], graph: ModuleGraph) -> bool:
+    """Whether LoRA trains a module: a linear one, but for those that PEFT or TRL refuse or take for others."""
+    module = modules[name]
+    if not isinstance(module, (nn.Linear, Conv1D)) or module is graph.model.get_output_embeddings():
+        return False
+    inside, _, last = name.rpartition(".")
+    # PEFT takes these names for all experts, fused; and a state space's kernel goes round its projection's adapter.
+    return last not in graph.parts_of_experts and not (last == "out_proj" and f"{inside}.conv1d" in modules)
 
 
 def _settings(modules: Iterable[str], wanted: list[str]) -> dict[str, Any]:

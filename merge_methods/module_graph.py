@@ -172,9 +172,10 @@ class ModuleGraph:
 
     @property
     def parts_of_experts(self) -> set[str]:
-        """What the matrices of an expert are called in a checkpoint, where loading fuses all experts."""
+        """What an expert's matrices and the router are called in a checkpoint, where loading fuses all experts."""
         stored = [pattern for converter in self._converters for pattern in converter.source_patterns]
-        return {one.removesuffix(".weight").rpartition(".")[2] for one in stored if "experts." in one}
+        parts = {one.removesuffix(".weight").rpartition(".")[2] for one in stored if "experts." in one}
+        return parts | {"gate"} if parts else parts
 
     @property
     def needed(self) -> set[str]:

@@ -249,3 +249,31 @@ def test_the_example_of_the_document_trains_what_the_swap_keeps(
     names["mask"]["peft"] |= {"modules_to_save": names["mask"]["modules_to_save"]}
     exec(second, names)
     assert (tmp_path / "language-adapter/adapter_config.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", zoo.KINDS)
+def test_every_architectures_parameters_are_trained_for_one_expert_and_adapted_in_it_alone(
+    name: str, tmp_path: Path
+) -> None:
+    kind = zoo.KINDS[name]
+    model = kind.model_class.from_config(kind.settings())
+    model.config.save_pretrained(tmp_path / "build")
+    settings = json.loads((tmp_path / "build/config.json").read_text("utf-8"))
+    settings["architectures"] = [type(model).__name__]
+    (tmp_path / "build/config.json").write_text(json.dumps(settings), "utf-8")
+    given = {"layers": "0-1", "embeddings": "recipient", "shared": "recipient"}
+    masks = masked(swap(tmp_path / "build", "./task", ["./language"], [given])).models
+    own = {name for name, _ in model.named_parameters()}
+    sliced = {name for name in own if kind.belongs(name)[0] == "sliced"}
+    assert set(masks["recipient"].train) & set(masks["donor"].train) == sliced
+    assert all({*mask.train, *mask.freeze} == own for mask in masks.values())
+    assert {*masks["recipient"].train, *masks["donor"].train} == own
+    donor = masks["donor"]
+    assert donor.peft is not None
+    adapted = peft.get_peft_model(model, peft.LoraConfig(**donor.peft)).base_model.model
+    found = {name for name, module in adapted.named_modules() if hasattr(module, "lora_A")}
+    learnt = {name.rpartition(".")[0] for name in donor.train}
+    assert found <= learnt
+    around = {name for name in learnt if any(one.startswith(f"{name}.") for one in found)}
+    assert learnt - found - around == set(donor.modules_to_save)
