@@ -10,7 +10,6 @@ apart (DRIFT, arXiv 2510.15050); ||task vector|| / ||ancestor|| shows it beforeh
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,9 +21,10 @@ from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
 from .compatibility import Model, check_structure, open_model
-from .layout import ORDER, component_of, fact
+from .layout import ORDER, Weight, cells_of, fact
 from .recipe import Recipe
 from .weights import WeightReader, expert_reader
+from .zones import ranges
 
 # A matrix is looked at in pieces of so many elements: three in float32 stay in the processor's cache.
 PIECE = 1 << 18
@@ -72,16 +72,30 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
         check_structure(ancestor, models[role])
     readers = {role: expert_reader(model, options) for role, model in models.items()}
     head_size = _head_size(ancestor)
-    total = len(models) * sum(weight.header.n_bytes for weight in ancestor.layout.compared)
+    n_layers, compared = ancestor.layout.n_layers, ancestor.layout.compared
+    total = len(models) * sum(weight.header.n_bytes for weight in compared)
     cells: dict[tuple[int | None, str], _Cell] = {}
     with tqdm(total=total, unit="B", unit_scale=True, desc="Comparing", leave=False) as bar:
-        for weight in ancestor.layout.compared:
-            component = component_of(weight)
-            cell = cells.setdefault((weight.place.layer, component), _Cell())
+        for weight in compared:
             tensors = {role: reader.read(weight) for role, reader in readers.items()}
-            _add(cell, tensors, component, head_size)
             bar.update(sum(tensor.nbytes for tensor in tensors.values()))
-    return Analysis({role: str(model) for role, model in models.items()}, ancestor.layout.n_layers, _finish(cells))
+            if weight.transposed:
+                tensors = {role: tensor.T for role, tensor in tensors.items()}
+            places = cells_of(weight, n_layers)
+            for number, (layer, component) in enumerate(places):
+                if len(places) > 1:
+                    piece = {role: one.chunk(len(places), weight.place.axis)[number] for role, one in tensors.items()}
+                else:
+                    piece = tensors
+                _add(cells.setdefault((layer, component), _Cell()), piece, component, head_size)
+    names = {role: str(model) for role, model in models.items()}
+    return Analysis(names, n_layers, _finish(cells), _notes(compared))
+
+
+def _notes(compared: Iterable[Weight]) -> tuple[str, ...]:
+    """Where blocks count that several layers share."""
+    shared = sorted({weight.place.layers for weight in compared if weight.place.part == "shared"})
+    return tuple(f"Layers {ranges(of)} share one block: it counts once, in layer {of[0]}." for of in shared)
 
 
 def _head_size(model: Model) -> int | None:
@@ -92,7 +106,7 @@ def _head_size(model: Model) -> int | None:
 def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:
     """Add one tensor, piece by piece in float32."""
     base = tensors["base"]
-    flat = {role: tensor.reshape(-1, tensor.shape[-1]) for role, tensor in tensors.items()}
+    flat = {role: tensor.reshape(-1, *(tensor.shape[-1:] or (1,))) for role, tensor in tensors.items()}
     n_rows, width = flat["base"].shape
     cell.parameters += base.numel()
     squares = {role: torch.zeros(n_rows) for role in ("base", *EXPERTS)}
@@ -173,14 +187,18 @@ def _share(parts: Sequence[torch.Tensor], mark: float) -> float | None:
 class TensorChange:
     """How one tensor changed from the ancestor to each expert.
 
-    ``recipient`` and ``donor`` are ||expert - ancestor|| / ||ancestor|| (Frobenius); ``cosine`` is between the two task
-    vectors, NaN where one of them is zero.
+    ``relative`` is ||expert - ancestor|| / ||ancestor|| (Frobenius), by role; ``cosine``, by donor, is between its task
+    vector and the recipient's, NaN where one of them is zero.
     """
 
     name: str
-    recipient: float
-    donor: float
-    cosine: float
+    relative: Mapping[str, float]
+    cosine: Mapping[str, float]
+
+    def as_json(self) -> dict[str, str | float]:
+        """In one mapping: ``cosine`` is the first donor's, ``cosine2`` the second's."""
+        cosines = {role.replace("donor", "cosine"): value for role, value in self.cosine.items()}
+        return {"name": self.name, **self.relative, **cosines}
 
 
 def layer_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str] | None = None) -> list[TensorChange]:
@@ -200,13 +218,18 @@ def layer_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str] | 
         weight = recipe.tensors[name].weight
         if weight.place.layer is None or not weight.header.dtype.is_floating_point:
             continue
-        base, recipient, donor = (
-            readers[role].read(weight).float().flatten() for role in ("pretrained", "recipient", "donor")
-        )
-        recipient, donor = recipient - base, donor - base
-        whole, ours, theirs = (float(torch.linalg.vector_norm(vector)) for vector in (base, recipient, donor))
-        cosine = _divided(float(recipient @ donor), ours * theirs)
-        found.append(TensorChange(name, _divided(ours, whole), _divided(theirs, whole), cosine))
+        vectors = {role: reader.read(weight).float().flatten() for role, reader in readers.items()}
+        base = vectors.pop("pretrained")
+        changes = {role: vector - base for role, vector in vectors.items()}
+        lengths = {role: float(torch.linalg.vector_norm(change)) for role, change in changes.items()}
+        whole, ours = float(torch.linalg.vector_norm(base)), changes["recipient"]
+        cosine = {
+            role: _divided(float(ours @ change), lengths["recipient"] * lengths[role])
+            for role, change in changes.items()
+            if role != "recipient"
+        }
+        relative = {role: _divided(length, whole) for role, length in lengths.items()}
+        found.append(TensorChange(name, relative, cosine))
     return found
 
 
@@ -224,10 +247,10 @@ class Drift:
 def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
     """What the changes say against the swap's experts."""
     found = []
-    for role in EXPERTS if changes else ():
+    for role in changes[0].relative if changes else ():
         expert, ancestor = recipe.models[role], recipe.models["pretrained"]
-        worst = max(changes, key=operator.attrgetter(role))
-        change = getattr(worst, role)
+        worst = max(changes, key=lambda each: each.relative[role])
+        change = worst.relative[role]
         if change > LARGE:
             said = (
                 f"{expert} is far from {ancestor}: ||change|| / ||ancestor|| is {change:.2f} in {worst.name} "

@@ -59,11 +59,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Analysis:
-    """Of three models; cells in the order of layers and of ``layout.ORDER``."""
+    """Of three models; cells in the order of layers and of ``layout.ORDER``; ``notes`` on what counts where."""
 
     models: Mapping[str, str]
     n_layers: int
     cells: Sequence[Cell]
+    notes: Sequence[str] = ()
 
     def relative(self, role: str) -> float:
         """||change|| / ||ancestor|| of an expert: the median over the layers' matrices."""
@@ -127,6 +128,7 @@ def as_json(analysis: Analysis) -> dict[str, object]:
         "most_changed": f"the {MOST_CHANGED:.0%} rows (heads) of the model with the largest ||change|| / ||ancestor||",
         "cells": as_rows(analysis),
     }
+    content |= {"notes": list(analysis.notes)} if analysis.notes else {}
     return content | {CHECKSUM: _checksum(content)}
 
 
@@ -183,7 +185,7 @@ def from_json(content: Any) -> Analysis:
         )
     rows = content["cells"]
     cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]
-    return Analysis(content["models"], content["layers"], cells)
+    return Analysis(content["models"], content["layers"], cells, tuple(content.get("notes", ())))
 
 
 def _cell(recipient: Mapping[str, Any], donor: Mapping[str, Any]) -> Cell:

@@ -84,7 +84,7 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         )
     # For mergekit's run, which knows no cache for configurations and asks the Hub what files there are.
     found = FoundModel.at(description.folder, reference)
-    config = _read_config(found, options)
+    config = read_config(found, options)
     if len(config.architectures or ()) != 1:
         raise UserError(
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
@@ -108,7 +108,12 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
 
 
-def _read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
+def read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
+    """A model's configuration.
+
+    Raises:
+        UserError: it is not there or cannot be read, or the model comes with its own code.
+    """
     try:
         return model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds

@@ -39,7 +39,10 @@ EMBEDDINGS, HEAD, OUTSIDE, COMPUTED = (
     re.compile(NAMES["weights"][of]) for of in ("embeddings", "head", "outside", "computed")
 )
 # Components in the order in which they are drawn.
-ORDER = ("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down", "norms", "other", "head")
+ORDER = (
+    *("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down"),
+    *("per layer", "norms", "other", "prediction", "head"),
+)
 
 
 @dataclass(frozen=True)
@@ -294,9 +297,19 @@ def converted(
 
 def component_of(weight: Weight) -> str:
     """What a tensor is: one of :data:`ORDER`. A mixture's experts share their components."""
-    if weight.place.part in ("embeddings", "tied", "slices"):
-        return "embeddings"
-    if weight.place.part == "head":
-        return "head"
+    outside = {"tied": "embeddings", "slices": "per layer"} | {n: n for n in ("embeddings", "head", "prediction")}
+    if weight.place.part in outside:
+        return outside[weight.place.part]
     components = NAMES["components"].items()
     return next((name for name, pattern in components if re.search(pattern, weight.name)), "other")
+
+
+def cells_of(weight: Weight, n_layers: int) -> list[tuple[int | None, str]]:
+    """The layers and components that a tensor counts in: by equal slices where it has one for each layer.
+
+    A block that several layers share counts in the first of them.
+    """
+    place, component = weight.place, component_of(weight)
+    if place.part == "slices":
+        return [(layer, component) for layer in range(n_layers)]
+    return [(place.layers[0] if place.part == "shared" else place.layer, component)]

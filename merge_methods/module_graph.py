@@ -162,17 +162,30 @@ class ModuleGraph:
                 return int(match[1])
         return None
 
+    def first_part(self, target: str) -> str:
+        """By what :meth:`target` knows a tensor that loading splits into several: the first of them."""
+        for first, *parts in (converter.target_patterns for converter in self._converters):
+            for part in parts:
+                if part in target:
+                    return target.replace(part, first)
+        return target
+
+    @property
+    def parts_of_experts(self) -> set[str]:
+        """What an expert's matrices and the router are called in a checkpoint, where loading fuses all experts."""
+        stored = [pattern for converter in self._converters for pattern in converter.source_patterns]
+        parts = {one.removesuffix(".weight").rpartition(".")[2] for one in stored if "experts." in one}
+        return parts | {"gate"} if parts else parts
+
     @property
     def needed(self) -> set[str]:
         """The parameters that a checkpoint must hold: those that loading would else fill with random numbers."""
         ignored = [re.compile(pattern) for pattern in self.model._keys_to_ignore_on_load_missing or ()]
-        # What one stored tensor is split into is known by the first of its parts.
-        parts = [part for converter in self._converters for part in converter.target_patterns[1:]]
         needed = {self._names[id(parameter)][0] for parameter in self.model.parameters()}
         return {
             name
             for name in needed
-            if not any(pattern.search(name) for pattern in ignored) and not any(part in name for part in parts)
+            if not any(pattern.search(name) for pattern in ignored) and self.first_part(name) == name
         }
 
     def is_by_token(self, target: str) -> bool:

@@ -7,7 +7,7 @@ import math
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,28 +18,30 @@ from mergekit.options import MergeOptions
 from turnswap import __version__
 from turnswap.core.errors import UserError, visible
 
-from .analysis_file import EXPERTS, Analysis, kinship
+from .analysis_file import Analysis, kinship
 from .checkpoint import type_name
 from .compatibility import Model, open_model
-from .layout import Layout, component_of
+from .layout import Layout, cells_of
 from .recipe import Recipe, read_recipe
 from .suggest import RULES, Suggestion
 from .swap_plan import NAME
+from .union import united
 
 WIDTH = 118
 
 
 @dataclass(frozen=True)
 class Experts:
-    """What a suggestion is for: an analysis, its two experts, and what a reader must know of their descent.
+    """What a suggestion is for: analyses, their experts, and what a reader must know of their descent.
 
-    ``opened``: the models as the rules' recipes name them, so that each is read once.
+    ``analyses`` are of each donor with the one recipient. ``opened``: the models as the rules' recipes name them, so
+    that each is read once.
     """
 
-    analysis: Analysis
+    analyses: Sequence[Analysis]
     options: MergeOptions
     recipient: Model
-    donor: Model
+    donors: Sequence[Model]
     warnings: tuple[str, ...]
     opened: dict[ModelReference, Model] = field(default_factory=dict)
 
@@ -58,29 +60,39 @@ class Proposal:
         return dataclasses.asdict(self.suggestion) | {"warnings": self.warnings, "configuration": self.text}
 
 
-def open_experts(analysis: Analysis, options: MergeOptions, anyway: bool = False) -> Experts:
+def open_experts(analysis: Analysis | Sequence[Analysis], options: MergeOptions, anyway: bool = False) -> Experts:
     """The experts of an analysis, where it says that they are: relative folders are taken from here.
 
     Args:
-        analysis: made now or read back.
+        analysis: made now or read back; several are of as many donors with the same ancestor and recipient.
         options: mergekit's, for how models are read.
         anyway: go on where an expert does not seem to come from the ancestor.
 
     Raises:
-        UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor.
+        UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor; several
+            analyses have different recipients.
     """
-    warnings = _kinship_warnings(analysis, anyway)
+    analyses = [analysis] if isinstance(analysis, Analysis) else list(analysis)
+    for role in ("base", "recipient"):
+        named = list(dict.fromkeys(one.models[role] for one in analyses))
+        if named[1:]:
+            raise UserError(
+                f"The analyses are not of one {role}: {named[0]} and {named[1]}.",
+                "Donors of one swap are each compared with the same recipient and its ancestor.",
+            )
+    compared = [("recipient", analyses[0]), *(("donor", one) for one in analyses)]
+    warnings = [said for role, one in compared for said in _kinship_warnings(one, role, anyway)]
     models = []
-    for role in EXPERTS:
+    for role, one in compared:
         try:
-            models.append(open_model(analysis.models[role], options))
+            models.append(open_model(one.models[role], options))
         except UserError as error:
             raise UserError(
                 f"The {role} of the analysis: {error.message}",
                 f"{error.advice} Relative folders are taken from where turnswap analyze ran: run this there.".strip(),
             ) from error
-        _check_layout(analysis, role, models[-1].layout)
-    return Experts(analysis, options, models[0], models[1], warnings)
+        _check_layout(one, role, models[-1].layout)
+    return Experts(analyses, options, models[0], models[1:], tuple(warnings))
 
 
 def propose(
@@ -105,27 +117,40 @@ def propose(
     Raises:
         UserError: the rule has nothing to suggest, or the experts do not fit each other.
     """
-    analysis = experts.analysis
-    suggestion = RULES[rule](analysis, experts.recipient.layout, **(settings or {} if rule == "shin-hwang" else {}))
+    given = settings or {} if rule == "shin-hwang" else {}
+    layout, several = experts.recipient.layout, len(experts.analyses) > 1
+    suggestions = []
+    for analysis in experts.analyses:
+        try:
+            suggestions.append(RULES[rule](analysis, layout, **given))
+        except UserError as error:
+            raise UserError(f"{analysis.models['donor']}: {error.message}" if several else error.message,
+                            error.advice) from error  # fmt: skip
+    suggestion = united(suggestions, experts.analyses, layout) if several else suggestions[0]
+    donors: list[dict[str, Any]] = [{"model": analysis.models["donor"]} for analysis in experts.analyses]
+    if several:
+        donors = [donor | {"parameters": suggestion.parameters[donor["model"]]} for donor in donors]
     content: dict[str, Any] = {
         "merge_method": NAME,
-        "base_model": analysis.models["recipient"],
-        "models": [{"model": analysis.models["donor"]}],
-        "parameters": dict(suggestion.parameters) | ({"accept": accept} if accept else {}),
+        "base_model": experts.analyses[0].models["recipient"],
+        "models": donors,
     }
-    stored = [  # the type of every tensor that a merge can take from either expert
+    shared = ({} if several else dict(suggestion.parameters)) | ({"accept": accept} if accept else {})
+    if shared:
+        content["parameters"] = shared
+    stored = [  # the type of every tensor that a merge can take from any expert
         {name: weight.header.dtype for name, weight in model.layout.weights.items() if weight.place.part != "outside"}
-        for model in (experts.recipient, experts.donor)
+        for model in (experts.recipient, *experts.donors)
     ]
     notes = []
-    if stored[0] != stored[1]:
+    if any(types != stored[0] for types in stored):
         content["dtype"] = _most(experts.recipient.layout)
         notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
     recipe = read_recipe(yaml.safe_load(body), experts.options, experts.opened)
     warnings = (*experts.warnings, *recipe.warnings)
     file = shlex.quote(output)
-    adapters = any(model.reference.lora for model in (experts.recipient, experts.donor))
+    adapters = any(model.reference.lora for model in (experts.recipient, *experts.donors))
     cache = " --lora-merge-cache ./merged-adapters" if adapters else ""
     commands = (
         f"mergekit-yaml {file} ./merged{cache}",
@@ -138,28 +163,27 @@ def propose(
     return Proposal(suggestion, recipe, warnings, "\n".join(lines))
 
 
-def _kinship_warnings(analysis: Analysis, anyway: bool) -> tuple[str, ...]:
-    """What must be known of the experts' descent, which every rule supposes to be from one ancestor."""
-    warnings = []
-    for role in EXPERTS:
-        found = kinship(analysis, role)
-        if found.verdict == "yes":
-            continue
-        told = f"whether the {role} comes from {analysis.models['base']} is judged {found.verdict!r}: {found.reason}"
-        if found.verdict != "likely" and not anyway:
-            raise UserError(
-                f"The rules suppose experts of one ancestor, and {told}.",
-                "Name their pretrained model in turnswap analyze --base. If you know better: --anyway.",
-            )
-        warnings.append(told)
-    return tuple(warnings)
+def _kinship_warnings(analysis: Analysis, role: str, anyway: bool) -> list[str]:
+    """What must be known of an expert's descent, which every rule supposes to be from one ancestor."""
+    found = kinship(analysis, role)
+    if found.verdict == "yes":
+        return []
+    told = f"whether the {role} comes from {analysis.models['base']} is judged {found.verdict!r}: {found.reason}"
+    if found.verdict != "likely" and not anyway:
+        raise UserError(
+            f"The rules suppose experts of one ancestor, and {told}.",
+            "Name their pretrained model in turnswap analyze --base. If you know better: --anyway.",
+        )
+    return [told]
 
 
 def _check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
     """Refuse an analysis of other models than the one with this layout."""
     held: Counter[tuple[int | None, str]] = Counter()
     for weight in layout.compared:
-        held[weight.place.layer, component_of(weight)] += math.prod(weight.header.shape)
+        cells = cells_of(weight, layout.n_layers)
+        for cell in cells:
+            held[cell] += math.prod(weight.header.shape) // len(cells)
     analysed = Counter({(cell.layer, cell.component): cell.parameters for cell in analysis.cells})
     if layout.n_layers != analysis.n_layers or held != analysed:
         raise UserError(
@@ -181,12 +205,12 @@ def _most(layout: Layout) -> str:
 
 def _opening(experts: Experts, suggestion: Suggestion, origin: str | None) -> list[str]:
     """Who made the file of what, and by which rule."""
-    models = experts.analysis.models
+    models = experts.analyses[0].models
     analysis = f"the analysis {origin}" if origin else "an analysis"
     return [
         f"Written by turnswap {__version__}, suggest --rule {suggestion.rule}, from {analysis}:",
         f"  recipient {models['recipient']}",
-        f"  donor     {models['donor']}",
+        *(f"  donor     {analysis.models['donor']}" for analysis in experts.analyses),
         f"  ancestor  {models['base']} (every weight was compared with it; the swap takes nothing of it)",
         f"The rule {suggestion.rule}: {suggestion.source}",
     ]

@@ -178,13 +178,6 @@ def read_recipe(
             )
     planned, notes = plan_tensors(config, recipient.layout, references, apart.keys())
     notes += _match_vocabularies(planned, models, apart)
-    _check_that_filters_match(config, planned)
-    origins = {origin for tensor in planned.values() for origin in origins_of(tensor.source)}
-    if "pretrained" in origins and "pretrained" not in models:
-        raise UserError(
-            "revert takes layers from the pretrained model, but no model has that role.",
-            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
-        )
     in_layers = {
         origin
         for tensor in planned.values()
@@ -267,14 +260,15 @@ def plan_tensors(
     """The source of every tensor, and what was decided on the user's behalf.
 
     Args:
-        config: its parameters are known and in their places.
+        config: its parameters are known and in their places (:func:`check_settings`).
         layout: the recipient's.
         roles: the models' references by role.
         apart: the roles of those whose vocabulary is not the recipient's: their embeddings and head are not taken
             unless they are asked for.
 
     Raises:
-        UserError: ranges do not fit the model, or contradict each other.
+        UserError: ranges do not fit the model, or contradict each other; a filter matches nothing; no model is there to
+            revert to.
     """
     listed = {one.model: one.parameters for one in config.models or []}
     settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}
@@ -306,6 +300,12 @@ def plan_tensors(
         for swap in swaps.values() if weight.place.part != "outside" else ():
             if swap.layers is None:
                 notes += resolve_depths(swap, layout.n_layers).notes
+    _check_that_filters_match(config, planned)
+    if "pretrained" not in roles and any("pretrained" in origins_of(tensor.source) for tensor in planned.values()):
+        raise UserError(
+            "revert takes layers from the pretrained model, but no model has that role.",
+            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
+        )
     kept = [tensor for tensor in planned.values() if tensor.is_kept and tensor.dtype.is_floating_point]
     if kept:
         notes.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
@@ -59,7 +59,7 @@ def paper(analysis: Analysis, layout: Layout) -> Suggestion:
     n_layers = analysis.n_layers
     depths = resolve_depths(SwapParameters(bottom="auto", top="auto", transition="auto"), n_layers)
     zones = {"bottom": depths.bottom, "top": depths.top, "transition": depths.bottom_transition}
-    ends, notes = _ends("donor", "donor", layout)
+    ends, notes = ends_of("donor", "donor", layout)
     scaled = "" if n_layers == PAPER_LAYERS else f", scaled to the {n_layers} of this model"
     reasons = (
         f"bottom {zones['bottom']}, top {zones['top']}, transition {zones['transition']}: "
@@ -96,7 +96,7 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
         )
     donors = {*range(bottom), *range(analysis.n_layers - top, analysis.n_layers)}
     decisions: dict[int, Decision] = {layer: "donor" if layer in donors else "recipient" for layer in layers}
-    ends_, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
+    touching, more = ends_of(decisions[0], decisions[analysis.n_layers - 1], layout)
     reasons = (
         f"bottom {bottom}: {_told('from layer 0 on', bottom)}.",
         f"top {top}: {_told('from the last layer down', top)}.",
@@ -106,7 +106,7 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
         "after the analysis of Bandarkar et al. 2024, arXiv 2410.01335, of where each expert changed most. "
         f"The form is turnswap's: ||change|| / ||ancestor|| of a layer, divided by the sum over layers. {MATRICES}"
     )
-    parameters = {"bottom": bottom, "top": top, "transition": 0} | ends_
+    parameters = {"bottom": bottom, "top": top, "transition": 0} | touching
     return Suggestion("ratio", source, parameters, reasons, _rows(shares, decisions), (*notes, *more))
 
 
@@ -139,8 +139,8 @@ def shin_hwang(
     layers, notes = figures.matrices(analysis)
     shares = figures.shares(layers, figures.summed)
     decisions = {n: _decided(_difference(shares, n), threshold) for n in layers}
-    ends, more = _ends(decisions[0], decisions[analysis.n_layers - 1], layout)
-    named: dict[str, Any] = {**_sets(decisions)}
+    ends, more = ends_of(decisions[0], decisions[analysis.n_layers - 1], layout)
+    named: dict[str, Any] = {**as_layers(decisions)}
     rows, words = _rows(shares, decisions), _in_words(decisions)
     if granularity == "module":
         filters = module_filters(layout)
@@ -152,7 +152,7 @@ def shin_hwang(
         }
         of_modules = figures.shares(units, figures.summed)
         chosen = {at: _decided(_difference(of_modules, at), threshold) for at in units}
-        sets = {module: _sets({n: made for (n, of), made in chosen.items() if of == module}) for module in filters}
+        sets = {module: as_layers({n: made for (n, of), made in chosen.items() if of == module}) for module in filters}
         for name, value in named.items():
             entries = [{"filter": text, "value": sets[of][name]} for of, texts in filters.items() for text in texts]
             named[name] = [*entries, {"value": value}]
@@ -205,7 +205,7 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
             "The rule has nothing to suggest for these experts. Take another.",
         )
     decisions: dict[int, Decision] = {layer: "recipient" if first <= layer < end else "donor" for layer in layers}
-    ends, more = _ends("donor", "donor", layout)
+    ends, more = ends_of("donor", "donor", layout)
     explained = 1 - (figures.deviation(middle) + figures.deviation(outer)) / figures.deviation(values)
     reasons = (
         f"The middle, layers {first}-{end - 1}, has a mean cosine of {fmean(middle):.4f}, what lies outside "
@@ -252,7 +252,7 @@ def _decided(difference: float, threshold: float) -> Decision:
     return "donor" if difference > 0 else "recipient"
 
 
-def _sets(decisions: Mapping[int, Decision]) -> dict[str, str]:
+def as_layers(decisions: Mapping[int, Decision]) -> dict[str, str]:
     """Decisions as ``layers`` and ``blend_layers``."""
     return {
         name: ranges(layer for layer, made in decisions.items() if made == decision) or NO_LAYERS
@@ -272,8 +272,15 @@ def _told(where: str, depth: int) -> str:
     return f"{where} the donor's share of its change exceeds the recipient's of its own in {depth} layers running"
 
 
-def _ends(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
-    """Embeddings and head, said outright: no account tells what the paper did with them. They follow the end layers."""
+def ends_of(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Embeddings and head, said outright: no account tells what the paper did with them. They follow the end layers.
+
+    A block that several layers share stays with the recipient.
+    """
+    if any(weight.place.part == "shared" for weight in layout.weights.values()):
+        parts = {name: weight for name, weight in layout.weights.items() if weight.place.part != "shared"}
+        ends, notes = ends_of(first, last, replace(layout, weights=parts))
+        return {**ends, "shared": "recipient"}, (*notes, "What several layers share stays with the recipient.")
     tied = any(weight.place.part == "tied" for weight in layout.weights.values())
     if tied and first != last:
         return {"embeddings": "recipient"}, (

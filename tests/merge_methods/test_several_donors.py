@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mergekit.options import MergeOptions
 
+from tests.conftest import Turnswap
 from turnswap.merge_methods.configuration import parse_configuration
 from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
@@ -102,3 +105,21 @@ def test_the_plan_draws_each_donor_by_its_letter(models: dict[str, Path]) -> Non
 
     content = yaml.safe_load(union(models, {"layers": "0-1"}, {"layers": "6-7"}, {"revert": "3"}))
     assert read_recipe(parse_configuration(content), MergeOptions()).letters == "DDRPRREE"
+
+
+def test_the_ancestor_is_checked_for_every_donor(models: dict[str, Path], tmp_path: Path, turnswap: Turnswap) -> None:
+    (tmp_path / "swap.yml").write_text(union(models, {"layers": "0-1"}, {"layers": "6-7"}), "utf-8")
+    done = turnswap("plan", "swap.yml", "--check-ancestor", "--json")
+    assert done.exit_code == 0, done.output
+    plan = json.loads(done.stdout)
+    weights = {role: tensors(folder) for role, folder in models.items()}
+    for change in plan["changes"]:
+        assert change.keys() == {"name", "recipient", "donor", "donor2", "cosine", "cosine2"}
+        held = {role: weights[role][change["name"]].float().flatten() for role in models}
+        moved = {role: held[role] - held["pretrained"] for role in ("recipient", "swahili", "telugu")}
+        assert change["donor2"] == pytest.approx(float(moved["telugu"].norm() / held["pretrained"].norm()))
+        cosine = torch.nn.functional.cosine_similarity(moved["recipient"], moved["telugu"], dim=0)
+        assert change["cosine2"] == pytest.approx(float(cosine), abs=1e-5)
+    far = [warning.partition(" is far from")[0] for warning in plan["warnings"] if "is far from" in warning]
+    assert far == [str(models[name]) for name in ("recipient", "swahili", "telugu")]
+    assert "cosine with donor2" in turnswap("plan", "swap.yml", "--check-ancestor").stdout

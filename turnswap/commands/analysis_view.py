@@ -40,6 +40,8 @@ def show_analysis(console: Console, analysis: Analysis) -> None:
     for role in EXPERTS:
         found = kinship(analysis, role)
         console.print(Text(f"Does the {role} come from the base? {found.verdict}: {found.reason}"), soft_wrap=True)
+    for note in analysis.notes:
+        console.print(Text(f"Note: {note}"), soft_wrap=True)
 
 
 def _heat_map(title: str, values: Sequence[dict[str, Any]]) -> Table:
@@ -60,6 +62,7 @@ def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
 
     found = {role: kinship(analysis, role) for role in EXPERTS}
     facts = dict(analysis.models) | {f"{role} comes from base": f"{k.verdict}: {k.reason}" for role, k in found.items()}
+    facts |= {"notes": " ".join(analysis.notes)} if analysis.notes else {}
     panels = {name: _values(analysis, name) for name in TITLES}
     charts = {name: (title, _chart(name, panels)) for name, title in TITLES.items()}
     return write_heat_maps(folder, "analysis.html", "Where fine-tuning changed the experts", charts, facts)

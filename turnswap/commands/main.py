@@ -22,7 +22,7 @@ from .boards import export, leaderboard
 from .build import build
 from .options import FOLDER
 from .results import compare, report, table
-from .swap import analyze, plan, suggest, verify
+from .swap import analyze, masks, plan, suggest, verify
 from .sweep import sweep
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -156,7 +156,7 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
         ) from error
 
 
-for command in (plan, verify, analyze, suggest, sweep, table, report, compare, export, leaderboard, build):
+for command in (plan, masks, verify, analyze, suggest, sweep, table, report, compare, export, leaderboard, build):
     main.add_command(command)
 
 

@@ -152,14 +152,16 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
 def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     """The mean change per layer, from the ancestor to each expert."""
     table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
-    for heading in ("layer", "recipient", "donor", "cosine of the two"):
+    experts = [role for role in recipe.models if role != "pretrained"]
+    cosines = [f"cosine with {role}" for role in experts[1:]] if experts[2:] else ["cosine of the two"]
+    for heading in ("layer", *experts, *cosines):
         table.add_column(heading, justify="right")
 
     def layer_of(change: TensorChange) -> int:
         return recipe.tensors[change.name].weight.place.layer or 0
 
     for layer, group in groupby(sorted(changes, key=layer_of), layer_of):
-        figures = zip(*((change.recipient, change.donor, change.cosine) for change in group), strict=True)
+        figures = zip(*([*change.relative.values(), *change.cosine.values()] for change in group), strict=True)
         table.add_row(str(layer), *(f"{fmean(each):.4f}" for each in figures))
     return table
 
@@ -172,7 +174,10 @@ def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserErro
     for rule, made in proposals.items():
         letters = Text("nothing") if isinstance(made, UserError) else coloured(made.recipe.letters)
         console.print(Text(f"{rule:12}") + letters, soft_wrap=True)
-    console.print(Text("D donor, R recipient, b blended, * its modules differ\n", style="dim"))
+    donors = [item for item in plans[0].models.items() if item[0].startswith("donor")] if plans else []
+    named = ", ".join(f"{letter_of(role)} {model}" for role, model in donors) if donors[1:] else "D donor"
+    legend = f"{visible(named)}, R recipient, b blended, * its modules differ\n"
+    console.print(Text(legend, style="dim"), soft_wrap=bool(donors[1:]))
     for rule, made in proposals.items():
         told = [str(made)] if isinstance(made, UserError) else [made.suggestion.source, *made.suggestion.reasons]
         console.print(Text(f"{rule}: {visible(told[0])}"), soft_wrap=True)

@@ -1,14 +1,16 @@
-"""The commands for layer swaps: plan, verify, analyze, suggest."""
+"""The commands for layer swaps: plan, masks, verify, analyze, suggest."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 from rich.console import Console
 
 from turnswap.core.errors import UserError
@@ -61,10 +63,46 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     if as_json:
         content = plan_as_json(recipe)
         if changes is not None:
-            content["changes"] = [vars(change) for change in changes]
+            content["changes"] = [change.as_json() for change in changes]
         click.echo(json.dumps(content, indent=1, ensure_ascii=False))
     else:
         show_plan(Console(), recipe, tensors, changes)
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.option("--model", metavar="MODEL", help="Whose build to go by, where none of CONFIG's is there yet.")
+@click.option("--role", help="One of them alone: recipient, donor, donor2, …")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of YAML.")
+@click.option("-o", "--output", type=FILE, help="A file to write, instead of standard output.")
+@merge_options
+def masks(
+    config: Path, model: str | None, role: str | None, as_json: bool, output: Path | None, **reading: Any
+) -> None:
+    """List what to train of each expert, and what to freeze, so that nothing is trained that the swap throws away.
+
+    CONFIG is a layerswap.yml. Its experts need not exist yet: the names come from the first of recipient, pretrained
+    model and donors that is there (its config.json is enough), or from --model. For each: train and freeze, parameters
+    by their names in transformers, and peft, the settings of a LoraConfig that adapts the linear modules of train.
+    """
+    options = mergekit_options(reading)
+    from turnswap.merge_methods.configuration import read_configuration
+    from turnswap.merge_methods.masks import swap_masks
+
+    content = swap_masks(read_configuration(config), options, model).as_json()
+    if role is not None:
+        if role not in content["models"]:
+            raise UserError(f"--role: {role} is no expert of {config}.", f"There are: {', '.join(content['models'])}.")
+        content["models"] = {role: content["models"][role]}
+    if as_json:
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    else:
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_whole(output, text, "Name another file with -o.")
+    click.echo(f"Written: {output}")
 
 
 @click.command()
@@ -115,15 +153,20 @@ def verify(
 @click.command()
 @click.option("--base", required=True, metavar="MODEL", help="The pretrained model that both experts come from.")
 @click.option("--recipient", required=True, metavar="MODEL", help="The task expert.")
-@click.option("--donor", required=True, metavar="MODEL", help="The language expert.")
-@click.option("-o", "--output", type=FOLDER, help="A folder for JSON, CSV, pictures.")
+@click.option("--donor", "donors", required=True, multiple=True, metavar="MODEL", help="A language expert; or several.")
+@click.option(
+    "-o", "--output", type=FOLDER, help="A folder for JSON, CSV, pictures; of several donors, one in it each."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @merge_options
-def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json: bool, **reading: Any) -> None:
+def analyze(
+    base: str, recipient: str, donors: tuple[str, ...], output: Path | None, as_json: bool, **reading: Any
+) -> None:
     """Show where fine-tuning changed two experts, by layer and component.
 
     MODEL is a folder or a Hub id, or MODEL+ADAPTER for a LoRA adapter, which is not merged. Every weight is read once.
     With -o also: mean absolute change, the share of changed parameters, rows and heads, heat maps as PNG and a page.
+    Of several donors each is compared with the recipient.
     """
     options = mergekit_options(reading)
     from turnswap.merge_methods.analysis import analyze_references
@@ -132,22 +175,35 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
 
     from .analysis_view import show_analysis, write_pictures
 
-    found = analyze_references(base, recipient, donor, options)
+    found = [analyze_references(base, recipient, donor, options) for donor in donors]
     if as_json:
-        click.echo(json.dumps(content_of(found), indent=1, ensure_ascii=False))
+        contents = [content_of(one) for one in found]
+        click.echo(json.dumps(contents if contents[1:] else contents[0], indent=1, ensure_ascii=False))
     else:
-        show_analysis(Console(), found)
+        for one in found:
+            show_analysis(Console(), one)
     if output is not None:
-        write_analysis(found, output)
-        for path in write_pictures(found, output):
-            click.echo(f"Written: {path}", err=as_json)
+        folders = [output / name for name in _folder_names(donors)] if donors[1:] else [output]
+        for one, folder in zip(found, folders, strict=True):
+            write_analysis(one, folder)
+            for path in write_pictures(one, folder):
+                click.echo(f"Written: {path}", err=as_json)
+
+
+def _folder_names(models: Sequence[str]) -> list[str]:
+    """A folder for each model: the last part of its name, with a number where another has it."""
+    names: list[str] = []
+    for model in models:
+        name = Path(model).name.strip(".") or "donor"
+        names.append(name if name not in names else f"{name}-{len(names) + 1}")
+    return names
 
 
 @click.command()
-@click.argument("analysis", required=False, type=ANYTHING)
+@click.argument("analyses", metavar="[ANALYSIS]...", nargs=-1, type=ANYTHING)
 @click.option("--base", metavar="MODEL", help="Instead of ANALYSIS: the pretrained model that both experts come from.")
 @click.option("--recipient", metavar="MODEL", help="With --base: the task expert.")
-@click.option("--donor", metavar="MODEL", help="With --base: the language expert.")
+@click.option("--donor", "donors", multiple=True, metavar="MODEL", help="With --base: a language expert; or several.")
 @click.option("--rule", type=click.Choice(RULES), help="[default: show what each of them suggests]")
 @click.option("-o", "--output", type=FILE, help="The layerswap.yml to write.")
 @click.option(
@@ -162,7 +218,7 @@ def analyze(base: str, recipient: str, donor: str, output: Path | None, as_json:
 @click.option("--json", "as_json", is_flag=True, help="Print what is suggested as JSON, figures included.")
 @merge_options
 def suggest(
-    analysis: Path | None, rule: str | None, output: Path | None, anyway: bool, as_json: bool, **more: Any
+    analyses: tuple[Path, ...], rule: str | None, output: Path | None, anyway: bool, as_json: bool, **more: Any
 ) -> None:
     """Suggest which layers to swap, by published rules.
 
@@ -174,10 +230,12 @@ def suggest(
 
     ANALYSIS is the folder that "turnswap analyze -o" wrote. Without --rule nothing is written. With it a layerswap.yml
     is, with the reasons and figures as comments (to -o, else to standard output), and its plan is shown. None of the
-    rules is proven for your models: "turnswap sweep" measures.
+    rules is proven for your models: "turnswap sweep" measures. Of several analyses with one recipient, each donor gets
+    the layers that the rule gives it; of those that several would give, where its share of change is the largest.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
-    base, recipient, donor = models = [more.pop(role) for role in ("base", "recipient", "donor")]
-    if models.count(None) != (0 if analysis is None else len(models)):
+    base, recipient, donors = [more.pop(role) for role in ("base", "recipient", "donors")]
+    named = [bool(base), bool(recipient), bool(donors)]
+    if named.count(True) != (0 if analyses else 3):
         raise UserError(
             "Expected the folder of an analysis, or --base, --recipient and --donor.",
             "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o DIR makes one.",
@@ -194,9 +252,9 @@ def suggest(
     from turnswap.merge_methods.analysis import analyze_references
     from turnswap.merge_methods.analysis_file import read_analysis
 
-    found = analyze_references(base, recipient, donor, options) if analysis is None else read_analysis(analysis)
+    found = [*map(read_analysis, analyses)] or [analyze_references(base, recipient, one, options) for one in donors]
     experts = proposal.open_experts(found, options, anyway)
-    origin, file = str(analysis) if analysis else None, str(output or "layerswap.yml")
+    origin, file = " and ".join(map(str, analyses)) or None, str(output or "layerswap.yml")
     propose = partial(proposal.propose, experts, settings=settings, accept=accept, origin=origin, output=file)
     if rule is None:
         proposals: dict[str, proposal.Proposal | UserError] = {}
