@@ -1,7 +1,7 @@
-"""Where each parameter of a model lies, from the model itself: its modules, and what it uses before its first layer.
+"""Where each parameter of a model lies, from the model itself: its modules, and what it uses around its layers.
 
-The model is made without weights (on the ``meta`` device) and run until its first layer begins. What it has used by
-then lies with the embeddings; what stands in the list of its layers lies in them; the rest of the decoder is the head.
+The model is made without weights (on the ``meta`` device) and run on a text, past its layers. What it has used before
+the first lies with the embeddings, what behind the last with the head; what stands in their list lies in the layers.
 Names say none of this: OPT defines its projections side by side, and LFM2 calls its final norm ``embedding_norm``.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,8 @@ from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
 from .swap_plan import Place
+
+LOG = logging.getLogger(__name__)
 
 
 class ModuleGraph:
@@ -54,7 +57,7 @@ class ModuleGraph:
             self._names.setdefault(id(tensor), []).append(name)
         self._decoder, self._layers = self._find_layers()
         self.n_layers = len(self._modules[self._layers[0]])
-        self._used, self.is_understood = self._use_before_the_layers()
+        self._used = self._use()
         self._ends = {
             end: {id(p) for p in module.parameters()} if isinstance(module := get(), nn.Module) else set()
             for end, get in (("embeddings", model.get_input_embeddings), ("head", model.get_output_embeddings))
@@ -88,23 +91,39 @@ class ModuleGraph:
                     return path, whole
         raise LookupError(f"{type(self.model).__name__} has no list of as many layers as its configuration names")
 
-    def _use_before_the_layers(self) -> tuple[_Watching, bool]:
-        """What a run uses before its first layer, and whether it came so far."""
+    def _use(self) -> _Watching:
+        """What a run on a text uses before its first layer, and behind its last."""
+        for n_outputs in (0, 1, 2, 3):  # a layer gives its states, or a tuple of so many that begins with them
+            used = self._run(n_outputs)
+            if used.after is not None:
+                break
+        return used
+
+    def _run(self, n_outputs: int) -> _Watching:
+        """Run the decoder, whose layers hand on what they are given."""
         used = _Watching({id(tensor) for tensor in self.tensors.values()}, self.n_layers)
-        hooks = [self._modules[path][0].register_forward_pre_hook(_stop) for path in self._layers]
+        layers = [layer for path in self._layers for layer in self._modules[path].children()]
+        forwards = [layer.forward for layer in layers]
+
+        def handed_on(*args: Any, **kwargs: Any) -> Any:
+            used.before = used.seen if used.before is None else used.before
+            used.seen = set()
+            states = args[0] if args else kwargs["hidden_states"]
+            return (states, *[None] * (n_outputs - 1)) if n_outputs else states
+
+        for layer in layers:
+            layer.forward = handed_on
         try:
             with torch.no_grad(), used:
-                self._modules[self._decoder](
-                    input_ids=torch.zeros((1, 4), dtype=torch.long, device="meta"), use_cache=False
-                )
-        except _Reached:
-            return used, True
-        except Exception:  # whatever a model raises that does without numbers, or asks for other inputs
-            return used, False
+                text = torch.zeros((1, 4), dtype=torch.long, device="meta")
+                self._modules[self._decoder](input_ids=text, use_cache=False)
+            used.after = used.seen
+        except Exception:  # whatever a model raises that does without numbers, or takes another form from its layers
+            LOG.debug("%s does not run without weights", type(self.model).__name__, exc_info=True)
         finally:
-            for hook in hooks:
-                hook.remove()
-        return used, False
+            for layer, forward in zip(layers, forwards, strict=True):
+                layer.forward = forward
+        return used
 
     def target(self, stored: str) -> tuple[str, bool]:
         """The name in the loaded model of a tensor of its checkpoint, and whether loading converts it.
@@ -140,9 +159,12 @@ class ModuleGraph:
             return Place("head" if whole else "outside")
         if id(tensor) in self._used.slices:
             return Place("slices", axis=self._used.slices[id(tensor)])
-        if id(tensor) in self._used.seen | self._ends["embeddings"]:
+        before, after = self._used.before, self._used.after
+        if id(tensor) in (before or set()) | self._ends["embeddings"]:
             return Place("embeddings")
-        return Place("head") if self.is_understood else None
+        if after is not None:  # what a text does not use is there for pictures or sound
+            return Place("head" if id(tensor) in after else "outside")
+        return Place("head") if before is not None and not self.model.config.sub_configs else None
 
     def _place_of_what_is_not_loaded(self, target: str) -> Place | None:
         """A layer beyond the last, or a tensor of a module that does without it in this configuration."""
@@ -213,25 +235,21 @@ class ModuleGraph:
         return isinstance(module, transformers.pytorch_utils.Conv1D) and target.endswith(".weight")
 
 
-class _Reached(Exception):
-    """The first layer begins."""
-
-
-def _stop(*_: Any) -> None:
-    raise _Reached
-
-
 class _Watching(TorchFunctionMode):
     """Notes which tensors are used, and answers "no" to questions about numbers that are not there.
 
     Attributes:
-        seen: the ids of the watched tensors that were used.
+        seen: the ids of the watched tensors that were used since the last layer.
+        before: of those used before the first layer; None where the run does not come so far.
+        after: of those used behind the last; None likewise.
         slices: the dimension of those whose product is split into one part per layer, by id.
     """
 
     def __init__(self, watched: set[int], n_layers: int) -> None:
         super().__init__()
         self.seen: set[int] = set()
+        self.before: set[int] | None = None
+        self.after: set[int] | None = None
         self.slices: dict[int, int] = {}
         self._watched, self._n_layers = watched, n_layers
         self._made_by: dict[int, tuple[torch.Tensor, int, int]] = {}  # a result, the matrix it was made with, its axis

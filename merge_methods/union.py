@@ -11,6 +11,7 @@ from . import layer_figures as figures
 from .analysis_file import Analysis
 from .layout import Layout
 from .suggest import BLEND, Decision, Suggestion, as_layers, ends_of
+from .swap_plan import TensorSource, layer_sources
 from .zones import SwapParameters, ranges
 
 
