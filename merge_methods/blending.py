@@ -33,9 +33,9 @@ def blend_method(name: object) -> MergeMethod:
     from mergekit.merge_methods import registry  # registers this package's method, which imports this module
 
     known = {method.spec.name: method for method in registry.registered_methods() if method.spec.name not in NO_BLEND}
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise UserError(f"blend_method: {name} is no merge method for blends.", f"There are: {', '.join(known)}.")
-    return known[str(name)]
+    return known[name]
 
 
 def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, seed: int = 0) -> Mix:
@@ -72,6 +72,8 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
     doing = ""
     try:
         spec.contract.validate_ids(inputs, base)
+        if not takes_shares(method) and any(one and "blend" in one for role in donors for one in settings[role]):
+            raise UserError(f"blend has no effect with blend_method: {method}, which takes no shares.", "Remove blend.")
         parameters: list[tuple[str, object]] = []
         for parameter in spec.parameters:
             doing = f"{parameter.name}: "
@@ -88,7 +90,15 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
     except (ValueError, RuntimeError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"{error}"
         raise UserError(f"blend_method: {method} cannot blend {tensor}: {doing}{reason}.") from error
+    weights = dict(parameters).get("weight")
+    if method == "linear" and isinstance(weights, tuple) and not sum(weight for _, weight in weights):
+        raise UserError(f"The weights of {tensor} make 0 together: there is no mean.", "Give one of them another.")
     return Mix(method, tuple(inputs), base, tuple(parameters), seed)
+
+
+def takes_shares(method: str) -> bool:
+    """Whether a method takes a weight for each model, or how far to go from one to the other."""
+    return bool({"weight", "t"} & {parameter.name for parameter in blend_method(method).spec.parameters})
 
 
 def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mergekit.common import ModelReference
 from mergekit.config import ConditionalParameter, InputModelDefinition, MergeConfiguration
+from mergekit.merge_methods.base import ParameterScope
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from turnswap.core.errors import UserError
@@ -156,10 +157,10 @@ def check_settings(config: MergeConfiguration) -> None:
     for listed in config.models or []:
         given = listed.parameters or {}
         is_donor = listed.model != config.base_model and given.get("role", "donor") == "donor"
-        allowed = ["role", *(OF_A_DONOR if is_donor else ()), *kernels]
+        allowed = ["role", *(OF_A_DONOR if is_donor else ()), *(name for name, is_own in kernels.items() if is_own)]
         for name, setting in given.items():
             if name not in allowed:
-                where = "Move it to the top-level parameters." if name in SHARED else ""
+                where = "Move it to the top-level parameters." if name in (*SHARED, *kernels) else ""
                 raise UserError(
                     f"{name} stands under {listed.model}, where it has no effect."
                     if where
@@ -170,14 +171,15 @@ def check_settings(config: MergeConfiguration) -> None:
                 _check_setting(name, setting)
 
 
-def _kernel_parameters(config: MergeConfiguration) -> list[str]:
-    """The parameters of the merge methods that blend_method names."""
-    found: dict[str, None] = {}
+def _kernel_parameters(config: MergeConfiguration) -> dict[str, bool]:
+    """The parameters of the merge methods that blend_method names, and whether each model may have its own."""
+    found: dict[str, bool] = {}
     for given in (config.parameters, *(listed.parameters for listed in config.models or [])):
         setting = (given or {}).get("blend_method")
-        for value in [entry.value for entry in conditional(setting)] or [setting] if setting else ():
-            found |= dict.fromkeys(parameter.name for parameter in blend_method(value).spec.parameters)
-    return list(found)
+        for value in [entry.value for entry in conditional(setting)] or [setting]:
+            if isinstance(value, str):
+                found |= {one.name: one.scope != ParameterScope.SHARED for one in blend_method(value).spec.parameters}
+    return found
 
 
 def _check_setting(name: str, setting: Any) -> None:

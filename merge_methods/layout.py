@@ -179,7 +179,7 @@ def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], tru
     if {layer for place in places for layer in (place.layer, *place.layers)} - {None} != set(range(n_layers)):
         raise UserError(
             f"The {n_layers} layers that the configuration of this {config.model_type} model names are not all in its "
-            "weights.",
+            "weights" + (f" as their names tell ({layout.guessed[0]})." if layout.guessed[0] else "."),
             "Check that the folder is complete and unquantised.",
         )
     return layout

@@ -189,7 +189,14 @@ def read_recipe(
             left = "the result is the other model, layer by layer" if len(models.keys() - {"pretrained"}) == 2 else ""
             warnings.append(f"no layer comes from the {role}" + (f": {left}" if left else f", {models[role]}"))
     recipe = Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings), frozenset(apart))
-    return replace(recipe, warnings=(*warnings, *_warnings_of_borrowers(recipe)))
+    rounded = [name for name, tensor in planned.items() if is_rounded(tensor, recipe)]
+    if rounded:
+        told = f"{len(rounded)} tensors are rounded to the declared type, {type_name(planned[rounded[0]].dtype)}"
+        notes.append(f"{told} ({rounded[0]}{', …' if rounded[1:] else ''})")
+    if (config.parameters or {}).get("blend_method") and not any(tensor.source.mix for tensor in planned.values()):
+        notes.append("blend_method has no effect: no layer is blended")
+    warnings += _warnings_of_borrowers(recipe)
+    return replace(recipe, notes=tuple(dict.fromkeys(notes)), warnings=tuple(warnings))
 
 
 def _warnings_of_placement(model: Model) -> list[str]:
@@ -210,6 +217,25 @@ def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
                 f"layers {ranges(parted)} have no keys and values of their own: they use those of layer {lender}, "
                 "which comes from another model"
             )
+
+
+def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
+    """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
+    # In mergekit, dtype is for the inputs and out_dtype for the output.
+    return planned.dtype if planned.is_kept else dtype_from_name(config.dtype)
+
+
+def is_rounded(planned: Planned, recipe: Recipe) -> bool:
+    """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
+    for role in origins_of(planned.source):
+        stored = recipe.models[role].layout.weights.get(planned.name, planned.weight).header.dtype
+        working = working_type(planned, recipe.config) or stored
+        if (
+            torch.promote_types(stored, working) != working
+            or torch.promote_types(working, planned.dtype) != planned.dtype
+        ):
+            return True
+    return False
 
 
 def _check_that_filters_match(config: MergeConfiguration, planned: Mapping[str, Planned]) -> None:
@@ -276,7 +302,6 @@ def plan_tensors(
     asked = dtype_from_name(config.out_dtype) or dtype_from_name(config.dtype)
     planned: dict[str, Planned] = {}
     notes: list[str] = []
-    rounded: dict[torch.dtype, int] = {}
     for name, weight in layout.weights.items():
         swaps = {role: _swap_of(role, settings[role], name, len(donors)) for role in donors}
         if weight.by_token:
@@ -292,8 +317,6 @@ def plan_tensors(
         source = _with_mix(source, name, settings)
         stored = weight.header.dtype
         is_kept = not stored.is_floating_point or (stored != layout.main_type and _rounds(stored, asked))
-        if not is_kept and _rounds(stored, asked):
-            rounded[stored] = rounded.get(stored, 0) + 1
         matched = origins_of(source) & {*apart} if weight.by_token else ()
         dtype = stored if is_kept else asked or stored
         planned[name] = Planned(name, weight, source, dtype, is_kept, frozenset(matched))
@@ -312,9 +335,6 @@ def plan_tensors(
             f"{len(kept)} tensors stay in {type_name(kept[0].dtype)}, which the recipient keeps for them beside "
             f"{type_name(layout.main_type)} ({kept[0].name}{', …' if kept[1:] else ''})"
         )
-    for stored, count in rounded.items():
-        notes.append(f"{count} tensors of the recipient's are stored in {type_name(stored)}: declared, and rounded to, "
-                     f"{type_name(asked)}")  # fmt: skip
     return planned, notes
 
 
@@ -335,8 +355,10 @@ def _swap_of(role: str, settings: Sequence[Mapping[str, Any] | None], tensor: st
             f"There are several donors, and {role} has no layers of its own.",
             'Write under each which it gives, such as parameters: {layers: "0-4"}.',
         )
-    bottom, top, transition = (0 if one is None else one for one in (swap.bottom, swap.top, swap.transition))
-    return replace(swap, bottom=bottom, top=top, transition=transition)
+    swap = replace(swap, bottom=swap.bottom or 0, top=swap.top or 0)
+    if swap.transition is not None:
+        return swap
+    return replace(swap, bottom_transition=swap.bottom_transition or 0, top_transition=swap.top_transition or 0)
 
 
 def _with_ends_kept(swap: SwapParameters, is_tied: bool) -> SwapParameters:

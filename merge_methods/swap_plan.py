@@ -68,6 +68,16 @@ class Mix:
     parameters: tuple[tuple[str, object], ...] = ()
     seed: int = 0
 
+    @property
+    def told(self) -> str:
+        """The method and the donors' weights in it, for people: ``0.50`` for linear, ``slerp 0.50``, ``sce``."""
+        given = dict(self.parameters)
+        weights = given.get("weight", given.get("t"))
+        if isinstance(weights, tuple):
+            weights = [weight for role, weight in weights if role.startswith("donor")]
+        figures = [] if weights is None else weights if isinstance(weights, list) else [weights]
+        return " ".join([*([self.method] if self.method != "linear" else []), *(f"{one:.2f}" for one in figures)])
+
 
 @dataclass(frozen=True)
 class TensorSource:
@@ -134,6 +144,8 @@ def _by_role(swap: Swaps) -> Mapping[str, SwapParameters]:
 
 @functools.lru_cache(maxsize=256)
 def _layer_sources(swaps: tuple[tuple[str, SwapParameters], ...], n_layers: int) -> tuple[TensorSource, ...]:
+    if len(swaps) > 1 and any(swap.invert for _, swap in swaps):
+        raise UserError("invert is for one donor, and there are several.", "Name each donor's layers.")
     claims = {role: _claimed(swap, n_layers) for role, swap in swaps}
     sources = [
         _combined({role: claim[layer] for role, claim in claims.items()}, f"layer {layer}") for layer in range(n_layers)
@@ -184,7 +196,9 @@ def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
     if any(source.origin != "blend" for source in claimed.values()) or total > 1 + 1e-9:
         raise UserError(
             f"Several donors claim {what}: {told}.",
-            "Give it to one of them, or blend it: blend_layers with a blend under each, which together make 1 at most.",
+            "Give it to one of them, or blend it: blend_layers with a blend under each, which together make 1 at most."
+            if what.startswith("layer")
+            else f"Write {what}: donor under one of them, or {what}: blend under each.",
         )
     shares = tuple((role, source.donor_share) for role, source in claimed.items())
     return TensorSource("blend", min(total, 1.0), told, shares)

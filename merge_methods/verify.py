@@ -33,10 +33,10 @@ from .folder import (
 )
 from .loading import check_loaded
 from .merge_run import unfinished_folder
-from .recipe import Planned, Recipe, read_recipe
+from .recipe import Planned, Recipe, is_rounded, read_recipe
 from .swap_plan import NAME, TensorSource
 from .tokenizer_facts import loaded_tokenizer
-from .weights import WeightReader, declared_tensor, is_rounded, same_bits
+from .weights import WeightReader, declared_tensor, same_bits
 
 # What a configuration may differ in: who wrote it, and the type, which is checked on its own.
 NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
@@ -248,6 +248,9 @@ def _source_as_json(source: TensorSource) -> dict[str, Any]:
     content: dict[str, Any] = {"source": source.origin, "donor_share": source.donor_share, "why": source.why}
     if source.mix is not None:
         content |= {"shares": dict(source.shares), "method": source.mix.method, "inputs": list(source.mix.inputs)}
+        content["parameters"] = {
+            key: dict(one) if isinstance(one, tuple) else one for key, one in source.mix.parameters
+        }
     if source.slices:
         content["slices"] = [_source_as_json(one) for one in source.slices]
     return content

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mergekit.common import ModelReference, dtype_from_name
+from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from safetensors import SafetensorError
@@ -25,10 +25,10 @@ from .blending import composed
 from .checkpoint import Checkpoint, StoredTensor
 from .compatibility import Model
 from .layout import Weight, converted
-from .recipe import Planned, Recipe
+from .recipe import Planned, Recipe, working_type
 from .references import merged_folder
 from .swap_plan import origins_of
-from .vocabulary import aligned
+from .vocabulary import aligned, matched_rows
 
 PREFIX = "base_model.model."
 
@@ -65,12 +65,6 @@ class WeightReader:
         if held is None and weight.by_token:  # a head of its own, where this model has tied embeddings
             held = next((one for one in layout.weights.values() if one.place.part == "tied"), None)
         return held.name if held is not None else None
-
-
-def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
-    """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
-    # In mergekit, dtype is for the inputs and out_dtype for the output.
-    return planned.dtype if planned.is_kept else dtype_from_name(config.dtype)
 
 
 def _is_kept(planned: Planned, stored: torch.dtype, config: MergeConfiguration) -> bool:
@@ -126,20 +120,13 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
         ours = tensors.get("recipient", read("recipient"))
         for role in planned.matched:
             tensors[role] = aligned(ours, read(role), readers["recipient"].model, readers[role].model)
-    return composed(planned.source, tensors, planned.name, planned.weight.place.axis).to(planned.dtype)
-
-
-def is_rounded(planned: Planned, recipe: Recipe) -> bool:
-    """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
-    for role in origins_of(planned.source):
-        stored = recipe.models[role].layout.weights.get(planned.name, planned.weight).header.dtype
-        working = working_type(planned, recipe.config) or stored
-        if (
-            torch.promote_types(stored, working) != working
-            or torch.promote_types(working, planned.dtype) != planned.dtype
-        ):
-            return True
-    return False
+    made = composed(planned.source, tensors, planned.name, planned.weight.place.axis)
+    if planned.matched:  # methods that look at a tensor as a whole would move rows that no other model has
+        matched = torch.zeros(len(ours), dtype=torch.bool)
+        for role in planned.matched:
+            matched[matched_rows(readers["recipient"].model, readers[role].model)[0]] = True
+        made[~matched] = ours[~matched]
+    return made.to(planned.dtype)
 
 
 def same_bits(left: torch.Tensor, right: torch.Tensor) -> bool:

@@ -13,6 +13,7 @@ import yaml
 from mergekit.merge_methods import merge_tensors
 from mergekit.options import MergeOptions
 
+from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
 
 from .models import merge, recipe, same, save_model, tensors
@@ -128,3 +129,41 @@ def test_a_method_or_parameter_that_will_not_do_is_named(
 def test_a_method_of_task_vectors_needs_the_ancestor(models: dict[str, Path], refusal: Refusal) -> None:
     text = recipe(models["recipient"], models["donor"], {"layers": "0", "blend_layers": "2", "blend_method": "ties"})
     assert "ties needs the pretrained model" in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "of_donor", "said"),
+    [
+        ({"blend_method": "sce", "blend": 0.1}, None, ["blend has no effect with blend_method: sce", "Remove blend"]),
+        ({"weight": 0, "blend_method": "linear"}, None, ["make 0 together"]),
+        ({"blend_method": ["ties", "slerp"]}, None, ["blend_method: ", "gradient"]),
+        (
+            {"blend_method": "ties", "density": 0.5},
+            {"normalize": False},
+            ["normalize stands under", "top-level parameters"],
+        ),
+    ],
+)
+def test_a_setting_without_effect_is_refused(
+    models: dict[str, Path], refusal: Refusal, parameters: dict[str, Any], of_donor: Any, said: list[str]
+) -> None:
+    message = refusal(swap(models, parameters, of_donor))
+    assert [part for part in said if part not in message] == []
+
+
+def test_the_plan_tells_the_weights_that_are_used(models: dict[str, Path]) -> None:
+    def told(parameters: dict[str, Any]) -> str:
+        planned = read_recipe(yaml.safe_load(swap(models, parameters)), MergeOptions()).tensors
+        mix = planned[f"{BLENDED}mlp.up_proj.weight"].source.mix
+        assert mix is not None
+        return mix.told
+
+    assert told({}) == "0.50"
+    assert told({"blend_method": "slerp", "t": 0.9}) == "slerp 0.90"
+    assert told({"blend_method": "ties", "weight": 3}) == "ties 3.00"
+    assert told({"blend_method": "sce"}) == "sce"
+    notes = read_recipe(
+        yaml.safe_load(recipe(models["recipient"], models["donor"], {"layers": "0", "blend_method": "slerp"})),
+        MergeOptions(),
+    ).notes
+    assert "blend_method has no effect: no layer is blended" in notes

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from mergekit.options import MergeOptions
 
 from tests.conftest import Turnswap
@@ -101,8 +102,6 @@ def test_a_donor_that_is_listed_twice_is_refused(models: dict[str, Path], refusa
 
 
 def test_the_plan_draws_each_donor_by_its_letter(models: dict[str, Path]) -> None:
-    import yaml
-
     content = yaml.safe_load(union(models, {"layers": "0-1"}, {"layers": "6-7"}, {"revert": "3"}))
     assert read_recipe(parse_configuration(content), MergeOptions()).letters == "DDRPRREE"
 
@@ -123,3 +122,23 @@ def test_the_ancestor_is_checked_for_every_donor(models: dict[str, Path], tmp_pa
     far = [warning.partition(" is far from")[0] for warning in plan["warnings"] if "is far from" in warning]
     assert far == [str(models[name]) for name in ("recipient", "swahili", "telugu")]
     assert "cosine with donor2" in turnswap("plan", "swap.yml", "--check-ancestor").stdout
+
+
+def test_each_donor_may_have_its_own_transitions(models: dict[str, Path]) -> None:
+    zones = {"bottom": 1, "bottom_transition": 1, "top": 1, "top_transition": 1}
+    content = yaml.safe_load(union(models, zones, {"layers": "4"}))
+    assert read_recipe(parse_configuration(content), MergeOptions()).letters == "DbRRERbD"
+
+
+@pytest.mark.parametrize(
+    ("shared", "said"),
+    [
+        ({"embeddings": "donor"}, ["Several donors claim embeddings", "Write embeddings: donor under one of them"]),
+        ({"invert": True}, ["invert is for one donor"]),
+    ],
+)
+def test_what_is_said_for_all_donors_at_once_gets_true_advice(
+    models: dict[str, Path], refusal: Refusal, shared: Any, said: list[str]
+) -> None:
+    message = refusal(union(models, {"layers": "0-1"}, {"layers": "7"}, shared))
+    assert [part for part in said if part not in message] == []

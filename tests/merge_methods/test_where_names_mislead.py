@@ -15,7 +15,9 @@ from safetensors.torch import save_file
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.module_graph import module_graph
 from turnswap.merge_methods.recipe import read_recipe
+from turnswap.merge_methods.swap_plan import Place
 from turnswap.merge_methods.verify import verify
 
 from .loaded import both_ends, check_loaded, file_tensors, load, mixed, same_bits, top_only
@@ -207,3 +209,18 @@ def test_layers_that_use_keys_and_values_of_another_source_are_told(tmp_path: Pa
     content = yaml.safe_load(recipe(recipient, donor, {"layers": "7", "embeddings": "recipient"}))
     told = " ".join(read_recipe(parse_configuration(content), MergeOptions()).warnings)
     assert "layers 7 have no keys and values of their own: they use those of layer" in told
+
+
+def test_a_tower_inside_the_decoder_stays_with_the_recipient() -> None:
+    vision = {
+        "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
+        "image_size": 28, "patch_size": 14, "projection_dim": 16,
+    }  # fmt: skip
+    config = transformers.GitConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=4, num_attention_heads=4, vocab_size=64,
+        vision_config=vision, architectures=["GitForCausalLM"],
+    )  # fmt: skip
+    graph = module_graph(config)
+    towers = [name for name in graph.tensors if "image_encoder" in name or "visual_projection" in name]
+    assert len(towers) > 40
+    assert {graph.place(name) for name in towers} == {Place("outside")}

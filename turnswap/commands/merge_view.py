@@ -129,9 +129,7 @@ def _add_part(table: Table, recipe: Recipe, part: str) -> None:
 
 def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned]) -> None:
     source = tensors[0].source
-    share = "".join(f" {share:.2f}" for _, share in source.shares) if source.origin == "blend" else ""
-    if source.mix is not None and source.mix.method != "linear":
-        share += f" {source.mix.method}"
+    share = f" {source.mix.told}" if source.mix else ""
     origin = Text(source.origin + share, style_of(letter_of(source.origin)))
     table.add_row(zone, components, origin, source.why, size(sum(tensor.n_bytes for tensor in tensors)))
 

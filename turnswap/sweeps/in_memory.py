@@ -20,9 +20,9 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
-from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
+from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe, working_type
 from turnswap.merge_methods.swap_plan import NAME, TensorSource, origins_of
-from turnswap.merge_methods.weights import WeightReader, working_type
+from turnswap.merge_methods.weights import WeightReader
 
 from .capacity import check_free
 
