@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from mergekit.common import ModelReference
 from mergekit.options import MergeOptions
@@ -103,9 +104,25 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
         )
     try:
         layout = read_layout(config, description.tensors, options.trust_remote_code)
+        if description.complete and reference.lora is None:
+            _check_copies(layout, description.folder)
         return Model(found if description.complete else reference, config, description, layout)
     except UserError as error:
         raise UserError(f"{reference.model}: {error.message}", error.advice) from error
+
+
+def _check_copies(layout: Layout, folder: Path) -> None:
+    """Refuse one tensor that is stored twice with different numbers: transformers then does not tie the two."""
+    for parts in layout.by_target.values():
+        copies = [part.name for part in parts if not part.converted]
+        if len(copies) > 1:
+            checkpoint = Checkpoint(folder)
+            first, *others = (checkpoint.read(name) for name in copies)
+            if any(not torch.equal(first, other) for other in others):
+                raise UserError(
+                    f"{' and '.join(copies)} are one tensor by its configuration, and differ in its weights.",
+                    "Write tie_word_embeddings: false into its config.json, or save the model anew.",
+                )
 
 
 def read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:

@@ -327,3 +327,21 @@ def test_room_is_looked_for_where_the_output_will_lie_even_if_its_parents_are_no
     merge(recipe(*experts), tmp_path / "some" / "where" / "out")
     assert asked == [tmp_path]
     assert verify(tmp_path / "some" / "where" / "out", MergeOptions()).status == "verified"
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_tied_embeddings_that_are_stored_twice_must_be_the_same(
+    experts: Experts, refusal: Refusal, tmp_path: Path, same: bool
+) -> None:
+    recipient, donor = (save_model(tmp_path / role, "qwen3-tied", seed) for seed, role in enumerate("rd"))
+    content = {name: tensor.clone() for name, tensor in tensors(recipient).items()}
+    copy = content["model.embed_tokens.weight"].clone()
+    save_file(
+        content | {"lm_head.weight": copy if same else copy + 1}, recipient / "model.safetensors", {"format": "pt"}
+    )
+    swap = recipe(recipient, donor, {"bottom": 2, "top": 1, "transition": 1, "embeddings": "donor"})
+    if same:
+        merged = tensors(merge(swap, tmp_path / "merged"))
+        assert torch.equal(merged["lm_head.weight"], merged["model.embed_tokens.weight"])
+    else:
+        assert "are one tensor by its configuration, and differ" in refusal(swap)

@@ -124,3 +124,14 @@ def test_other_tokens_at_the_same_ids_are_still_refused(tmp_path: Path, refusal:
     others = [*TOKENS[:-1], "habari"]
     folders = models(tmp_path, {"tokenizer": TOKENS}, {"tokenizer": [*others, "asubuhi"], "vocab_size": 65})
     assert "tokenizer: " in refusal(recipe_of(folders))
+
+
+@pytest.mark.parametrize("method", ["slerp", "karcher"])
+def test_rows_of_other_tokens_stay_whatever_the_method_of_the_blend(tmp_path: Path, method: str) -> None:
+    recipient = save_model(tmp_path / "recipient", seed=1, tokenizer=TOKENS, vocab_size=72)
+    donor = save_model(tmp_path / "donor", seed=2, tokenizer=TOKENS)
+    merged = merge(recipe_of((recipient, donor), embeddings="blend", blend_method=method), tmp_path / "merged")
+    found, ours = (tensors(folder)[EMBEDDINGS] for folder in (merged, recipient))
+    assert same(found[64:], ours[64:])
+    assert not same(found[:64], ours[:64])
+    assert verify(merged, MergeOptions()).status == "verified"
