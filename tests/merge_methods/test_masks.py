@@ -21,7 +21,7 @@ from turnswap.core.errors import UserError
 from turnswap.merge_methods.masks import Masks, swap_masks
 from turnswap.merge_methods.recipe import parse_configuration
 
-from . import zoo
+from . import zoo, zoo_kinds
 from .models import TOKENS, merge, recipe, save_model, tensors
 
 Q, UP = "model.layers.{}.self_attn.q_proj.weight", "model.layers.{}.mlp.up_proj.weight"
@@ -138,7 +138,7 @@ ADAPTED: dict[str, tuple[dict[str, Any], set[str]]] = {
 def test_peft_adapts_the_layers_linear_modules_that_are_kept_and_no_others(
     kind: str, given: str, tmp_path: Path
 ) -> None:
-    config = zoo.KINDS[kind.removesuffix("-tied")].settings()
+    config = zoo_kinds.KINDS[kind.removesuffix("-tied")].settings()
     config.tie_word_embeddings = config.tie_word_embeddings or kind.endswith("-tied")
     made = transformers.AutoModelForCausalLM.from_config(config)
     config.architectures = [type(made).__name__]
@@ -197,7 +197,7 @@ def test_fused_experts_are_one_parameter_and_kept_where_any_of_them_is(tmp_path:
 
 
 def test_a_tensor_with_a_slice_per_layer_is_kept_of_both(tmp_path: Path) -> None:
-    build = zoo.save_kind(tmp_path / "build", zoo.KINDS["gemma3n"], 1)
+    build = zoo.save_kind(tmp_path / "build", zoo_kinds.KINDS["gemma3n"], 1)
     given = {"layers": "0-1", "embeddings": "recipient"}
     masks = masked(swap(build, "./task", ["./language"], [given])).models
     assert all("model.embed_tokens_per_layer.weight" in mask.train for mask in masks.values())
@@ -275,7 +275,7 @@ def test_the_example_of_the_document_trains_what_the_swap_keeps(
 def test_every_architectures_parameters_are_trained_for_one_expert_and_adapted_in_it_alone(
     name: str, tmp_path: Path
 ) -> None:
-    kind = zoo.KINDS[name]
+    kind = zoo_kinds.KINDS[name]
     model = kind.model_class.from_config(kind.settings())
     model.config.save_pretrained(tmp_path / "build")
     settings = json.loads((tmp_path / "build/config.json").read_text("utf-8"))
