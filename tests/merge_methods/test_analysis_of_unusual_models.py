@@ -17,7 +17,8 @@ from turnswap.merge_methods.proposal import open_experts, propose
 
 from .models import tensors
 from .test_analysis import analyzed, cell, changed, noise
-from .zoo import KINDS, save_kind
+from .zoo import save_kind
+from .zoo_kinds import KINDS
 
 OPTIONS = MergeOptions(quiet=True)
 SLICED = {"model.embed_tokens_per_layer.weight": 1, "model.per_layer_model_projection.weight": 0}
