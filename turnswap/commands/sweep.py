@@ -17,7 +17,9 @@ from .options import FILE, FOLDER
 @click.argument("config", required=False, type=FILE)
 @click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too.")
 @click.option("--recipient", metavar="MODEL", help="The task expert: keeps its middle.")
-@click.option("--donor", metavar="MODEL", help="The language expert.")
+@click.option(
+    "--donor", metavar="MODEL", multiple=True, help="The language expert; several for swaps listed in CONFIG."
+)
 @click.option("--base", metavar="MODEL", help="The pretrained model of both, which is then checked.")
 @click.option("--bottom", metavar="0-8", help="Of the grid: the donor's layers at the bottom.")
 @click.option("--top", metavar="0-4", help="Of the grid: the donor's layers at the top.")
@@ -77,7 +79,10 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
     from .sweep_view import show_sweep
 
     grid = {axis: value for axis in AXES if (value := options.pop(axis, None)) is not None}
-    settings = read_settings(config, options | {"grid": grid})
+    donors: Any = list(options.pop("donor"))
+    settings = read_settings(
+        config, options | {"grid": grid, "donor": donors if donors[1:] else next(iter(donors), None)}
+    )
     try:
         done = run(settings, output, lambda line: click.echo(visible(line), err=True))
     except KeyboardInterrupt:

@@ -96,17 +96,18 @@ Arguments = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 class Settings(BaseModel):
     """A sweep's settings, under the names that the YAML file has.
 
-    ``grid``: values per parameter of a swap, all combinations of which are tried. ``swaps``: named swaps, each what
-    stands under ``parameters:`` in a layerswap.yml, or the path of one. ``select_on``, ``report_on``: lm-eval's tasks,
-    groups, tags or globs, each perhaps with documents, ``TASK:0-99`` (counted from 0, both ends belong to it).
-    ``limit``: the first documents of each task, after that. ``halving``: eta, or true for 3. ``unrelated_because``:
-    why experts that do not seem to come from ``base`` are compared all the same. The rest is lm-eval's and mergekit's.
+    ``donor``: one, or a list. ``grid``: values per parameter of a swap, all combinations of which are tried. ``swaps``:
+    named swaps, each what stands under ``parameters:`` in a layerswap.yml and under ``donor``, ``donor2``, … what is
+    that model's own, or the path of such a file. ``select_on``, ``report_on``: lm-eval's tasks, groups, tags or globs,
+    each perhaps with documents, ``TASK:0-99`` (counted from 0, both ends belong to it). ``limit``: the first documents
+    of each task, after that. ``halving``: eta, or true for 3. ``unrelated_because``: why experts that do not seem to
+    come from ``base`` are compared all the same. The rest is lm-eval's and mergekit's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipient: str
-    donor: str
+    donor: str | Annotated[list[str], Field(min_length=1)]
     base: str | None = None
     grid: Annotated[dict[str, list[Any]], BeforeValidator(_axes)] = Field(default_factory=dict)
     swaps: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
@@ -133,6 +134,13 @@ class Settings(BaseModel):
     lora_merge_cache: str | None = None
     transformers_cache: str | None = None
 
+    @property
+    def models(self) -> dict[str, str]:
+        """The models by role."""
+        donors = [self.donor] if isinstance(self.donor, str) else self.donor
+        named = {f"donor{number if number > 1 else ''}": model for number, model in enumerate(donors, 1)}
+        return {"recipient": self.recipient} | named | ({"pretrained": self.base} if self.base else {})
+
 
 def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """The settings of a YAML file, overridden; a ``grid`` is overridden axis by axis.
@@ -153,5 +161,10 @@ def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     if not found.grid and not found.swaps:
         raise UserError(
             "There is nothing to try.", "Give a grid (--bottom 0-8 --top 0-4), or swaps in a YAML: configs/sweep.yml."
+        )
+    if found.grid and "donor2" in found.models:
+        raise UserError(
+            "A grid is of one donor, and there are several.",
+            'List swaps in the YAML: swaps: {both: {donor: {layers: "0-4"}, donor2: {layers: "30-31"}}}.',
         )
     return found
