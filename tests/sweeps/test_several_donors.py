@@ -9,8 +9,10 @@ import pytest
 import torch
 import transformers
 import yaml
+from click.testing import CliRunner
 from lm_eval.models.huggingface import HFLM
 
+from turnswap.commands.sweep import sweep as sweep_command
 from turnswap.core.errors import UserError
 from turnswap.sweeps import outputs
 from turnswap.sweeps.configurations import Configuration, Planner
@@ -123,6 +125,22 @@ def test_always_rows_have_each_donor_and_the_average_of_all(models: Models) -> N
 def test_what_several_donors_cannot_do_is_refused_in_words(models: Models, more: Any, words: str) -> None:
     with pytest.raises(UserError, match=words):
         planner(models, more.pop("swaps", {}), "swahili", "telugu", **more).swaps()
+
+
+def test_the_command_takes_several_donors_and_says_what_to_write_for_them() -> None:
+    models = ["--recipient", "r", "--donor", "a", "--donor", "b", "--select-on", "t", "--metric", "m"]
+    refused = CliRunner().invoke(sweep_command, [*models, "--bottom", "1", "--top", "1", "-o", "out"]).exception
+    assert isinstance(refused, UserError)
+    assert "A grid is of one donor, and there are several." in str(refused)
+
+
+def test_controls_leave_a_shared_block_where_the_best_swap_has_it(tmp_path: Path) -> None:
+    models = {role: str(save_kind(tmp_path / role, KINDS["zamba2"], seed)) for seed, role in enumerate(NAMES[:2])}
+    given = {"layers": "2", "shared": "donor", "embeddings": "recipient"}
+    of = planner(models, {"one": given}, "swahili")
+    (best,), _ = of.swaps()
+    drawn, _ = of.controls(best, 3, 0)
+    assert [one.parameters["shared"] for one in drawn] == ["donor"] * 3
 
 
 def test_controls_blend_as_the_best_swap_does(models: Models) -> None:

@@ -52,6 +52,10 @@ def _eta(value: Any) -> Any:
     return ETA if value is True else None if value is False else value
 
 
+def _one_or_several(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+
+
 def _axes(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
@@ -107,7 +111,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipient: str
-    donor: str | Annotated[list[str], Field(min_length=1)]
+    donor: Annotated[str | Annotated[list[str], Field(min_length=2)], BeforeValidator(_one_or_several)]
     base: str | None = None
     grid: Annotated[dict[str, list[Any]], BeforeValidator(_axes)] = Field(default_factory=dict)
     swaps: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
@@ -153,7 +157,7 @@ def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
         UserError: the file cannot be read, a name is unknown, a value is missing or of the wrong kind.
     """
     content = settings.read_yaml(path, EXAMPLE) if path is not None else {}
-    given = {name: value for name, value in overrides.items() if value is not None and value != {}}
+    given = {name: value for name, value in overrides.items() if value not in (None, {}, ())}
     if "grid" in given and isinstance(content.get("grid"), dict):
         given["grid"] = content["grid"] | given["grid"]
     advice = f"Give it as an option (--select-on for select_on) or in a YAML file. {EXAMPLE}"
