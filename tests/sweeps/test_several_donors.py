@@ -33,7 +33,7 @@ ENDS = {"embeddings": "recipient", "head": "recipient"}
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    root = tmp_path_factory.mktemp("models")
+    root = tmp_path_factory.mktemp("models") / "of the test"  # with spaces, which mergekit cannot dump
     return {
         name: str(save_model(root / name, seed=seed, layers=LAYERS, tokenizer=TOKENS))
         for seed, name in enumerate(NAMES, 1)

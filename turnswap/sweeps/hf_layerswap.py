@@ -217,8 +217,7 @@ def _configuration(
                 f"{next(iter(given))} cannot be given beside swap={swap}: the file holds all parameters.", "Remove one."
             )
         config = read_configuration(Path(swap)) if isinstance(swap, str) else parse_configuration(swap)
-        content: dict[str, Any] = config.model_dump(mode="json", exclude_none=True)
-        if content.get("chat_template"):
+        if config.chat_template:
             raise UserError(
                 f"{swap}: chat_template changes the tokenizer's files, and none are written here.", "Merge it."
             )
@@ -226,7 +225,7 @@ def _configuration(
             theirs = named.get(role)
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
-        types = {name: content[name] for name in ("dtype", "out_dtype") if name in content}
+        types = {name: given for name in ("dtype", "out_dtype") if (given := getattr(config, name))}
         return {"models": {role: str(model) for role, model in roles_of(config).items()}} | types, parameters_of(config)
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(

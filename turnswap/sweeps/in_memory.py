@@ -207,7 +207,9 @@ def swap_content(configuration: Mapping[str, Any], parameters: Mapping[str, Any]
 
 def parameters_of(config: MergeConfiguration) -> dict[str, Any]:
     """A configuration's parameters, with those of each model under its role: the inverse of :func:`swap_content`."""
-    content = config.model_dump(mode="json", exclude_none=True)
+    # mergekit cannot dump a reference with a space in it.
+    dumped = {"parameters": True, "models": {"__all__": {"parameters"}}}
+    content = config.model_dump(mode="json", exclude_none=True, include=dumped)
     roles = {reference: role for role, reference in roles_of(config).items()}
     found = dict(content.get("parameters") or {})
     for listed, held in zip(config.models or [], content.get("models") or [], strict=True):
