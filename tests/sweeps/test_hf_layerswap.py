@@ -292,7 +292,7 @@ def test_models_that_do_not_fit_into_memory_are_refused_before_they_are_loaded(
 ) -> None:
     monkeypatch.setattr(capacity, "free_bytes", lambda device: 200_000)
     monkeypatch.setattr(HFLM, "_create_model", lambda *args, **kwargs: pytest.fail("loaded"))
-    with pytest.raises(UserError, match=r"2 models and the blends of the two need 6\d\d\.\d kB, and 200\.0 kB are"):
+    with pytest.raises(UserError, match=r"2 models and their blends need 6\d\d\.\d kB, and 200\.0 kB are"):
         HFLayerSwap(*experts, device="cpu", dtype="float32", **ZONES)
     with pytest.raises(UserError, match=r"2 models need 2\d\d\.\d kB"):
         HFLayerSwap(*experts, device="cpu", layers="none")

@@ -51,10 +51,8 @@ def load(folder: Path, dtype: torch.dtype = torch.float32) -> Any:
 def in_memory_swap(recipient: Path, donor: Path, loading: torch.dtype = torch.float32, **more: Any) -> SwapInMemory:
     """Both models loaded; ``more`` is for the configuration."""
     folders = {"donor": donor, "pretrained": more.pop("ancestor", None)}
-    models: list[dict[str, Any]] = [{"model": str(donor)}]
-    if folders["pretrained"]:
-        models.append({"model": str(folders["pretrained"]), "parameters": {"role": "pretrained"}})
-    configuration = {"base_model": str(recipient), "models": models} | more
+    models = {"recipient": str(recipient)} | {role: str(folder) for role, folder in folders.items() if folder}
+    configuration = {"models": models} | more
     return SwapInMemory(
         load(recipient, loading), lambda role: load(folders[role], loading), configuration, MergeOptions()
     )

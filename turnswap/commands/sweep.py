@@ -17,7 +17,7 @@ from .options import FILE, FOLDER
 @click.argument("config", required=False, type=FILE)
 @click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too.")
 @click.option("--recipient", metavar="MODEL", help="The task expert: keeps its middle.")
-@click.option("--donor", metavar="MODEL", help="The language expert.")
+@click.option("--donor", metavar="MODEL", multiple=True, help="The language expert; several for swaps in CONFIG.")
 @click.option("--base", metavar="MODEL", help="The pretrained model of both, which is then checked.")
 @click.option("--bottom", metavar="0-8", help="Of the grid: the donor's layers at the bottom.")
 @click.option("--top", metavar="0-4", help="Of the grid: the donor's layers at the top.")
@@ -61,7 +61,7 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
           --select-on TASK:0-99 --report-on TASK:100-249 --metric acc --controls 3 -o sweep
 
     CONFIG is a YAML file with the same settings, which options override; only there swaps can be listed by name. The
-    recipient, the donor and their plain average are always among the rows. Several tasks count by their mean.
+    recipient, each donor and their plain average are always among the rows. Several tasks count by their mean.
 
     Choosing on the documents that one reports makes figures too good: what --select-on and --report-on name must not
     overlap. Without --report-on every figure is marked as selected on.

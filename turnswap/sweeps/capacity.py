@@ -1,4 +1,4 @@
-"""Memory for two models at once: counted before they are loaded, and explained where it runs out."""
+"""Memory for several models at once: counted before they are loaded, and explained where it runs out."""
 
 from __future__ import annotations
 
@@ -72,12 +72,12 @@ def check_memory(recipe: Recipe, dtype: torch.dtype | None, device: torch.device
     """
     copied = {tensor.source.origin for tensor in recipe.tensors.values()}
     models = [model for role, model in recipe.models.items() if role != "pretrained" or role in copied]
-    blends = [tensor.weight.header for tensor in recipe.tensors.values() if tensor.source.origin not in recipe.models]
+    blends = [tensor.weight.header for tensor in recipe.tensors.values() if tensor.is_computed]
     needed = sum(model_bytes(model, dtype) for model in models) + sum(_bytes(blend, dtype) for blend in blends)
     if blends and device.type == "cpu":
         # Blends are made there, one at a time: mergekit sums in float32, and the check for NaN takes as much twice.
         needed += max(12 * math.prod(blend.shape) for blend in blends)
-    check_free(needed, device, f"{len(models)} models" + (" and the blends of the two" if blends else ""))
+    check_free(needed, device, f"{len(models)} models" + (" and their blends" if blends else ""))
 
 
 def check_free(needed: int, device: torch.device, what: str) -> None:

@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from mergekit.common import ModelReference
+from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
-from turnswap.merge_methods.configuration import read_configuration, roles_of
-from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.configuration import OF_A_DONOR, read_configuration, roles_of
+from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
 from turnswap.merge_methods.references import same_model
-from turnswap.merge_methods.swap_plan import NAME
-from turnswap.merge_methods.zones import ranges
+from turnswap.merge_methods.swap_plan import origins_of
+from turnswap.merge_methods.zones import PARAMETER_NAMES, ranges
 
-from .in_memory import models_of
+from .in_memory import parameters_of, swap_content
 from .settings import Settings
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
@@ -38,7 +39,7 @@ class Configuration:
 
     name: str  # for people, unique among the rows
     kind: Kind
-    parameters: Mapping[str, Any]  # what stands under ``parameters:`` in a layerswap.yml
+    parameters: Mapping[str, Any]  # as :func:`.in_memory.swap_content` takes them
     plan: str  # the recipe's digest of every tensor's source: equal for equal compositions
     layers: str  # a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ
     cells: tuple[Mapping[str, Any], ...] = ()  # its places in the grid; several where equal configurations were joined
@@ -46,7 +47,7 @@ class Configuration:
 
 
 class Planner:
-    """Plans configurations of one pair of models, from configurations and headers alone.
+    """Plans configurations of the same models, from configurations and headers alone.
 
     Attributes:
         recipe: of the plain recipient: its models were checked against each other.
@@ -57,6 +58,7 @@ class Planner:
         self.options = MergeOptions(**settings.model_dump(include=_OF_MERGEKIT))
         self._opened: dict[ModelReference, Model] = {}
         self.recipe = self.read({"layers": "none"})
+        self.donors = [role for role in self.recipe.models if role.startswith("donor")]
 
     def read(self, parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan of a swap.
@@ -66,20 +68,26 @@ class Planner:
         """
         return read_recipe(merge_content(self.settings, parameters), self.options, self._opened)
 
+    def _read(self, name: str, parameters: Mapping[str, Any]) -> Recipe:
+        try:
+            return self.read(parameters)
+        except UserError as error:
+            raise UserError(f"{name}: {error.message}", error.advice) from error
+
     def plan(
         self, name: str, kind: Kind, parameters: Mapping[str, Any], cell: Mapping[str, Any] | None = None
     ) -> Configuration:
         """A configuration; a refusal names it."""
-        try:
-            recipe = self.read(parameters)
-        except UserError as error:
-            raise UserError(f"{name}: {error.message}", error.advice) from error
+        recipe = self._read(name, parameters)
         return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
     def always(self) -> list[Configuration]:
-        """The recipient, the donor and the plain average of the two."""
-        every = [{"layers": "none"}, {"layers": _every_layer(self.recipe)}, average_of(self.recipe)]
-        return [self.plan(kind, kind, parameters) for kind, parameters in zip(ALWAYS, every, strict=True)]
+        """The recipient, each donor and the plain average of all."""
+        whole, none = {"layers": _every_layer(self.recipe)}, {"layers": "none"}
+        several = len(self.donors) > 1
+        donors = [self.plan(role, "donor", none | {role: whole} if several else whole) for role in self.donors]
+        average = self.plan("average", "average", average_of(self.recipe))
+        return [self.plan("recipient", "recipient", none), *donors, average]
 
     def swaps(self) -> tuple[list[Configuration], list[str]]:
         """The grid's swaps and the listed ones, and notes on what was left out or assumed.
@@ -89,7 +97,7 @@ class Planner:
         """
         found, notes = self._grid()
         for name, given in self.settings.swaps.items():
-            if name in ALWAYS or name.startswith("control "):
+            if name in (*ALWAYS, *self.donors) or name.startswith("control "):
                 raise UserError(f"swaps: {name} is the name of another row.", "Give this swap another name.")
             parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
             found.append(self.plan(name, "swap", parameters))
@@ -118,19 +126,39 @@ class Planner:
 
     def _from_file(self, name: str, path: Path, notes: list[str]) -> dict[str, Any]:
         config = read_configuration(path)
-        for role, reference in roles_of(config).items():
-            ours = self.recipe.models.get(role)
-            if ours is not None and not same_model(reference, ours.reference):
-                raise UserError(
-                    f"swaps: {name}: {path} is for another {role}, {reference}; this sweep's is {ours}.",
-                    "Compare swaps of one pair of models.",
-                )
+        ours = self._our_roles(name, path, config)
         planned = read_recipe(config, self.options, self._opened).tensors.values()
         if any(tensor.dtype != tensor.weight.header.dtype for tensor in planned):
             notes.append(
                 f"{name}: the type that {path} declares is not the one its models are stored in; not heeded here"
             )
-        return dict(config.model_dump(exclude_none=True, mode="json").get("parameters") or {})
+        parameters = parameters_of(config)
+        found = {ours.get(key, key): value for key, value in parameters.items() if ours.get(key, key)}
+        if missing := [role for role in self.donors if role not in ours.values()]:
+            moved = {key: found.pop(key) for key in OF_A_DONOR if key in found}
+            found |= {role: moved | found.get(role, {}) for role in ours.values() if role in self.donors}
+            found |= {role: {"layers": "none"} for role in missing}
+        if _amounts(self._read(name, found).tensors.values()) != _amounts(planned):
+            raise UserError(
+                f"swaps: {name}: {path} makes another swap of its own models than of this sweep's.",
+                "Name the same models in both, and under each donor all of its depths.",
+            )
+        return found
+
+    def _our_roles(self, name: str, path: Path, config: MergeConfiguration) -> dict[str, str]:
+        """The sweep's role of each model of a file, by the role there; empty of an ancestor that the sweep lacks."""
+        found = {}
+        for role, reference in roles_of(config).items():
+            of_its_kind = [ours for ours in self.recipe.models if ours[:5] == role[:5]]
+            same = [ours for ours in of_its_kind if same_model(reference, self.recipe.models[ours].reference)]
+            if of_its_kind and not same:
+                named = " and ".join(str(self.recipe.models[ours]) for ours in of_its_kind)
+                raise UserError(
+                    f"swaps: {name}: {path} is for another {role}, {reference}; this sweep has {named}.",
+                    "Compare swaps of the same models.",
+                )
+            found[role] = same[0] if same else ""
+        return found
 
     def controls(self, best: Configuration, number: int, seed: int) -> tuple[list[Configuration], list[str]]:
         """Random placements of as many donor, blended and pretrained layers as the best configuration has.
@@ -138,10 +166,12 @@ class Planner:
         Its embeddings and head stay, and blended layers have its mean share of the donor. Drawn without replacement, so
         that none is the best itself; fewer than asked for where there are no more, which a note says.
         """
+        if len(self.donors) > 1:
+            return [], ["no controls: random placements are drawn for one donor, and there are several"]
         if "*" in best.layers:
             return [], [f"no controls: {best.name} takes parts of layers (filters), whose width is no number of layers"]
         recipe = self.read(best.parameters)
-        fixed, n_layers = _fixed(recipe), recipe.n_layers
+        fixed, n_layers = _beside_placement(best.parameters) | _fixed(recipe), recipe.n_layers
         donors, blended, reverted = (best.layers.count(letter) for letter in "DbP")
         placements = math.comb(n_layers, donors) * math.comb(n_layers - donors, blended)
         placements *= math.comb(n_layers - donors - blended, reverted)
@@ -167,8 +197,7 @@ class Planner:
 
 def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """A swap of the sweep's models as a layerswap.yml has it."""
-    models = models_of(settings.recipient, settings.donor, settings.base or None)
-    return {"merge_method": NAME, **models, "parameters": with_accepted(settings, parameters)}
+    return swap_content({"models": settings.models}, with_accepted(settings, parameters))
 
 
 def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,9 +228,24 @@ def _width(cell: Mapping[str, Any]) -> int:
     return sum(depth + (transition if depth else 0) for depth, transition in ends)
 
 
-def average_of(recipe: Recipe) -> dict[str, str]:
-    """The parameters of the plain average of two models."""
-    return {"layers": "none", "blend_layers": _every_layer(recipe), "embeddings": "blend", "head": "blend"}
+def average_of(recipe: Recipe) -> dict[str, Any]:
+    """The parameters of the plain average of all models, with equal shares."""
+    shares = {"blend": 1 / (len(recipe.donors) + 1)} if len(recipe.donors) > 1 else {}
+    return {"layers": "none", "blend_layers": _every_layer(recipe), "embeddings": "blend", "head": "blend"} | shares
+
+
+def _amounts(planned: Iterable[Planned]) -> list[tuple[float, int]]:
+    """How much of each tensor is the donors', and how many models it comes from."""
+    return [(one.source.donor_share, len(origins_of(one.source))) for one in planned]
+
+
+def _beside_placement(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a swap, and under its models, but which layers come from where: how blends are computed."""
+    return {
+        name: _beside_placement(value) if isinstance(value, Mapping) else value
+        for name, value in parameters.items()
+        if name not in PARAMETER_NAMES
+    }
 
 
 def _every_layer(recipe: Recipe) -> str:
@@ -211,10 +255,11 @@ def _every_layer(recipe: Recipe) -> str:
 def _fixed(recipe: Recipe) -> dict[str, Any]:
     """Where a control's embeddings, head and blended layers come from: as in the swap it is a control of."""
     tensors = recipe.tensors.values()
-    sources = {tensor.weight.place.part: tensor.source.origin for tensor in tensors}
+    sources: dict[str, str] = {tensor.weight.place.part: tensor.source.origin for tensor in tensors}
     if "tied" in sources:
         sources |= {"embeddings": sources["tied"], "head": sources["tied"]}
-    fixed: dict[str, Any] = {name: sources[name] for name in ("embeddings", "head") if name in sources}
+    ends = ("embeddings", "head", "shared", "prediction")
+    fixed: dict[str, Any] = {name: sources[name] for name in ends if sources.get(name, "pretrained") != "pretrained"}
     in_layers = [tensor.source for tensor in tensors if tensor.weight.place.layer is not None]
     if blends := [source.donor_share for source in in_layers if source.origin == "blend"]:
         # A mean of equal shares may be off in its last bit.

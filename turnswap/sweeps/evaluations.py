@@ -1,4 +1,4 @@
-"""Both experts in memory, and a composition after another evaluated: those that the ledger does not have yet."""
+"""All experts in memory, and a composition after another evaluated: those that the ledger does not have yet."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import TypeAlias
 from turnswap.core.errors import UserError
 
 from .capacity import out_of_memory_explained
-from .configurations import Configuration, Planner, average_of, with_accepted
+from .configurations import Configuration, Planner, average_of, merge_content, with_accepted
 from .documents import Documents, count, describe
 from .hf_layerswap import HFLayerSwap
 from .ledger import Evaluation, Ledger
 from .suite import Metric, Suite, evaluate
 
 Say: TypeAlias = Callable[[str], None]
-_OF_THE_MODEL = {"accept", "device", "lora_merge_cache", "transformers_cache", "trust_remote_code"}  # settings
+_OF_THE_MODEL = {"device", "lora_merge_cache", "transformers_cache", "trust_remote_code"}  # settings
 
 
 class Evaluations:
-    """Evaluates compositions that the ledger lacks, with both models in memory from the first of them on."""
+    """Evaluates compositions that the ledger lacks, with all models in memory from the first of them on."""
 
     def __init__(self, planner: Planner, ledger: Ledger, suites: Mapping[str, Suite], metric: Metric, say: Say) -> None:
         self.planner, self.ledger, self.suites, self.metric, self.say = planner, ledger, suites, metric, say
@@ -61,12 +61,9 @@ class Evaluations:
     def _load(self) -> HFLayerSwap:
         settings = self.settings
         return HFLayerSwap(
-            pretrained=settings.recipient,
-            donor=settings.donor,
-            ancestor=settings.base,
-            batch_size=settings.batch_size,
             # No swap blends more than the average: if there is memory for it, there is for every one.
-            **average_of(self.planner.recipe),
+            swap=merge_content(settings, average_of(self.planner.recipe)),
+            batch_size=settings.batch_size,
             **settings.model_dump(include=_OF_THE_MODEL, exclude_defaults=True),
             **settings.model_args,
         )

@@ -20,15 +20,14 @@ try:
     from lm_eval.models.huggingface import HFLM
     from mergekit.options import MergeOptions
 
-    from turnswap.merge_methods.configuration import SHARED, read_configuration, roles_of
+    from turnswap.merge_methods.configuration import SHARED, parse_configuration, read_configuration, roles_of
     from turnswap.merge_methods.merge_run import merge_adapters
     from turnswap.merge_methods.recipe import Recipe, read_recipe
     from turnswap.merge_methods.references import same_model
-    from turnswap.merge_methods.swap_plan import NAME
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
-    from .in_memory import SwapInMemory, models_of
+    from .in_memory import SwapInMemory, parameters_of, swap_content
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -76,19 +75,20 @@ class HFLayerSwap(HFLM):
         pretrained: str | None = None,
         donor: str | None = None,
         ancestor: str | None = None,
-        swap: str | None = None,
+        swap: str | Mapping[str, Any] | None = None,
         lora_merge_cache: str | None = None,
         transformers_cache: str | None = None,
         **arguments: Any,
     ) -> None:
-        """Load both models and compose the swap.
+        """Load the models and compose the swap.
 
         Args:
             pretrained: the recipient, a folder or an id on the Hub, as mergekit writes them: ``MODEL@REVISION``,
                 ``MODEL+ADAPTER``.
             donor: the donor, likewise.
             ancestor: the pretrained model that ``revert`` takes layers from; loaded when one does.
-            swap: a layerswap.yml that says what to compose, instead of parameters; may name the models too.
+            swap: a layerswap.yml that says what to compose, instead of parameters, or what such a file holds. It names
+                the models too, perhaps several donors.
             lora_merge_cache: a folder for models merged with their adapters.
             transformers_cache: where models from the Hub are kept, if not in the usual place.
             arguments: the parameters of a swap (``bottom``, ``layers``, …, ``accept``), and HFLM's own arguments. A
@@ -126,7 +126,7 @@ class HFLayerSwap(HFLM):
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan, after adapters were merged where there are any."""
-        content = {**configuration, "merge_method": NAME, "parameters": dict(parameters)}
+        content = swap_content(configuration, parameters)
         recipe = read_recipe(content, self._options)
         references = [model.reference for model in recipe.models.values()]
         if any(reference.lora for reference in references):
@@ -149,7 +149,8 @@ class HFLayerSwap(HFLM):
         """Make the model another swap of the same models, whatever it was before.
 
         Args:
-            parameters: what stands under ``parameters:`` in a layerswap.yml.
+            parameters: what stands under ``parameters:`` in a layerswap.yml, and by its role (``donor``, ``donor2``)
+                what stands under a model.
 
         Raises:
             UserError: the merge would refuse it, and the composition stays as it was; or a blend is not finite or does
@@ -199,10 +200,14 @@ class HFLayerSwap(HFLM):
 
 
 def _configuration(
-    pretrained: str | None, donor: str | None, ancestor: str | None, swap: str | None, given: Mapping[str, Any]
+    pretrained: str | None,
+    donor: str | None,
+    ancestor: str | None,
+    swap: str | Mapping[str, Any] | None,
+    given: Mapping[str, Any],
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a layerswap.yml would say besides ``parameters``, and its parameters."""
-    for name, value in (("pretrained", pretrained), ("donor", donor), ("ancestor", ancestor), ("swap", swap)):
+    """The models by role and the types that are declared, and the swap's parameters."""
+    for name, value in (("pretrained", pretrained), ("donor", donor), ("ancestor", ancestor)):
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name}: expected a path or an id, got {type(value).__name__}.", "Name a folder.")
     named = {"recipient": pretrained, "donor": donor, "pretrained": ancestor}
@@ -211,9 +216,8 @@ def _configuration(
             raise UserError(
                 f"{next(iter(given))} cannot be given beside swap={swap}: the file holds all parameters.", "Remove one."
             )
-        config = read_configuration(Path(swap))
-        content: dict[str, Any] = config.model_dump(mode="json", exclude_none=True)
-        if content.get("chat_template"):
+        config = read_configuration(Path(swap)) if isinstance(swap, str) else parse_configuration(swap)
+        if config.chat_template:
             raise UserError(
                 f"{swap}: chat_template changes the tokenizer's files, and none are written here.", "Merge it."
             )
@@ -221,14 +225,14 @@ def _configuration(
             theirs = named.get(role)
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
-        kept = ("base_model", "models", "dtype", "out_dtype")
-        return {key: content[key] for key in kept if key in content}, dict(content.get("parameters") or {})
+        types = {name: given for name in ("dtype", "out_dtype") if (given := getattr(config, name))}
+        return {"models": {role: str(model) for role, model in roles_of(config).items()}} | types, parameters_of(config)
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(
             "hf-layerswap needs a recipient and a donor.",
             "Write --model_args pretrained=RECIPIENT,donor=DONOR,bottom=5,top=2,transition=1, or swap=layerswap.yml.",
         )
-    return models_of(named["recipient"], named["donor"], named["pretrained"]), dict(given)
+    return {"models": {role: model for role, model in named.items() if model is not None}}, dict(given)
 
 
 def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:

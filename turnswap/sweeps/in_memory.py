@@ -11,26 +11,28 @@ float32 then differed in the last bit between two folders with equal weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from mergekit.common import ModelReference
+from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
+from turnswap.merge_methods.configuration import roles_of
 from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
 from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe, working_type
-from turnswap.merge_methods.swap_plan import NAME, TensorSource, origins_of
+from turnswap.merge_methods.swap_plan import NAME, origins_of
 from turnswap.merge_methods.weights import WeightReader
 
 from .capacity import check_free
 
-COMPUTED = ("blend", "slices")  # whose values lie in no model
+Key: TypeAlias = tuple[str, tuple[object, ...], frozenset[str]]  # equal for equal tensors, whatever led to them
 
 
 class SwapInMemory:
-    """One model whose parameters are the recipient's own, the donor's own, or blends of the two.
+    """One model whose parameters are the recipient's own, a donor's own, or computed from theirs.
 
     Attributes:
         model: the recipient, whose parameters are pointed elsewhere; what it computes is the composition.
@@ -44,9 +46,9 @@ class SwapInMemory:
 
         Args:
             model: the recipient, a ``PreTrainedModel`` as ``from_pretrained`` returns it.
-            load: loads the model of a role, ``donor`` or ``pretrained``, in the recipient's type and on its device;
-                called once per role, when a composition first needs it.
-            configuration: what a layerswap.yml says besides ``parameters``: ``base_model``, ``models``, perhaps types.
+            load: loads the model of a role, ``donor``, ``donor2``, … or ``pretrained``, in the recipient's type and on
+                its device; called once per role, when a composition first needs it.
+            configuration: ``models``, by role, and perhaps the types that a layerswap.yml declares.
             options: mergekit's; the LoRA cache, remote code.
         """
         self.model = model
@@ -57,39 +59,39 @@ class SwapInMemory:
         self._loaded: dict[str, dict[str, torch.Tensor]] = {"recipient": tensors_of(model)}
         self._targets: dict[str, str] = {}
         self._readers: dict[str, WeightReader] = {}
-        self._computed: dict[tuple[str, tuple[object, ...]], torch.Tensor] = {}
+        self._computed: dict[Key, torch.Tensor] = {}
 
     def compose(self, parameters: Mapping[str, Any]) -> Recipe:
         """Make the model the swap with these parameters, whatever it was before.
 
         Args:
-            parameters: what stands under ``parameters:`` in a layerswap.yml.
+            parameters: as :func:`swap_content` takes them.
 
         Raises:
             UserError: the merge would refuse it, parts of a model have no counterpart in memory, or a blend is not
                 finite.
         """
-        content = {**self._configuration, "merge_method": NAME, "parameters": dict(parameters)}
-        recipe = read_recipe(content, self._options, self._opened)
+        recipe = read_recipe(swap_content(self._configuration, parameters), self._options, self._opened)
         self._targets = self._targets or map_names(recipe, self.model)
         parts = self._parts(recipe)
-        sources = {target: part[0].source for target, part in parts.items()}
         donors = {role for role in recipe.models if role.startswith("donor")}
-        for role in sorted((donors | {source.origin for source in sources.values()}) & recipe.models.keys()):
+        for role in sorted((donors | {part[0].source.origin for part in parts.values()}) & recipe.models.keys()):
             if role not in self._loaded:
-                self._loaded[role] = self._fitting(role, tensors_of(self._load(role)))
+                self._loaded[role] = self._fitting(role, tensors_of(self._load(role)), recipe, parts)
         self._refuse_rounding(recipe, parts)
         # Back to the recipient first: blends that are not needed again are freed before new ones are made.
         self.recipe = None
         self._point(self._loaded["recipient"])
-        needed = {(target, source.same) for target, source in sources.items() if source.origin in COMPUTED}
+        needed = {_key(target, part[0]): target for target, part in parts.items() if part[0].is_computed}
         self._computed = {key: made for key, made in self._computed.items() if key in needed}
-        missing = sorted(needed - self._computed.keys(), key=lambda key: key[0])
-        size = sum(self._loaded["recipient"][target].nbytes for target, _ in missing)
+        missing = {
+            key: target for key, target in sorted(needed.items(), key=lambda item: item[1]) if key not in self._computed
+        }
+        size = sum(self._loaded["recipient"][target].nbytes for target in missing.values())
         check_free(size, self.model.device, "the blends")
-        for target, source in missing:
-            self._computed[target, source] = self._blend(target, parts[target], recipe)
-        self._point({target: self._tensor(target, source) for target, source in sources.items()})
+        for key, target in missing.items():
+            self._computed[key] = self._compute(target, parts[target], recipe)
+        self._point({target: self._tensor(target, part[0]) for target, part in parts.items()})
         self.recipe = recipe
         return recipe
 
@@ -108,9 +110,13 @@ class SwapInMemory:
                 )
         return parts
 
-    def _fitting(self, role: str, theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _fitting(
+        self, role: str, theirs: dict[str, torch.Tensor], recipe: Recipe, parts: Mapping[str, list[Planned]]
+    ) -> dict[str, torch.Tensor]:
         """Refuse a model whose tensors cannot stand in place of the recipient's."""
-        for name in set(self._targets.values()):
+        for name, part in parts.items():
+            if role in recipe.apart and part[0].weight.by_token:  # never taken as it is
+                continue
             if name not in theirs:
                 raise UserError(f"Missing component: the {role} has no {name} in memory.", "Is its folder complete?")
             pair = self._loaded["recipient"][name], theirs[name]
@@ -126,7 +132,7 @@ class SwapInMemory:
         """Refuse a declared type that would round copies on their way through the folder, which nothing does here."""
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
-            for planned in () if part[0].source.origin in COMPUTED else part:
+            for planned in () if part[0].is_computed else part:
                 now = recipe.models[planned.source.origin].layout.weights.get(planned.name, planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
                     if dtype != loaded and torch.promote_types(now, dtype) != dtype:
@@ -137,9 +143,9 @@ class SwapInMemory:
                         )
                     now = dtype
 
-    def _blend(self, target: str, part: Sequence[Planned], recipe: Recipe) -> torch.Tensor:
-        """A blend of the stored weights, made as a merge and loading its folder would make it."""
-        for role in origins_of(part[0].source) - self._readers.keys():
+    def _compute(self, target: str, part: Sequence[Planned], recipe: Recipe) -> torch.Tensor:
+        """What a merge would make of the stored weights, as loading its folder would make it."""
+        for role in ({"recipient"} | origins_of(part[0].source)) - self._readers.keys():  # rows are matched with its
             self._readers[role] = WeightReader(recipe.models[role], self._options)
         ours = self._loaded["recipient"][target]
         made = declared_in_memory(target, part, ours, self._readers, recipe)
@@ -151,10 +157,10 @@ class SwapInMemory:
         made = made.to(device=ours.device, dtype=ours.dtype)
         return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
 
-    def _tensor(self, target: str, source: TensorSource) -> torch.Tensor:
-        if source.origin in COMPUTED:
-            return self._computed[target, source.same]
-        return self._loaded[source.origin][target]
+    def _tensor(self, target: str, planned: Planned) -> torch.Tensor:
+        if planned.is_computed:
+            return self._computed[_key(target, planned)]
+        return self._loaded[planned.source.origin][target]
 
     def _point(self, sources: Mapping[str, torch.Tensor]) -> None:
         """Put tensors in their places, under every name that one has in the recipient (tied embeddings)."""
@@ -168,9 +174,45 @@ class SwapInMemory:
                 place[leaf] = by_tensor[id(tensor)]
 
 
-def models_of(recipient: str, donor: str, pretrained: str | None) -> dict[str, Any]:
-    """What a layerswap.yml says of its models: ``base_model`` and ``models``."""
-    models: list[dict[str, Any]] = [{"model": donor}]
-    if pretrained is not None:
-        models.append({"model": pretrained, "parameters": {"role": "pretrained"}})
-    return {"base_model": recipient, "models": models}
+def _key(target: str, planned: Planned) -> Key:
+    return target, planned.source.same, planned.matched
+
+
+def swap_content(configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a layerswap.yml of a swap holds.
+
+    Args:
+        configuration: ``models``, by role, and perhaps types.
+        parameters: what stands under ``parameters:`` there, and by its role what stands under a model.
+
+    Raises:
+        UserError: something else than parameters is given for a model.
+    """
+    models, listed = configuration["models"], []
+    for role, model in models.items():
+        own = parameters.get(role, {})
+        if not isinstance(own, Mapping) or "role" in own:
+            raise UserError(f"{role}: expected parameters of its own, got {own}.", f'Write {role}: {{layers: "0-4"}}.')
+        own = dict(own) | ({"role": "pretrained"} if role == "pretrained" else {})
+        if own or role != "recipient":
+            listed.append({"model": model} | ({"parameters": own} if own else {}))
+    types = {name: value for name, value in configuration.items() if name != "models"}
+    shared = {name: value for name, value in parameters.items() if name not in models}
+    if unknown := [name for name in shared if name.startswith(("donor", "pretrained"))]:
+        raise UserError(
+            f"{unknown[0]} is none of the models: {', '.join(models)}.", "Name it among them, or remove it."
+        )
+    return {"merge_method": NAME, "base_model": models["recipient"], "models": listed, **types, "parameters": shared}
+
+
+def parameters_of(config: MergeConfiguration) -> dict[str, Any]:
+    """A configuration's parameters, with those of each model under its role: the inverse of :func:`swap_content`."""
+    # mergekit cannot dump a reference with a space in it.
+    dumped = {"parameters": True, "models": {"__all__": {"parameters"}}}
+    content = config.model_dump(mode="json", exclude_none=True, include=dumped)
+    roles = {reference: role for role, reference in roles_of(config).items()}
+    found = dict(content.get("parameters") or {})
+    for listed, held in zip(config.models or [], content.get("models") or [], strict=True):
+        own = {name: value for name, value in (held.get("parameters") or {}).items() if name != "role"}
+        found |= {roles[listed.model]: own} if own else {}
+    return found

@@ -106,7 +106,8 @@ def _layerswap(sweep: Sweep) -> str:
         evaluation = getattr(best, role)
         if evaluation is not None:
             lines.append(f"{said}: {name} {evaluation}, on {in_words(evaluation.documents)}")
-            lines += [f"  {kind}: {getattr(sweep.row(kind), role)}" for kind in ALWAYS]
+            rows = [row for kind in ALWAYS for row in sweep.rows if row.configuration.kind == kind]
+            lines += [f"  {row.configuration.name}: {getattr(row, role)}" for row in rows]
     kept = sweep.settings.model_dump(mode="json", include=_EVALUATED_WITH, exclude_defaults=True)
     lines += [f"evaluated with {json.dumps(kept, ensure_ascii=False)}"] if kept else []
     lines += [f"Note: {note}" for note in sweep.notes]
@@ -178,11 +179,11 @@ def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
     for number, (title, values) in enumerate(maps.items(), 1):
         chart = _chart(values, span(maps), sweep.metric.higher_is_better)
         charts["heat_map" if number == 1 else f"heat_map_{number}"] = (title, chart)
-    models = {"recipient": settings.recipient, "donor": settings.donor, "base": settings.base}
-    facts = {role: model for role, model in models.items() if model}
+    facts = {"base" if role == "pretrained" else role: model for role, model in settings.models.items()}
     facts["metric"] = f"{sweep.metric.name}; differences are to the recipient, * is the best swap"
     facts |= {SAID[role]: in_words(described) for role, described in sweep.documents.items()}
-    title = f"Layer swaps of {settings.recipient} and {settings.donor}"
+    experts = [model for role, model in settings.models.items() if role != "pretrained"]
+    title = f"Layer swaps of {' and '.join(experts)}"
     return write_heat_maps(folder, "sweep.html", title, charts, facts, table(sweep), sweep.notes)
 
 

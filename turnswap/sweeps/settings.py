@@ -52,6 +52,10 @@ def _eta(value: Any) -> Any:
     return ETA if value is True else None if value is False else value
 
 
+def _one_or_several(value: Any) -> Any:
+    return value[0] if isinstance(value, (list, tuple)) and len(value) == 1 else value
+
+
 def _axes(value: Any) -> Any:
     if not isinstance(value, Mapping):
         return value
@@ -96,17 +100,18 @@ Arguments = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 class Settings(BaseModel):
     """A sweep's settings, under the names that the YAML file has.
 
-    ``grid``: values per parameter of a swap, all combinations of which are tried. ``swaps``: named swaps, each what
-    stands under ``parameters:`` in a layerswap.yml, or the path of one. ``select_on``, ``report_on``: lm-eval's tasks,
-    groups, tags or globs, each perhaps with documents, ``TASK:0-99`` (counted from 0, both ends belong to it).
-    ``limit``: the first documents of each task, after that. ``halving``: eta, or true for 3. ``unrelated_because``:
-    why experts that do not seem to come from ``base`` are compared all the same. The rest is lm-eval's and mergekit's.
+    ``donor``: one, or a list. ``grid``: values per parameter of a swap, all combinations of which are tried. ``swaps``:
+    named swaps, each what stands under ``parameters:`` in a layerswap.yml and under ``donor``, ``donor2``, … what is
+    that model's own, or the path of such a file. ``select_on``, ``report_on``: lm-eval's tasks, groups, tags or globs,
+    each perhaps with documents, ``TASK:0-99`` (counted from 0, both ends belong to it). ``limit``: the first documents
+    of each task, after that. ``halving``: eta, or true for 3. ``unrelated_because``: why experts that do not seem to
+    come from ``base`` are compared all the same. The rest is lm-eval's and mergekit's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipient: str
-    donor: str
+    donor: Annotated[str | Annotated[list[str], Field(min_length=2)], BeforeValidator(_one_or_several)]
     base: str | None = None
     grid: Annotated[dict[str, list[Any]], BeforeValidator(_axes)] = Field(default_factory=dict)
     swaps: dict[str, dict[str, Any] | str] = Field(default_factory=dict)
@@ -133,6 +138,13 @@ class Settings(BaseModel):
     lora_merge_cache: str | None = None
     transformers_cache: str | None = None
 
+    @property
+    def models(self) -> dict[str, str]:
+        """The models by role."""
+        donors = [self.donor] if isinstance(self.donor, str) else self.donor
+        named = {f"donor{number if number > 1 else ''}": model for number, model in enumerate(donors, 1)}
+        return {"recipient": self.recipient} | named | ({"pretrained": self.base} if self.base else {})
+
 
 def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     """The settings of a YAML file, overridden; a ``grid`` is overridden axis by axis.
@@ -145,7 +157,7 @@ def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
         UserError: the file cannot be read, a name is unknown, a value is missing or of the wrong kind.
     """
     content = settings.read_yaml(path, EXAMPLE) if path is not None else {}
-    given = {name: value for name, value in overrides.items() if value is not None and value != {}}
+    given = {name: value for name, value in overrides.items() if value not in (None, {}, ())}
     if "grid" in given and isinstance(content.get("grid"), dict):
         given["grid"] = content["grid"] | given["grid"]
     advice = f"Give it as an option (--select-on for select_on) or in a YAML file. {EXAMPLE}"
@@ -153,5 +165,10 @@ def read_settings(path: Path | None, overrides: Mapping[str, Any]) -> Settings:
     if not found.grid and not found.swaps:
         raise UserError(
             "There is nothing to try.", "Give a grid (--bottom 0-8 --top 0-4), or swaps in a YAML: configs/sweep.yml."
+        )
+    if found.grid and "donor2" in found.models:
+        raise UserError(
+            "A grid is of one donor, and there are several.",
+            'List swaps in the YAML: swaps: {both: {donor: {layers: "0-4"}, donor2: {layers: "30-31"}}}.',
         )
     return found
