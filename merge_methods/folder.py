@@ -226,7 +226,7 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
 
 def differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
     """The fields in which the content of one file is not the recipient's, with both values."""
-    if name.endswith("config.json"):
+    if name.endswith("config.json") and isinstance(ours, dict) and isinstance(theirs, dict):
         ours, theirs = ({key: one[key] for key in one if key not in NOT_COMPARED} for one in (ours, theirs))
     found = list(_differing(ours, theirs))
     yield from (f"{name}: {said(*one)}" for one in found[:MOST])
@@ -243,7 +243,7 @@ def _differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, A
         for n, (one, other) in enumerate(zip(ours, theirs, strict=True)):
             yield from _differing(one, other, f"{field}[{n}]")
     elif ours != theirs:
-        yield field, ours, theirs
+        yield field or "it", ours, theirs
 
 
 def said(field: str, ours: Any, theirs: Any, other: str = "the recipient's") -> str:

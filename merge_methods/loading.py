@@ -112,6 +112,11 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
     if left_out:
         named = ", ".join(left_out[:MOST]) + (", …" if len(left_out) > MOST else "")
         result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
+    for target, part in parts.items():
+        stored, found = part[0].dtype, loaded[target].dtype
+        if stored != found and stored != part[0].weight.header.dtype and not _keeps(model, target, found):
+            result.problems.append(f"as loaded: {target} is {type_name(found)}, stored as {type_name(stored)}")
+            result.n_equal -= 1
     retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)
     if retyped:
         types = type_name(parts[retyped[0]][0].dtype), type_name(loaded[retyped[0]].dtype)
@@ -119,6 +124,12 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
             f"{len(retyped)} tensors are loaded in another type, such as {retyped[0]}: %s as %s" % types
         )
     return result
+
+
+def _keeps(model: Any, name: str, dtype: torch.dtype) -> bool:
+    """Whether a model's own code loads a tensor in single precision, whatever the model's type."""
+    kept = [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
+    return dtype == torch.float32 and any(re.search(rf"(^|\.){module}(\.|$)", name) for module in kept)
 
 
 def _unequal(

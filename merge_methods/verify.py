@@ -38,8 +38,8 @@ from .swap_plan import NAME, TensorSource
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, is_rounded, same_bits
 
-# What a configuration may differ in: who wrote it, and the type, which is checked on its own.
-NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+# What a configuration may differ in: who wrote it, and the older name of the type.
+NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype")
 
 
 @dataclass
@@ -174,25 +174,53 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[str]:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
-    except (OSError, ValueError) as error:
-        yield f"config.json: cannot be read ({error})"
+    except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
+        yield f"config.json: cannot be read ({' '.join(str(error).split())})"
         return
+    yield from _contradicted_types(read_json(folder / "config.json"))
     pair = [(folder, config), (recipe.recipient.description.folder, recipe.recipient.config)]
     # What a file says, and what becomes of it: some keys count for loaders and are no part of the configuration.
     ours, theirs = (_compared(read_json(of / "config.json") | one.to_dict()) for of, one in pair)
     known = config.to_dict().keys() | recipe.recipient.config.to_dict().keys()
+    asked = recipe.config.out_dtype or recipe.config.dtype
+    if asked:
+        theirs = _retyped(theirs, ours, type_name(asked))
+        known -= {"dtype"}
+        ours.pop("dtype", None)
+        if type_name(config.dtype) != type_name(asked):
+            yield f"config.json: dtype is {config.dtype}, declared {asked}"
     for key in sorted(ours.keys() | (theirs.keys() & known)):
         if ours.get(key) != theirs.get(key):
             yield f"config.json: {said(key, ours.get(key), theirs.get(key))}"
-    asked = recipe.config.out_dtype or recipe.config.dtype
-    if asked and type_name(config.dtype) != type_name(asked):
-        yield f"config.json: dtype is {config.dtype}, declared {asked}"
+
+
+def _contradicted_types(value: Any, where: str = "") -> Iterator[str]:
+    """Where a file states two types of one part: which of them counts is up to its reader."""
+    if isinstance(value, dict):
+        new, old = value.get("dtype"), value.get("torch_dtype")
+        if new and old and new != old:
+            yield f"config.json: {where}torch_dtype is {old}, but {where}dtype is {new}"
+        for key, item in value.items():
+            yield from _contradicted_types(item, f"{where}{key}.")
 
 
 def _compared(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _compared(item) for key, item in value.items() if key not in NOT_COMPARED}
+        named = value | ({} if value.get("dtype") else {"dtype": value.get("torch_dtype")})
+        return {
+            key: _compared(item)
+            for key, item in named.items()
+            if key not in NOT_COMPARED and not (key == "dtype" and item is None)
+        }
     return value
+
+
+def _retyped(theirs: Any, ours: Any, asked: str) -> Any:
+    """The recipient's configuration, with the declared type in those of its parts where ours has it."""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return theirs
+    declared = {"dtype": asked} if ours.get("dtype") == asked else {}
+    return {key: _retyped(item, ours.get(key), asked) for key, item in theirs.items()} | declared
 
 
 def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool) -> None:
