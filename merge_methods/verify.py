@@ -19,6 +19,7 @@ from transformers import AutoConfig
 
 from turnswap.core.errors import UserError
 
+from .blending import is_finite
 from .checkpoint import Checkpoint, first_line, type_name
 from .checksums import check_recorded
 from .configuration import read_configuration
@@ -159,16 +160,8 @@ def _tensor_problems(
         blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
         what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"
         yield f"{planned.name}: is not, bit for bit, {what}"
-    if tensor.is_floating_point() and not _is_finite(tensor):
+    if not is_finite(tensor, tensor.dtype):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    # One pass without a mask as large as the tensor: the extremes show infinities and pass NaN on.
-    if tensor.numel() == 0:
-        return True
-    low, high = torch.aminmax(tensor.float() if tensor.dtype.itemsize == 1 else tensor)
-    return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
 def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[str]:
