@@ -123,6 +123,10 @@ def copy_deciding_files(recipe: Recipe, folder: Path, options: MergeOptions) -> 
 def declared_files(recipe: Recipe) -> dict[str, Path | str]:
     """What decides beside weights and config.json, as it should be: the recipient's files, or texts in their place."""
     recipient = recipe.recipient.description.folder
+    if (recipient / TOKENIZER_CONFIG).is_dir():
+        raise UserError(
+            f"{recipient / TOKENIZER_CONFIG} is a folder; it should be a file.", "Download the model again."
+        )
     files: dict[str, Path | str] = dict(deciding_files(recipient))
     template = declared_template(recipe)
     if template is None:

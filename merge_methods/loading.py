@@ -138,13 +138,16 @@ def _unequal(
     readers: Mapping[str, WeightReader],
     recipe: Recipe,
 ) -> Iterator[str]:
-    for target, part in parts.items():
-        declared = declared_in_memory(target, part, loaded[target], readers, recipe)
-        names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
-        if declared is None:
-            yield f"as loaded: {target} has another shape than {names} as declared"
-        elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
-            yield f"as loaded: {target} is not, bit for bit, {names} as declared"
+    for target, every in parts.items():
+        # Stored under several names, each is the whole tensor; others make it together.
+        fused = [planned for planned in every if planned.weight.converted]
+        for part in [*([planned] for planned in every if planned not in fused), *([fused] if fused else [])]:
+            declared = declared_in_memory(target, part, loaded[target], readers, recipe)
+            names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
+            if declared is None:
+                yield f"as loaded: {target} has another shape than {names} as declared"
+            elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
+                yield f"as loaded: {target} is not, bit for bit, {names} as declared"
     made_up = sorted(loaded.keys() - parts.keys())
     tied = {id(loaded[target]) for target in parts}
     yield from (f"as loaded: {name} is not declared" for name in made_up if id(loaded[name]) not in tied)

@@ -434,3 +434,17 @@ def test_a_recipient_with_parts_of_a_tokenizer_gives_what_it_has(
     out = merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
     assert (out / "tokenizer_config.json").is_file()
     assert check(turnswap, out) == []
+
+
+def test_a_folder_in_place_of_the_recipients_settings_is_refused(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    recipient = Path(shutil.copytree(merged_once / "recipient", tmp_path / "recipient"))
+    configuration = recipe(recipient, merged_once / "donor")
+    out = merge(configuration, tmp_path / "before")
+    (recipient / "tokenizer_config.json").unlink()
+    (recipient / "tokenizer_config.json").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer_config\.json is a folder"):
+        merge(configuration, tmp_path / "out")
+    done = turnswap("verify", out)
+    assert (done.exit_code, "is a folder" in " ".join(done.stderr.split())) == (1, True)
