@@ -92,6 +92,11 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, one) and name.count("/") == one.count("/") for one in patterns)
 
 
+def is_document(name: str) -> bool:
+    """Whether a file is for people: nothing that loads a model reads it."""
+    return _fits(Path(name).name, DOCUMENTS) and not _decides(name)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A file's mapping; empty where there is none."""
     try:
@@ -249,20 +254,21 @@ def differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
     """The fields in which the content of one file is not the recipient's, with both values."""
     if name.endswith("config.json") and isinstance(ours, dict) and isinstance(theirs, dict):
         ours, theirs = ({key: one[key] for key in one if key not in NOT_COMPARED} for one in (ours, theirs))
-    found = list(_differing(ours, theirs))
+    found = list(differing(ours, theirs))
     yield from (f"{name}: {said(*one)}" for one in found[:MOST])
     if len(found) > MOST:
         yield f"{name}: … and {len(found) - MOST} more fields"
 
 
-def _differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two contents of JSON differ, with both values."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted(ours.keys() | theirs.keys(), key=str):
             pair = [one.get(key, ABSENT) for one in (ours, theirs)]
-            yield from _differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
+            yield from differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for n, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from _differing(one, other, f"{field}[{n}]")
+            yield from differing(one, other, f"{field}[{n}]")
     elif ours != theirs:
         yield field or "it", ours, theirs
 

@@ -22,6 +22,7 @@ from turnswap.core.errors import UserError
 from .blending import is_finite
 from .checkpoint import Checkpoint, first_line, type_name
 from .checksums import check_recorded
+from .claims import claim_problems
 from .configuration import read_configuration
 from .folder import (
     TOKENIZER_CONFIG,
@@ -35,7 +36,6 @@ from .folder import (
 from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, read_recipe
-from .swap_plan import NAME, TensorSource
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, is_rounded, same_bits
 
@@ -132,6 +132,8 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
         report.problems += loaded.problems
         report.notes += loaded.notes
         report.n_loaded = loaded.n_equal
+    found = report.as_json() | {"status": "verified", "problems": []}  # for nothing else is a record written
+    report.problems += claim_problems(folder, recipe, found, options, whole=load, named=config_file is None)
     report.status = "differs" if report.problems else "verified"
     return report
 
@@ -235,40 +237,3 @@ def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool
         report.problems.append(f"tokenizer as loaded: fails ({type(error).__name__}: {first_line(error)})")
         return
     report.problems += differences("tokenizer as loaded", ours, theirs)
-
-
-def plan_as_json(recipe: Recipe) -> dict[str, Any]:
-    """The plan for machines: models by role, layers, every tensor with its source, notes and warnings.
-
-    Sizes are in bytes of the output; ``donor_share`` is the donors' weight together, 0 to 1. A blend has each donor's
-    share and its merge method besides, a tensor with a slice for each layer their sources.
-    """
-    return {
-        "method": NAME,
-        "models": {role: str(model) for role, model in recipe.models.items()},
-        "n_layers": recipe.n_layers,
-        "bytes": sum(tensor.n_bytes for tensor in recipe.tensors.values()),
-        "notes": list(recipe.notes),
-        "warnings": list(recipe.warnings),
-        "tensors": [
-            {
-                "name": tensor.name,
-                "part": tensor.weight.place.part,
-                "layer": tensor.weight.place.layer,
-                **_source_as_json(tensor.source),
-                "shape": list(tensor.weight.header.shape),
-                "dtype": type_name(tensor.dtype),
-                "bytes": tensor.n_bytes,
-            }
-            for tensor in recipe.tensors.values()
-        ],
-    }
-
-
-def _source_as_json(source: TensorSource) -> dict[str, Any]:
-    content: dict[str, Any] = {"source": source.origin, "donor_share": source.donor_share, "why": source.why}
-    if source.mix is not None:
-        content |= {"shares": dict(source.shares), "method": source.mix.method, "inputs": list(source.mix.inputs)}
-    if source.slices:
-        content["slices"] = [_source_as_json(one) for one in source.slices]
-    return content
