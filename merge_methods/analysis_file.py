@@ -183,9 +183,20 @@ def from_json(content: Any) -> Analysis:
             "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
             "Run turnswap analyze again, with -o, and name the folder that it wrote.",
         )
-    rows = content["cells"]
-    cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]
-    return Analysis(content["models"], content["layers"], cells, tuple(content.get("notes", ())))
+    try:
+        rows = content["cells"]
+        cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]
+        analysis = Analysis(dict(content["models"]), int(content["layers"]), cells, tuple(content.get("notes", ())))
+        judged = {role: vars(kinship(analysis, role)) for role in EXPERTS}
+        whole = judged == content["ancestor"] and all(cell.layer in (None, *range(analysis.n_layers)) for cell in cells)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError(
+            "This has another form than an analysis, though its checksum is right.",
+            "Run turnswap analyze again, with -o, and name the folder that it wrote.",
+        )
+    return analysis
 
 
 def _cell(recipient: Mapping[str, Any], donor: Mapping[str, Any]) -> Cell:

@@ -134,6 +134,28 @@ def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Ten
     return result
 
 
+def is_finite(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether all numbers are finite in a type, by one pass without a copy: the extremes show infinities, and NaN."""
+    if tensor.numel() == 0 or not tensor.is_floating_point():
+        return True
+    low, high = torch.aminmax(tensor.float() if tensor.dtype.itemsize == 1 else tensor)
+    return all(bool(torch.isfinite(one.to(dtype).double())) for one in (low, high))
+
+
+def refuse_overflow(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> None:
+    """Refuse a tensor that the declared type cannot hold.
+
+    Raises:
+        UserError: it would hold NaN or infinite values.
+    """
+    if not is_finite(tensor, dtype):
+        raise UserError(
+            f"{name} is not finite as {str(dtype).removeprefix('torch.')}: "
+            "it holds NaN, or numbers too large for the declared type.",
+            "Declare a wider dtype, such as bfloat16 or float32, or repair that model.",
+        )
+
+
 def composed(source: TensorSource, tensors: Mapping[str, torch.Tensor], name: str, axis: int = 0) -> torch.Tensor:
     """What a source makes of the models' tensors: one of them as it is, a blend, or slices of either put together.
 

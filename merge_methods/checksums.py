@@ -42,7 +42,7 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
         try:
             outputs = json.loads((folder / PROVENANCE).read_text("utf-8"))["output"]["sha256"]
             recorded += [(PROVENANCE, str(name), str(digest)) for name, digest in outputs.items()]
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
             problems.append(f"{PROVENANCE}: is none of ours, or damaged: it names no output")
     files = files_of(folder)
     hashes = hashes_of(files[name] for _, name, _ in recorded if name in files and files[name].is_file())
@@ -54,6 +54,11 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
             # People edit a card, and nothing loads it.
             (notes if name == CARD else problems).append(said)
     return problems, notes
+
+
+def recorded_names(folder: Path) -> set[str]:
+    """The files that ``SHA256SUMS`` names."""
+    return set(_read_checksums(folder / CHECKSUMS))
 
 
 def _read_checksums(path: Path) -> dict[str, str]:

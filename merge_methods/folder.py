@@ -12,7 +12,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,14 +34,16 @@ OURS = ("mergekit_config.yml", PROVENANCE, ATTESTATION, CHECKSUMS)
 NOT_THE_MODELS = (".git", ".cache")
 TOKENIZER = (
     "tokenizer*", "*token*.json", "vocab*", "*vocab.json", "merges.txt", "*.model", "*.tiktoken", "*.tokenizer",
-    "tekken.json", "normalizer.json", "emoji.json", "byte_maps.json", "dict.txt", "*.jinja", "chat_template*",
+    "tekken.json", "normalizer.json", "emoji.json", "byte_maps.json", "dict.txt", "*.spm", "*.codes",
+    "word_shape.json", "word_pronunciation.json", "*.jinja", "chat_template*",
     f"{CHAT_TEMPLATE_DIR}/*.jinja",
 )  # fmt: skip
 SETTINGS = (GENERATION_CONFIG_NAME, "*processor_config.json")
 CODE = ("*.py", "custom_generate/*")
-DOCUMENTS = (  # texts with the name of a tokenizer's are none
-    "*.md", "*.txt", "LICENSE", "LICENCE", "NOTICE", "USE_POLICY*", "CITATION.cff", ".gitattributes", ".gitignore",
-    "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.pdf",
+# What a merged model may have in another wording than the recipient.
+CARDS = ("*.md", "README*", "LICEN[SC]E*", "NOTICE*", "USE_POLICY*", "CITATION.cff", ".gitattributes", ".gitignore")
+DOCUMENTS = (  # texts with the name of a tokenizer's are none, nor are those of the recipient
+    *CARDS, "*.txt", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.pdf",
 )  # fmt: skip
 ADAPTER = re.compile(r"(^|/)adapter_(config|model)\b")
 WEIGHTS = re.compile(
@@ -73,7 +75,12 @@ def deciding_files(folder: Path) -> dict[str, Path]:
     files = {name: path for name, path in files_of(folder).items() if path.is_file()}
     has_code = any("auto_map" in read_json(folder / name) for name in (CONFIG_NAME, TOKENIZER_CONFIG))
     # Scripts that lie beside a model count where it says that its code does.
-    return {name: path for name, path in files.items() if _decides(name) and (has_code or not _fits(name, ("*.py",)))}
+    return {
+        name: path
+        for name, path in files.items()
+        if (_decides(name) and (has_code or not _fits(name, ("*.py",))))
+        or (_fits(name, ("*.txt",)) and not _fits(name, CARDS))  # tokenizers with code of their own read such
+    }
 
 
 def _decides(name: str) -> bool:
@@ -85,11 +92,16 @@ def _fits(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatchcase(name, one) and name.count("/") == one.count("/") for one in patterns)
 
 
+def is_document(name: str) -> bool:
+    """Whether a file is for people: nothing that loads a model reads it."""
+    return _fits(Path(name).name, DOCUMENTS) and not _decides(name)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A file's mapping; empty where there is none."""
     try:
         content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -116,6 +128,10 @@ def copy_deciding_files(recipe: Recipe, folder: Path, options: MergeOptions) -> 
 def declared_files(recipe: Recipe) -> dict[str, Path | str]:
     """What decides beside weights and config.json, as it should be: the recipient's files, or texts in their place."""
     recipient = recipe.recipient.description.folder
+    if (recipient / TOKENIZER_CONFIG).is_dir():
+        raise UserError(
+            f"{recipient / TOKENIZER_CONFIG} is a folder; it should be a file.", "Download the model again."
+        )
     files: dict[str, Path | str] = dict(deciding_files(recipient))
     template = declared_template(recipe)
     if template is None:
@@ -151,18 +167,26 @@ def declared_template(recipe: Recipe) -> str | None:
 
 def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterator[str]:
     """Every file that does not belong to the merged model, is not as declared, or is missing."""
+    yield from stray_files(files_of(folder), recipe, _weight_files(output) | {CONFIG_NAME}, _named_by(output))
+    for name in declared_files(recipe):
+        if not (folder / name).exists():
+            advice = "; copy it, or merge again without --no-copy-tokenizer" if _fits(name, TOKENIZER) else ""
+            yield f"{name}: missing; the recipient has it{advice}"
+
+
+def stray_files(files: dict[str, Path], recipe: Recipe, compared: Set[str], named_by: str) -> Iterator[str]:
+    """Every file that does not belong to the merged model, or is not as declared, without those compared elsewhere."""
     declared = declared_files(recipe)
     theirs = files_of(recipe.recipient.description.folder)
-    weights = _weight_files(output)
-    for name, path in files_of(folder).items():
-        if name in weights or name == CONFIG_NAME:  # compared on their own
+    for name, path in files.items():
+        if name in compared:
             continue
         if not path.is_file():
             yield f"{name}: is a link to what is not there"
         elif ADAPTER.search(name):
             yield f"{name}: does not belong here; transformers loads an adapter into the model without asking"
         elif WEIGHTS.search(name):
-            yield f"{name}: holds or names weights outside {_named_by(output)}; other loaders read it"
+            yield f"{name}: holds or names weights outside {named_by}; other loaders read it"
         elif name in declared:
             yield from _file_problems(name, path, declared[name])
         elif name in theirs and theirs[name].is_file() and filecmp.cmp(path, theirs[name], shallow=False):
@@ -171,10 +195,12 @@ def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterato
             sets = ", ".join(read_json(path)) if path.suffix == ".json" else ""
             what = "code" if _fits(name, CODE) else "file"
             yield f"{name}: the recipient has no such {what}" + (f", which sets {_short(sets)}" if sets else "")
-        elif name not in OURS and not _fits(Path(name).name, DOCUMENTS):
+        elif name in OURS or _fits(Path(name).name, CARDS):
+            continue
+        elif name in theirs:
+            yield f"{name}: is not, byte for byte, the recipient's"
+        elif not _fits(Path(name).name, DOCUMENTS):
             yield f"{name}: the recipient has no such file, and it is no document"
-    missing = [name for name in declared if not (folder / name).exists()]
-    yield from (f"{name}: missing; the recipient has it" for name in missing)
 
 
 def _weight_files(output: Checkpoint) -> set[str]:
@@ -226,24 +252,25 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
 
 def differences(name: str, ours: Any, theirs: Any) -> Iterator[str]:
     """The fields in which the content of one file is not the recipient's, with both values."""
-    if name.endswith("config.json"):
+    if name.endswith("config.json") and isinstance(ours, dict) and isinstance(theirs, dict):
         ours, theirs = ({key: one[key] for key in one if key not in NOT_COMPARED} for one in (ours, theirs))
-    found = list(_differing(ours, theirs))
+    found = list(differing(ours, theirs))
     yield from (f"{name}: {said(*one)}" for one in found[:MOST])
     if len(found) > MOST:
         yield f"{name}: … and {len(found) - MOST} more fields"
 
 
-def _differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+def differing(ours: Any, theirs: Any, field: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two contents of JSON differ, with both values."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         for key in sorted(ours.keys() | theirs.keys(), key=str):
             pair = [one.get(key, ABSENT) for one in (ours, theirs)]
-            yield from _differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
+            yield from differing(pair[0], pair[1], f"{field}.{key}".lstrip("."))
     elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         for n, (one, other) in enumerate(zip(ours, theirs, strict=True)):
-            yield from _differing(one, other, f"{field}[{n}]")
+            yield from differing(one, other, f"{field}[{n}]")
     elif ours != theirs:
-        yield field, ours, theirs
+        yield field or "it", ours, theirs
 
 
 def said(field: str, ours: Any, theirs: Any, other: str = "the recipient's") -> str:

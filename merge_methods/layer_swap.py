@@ -83,11 +83,13 @@ class Step:
         source: where it comes from.
         working: the type in which it takes the models' tensors; None for the one in which they are stored.
         axis: the dimension in which layers' slices lie, where it has such.
+        dtype: in which it is written; None for the one in which it is made.
     """
 
     source: TensorSource
     working: torch.dtype | None = None
     axis: int = 0
+    dtype: torch.dtype | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ class LayerSwap(GroupMergeMethod):
 
     def merge_group(self, group: TensorGroup, /, **parameters: Any) -> torch.Tensor:
         """The tensor of one name: the very tensor of its source, or a new one where two are blended."""
-        from .blending import composed  # it imports mergekit, which may be what imports this module
+        from .blending import composed, refuse_overflow  # it imports mergekit, which may be what imports this module
 
         base, name = group.base, str(group.metadata.name)
         assert base is not None
@@ -166,7 +168,9 @@ class LayerSwap(GroupMergeMethod):
             for entry in group.entries
             if (role := plan.roles[entry.id]) in needed
         }
-        return composed(step.source, tensors, name, step.axis)
+        made = composed(step.source, tensors, name, step.axis)
+        refuse_overflow(made, step.dtype or made.dtype, name)
+        return made
 
 
 layer_swap = LayerSwap()

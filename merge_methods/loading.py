@@ -112,6 +112,11 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
     if left_out:
         named = ", ".join(left_out[:MOST]) + (", …" if len(left_out) > MOST else "")
         result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
+    for target, part in parts.items():
+        stored, found = part[0].dtype, loaded[target].dtype
+        if stored != found and stored != part[0].weight.header.dtype and not _keeps(model, target, found):
+            result.problems.append(f"as loaded: {target} is {type_name(found)}, stored as {type_name(stored)}")
+            result.n_equal -= 1
     retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)
     if retyped:
         types = type_name(parts[retyped[0]][0].dtype), type_name(loaded[retyped[0]].dtype)
@@ -121,19 +126,28 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
     return result
 
 
+def _keeps(model: Any, name: str, dtype: torch.dtype) -> bool:
+    """Whether a model's own code loads a tensor in single precision, whatever the model's type."""
+    kept = [*(model._keep_in_fp32_modules or ()), *(model._keep_in_fp32_modules_strict or ())]
+    return dtype == torch.float32 and any(re.search(rf"(^|\.){module}(\.|$)", name) for module in kept)
+
+
 def _unequal(
     loaded: Mapping[str, torch.Tensor],
     parts: Mapping[str, Sequence[Planned]],
     readers: Mapping[str, WeightReader],
     recipe: Recipe,
 ) -> Iterator[str]:
-    for target, part in parts.items():
-        declared = declared_in_memory(target, part, loaded[target], readers, recipe)
-        names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
-        if declared is None:
-            yield f"as loaded: {target} has another shape than {names} as declared"
-        elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
-            yield f"as loaded: {target} is not, bit for bit, {names} as declared"
+    for target, every in parts.items():
+        # Stored under several names, each is the whole tensor; others make it together.
+        fused = [planned for planned in every if planned.weight.converted]
+        for part in [*([planned] for planned in every if planned not in fused), *([fused] if fused else [])]:
+            declared = declared_in_memory(target, part, loaded[target], readers, recipe)
+            names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
+            if declared is None:
+                yield f"as loaded: {target} has another shape than {names} as declared"
+            elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
+                yield f"as loaded: {target} is not, bit for bit, {names} as declared"
     made_up = sorted(loaded.keys() - parts.keys())
     tied = {id(loaded[target]) for target in parts}
     yield from (f"as loaded: {name} is not declared" for name in made_up if id(loaded[name]) not in tied)

@@ -31,9 +31,10 @@ from turnswap.core.errors import UserError, show_without_traceback
 from turnswap.core.settings import parse_yaml
 
 from .analysis import sampled_drifts
+from .blending import refuse_overflow
 from .checkpoint import Checkpoint, StoredTensor
 from .configuration import EXAMPLE
-from .folder import copy_deciding_files
+from .folder import ATTESTATION, CHECKSUMS, PROVENANCE, copy_deciding_files, declared_template, files_of, stray_files
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
 from .references import MARK, cache_entry, ingredients, merged_folder
@@ -41,7 +42,17 @@ from .weights import WeightReader, declared_tensor, stored_tensors
 from .writing import write_model
 
 LOG = logging.getLogger(__name__)
-WRITTEN = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*", "README.md")
+WRITTEN = (
+    "*.safetensors*",
+    "*.bin*",
+    "*config*",
+    "tokenizer*",
+    "chat_template*",
+    "README.md",
+    PROVENANCE,
+    ATTESTATION,
+    CHECKSUMS,
+)
 
 
 def run_layer_swap(
@@ -64,12 +75,16 @@ def run_layer_swap(
     out = Path(out_path)
     _check_output(out)
     recipe = read_recipe(config, options)
+    declared_template(recipe)  # refuses what is none
+    _check_strays(out, recipe)
     references = [model.reference for model in recipe.models.values()]
     if any(reference.lora for reference in references):
         merge_adapters(references, options)
         recipe = read_recipe(config, options)  # now with the adapters' own shapes and types
     if not recipe.recipient.tokenizer_files:
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
+    elif not options.copy_tokenizer:
+        LOG.warning("the merged folder has no tokenizer, as asked: turnswap verify names it as missing until it has")
     for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
     # A pickled output is mergekit's whole: there are no bytes in it to hand on.
@@ -117,6 +132,7 @@ def _assemble(
             alone = scratch / f"rows {number}"
             alone.mkdir()
             made = declared_tensor(recipe.tensors[name], readers, recipe.config)
+            refuse_overflow(made, made.dtype, name)
             save_file({name: made.contiguous()}, alone / "model.safetensors")
             found |= Checkpoint(alone).stored
     tensors = [found[name] for name in recipe.tensors if name in found]
@@ -177,6 +193,17 @@ def _check_output(out: Path) -> None:
         )
 
 
+def _check_strays(out: Path, recipe: Recipe) -> None:
+    """Refuse an output folder with a file that the merged model could not be verified with."""
+    left = f"{unfinished_folder(out).parent.name}/"
+    there = {name: path for name, path in files_of(out).items() if not name.startswith(left)}
+    for problem in stray_files(there, recipe, set(), "the merged model"):
+        raise UserError(
+            f"{out} holds a file that does not belong to the merged model: {problem}.",
+            "Name another folder, or remove the file first.",
+        )
+
+
 def _check_space(recipe: Recipe, computed: Iterable[str], out: Path) -> None:
     """Refuse a merge that the disk has no room for."""
     needed = sum(tensor.n_bytes for tensor in recipe.tensors.values())
@@ -214,9 +241,7 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
         if not out.exists():
             unfinished.rename(out)
             return
-        # Into a folder that holds other things; the configuration last, without which nothing takes it for a model.
-        for path in sorted(unfinished.iterdir(), key=lambda path: path.name == "config.json"):
-            os.replace(path, out / path.name)
+        _move_into(out, unfinished)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The merge to {out} failed while reading or writing ({type(error).__name__}: {error}); nothing was kept.",
@@ -224,6 +249,26 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
         ) from error
     finally:
         shutil.rmtree(unfinished.parent, ignore_errors=True)
+
+
+def _move_into(out: Path, unfinished: Path) -> None:
+    """Move all files into a folder that holds others, or none of them."""
+    undo: list[Callable[[], None]] = []
+    try:
+        # The configuration last, without which nothing takes it for a model.
+        for name, path in sorted(files_of(unfinished).items(), key=lambda item: item[0] == "config.json"):
+            target = out / name
+            if target.exists():  # as declared, or it had been refused
+                continue
+            if not target.parent.exists():
+                target.parent.mkdir()
+                undo.append(target.parent.rmdir)
+            os.replace(path, target)
+            undo.append(target.unlink)
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
 
 
 class _Forgetful(LazyTensorLoader):

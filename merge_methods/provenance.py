@@ -17,18 +17,16 @@ from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
-from .checkpoint import WEIGHT_FILES, Checkpoint, type_name
+from .checkpoint import type_name
 from .checksums import hashes_of, write_checksums
-from .compatibility import Model
-from .folder import ATTESTATION, CARD, CHECKSUMS, PROVENANCE, deciding_files, files_of
+from .claims import claims_of, statement_of
+from .folder import ATTESTATION, CARD, CHECKSUMS, PROVENANCE, files_of
 from .recipe import Recipe
-from .verify import Report, plan_as_json
-from .weights import WeightReader
+from .verify import Report
 
 CARD_START, CARD_END = "<!-- layer_swap: start -->", "<!-- layer_swap: end -->"
 PACKAGES = ("mergekit", "torch", "transformers", "tokenizers", "safetensors", "huggingface-hub", "peft")
 CACHES = ("transformers_cache", "lora_merge_cache")
-BUILD_TYPE = "https://arxiv.org/abs/2410.01335"
 
 
 def write_provenance(report: Report, options: MergeOptions) -> Path:
@@ -43,24 +41,14 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     recipe = report.recipe
     if report.status != "verified" or recipe is None:
         raise UserError(f"{report.folder} is not verified; no provenance was written.", "Merge it again.")
-    files = {role: _source_files(model, options) for role, model in recipe.models.items()}
     written = (CARD, PROVENANCE, ATTESTATION, CHECKSUMS)
     outputs = {name: path for name, path in files_of(report.folder).items() if name not in written}
-    hashes = hashes_of([*outputs.values(), *(file for named in files.values() for file in named.values())])
+    hashes = hashes_of(outputs.values())
     content = {
-        "plan": plan_as_json(recipe),
-        "configuration": recipe.config.model_dump(exclude_none=True, mode="json"),
+        **claims_of(recipe, options),
         "versions": _versions(),
         "environment": _environment(),
         "commands": _commands(report, options),
-        "sources": {
-            role: {
-                "model": str(model),
-                "revision": model.description.revision or model.reference.model.revision,
-                "sha256": {name: hashes[file] for name, file in files[role].items()},
-            }
-            for role, model in recipe.models.items()
-        },
         "output": {"sha256": {name: hashes[file] for name, file in outputs.items()}},
         "verified": report.as_json() | {"folder": report.folder.absolute().name},
     }
@@ -107,24 +95,6 @@ def _commands(report: Report, options: MergeOptions) -> dict[str, str]:
     }
 
 
-def _source_files(model: Model, options: MergeOptions) -> dict[str, Path]:
-    """Every file of a model that was read; with a LoRA, also those that the merged one was made of."""
-    folder = model.description.folder
-    files = {"config.json": folder / "config.json"} | deciding_files(folder)
-    files |= _weights(WeightReader(model, options).checkpoint)
-    if model.reference.lora is not None:
-        if model.description.complete:
-            files |= {f"base/{name}": path for name, path in _weights(Checkpoint(folder)).items()}
-        adapter = Path(model.reference.lora.path)
-        files |= {f"adapter/{path.name}": path for path in sorted(adapter.glob("adapter_*")) if path.is_file()}
-    return files
-
-
-def _weights(checkpoint: Checkpoint) -> dict[str, Path]:
-    indices = (checkpoint.folder / f"{name}.index.json" for name in WEIGHT_FILES)
-    return {path.name: path for path in (*checkpoint.files, *indices) if path.is_file()}
-
-
 def _statement(content: dict[str, Any]) -> str | None:
     """An in-toto Statement v1 with SLSA's provenance v1, unsigned; None where the library for it is missing."""
     if importlib.util.find_spec("in_toto_attestation") is None:
@@ -134,23 +104,10 @@ def _statement(content: dict[str, Any]) -> str | None:
     from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
     from in_toto_attestation.v1.statement import Statement
 
-    sources = [
-        {"name": f"{role}/{name}", "digest": {"sha256": digest}, "annotations": {"model": source["model"]}}
-        for role, source in content["sources"].items()
-        for name, digest in source["sha256"].items()
-    ]
-    predicate = {
-        "buildDefinition": {
-            "buildType": BUILD_TYPE,
-            "externalParameters": {"configuration": content["configuration"], "command": content["commands"]["merge"]},
-            "internalParameters": content["environment"],
-            "resolvedDependencies": sources,
-        },
-        "runDetails": {"builder": {"id": "https://pypi.org/project/turnswap/", "version": content["versions"]}},
-    }
-    checked = json_format.MessageToDict(json_format.ParseDict(predicate, Provenance()))
-    outputs = [ResourceDescriptor(name=n, digest={"sha256": d}).pb for n, d in content["output"]["sha256"].items()]
-    statement = Statement(outputs, "https://slsa.dev/provenance/v1", checked)
+    plain = statement_of(content)
+    checked = json_format.MessageToDict(json_format.ParseDict(plain["predicate"], Provenance()))
+    outputs = [ResourceDescriptor(name=one["name"], digest=one["digest"]).pb for one in plain["subject"]]
+    statement = Statement(outputs, plain["predicateType"], checked)
     statement.validate()
     return f"{json_format.MessageToJson(statement.pb, indent=1, ensure_ascii=False)}\n"
 

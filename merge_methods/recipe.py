@@ -109,7 +109,8 @@ class Recipe:
         working = dtype_from_name(self.config.dtype)
         computed = [self.tensors[name] for name in names]
         steps = {
-            one.name: Step(one.source, one.dtype if one.is_kept else working, one.weight.place.axis) for one in computed
+            one.name: Step(one.source, one.dtype if one.is_kept else working, one.weight.place.axis, one.dtype)
+            for one in computed
         }
         roles = {model.reference: role for role, model in self.models.items()}
         return Plan(steps, roles, architecture(map(self._as_mergekit_names_it, computed)))

@@ -19,8 +19,10 @@ from transformers import AutoConfig
 
 from turnswap.core.errors import UserError
 
+from .blending import is_finite
 from .checkpoint import Checkpoint, first_line, type_name
 from .checksums import check_recorded
+from .claims import claim_problems
 from .configuration import read_configuration
 from .folder import (
     TOKENIZER_CONFIG,
@@ -34,12 +36,11 @@ from .folder import (
 from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .recipe import Planned, Recipe, is_rounded, read_recipe
-from .swap_plan import NAME, TensorSource
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, same_bits
 
-# What a configuration may differ in: who wrote it, and the type, which is checked on its own.
-NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype", "dtype")
+# What a configuration may differ in: who wrote it, and the older name of the type.
+NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype")
 
 
 @dataclass
@@ -131,6 +132,8 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
         report.problems += loaded.problems
         report.notes += loaded.notes
         report.n_loaded = loaded.n_equal
+    found = report.as_json() | {"status": "verified", "problems": []}  # for nothing else is a record written
+    report.problems += claim_problems(folder, recipe, found, options, whole=load, named=config_file is None)
     report.status = "differs" if report.problems else "verified"
     return report
 
@@ -159,40 +162,60 @@ def _tensor_problems(
         blend = f"the declared blend (donor's share {source.donor_share:g}; {source.why})"
         what = blend if source.origin == "blend" else f"the {source.origin}'s ({source.why})"
         yield f"{planned.name}: is not, bit for bit, {what}"
-    if tensor.is_floating_point() and not _is_finite(tensor):
+    if not is_finite(tensor, tensor.dtype):
         yield f"{planned.name}: holds NaN or infinite values"
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    # One pass without a mask as large as the tensor: the extremes show infinities and pass NaN on.
-    if tensor.numel() == 0:
-        return True
-    low, high = torch.aminmax(tensor.float() if tensor.dtype.itemsize == 1 else tensor)
-    return bool(torch.isfinite(low) and torch.isfinite(high))
 
 
 def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[str]:
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
-    except (OSError, ValueError) as error:
-        yield f"config.json: cannot be read ({error})"
+    except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
+        yield f"config.json: cannot be read ({' '.join(str(error).split())})"
         return
+    yield from _contradicted_types(read_json(folder / "config.json"))
     pair = [(folder, config), (recipe.recipient.description.folder, recipe.recipient.config)]
     # What a file says, and what becomes of it: some keys count for loaders and are no part of the configuration.
     ours, theirs = (_compared(read_json(of / "config.json") | one.to_dict()) for of, one in pair)
     known = config.to_dict().keys() | recipe.recipient.config.to_dict().keys()
+    asked = recipe.config.out_dtype or recipe.config.dtype
+    if asked:
+        theirs = _retyped(theirs, ours, type_name(asked))
+        known -= {"dtype"}
+        ours.pop("dtype", None)
+        if type_name(config.dtype) != type_name(asked):
+            yield f"config.json: dtype is {config.dtype}, declared {asked}"
     for key in sorted(ours.keys() | (theirs.keys() & known)):
         if ours.get(key) != theirs.get(key):
             yield f"config.json: {said(key, ours.get(key), theirs.get(key))}"
-    asked = recipe.config.out_dtype or recipe.config.dtype
-    if asked and type_name(config.dtype) != type_name(asked):
-        yield f"config.json: dtype is {config.dtype}, declared {asked}"
+
+
+def _contradicted_types(value: Any, where: str = "") -> Iterator[str]:
+    """Where a file states two types of one part: which of them counts is up to its reader."""
+    if isinstance(value, dict):
+        new, old = value.get("dtype"), value.get("torch_dtype")
+        if new and old and new != old:
+            yield f"config.json: {where}torch_dtype is {old}, but {where}dtype is {new}"
+        for key, item in value.items():
+            yield from _contradicted_types(item, f"{where}{key}.")
 
 
 def _compared(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _compared(item) for key, item in value.items() if key not in NOT_COMPARED}
+        named = value | ({} if value.get("dtype") else {"dtype": value.get("torch_dtype")})
+        return {
+            key: _compared(item)
+            for key, item in named.items()
+            if key not in NOT_COMPARED and not (key == "dtype" and item is None)
+        }
     return value
+
+
+def _retyped(theirs: Any, ours: Any, asked: str) -> Any:
+    """The recipient's configuration, with the declared type in those of its parts where ours has it."""
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return theirs
+    declared = {"dtype": asked} if ours.get("dtype") == asked else {}
+    return {key: _retyped(item, ours.get(key), asked) for key, item in theirs.items()} | declared
 
 
 def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool) -> None:
@@ -214,43 +237,3 @@ def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool
         report.problems.append(f"tokenizer as loaded: fails ({type(error).__name__}: {first_line(error)})")
         return
     report.problems += differences("tokenizer as loaded", ours, theirs)
-
-
-def plan_as_json(recipe: Recipe) -> dict[str, Any]:
-    """The plan for machines: models by role, layers, every tensor with its source, notes and warnings.
-
-    Sizes are in bytes of the output; ``donor_share`` is the donors' weight together, 0 to 1. A blend has each donor's
-    share and its merge method besides, a tensor with a slice for each layer their sources.
-    """
-    return {
-        "method": NAME,
-        "models": {role: str(model) for role, model in recipe.models.items()},
-        "n_layers": recipe.n_layers,
-        "bytes": sum(tensor.n_bytes for tensor in recipe.tensors.values()),
-        "notes": list(recipe.notes),
-        "warnings": list(recipe.warnings),
-        "tensors": [
-            {
-                "name": tensor.name,
-                "part": tensor.weight.place.part,
-                "layer": tensor.weight.place.layer,
-                **_source_as_json(tensor.source),
-                "shape": list(tensor.weight.header.shape),
-                "dtype": type_name(tensor.dtype),
-                "bytes": tensor.n_bytes,
-            }
-            for tensor in recipe.tensors.values()
-        ],
-    }
-
-
-def _source_as_json(source: TensorSource) -> dict[str, Any]:
-    content: dict[str, Any] = {"source": source.origin, "donor_share": source.donor_share, "why": source.why}
-    if source.mix is not None:
-        content |= {"shares": dict(source.shares), "method": source.mix.method, "inputs": list(source.mix.inputs)}
-        content["parameters"] = {
-            key: dict(one) if isinstance(one, tuple) else one for key, one in source.mix.parameters
-        }
-    if source.slices:
-        content["slices"] = [_source_as_json(one) for one in source.slices]
-    return content

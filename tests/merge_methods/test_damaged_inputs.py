@@ -237,6 +237,17 @@ def test_a_blend_that_is_not_finite_is_refused_with_the_tensors_name(
     assert verify(tmp_path / "out", MergeOptions()).status == "verified"
 
 
+@pytest.mark.parametrize("types", [{"dtype": "float16"}, {"dtype": "float32", "out_dtype": "float16"}])
+@pytest.mark.parametrize("name", [BLENDED, "model.layers.0.mlp.up_proj.weight"])
+def test_a_number_too_large_for_the_declared_type_is_refused_with_the_tensors_name(
+    experts: Experts, refusal: Refusal, tmp_path: Path, types: dict[str, str], name: str
+) -> None:
+    large = changed_copy(experts[1], tmp_path / "large", lambda content: content[name].fill_(1e6))
+    message = refusal(recipe(experts[0], large, **types))
+    assert name in message
+    assert "not finite" in message
+
+
 @pytest.mark.parametrize(
     "file", ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"]
 )

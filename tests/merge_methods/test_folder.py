@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,10 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 from transformers import AutoTokenizer
 
+from turnswap.core.errors import UserError
+
 from ..conftest import Turnswap
+from .conftest import contents
 from .models import merge, recipe, save_model
 from .test_verify import edit_json
 
@@ -329,6 +334,96 @@ def test_a_tokenizer_of_its_own_code_is_loaded_for_those_who_trust_it(
     assert check(turnswap, out) == ["tokenization_x.py: missing; the recipient has it"]
 
 
+DATA = ("rwkv_vocab_v20230424.txt", "source.spm", "target.spm", "bpe.codes", "word_shape.json")
+
+
+def test_data_of_the_recipients_tokenizer_is_copied_and_compared(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    recipient = Path(shutil.copytree(merged_once / "recipient", tmp_path / "recipient"))
+    for name in (*DATA, "LICENSE.txt", "plan.png"):
+        (recipient / name).write_text('["theirs"]')
+    out = merge(recipe(recipient, merged_once / "donor"), tmp_path / "out")
+    assert [name for name in DATA if not (out / name).is_file()] == []
+    (out / "LICENSE.txt").write_text("another licence")
+    assert check(turnswap, out) == []
+    for name in (*DATA, "plan.png"):
+        (out / name).write_text('["ours"]')
+    assert {problem.split(":")[0] for problem in check(turnswap, out)} == {*DATA, "plan.png"}
+
+
+STRAYS = (
+    "special_tokens_map.json", "vocab.json", "modeling_x.py", "additional_chat_templates/evil.jinja",
+    "adapter_model.pt", "params.json", "SHA256SUMS", "layer_swap.json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STRAYS)
+def test_a_stray_file_in_the_output_folder_is_refused_before_the_merge(
+    merged_once: Path, tmp_path: Path, name: str
+) -> None:
+    write(name, "{}")(tmp_path / "out")
+    before = contents(tmp_path)
+    with pytest.raises(UserError, match=re.escape(name)):
+        merge(recipe(merged_once / "recipient", merged_once / "donor"), tmp_path / "out")
+    assert contents(tmp_path) == before
+
+
+def test_a_merge_fills_a_folder_that_holds_some_of_the_recipients_files(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    templates = "additional_chat_templates"
+    shutil.copytree(merged_once / "recipient" / templates, tmp_path / "out" / templates)
+    (tmp_path / "out" / "todo.txt").write_text("evaluate it")
+    out = merge(recipe(merged_once / "recipient", merged_once / "donor"), tmp_path / "out")
+    assert check(turnswap, out) == []
+    assert (out / "todo.txt").is_file()
+
+
+def test_a_move_that_fails_is_undone(merged_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "todo.txt").write_text("evaluate it")
+    before = contents(tmp_path)
+    move = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        if Path(target) == tmp_path / "out" / "vocab.json":
+            raise OSError(28, "No space left on device")
+        move(source, target)
+
+    monkeypatch.setattr("os.replace", failing)
+    with pytest.raises(UserError, match="nothing was kept"):
+        merge(recipe(merged_once / "recipient", merged_once / "donor"), tmp_path / "out")
+    assert contents(tmp_path) == before
+
+
+def test_a_template_that_is_none_is_refused_before_the_merge(
+    merged_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("turnswap.merge_methods.merge_run._check_space", lambda *_: pytest.fail("it merges"))
+    with pytest.raises(UserError, match="chat_template"):
+        merge(recipe(merged_once / "recipient", merged_once / "donor", chat_template="nonsense"), tmp_path / "out")
+
+
+def test_a_merge_without_tokenizer_says_so_and_what_verify_asks_for(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap, caplog: pytest.LogCaptureFixture
+) -> None:
+    configuration = recipe(merged_once / "recipient", merged_once / "donor")
+    out = merge(configuration, tmp_path / "out", copy_tokenizer=False)
+    assert "has no tokenizer, as asked: turnswap verify" in caplog.text
+    problems = check(turnswap, out)
+    assert (
+        "tokenizer.json: missing; the recipient has it; copy it, or merge again without --no-copy-tokenizer" in problems
+    )
+    shutil.copytree(
+        merged_once / "recipient",
+        out,
+        ignore=shutil.ignore_patterns("*.safetensors", "*.bin", "c*.json", "R*"),
+        dirs_exist_ok=True,
+    )
+    assert check(turnswap, out) == []
+
+
 def test_a_recipient_with_parts_of_a_tokenizer_gives_what_it_has(
     merged_once: Path, tmp_path: Path, turnswap: Turnswap
 ) -> None:
@@ -339,3 +434,17 @@ def test_a_recipient_with_parts_of_a_tokenizer_gives_what_it_has(
     out = merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
     assert (out / "tokenizer_config.json").is_file()
     assert check(turnswap, out) == []
+
+
+def test_a_folder_in_place_of_the_recipients_settings_is_refused(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap
+) -> None:
+    recipient = Path(shutil.copytree(merged_once / "recipient", tmp_path / "recipient"))
+    configuration = recipe(recipient, merged_once / "donor")
+    out = merge(configuration, tmp_path / "before")
+    (recipient / "tokenizer_config.json").unlink()
+    (recipient / "tokenizer_config.json").mkdir()
+    with pytest.raises(UserError, match=r"tokenizer_config\.json is a folder"):
+        merge(configuration, tmp_path / "out")
+    done = turnswap("verify", out)
+    assert (done.exit_code, "is a folder" in " ".join(done.stderr.split())) == (1, True)

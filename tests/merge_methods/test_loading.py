@@ -76,3 +76,11 @@ def test_a_folder_with_a_problem_is_not_loaded(tmp_path: Path, turnswap: Turnswa
     report = json.loads(done.stdout)
     assert (done.exit_code, report["loaded"]) == (1, None)
     assert "the model was not loaded, since something else is wrong" in report["notes"]
+
+
+def test_two_equal_copies_of_a_tied_tensor_are_each_compared(tmp_path: Path, turnswap: Turnswap) -> None:
+    for folder in pair(tmp_path, "qwen3-tied"):
+        rewrite(folder, **{"lm_head.weight": tensors(folder)["model.embed_tokens.weight"].clone()})
+    merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
+    done = turnswap("verify", tmp_path / "out", "--load", "--json")
+    assert (json.loads(done.stdout)["problems"], done.exit_code) == ([], 0)

@@ -7,10 +7,15 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+
+from turnswap.merge_methods.checksums import write_checksums
+from turnswap.merge_methods.claims import statement_of
 
 from ..conftest import Turnswap
 from .models import TOKENS, merge, pair, recipe
@@ -124,3 +129,79 @@ def test_the_statement_names_outputs_as_subjects_and_sources_as_dependencies(pro
     named = {one["name"]: one["digest"]["sha256"] for one in definition["resolvedDependencies"]}
     assert named["donor/model.safetensors"] == content["sources"]["donor"]["sha256"]["model.safetensors"]
     assert definition["externalParameters"]["configuration"]["merge_method"] == "layer_swap"
+
+
+def lie(*path: str | int, value: object) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        place: Any = content
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+
+    return change
+
+
+LIES = {
+    "a source's name": lie("sources", "donor", "model", value="someone/else"),
+    "a source's revision": lie("sources", "donor", "revision", value="abc"),
+    "a source's hash": lie("sources", "donor", "sha256", "config.json", value="0" * 64),
+    "a source's file": lie("sources", "donor", "sha256", "more.safetensors", value="0" * 64),
+    "no sources": lie("sources", value={}),
+    "sources of a wrong form": lie("sources", value=[1]),
+    "a tensor's source": lie("plan", "tensors", 3, "source", value="recipient"),
+    "the plan's models": lie("plan", "models", "donor", value="someone/else"),
+    "the configuration": lie("configuration", "parameters", "bottom", value=7),
+    "counts": lie("verified", "tensors", "donor", value=75),
+    "bytes": lie("verified", "bytes", value=1),
+    "problems": lie("verified", "problems", value=["one"]),
+    "an output that is not listed": lambda content: content["output"]["sha256"].pop("config.json"),
+}
+
+
+@pytest.mark.parametrize("change", LIES.values(), ids=LIES)
+def test_a_record_that_lies_is_found_even_with_checksums_that_agree(
+    proven: Path, turnswap: Turnswap, change: Callable[[dict[str, Any]], object]
+) -> None:
+    assert turnswap("verify", proven).exit_code == 0
+    content = json.loads((proven / "layer_swap.json").read_text())
+    change(content)
+    (proven / "layer_swap.json").write_text(json.dumps(content))
+    (proven / "provenance.intoto.json").unlink(missing_ok=True)
+    write_checksums(proven)
+    done = turnswap("verify", proven, "--json")
+    assert done.exit_code == 1, done.stderr
+    problems = json.loads(done.stdout)["problems"]
+    assert any(problem.startswith("layer_swap.json: ") for problem in problems), problems
+
+
+def test_hashes_of_the_sources_weights_are_compared_with_load(proven: Path, turnswap: Turnswap) -> None:
+    content = json.loads((proven / "layer_swap.json").read_text())
+    content["sources"]["donor"]["sha256"]["model.safetensors"] = "0" * 64
+    (proven / "layer_swap.json").write_text(json.dumps(content))
+    write_checksums(proven)
+    assert "sources.donor.sha256.model.safetensors is '0000" in turnswap("verify", proven, "--load").stdout
+
+
+def test_a_record_without_its_checksums_is_a_problem(proven: Path, turnswap: Turnswap) -> None:
+    lines = (proven / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (proven / "SHA256SUMS").write_text("".join(line for line in lines if "config.json" not in line))
+    assert "SHA256SUMS: does not name config.json" in turnswap("verify", proven).stdout
+    (proven / "SHA256SUMS").unlink()
+    done = turnswap("verify", proven)
+    assert (done.exit_code, "SHA256SUMS: missing, but layer_swap.json" in done.stdout) == (1, True)
+
+
+def test_a_statement_says_what_the_record_says(proven: Path, turnswap: Turnswap) -> None:
+    statement = statement_of(json.loads((proven / "layer_swap.json").read_text()))
+    file = proven / "provenance.intoto.json"
+    file.write_text(json.dumps(statement))
+    write_checksums(proven)
+    assert turnswap("verify", proven).exit_code == 0
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+    file.write_text(json.dumps(statement))
+    write_checksums(proven)
+    done = turnswap("verify", proven)
+    assert (done.exit_code, "provenance.intoto.json: subject[0].digest.sha256 is" in done.stdout) == (1, True)
+    for name in ("layer_swap.json", "SHA256SUMS"):
+        (proven / name).unlink()
+    assert "provenance.intoto.json: is there without layer_swap.json" in turnswap("verify", proven).stdout

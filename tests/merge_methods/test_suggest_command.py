@@ -15,7 +15,7 @@ import yaml
 from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
-from turnswap.merge_methods.analysis_file import as_json, from_json, read_analysis
+from turnswap.merge_methods.analysis_file import _checksum, as_json, from_json, read_analysis
 from turnswap.merge_methods.configuration import read_configuration
 from turnswap.merge_methods.proposal import open_experts, propose
 
@@ -222,6 +222,26 @@ def test_an_altered_analysis_is_refused(analysed: dict[str, Any], alter: Callabl
     alter(analysed)
     with pytest.raises(UserError, match=r"it was altered\. Run turnswap analyze again, with -o"):
         from_json(analysed)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cells": [1, 2]},
+        {"cells": None},
+        {"layers": "six"},
+        {"layers": 1},
+        {"models": 3},
+        {"ancestor": {}},
+        {"cells": []},
+    ],
+)
+def test_an_analysis_of_another_form_is_refused_though_its_checksum_is_right(
+    analysed: dict[str, Any], wrong: dict[str, Any]
+) -> None:
+    content = analysed | wrong
+    with pytest.raises(UserError, match="another form"):
+        from_json(content | {"sha256": _checksum(content)})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
+from turnswap.merge_methods.verify import _compared, _retyped
+
 from ..conftest import Turnswap
 from .models import merge, recipe, save_model, tensors
 
@@ -151,6 +153,52 @@ def test_a_changed_configuration_is_found(merged: Path, turnswap: Turnswap, chan
 def test_a_configuration_that_names_another_type_is_found(merged: Path, turnswap: Turnswap) -> None:
     edit_json(merged / "config.json", dtype="float32")
     assert "dtype is torch.float32, declared bfloat16" in turnswap("verify", merged).stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"dtype": "float16"}, "dtype is 'float16', the recipient's is 'bfloat16'"),
+        ({"torch_dtype": "float16"}, "torch_dtype is float16, but dtype is bfloat16"),
+        ({"parts": {"dtype": "float16", "torch_dtype": "float32"}}, "parts.torch_dtype is float32, but parts.dtype is"),
+    ],
+)
+def test_without_a_declared_type_the_configurations_is_the_recipients(
+    merged_once: Path, tmp_path: Path, turnswap: Turnswap, change: dict[str, object], said: str
+) -> None:
+    out = merge(recipe(merged_once / "recipient", merged_once / "donor", dtype=None), tmp_path / "out")
+    assert turnswap("verify", out, "--load").exit_code == 0
+    edit_json(out / "config.json", **change)
+    problems = json.loads(turnswap("verify", out, "--load", "--json").stdout)["problems"]
+    assert any(said in problem for problem in problems), problems
+
+
+def test_a_nested_type_is_the_recipients_or_the_declared_one() -> None:
+    ours = {"text_config": {"dtype": "float32"}, "vision_config": {"dtype": "float16"}}
+    theirs = {"text_config": {"dtype": "bfloat16"}, "vision_config": {"dtype": "bfloat16"}}
+    assert _retyped(theirs, ours, "float32") == ours | {"vision_config": {"dtype": "bfloat16"}}
+    assert _compared({"part": {"torch_dtype": "float16"}}) == {"part": {"dtype": "float16"}}
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("config.json", {"hidden_size": "abc"}, "'hidden_size'"),
+        ("generation_config.json", [1], "generation_config.json: it is [1], the recipient's is {"),
+        ("tokenizer_config.json", [1], "tokenizer_config.json: it is [1], the recipient's is {"),
+    ],
+)
+def test_a_file_of_a_wrong_form_is_a_problem_and_named(
+    merged: Path, turnswap: Turnswap, file: str, content: object, said: str
+) -> None:
+    if isinstance(content, dict):
+        edit_json(merged / file, **content)
+    else:
+        (merged / file).write_text(json.dumps(content))
+    done = turnswap("verify", merged, "--json")
+    assert done.exit_code == 1
+    problems = json.loads(done.stdout)["problems"]
+    assert any(problem.startswith(file) and said in problem for problem in problems), problems
 
 
 def test_a_changed_tokenizer_or_template_is_found(merged: Path, turnswap: Turnswap) -> None:

@@ -50,9 +50,9 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     """
     options = mergekit_options(reading)
     from turnswap.merge_methods import analysis
+    from turnswap.merge_methods.claims import plan_as_json
     from turnswap.merge_methods.configuration import read_configuration
     from turnswap.merge_methods.recipe import read_recipe
-    from turnswap.merge_methods.verify import plan_as_json
 
     recipe = read_recipe(read_configuration(config), options)
     changes = None
