@@ -114,7 +114,9 @@ def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReade
         result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
     for target, part in parts.items():
         stored, found = part[0].dtype, loaded[target].dtype
-        if stored != found and stored != part[0].weight.header.dtype and not _keeps(model, target, found):
+        # A recipient that stores a tensor in another type than its configuration states is loaded so itself.
+        usual = stored == part[0].weight.header.dtype and found == getattr(model.config, "dtype", None)
+        if stored != found and not usual and not _keeps(model, target, found):
             result.problems.append(f"as loaded: {target} is {type_name(found)}, stored as {type_name(stored)}")
             result.n_equal -= 1
     retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)

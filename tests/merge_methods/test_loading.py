@@ -84,3 +84,24 @@ def test_two_equal_copies_of_a_tied_tensor_are_each_compared(tmp_path: Path, tur
     merge(recipe(tmp_path / "recipient", tmp_path / "donor"), tmp_path / "out")
     done = turnswap("verify", tmp_path / "out", "--load", "--json")
     assert (json.loads(done.stdout)["problems"], done.exit_code) == ([], 0)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_type_that_loading_changes_is_a_problem_unless_the_models_code_keeps_it(
+    tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    merge(recipe(*pair(tmp_path)), tmp_path / "out")
+    load = LlamaForCausalLM.from_pretrained
+
+    def altered(*arguments: object, **options: object) -> object:
+        model, info = load(*arguments, **options)
+        model.model.norm.float()
+        model._keep_in_fp32_modules_strict = {"norm"} if kept else set()
+        return model, info
+
+    monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", altered)
+    report = json.loads(turnswap("verify", tmp_path / "out", "--load", "--json").stdout)
+    said = "1 tensors are loaded in another type, such as model.norm.weight: bfloat16 as float32"
+    assert said in report["notes"]
+    problems = [] if kept else ["as loaded: model.norm.weight is float32, stored as bfloat16"]
+    assert report["problems"] == problems
