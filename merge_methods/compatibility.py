@@ -71,6 +71,8 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
     description = describe(reference.model, options.transformers_cache)
     if reference.lora is not None:
         adapter = Path(reference.lora.path)
+        if not adapter.is_dir() and reference.lora.path.startswith((".", "/", "~")):  # no Hub id looks like this
+            raise UserError(f"{reference.lora} is no folder here.", "Check the path after the +.")
         if adapter.is_dir() and not (adapter / "adapter_config.json").is_file():
             raise UserError(
                 f"{reference.lora} is no LoRA adapter: it holds no adapter_config.json.", "Check the path after the +."

@@ -140,14 +140,17 @@ def _what_was_compared(report: Report, recipe: Recipe) -> str:
     """The card's claim: how many tensors are copies, bit for bit, and what was done to the others."""
     counts = ", ".join(f"{count} {origin}" for origin, count in sorted(report.tensors.items()))
     # A tensor that is made of several is computed, in the declared type.
-    single = {name for name, tensor in recipe.tensors.items() if tensor.source.origin in recipe.models}
+    single = {name for name, tensor in recipe.tensors.items() if not tensor.is_computed}
     rounded = single.intersection(report.rounded)
-    said = [f"{len(single) - len(rounded)} hold the very numbers of their source, bit for bit"]
+    kept = len(single) - len(rounded)
+    said = [f"{kept} hold the very numbers of their source, bit for bit"] if kept else []
     if rounded:
         types = ", ".join(sorted({type_name(recipe.tensors[name].dtype) for name in rounded}))
         said.append(f"{len(rounded)} are their source rounded to {types}, as declared")
     if len(single) < len(recipe.tensors):
-        said.append(f"{len(recipe.tensors) - len(single)} are the declared blend, bit for bit as computed again")
+        said.append(
+            f"{len(recipe.tensors) - len(single)} are computed as declared (blends, slices, rows), bit for bit as again"
+        )
     text = f"of {sum(report.tensors.values())} tensors ({counts}), {'; '.join(said)}."
     if report.n_loaded is not None:
         text += f" Loaded with transformers, all {report.n_loaded} tensors in memory equal what was declared."

@@ -194,6 +194,10 @@ def read_recipe(
     if rounded:
         told = f"{len(rounded)} tensors are rounded to the declared type, {type_name(planned[rounded[0]].dtype)}"
         notes.append(f"{told} ({rounded[0]}{', …' if rounded[1:] else ''})")
+    parts = {tensor.weight.place.part for tensor in planned.values()}
+    for name in ("shared", "prediction"):
+        if name not in parts and any(name in (given or {}) for given in _all_parameters(config)):
+            notes.append(f"{name} has no effect: this model has no such tensors")
     if (config.parameters or {}).get("blend_method") and not any(tensor.source.mix for tensor in planned.values()):
         notes.append("blend_method has no effect: no layer is blended")
     warnings += _warnings_of_borrowers(recipe)
@@ -214,10 +218,9 @@ def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
     for lender in sorted(set(borrowers.values())):
         parted = [layer for layer, of in borrowers.items() if of == lender and letters[layer] != letters[lender]]
         if parted:
-            yield (
-                f"layers {ranges(parted)} have no keys and values of their own: they use those of layer {lender}, "
-                "which comes from another model"
-            )
+            one = len(parted) == 1
+            has, takes = (f"layer {parted[0]} has", "takes") if one else (f"layers {ranges(parted)} have", "take")
+            yield f"{has} no keys and values, and {takes} those of layer {lender}, which comes from another model"
 
 
 def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
@@ -239,8 +242,12 @@ def is_rounded(planned: Planned, recipe: Recipe) -> bool:
     return False
 
 
+def _all_parameters(config: MergeConfiguration) -> list[Mapping[str, Any] | None]:
+    return [config.parameters, *(listed.parameters for listed in config.models or [])]
+
+
 def _check_that_filters_match(config: MergeConfiguration, planned: Mapping[str, Planned]) -> None:
-    for given in (config.parameters, *(listed.parameters for listed in config.models or [])):
+    for given in _all_parameters(config):
         for name, setting in (given or {}).items():
             for text in (entry.filter for entry in conditional(setting)):
                 if text and text != "*" and not any(text in tensor for tensor in planned):
@@ -270,7 +277,7 @@ def _match_vocabularies(
     for role, reason in apart.items():
         taken = [tensor for tensor in planned.values() if role in tensor.matched]
         if not taken:
-            notes.append(f"{reason}: embeddings and head stay with the recipient")
+            notes.append(f"{reason}: embeddings and lm_head stay with the recipient")
             continue
         check_matchable(models["recipient"], models[role])
         rows, total = len(matched_rows(models["recipient"], models[role])[0]), rows_of(models["recipient"].layout)

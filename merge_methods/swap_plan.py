@@ -196,7 +196,8 @@ def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
     if any(source.origin != "blend" for source in claimed.values()) or total > 1 + 1e-9:
         raise UserError(
             f"Several donors claim {what}: {told}.",
-            "Give it to one of them, or blend it: blend_layers with a blend under each, which together make 1 at most."
+            f"Their shares make {total:g}. Give it to one of them, or blend it: blend_layers with a blend under each, "
+            "which together make 1 at most."
             if what.startswith("layer")
             else f"Write {what}: donor under one of them, or {what}: blend under each.",
         )
@@ -319,7 +320,7 @@ def _at_an_end(name: str, touching: TensorSource, swaps: Mapping[str, SwapParame
         return chosen
     if touching.origin == "pretrained":  # ``revert`` names layers only
         return _taken(0.0, "follows the zone that was reverted")
-    return replace(touching, why=f"follows {touching.why}")
+    return replace(touching, why=f"follows {touching.why}" if touching.why != NOT_NAMED else "follows its layer")
 
 
 def _tied(embeddings: TensorSource, head: TensorSource, swaps: Mapping[str, SwapParameters]) -> TensorSource:

@@ -28,7 +28,7 @@ def difference(recipient: Model, other: Model, accepted: frozenset[str] = frozen
     Args:
         recipient: the model whose vocabulary the result has.
         other: a model that gives layers.
-        accepted: ``tokenizer`` takes rows of the same number for the same, where there are equally many.
+        accepted: with ``tokenizer``, one that gives tokens other ids is no reason to refuse the model.
     """
     rows = rows_of(recipient.layout), rows_of(other.layout)
     tied = ["ties" if is_tied(model.config) else "does not tie" for model in (recipient, other)]
@@ -36,10 +36,20 @@ def difference(recipient: Model, other: Model, accepted: frozenset[str] = frozen
         return f"the recipient's embeddings have {rows[0]} rows, those of {other} {rows[1]}"
     if tied[0] != tied[1]:
         return f"the recipient {tied[0]} its embeddings to its head, {other} {tied[1]} them"
-    if "tokenizer" not in accepted and is_extended(recipient, other):
+    if is_extended(recipient, other):
         ours, theirs = (len(tokens(model)) for model in (recipient, other))
         return f"the recipient's tokenizer has {ours} tokens, that of {other} {theirs}"
+    if "tokenizer" in accepted and _have_other_ids(recipient, other):
+        return f"the tokenizers of the recipient and of {other} give tokens different ids"
     return ""
+
+
+def _have_other_ids(recipient: Model, other: Model) -> bool:
+    if not (recipient.tokenizer_files and other.tokenizer_files):
+        return False
+    if tokenizer_difference(recipient.description.folder, other.description.folder) is None:
+        return False
+    return tokens(recipient) != tokens(other)
 
 
 def is_extended(recipient: Model, other: Model) -> bool:

@@ -285,3 +285,8 @@ def test_models_of_different_types_need_a_declared_one(experts: Experts, refusal
     assert {tensor.dtype for tensor in merged.values()} == {torch.bfloat16}
     unnamed = tensors(merge(recipe(*experts, dtype=None), tmp_path / "alike"))
     assert {tensor.dtype for tensor in unnamed.values()} == {torch.bfloat16}
+
+
+def test_an_adapter_that_is_not_there_is_named(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
+    absent = tmp_path / "no-adapter"
+    assert f"{absent} is no folder here" in refusal(recipe(experts[0], f"{experts[1]}+{absent}"))

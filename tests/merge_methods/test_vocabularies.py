@@ -135,3 +135,15 @@ def test_rows_of_other_tokens_stay_whatever_the_method_of_the_blend(tmp_path: Pa
     assert same(found[64:], ours[64:])
     assert not same(found[:64], ours[:64])
     assert verify(merged, MergeOptions()).status == "verified"
+
+
+def test_of_a_tokenizer_with_other_ids_that_is_accepted_no_row_is_taken_by_its_number(tmp_path: Path) -> None:
+    exchanged = [*TOKENS[:7], TOKENS[8], TOKENS[7], *TOKENS[9:]]
+    folders = models(tmp_path, {"tokenizer": TOKENS}, {"tokenizer": exchanged})
+    ours, theirs = (tensors(folder) for folder in folders)
+    kept = tensors(merge(recipe_of(folders, accept="tokenizer"), tmp_path / "kept"))
+    assert all(same(kept[name], ours[name]) for name in (EMBEDDINGS, HEAD))
+    asked = tensors(merge(recipe_of(folders, accept="tokenizer", embeddings="donor"), tmp_path / "asked"))
+    assert same(asked[EMBEDDINGS][7], theirs[EMBEDDINGS][8])
+    assert same(asked[EMBEDDINGS][8], theirs[EMBEDDINGS][7])
+    assert same(asked[EMBEDDINGS][9:], theirs[EMBEDDINGS][9:])

@@ -208,7 +208,7 @@ def test_layers_that_use_keys_and_values_of_another_source_are_told(tmp_path: Pa
     recipient, donor = (save_kind(tmp_path / role, kind, seed) for seed, role in enumerate("rd"))
     content = yaml.safe_load(recipe(recipient, donor, {"layers": "7", "embeddings": "recipient"}))
     told = " ".join(read_recipe(parse_configuration(content), MergeOptions()).warnings)
-    assert "layers 7 have no keys and values of their own: they use those of layer" in told
+    assert "layer 7 has no keys and values, and takes those of layer 5" in told
 
 
 def test_a_tower_inside_the_decoder_stays_with_the_recipient() -> None:

@@ -65,6 +65,8 @@ def show_report(console: Console, report: Report) -> None:
     found = f": {sum(report.tensors.values())} tensors ({counts}), {size(report.n_bytes)}" if counts else ""
     status = "not verified" if report.status == "differs" else report.status
     console.print(Text.assemble((status, f"bold {style}"), f" {report.folder}{found}"), soft_wrap=True)
+    if report.n_loaded is not None and not report.problems:
+        console.print(f"Loaded by transformers: {report.n_loaded} tensors in memory are as declared")
     for problem in report.problems[:20]:
         console.print(f"  {problem}", soft_wrap=True, markup=False)
     if len(report.problems) > 20:

@@ -46,7 +46,7 @@ def plan(config: Path, tensors: bool, as_json: bool, check_ancestor: bool, **rea
     """Show what a layer swap will take from where, before a byte is written.
 
     Checks CONFIG and its models as the merge will, from their headers alone. In the picture each cell is a layer: D of
-    the donor, R of the recipient, b blended, P of the pretrained model.
+    the donor (E, F, … of further ones), R of the recipient, b blended, P of the pretrained model, * of several.
     """
     options = mergekit_options(reading)
     from turnswap.merge_methods import analysis
