@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from turnswap.core.errors import UserError
 from .checkpoint import Checkpoint, first_line, type_name
 from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
 from .references import Description, FoundModel, describe, merged_folder
-from .tokenizer_facts import tokenizer_json
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
 TOKENIZER_FILES = (
@@ -45,6 +45,24 @@ class Model:
     def tokenizer_files(self) -> list[Path]:
         """The files that hold its vocabulary; none where it came without a tokenizer."""
         return tokenizer_files(self.description.folder)
+
+    @functools.cached_property
+    def tokens(self) -> dict[str, int]:
+        """The ids of its tokens, added ones too.
+
+        Raises:
+            UserError: it came without a tokenizer, or with one that cannot be read or needs code of its own.
+        """
+        folder = self.description.folder
+        try:
+            # Without a word on code, transformers would ask the user and wait.
+            loaded = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # of many kinds, by what is missing or damaged
+            raise UserError(
+                f"The tokenizer of {folder} cannot be read, and rows of embeddings are matched by its tokens.",
+                "Copy the tokenizer's files there, or say embeddings: recipient.",
+            ) from error
+        return dict(loaded.get_vocab())
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
@@ -192,7 +210,7 @@ def check_pair(
     accepted: frozenset[str],
     dtype_is_set: bool,
     own_vocabularies: bool = False,
-    is_extended: bool = False,
+    tokenizers: Difference | None = None,
 ) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
@@ -202,16 +220,13 @@ def check_pair(
         accepted: the differences that the user accepts.
         dtype_is_set: whether the configuration declares a type for all.
         own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
-        is_extended: whether the tokenizers differ in that one has more tokens.
+        tokenizers: what they disagree in, where that matters.
 
     Raises:
         UserError: it names every difference with both values.
     """
     check_structure(recipient, other, own_vocabularies)
-    found = list(_facts(recipient, other, "behaviour"))
-    if recipient.tokenizer_files and other.tokenizer_files:
-        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
-        found += [tokenizers] if tokenizers and not is_extended else []
+    found = [*_facts(recipient, other, "behaviour"), *([tokenizers] if tokenizers else [])]
     behaviour = [difference for difference in found if difference.name not in accepted]
     names = ", ".join(difference.name for difference in behaviour)
     _refuse(recipient, other, behaviour, f"If you know that this may differ, add to parameters: accept: {names!r}.")
@@ -261,7 +276,7 @@ def _pairs(recipient: Model, other: Model) -> Iterator[tuple[Weight, Weight | No
     """Each tensor of the recipient's text decoder with its counterpart; None where the other has none as it is."""
     for weight in recipient.layout.weights.values():
         if weight.place.part != "outside":
-            yield weight, other.layout.weights.get(weight.name) or other.layout.same_as(weight)
+            yield weight, other.layout.held(weight)
 
 
 def _tensors(recipient: Model, other: Model, own_vocabularies: bool) -> list[Difference]:
@@ -293,40 +308,6 @@ def _types(recipient: Model, other: Model) -> list[Difference]:
         if theirs and ours.header.dtype != theirs.header.dtype:
             return _unequal(f"the type of {ours.name}", *(type_name(one.header.dtype) for one in (ours, theirs)))
     return []
-
-
-def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
-    """What the tokenizers of two folders disagree in: first byte for byte, then in what turns text into ids."""
-    ours, theirs = ({path.name: path for path in tokenizer_files(folder)} for folder in (recipient, other))
-    name = next((name for name in TOKENIZER_FILES if name in ours and name in theirs), None)
-    if name is None:
-        return Difference("tokenizer", *(min(files, default="none") for files in (ours, theirs)))
-    contents = [files[name].read_bytes() for files in (ours, theirs)]
-    if name == "vocab.json":  # half of a tokenizer
-        contents = [
-            content + path.read_bytes() if (path := folder / "merges.txt").is_file() else content
-            for content, folder in zip(contents, (recipient, other), strict=True)
-        ]
-    if contents[0] == contents[1]:
-        return None
-    if name != "tokenizer.json":
-        return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
-    read = []
-    for content in contents:
-        try:
-            read.append(tokenizer_json(content))
-        except Exception:  # the library raises nothing more special
-            states = "tokenizer.json is readable", "tokenizer.json is damaged"
-            return Difference("tokenizer", *(states if read else reversed(states)))
-    left, right = read
-    vocabularies = left.pop("vocab"), right.pop("vocab")
-    differing = vocabularies[0].items() ^ vocabularies[1].items()
-    if differing:
-        token, _ = min(differing)
-        return Difference("tokenizer", *(f"{token!r} is {held.get(token, 'absent')}" for held in vocabularies))
-    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "model.vocab"}
-    unlike = [part for part in parts if left.get(part) != right.get(part)]
-    return Difference("tokenizer", f"one {min(unlike)}", "another") if unlike else None
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:

@@ -94,6 +94,13 @@ class Layout:
             found.setdefault(weight.target, []).append(weight)
         return found
 
+    def held(self, other: Weight) -> Weight | None:
+        """What is stored here as another layout stores a tensor; None where it is made of others, or missing."""
+        found = self.weights.get(other.name) or self.same_as(other)
+        if found is None and other.by_token:  # a head of its own there, tied embeddings here
+            found = next((one for one in self.weights.values() if one.place.part == "tied"), None)
+        return found
+
     def same_as(self, other: Weight) -> Weight | None:
         """The tensor that is stored here under another name, as it is there; None where loading would convert it."""
         found = self.by_target.get(other.target, ())

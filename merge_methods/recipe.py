@@ -24,7 +24,7 @@ from .layer_swap import Plan, Step
 from .layout import Layout, Weight, architecture
 from .references import with_plain_paths, with_references
 from .swap_plan import TensorSource, letter_of, origins_of, source_of
-from .vocabulary import check_matchable, difference, is_extended, matched_rows, rows_of
+from .vocabulary import check_matchable, compare, matched_rows, rows_of
 from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, ranges, resolve_depths
 
 
@@ -164,11 +164,10 @@ def read_recipe(
     apart: dict[str, str] = {}
     for role, model in models.items():
         if role != "recipient":
-            reason = difference(recipient, model, accepted)
-            apart |= {role: reason} if reason else {}
-            check_pair(
-                recipient, model, accepted, config.dtype is not None, bool(reason), is_extended(recipient, model)
-            )
+            vocabularies = compare(recipient, model, accepted)
+            apart |= {role: vocabularies.reason} if vocabularies.reason else {}
+            typed = config.dtype is not None
+            check_pair(recipient, model, accepted, typed, role in apart, vocabularies.refused)
             warnings += soft_differences(recipient, model)
     for model in models.values():
         if model.layout.missing:
@@ -232,7 +231,7 @@ def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | 
 def is_rounded(planned: Planned, recipe: Recipe) -> bool:
     """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
     for role in origins_of(planned.source):
-        stored = recipe.models[role].layout.weights.get(planned.name, planned.weight).header.dtype
+        stored = (recipe.models[role].layout.held(planned.weight) or planned.weight).header.dtype
         working = working_type(planned, recipe.config) or stored
         if (
             torch.promote_types(stored, working) != working

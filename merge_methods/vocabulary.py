@@ -6,15 +6,17 @@ Embeddings and head then stay with the recipient, whose tokenizer the result has
 
 from __future__ import annotations
 
-import functools
+import contextlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from turnswap.core.errors import UserError
 
-from .compatibility import Model, tokenizer_difference
+from .compatibility import TOKENIZER_FILES, Difference, Model, tokenizer_files
 from .layout import Layout, is_tied
+from .tokenizer_facts import tokenizer_json
 
 
 def rows_of(layout: Layout) -> int:
@@ -22,69 +24,81 @@ def rows_of(layout: Layout) -> int:
     return next((weight.header.shape[0] for weight in layout.weights.values() if weight.by_token), 0)
 
 
-def difference(recipient: Model, other: Model, accepted: frozenset[str] = frozenset()) -> str:
-    """Why rows of the same number are not of the same token, for people; empty where they are.
+@dataclass(frozen=True)
+class Vocabularies:
+    """How a model's vocabulary stands to the recipient's.
+
+    Attributes:
+        reason: why rows of the same number are not of the same token, for people; empty where they are.
+        refused: what the tokenizers disagree in, where one does not just have more tokens.
+    """
+
+    reason: str
+    refused: Difference | None
+
+
+def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset()) -> Vocabularies:
+    """Compare the vocabulary of a model with the recipient's, which the result has.
 
     Args:
-        recipient: the model whose vocabulary the result has.
+        recipient: the model that gives the tokenizer.
         other: a model that gives layers.
         accepted: with ``tokenizer``, one that gives tokens other ids is no reason to refuse the model.
     """
+    tokenizers, ids = None, []
+    if recipient.tokenizer_files and other.tokenizer_files:
+        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
+    if tokenizers is not None:
+        with contextlib.suppress(UserError):  # one of them cannot be read, which the difference tells
+            ids = [model.tokens.items() for model in (recipient, other)]
+    is_extended = bool(ids) and (ids[0] < ids[1] or ids[1] < ids[0])
+    refused = None if is_extended else tokenizers
     rows = rows_of(recipient.layout), rows_of(other.layout)
     tied = ["ties" if is_tied(model.config) else "does not tie" for model in (recipient, other)]
+    reason = ""
     if rows[0] != rows[1]:
-        return f"the recipient's embeddings have {rows[0]} rows, those of {other} {rows[1]}"
-    if tied[0] != tied[1]:
-        return f"the recipient {tied[0]} its embeddings to its head, {other} {tied[1]} them"
-    if is_extended(recipient, other):
-        ours, theirs = (len(tokens(model)) for model in (recipient, other))
-        return f"the recipient's tokenizer has {ours} tokens, that of {other} {theirs}"
-    if "tokenizer" in accepted and _have_other_ids(recipient, other):
-        return f"the tokenizers of the recipient and of {other} give tokens different ids"
-    return ""
+        reason = f"the recipient's embeddings have {rows[0]} rows, those of {other} {rows[1]}"
+    elif tied[0] != tied[1]:
+        reason = f"the recipient {tied[0]} its embeddings to its head, {other} {tied[1]} them"
+    elif is_extended:
+        reason = f"the recipient's tokenizer has {len(ids[0])} tokens, that of {other} {len(ids[1])}"
+    elif "tokenizer" in accepted and ids and ids[0] != ids[1]:
+        reason = f"the tokenizers of the recipient and of {other} give tokens different ids"
+    return Vocabularies(reason, refused)
 
 
-def _have_other_ids(recipient: Model, other: Model) -> bool:
-    if not (recipient.tokenizer_files and other.tokenizer_files):
-        return False
-    if tokenizer_difference(recipient.description.folder, other.description.folder) is None:
-        return False
-    return tokens(recipient) != tokens(other)
-
-
-def is_extended(recipient: Model, other: Model) -> bool:
-    """Whether one of the two tokenizers has all tokens of the other, with the same ids, and more."""
-    if not (recipient.tokenizer_files and other.tokenizer_files):
-        return False
-    if tokenizer_difference(recipient.description.folder, other.description.folder) is None:
-        return False  # soon seen where the files are equal
-    try:
-        ours, theirs = tokens(recipient).items(), tokens(other).items()
-    except UserError:
-        return False
-    return ours < theirs or theirs < ours
-
-
-def tokens(model: Model) -> dict[str, int]:
-    """The ids of a model's tokens, added ones too.
-
-    Raises:
-        UserError: it came without a tokenizer, or that cannot be read.
-    """
-    return _tokens(model.description.folder)
-
-
-@functools.lru_cache(maxsize=8)
-def _tokens(folder: Path) -> dict[str, int]:
-    from transformers import AutoTokenizer  # takes a second, which equal vocabularies do not need
-
-    try:
-        return dict(AutoTokenizer.from_pretrained(folder).get_vocab())
-    except Exception as error:  # of many kinds, by what is missing or damaged
-        raise UserError(
-            f"The tokenizer of {folder} cannot be read, and rows of embeddings are matched by its tokens.",
-            "Copy the tokenizer's files there, or say embeddings: recipient.",
-        ) from error
+def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
+    """What the tokenizers of two folders disagree in: first byte for byte, then in what turns text into ids."""
+    ours, theirs = ({path.name: path for path in tokenizer_files(folder)} for folder in (recipient, other))
+    name = next((name for name in TOKENIZER_FILES if name in ours and name in theirs), None)
+    if name is None:
+        return Difference("tokenizer", *(min(files, default="none") for files in (ours, theirs)))
+    contents = [files[name].read_bytes() for files in (ours, theirs)]
+    if name == "vocab.json":  # half of a tokenizer
+        contents = [
+            content + path.read_bytes() if (path := folder / "merges.txt").is_file() else content
+            for content, folder in zip(contents, (recipient, other), strict=True)
+        ]
+    if contents[0] == contents[1]:
+        return None
+    if name != "tokenizer.json":
+        return Difference("tokenizer", f"{name} of {len(contents[0])} bytes", f"another of {len(contents[1])}")
+    read = []
+    for content in contents:
+        try:
+            read.append(tokenizer_json(content))
+        except Exception:  # the library raises nothing more special
+            states = "tokenizer.json is readable", "tokenizer.json is damaged"
+            return Difference("tokenizer", *(states if read else reversed(states)))
+    left, right = read
+    vocabularies = left.pop("vocab"), right.pop("vocab")
+    differing = vocabularies[0].items() ^ vocabularies[1].items()
+    if differing:
+        token, _ = min(differing)
+        return Difference("tokenizer", *(f"{token!r} is {held.get(token, 'absent')}" for held in vocabularies))
+    parts = (left.keys() | right.keys()) - {"added_tokens", "decoder", "padding", "truncation", "model.vocab"}
+    unlike = [part for part in parts if left.get(part) != right.get(part)]
+    return Difference("tokenizer", f"one {min(unlike)}", "another") if unlike else None
 
 
 def check_matchable(recipient: Model, donor: Model) -> None:
@@ -99,21 +113,13 @@ def check_matchable(recipient: Model, donor: Model) -> None:
             "Say embeddings: recipient and head: recipient.",
         )
     for model in (recipient, donor):
-        tokens(model)
+        _ = model.tokens
 
 
 def matched_rows(recipient: Model, donor: Model) -> tuple[torch.Tensor, torch.Tensor]:
     """The rows of the recipient that have a counterpart of the same token, and the numbers of those in the donor."""
-    theirs = tokens(donor)
+    theirs = donor.tokens
     n_ours, n_theirs = rows_of(recipient.layout), rows_of(donor.layout)
-    pairs = [(row, theirs[token]) for token, row in tokens(recipient).items() if token in theirs]
+    pairs = [(row, theirs[token]) for token, row in recipient.tokens.items() if token in theirs]
     pairs = sorted((ours, other) for ours, other in pairs if ours < n_ours and other < n_theirs)
     return torch.tensor([ours for ours, _ in pairs]), torch.tensor([other for _, other in pairs])
-
-
-def aligned(ours: torch.Tensor, theirs: torch.Tensor, recipient: Model, donor: Model) -> torch.Tensor:
-    """The donor's tensor with a row for each of the recipient's: of the same token, or the recipient's own."""
-    rows, counterparts = matched_rows(recipient, donor)
-    made = ours.clone()
-    made[rows] = theirs[counterparts].to(made.dtype)
-    return made

@@ -28,7 +28,7 @@ from .layout import Weight, converted
 from .recipe import Planned, Recipe, working_type
 from .references import merged_folder
 from .swap_plan import origins_of
-from .vocabulary import aligned, matched_rows
+from .vocabulary import matched_rows
 
 PREFIX = "base_model.model."
 
@@ -60,10 +60,7 @@ class WeightReader:
 
     def name_of(self, weight: Weight) -> str | None:
         """The name under which the model stores the weight; None where it is made of others, or not there."""
-        layout = self.model.layout
-        held = layout.weights.get(weight.name) or layout.same_as(weight)
-        if held is None and weight.by_token:  # a head of its own, where this model has tied embeddings
-            held = next((one for one in layout.weights.values() if one.place.part == "tied"), None)
+        held = self.model.layout.held(weight)
         return held.name if held is not None else None
 
 
@@ -117,14 +114,15 @@ def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], confi
         return made.to(planned.dtype)
     tensors = {role: read(role) for role in sorted(origins_of(planned.source) - planned.matched)}
     if planned.matched:
-        ours = tensors.get("recipient", read("recipient"))
-        for role in planned.matched:
-            tensors[role] = aligned(ours, read(role), readers["recipient"].model, readers[role].model)
-    made = composed(planned.source, tensors, planned.name, planned.weight.place.axis)
-    if planned.matched:  # methods that look at a tensor as a whole would move rows that no other model has
+        ours = tensors["recipient"] if "recipient" in tensors else read("recipient")
         matched = torch.zeros(len(ours), dtype=torch.bool)
         for role in planned.matched:
-            matched[matched_rows(readers["recipient"].model, readers[role].model)[0]] = True
+            rows, counterparts = matched_rows(readers["recipient"].model, readers[role].model)
+            tensors[role] = ours.clone()
+            tensors[role][rows] = read(role)[counterparts].to(ours.dtype)
+            matched[rows] = True
+    made = composed(planned.source, tensors, planned.name, planned.weight.place.axis)
+    if planned.matched:  # methods that look at a tensor as a whole would move rows that no other model has
         made[~matched] = ours[~matched]
     return made.to(planned.dtype)
 

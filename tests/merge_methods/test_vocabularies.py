@@ -10,12 +10,13 @@ import pytest
 import torch
 import transformers
 from mergekit.options import MergeOptions
+from safetensors.torch import save_file
 
 from turnswap.merge_methods.configuration import parse_configuration
 from turnswap.merge_methods.recipe import read_recipe
 from turnswap.merge_methods.verify import verify
 
-from .models import LAYERS, TOKENS, merge, recipe, same, save_model, tensors
+from .models import LAYERS, TOKENS, merge, recipe, same, save_model, save_tokenizer, tensors
 
 Refusal = Callable[..., str]
 EMBEDDINGS, HEAD, NORM = "model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"
@@ -147,3 +148,19 @@ def test_of_a_tokenizer_with_other_ids_that_is_accepted_no_row_is_taken_by_its_n
     assert same(asked[EMBEDDINGS][7], theirs[EMBEDDINGS][8])
     assert same(asked[EMBEDDINGS][8], theirs[EMBEDDINGS][7])
     assert same(asked[EMBEDDINGS][9:], theirs[EMBEDDINGS][9:])
+
+
+def test_a_donor_that_stores_a_tensor_under_another_name_is_rounded_by_its_own_type(tmp_path: Path) -> None:
+    recipient, donor = models(tmp_path, {}, {"dtype": torch.float32})
+    prefix = "model."
+    content = {name.removeprefix(prefix): tensor.clone() for name, tensor in tensors(donor).items()}
+    save_file(content, donor / "model.safetensors", metadata={"format": "pt"})
+    notes = read_recipe(loaded(recipe_of((recipient, donor))), MergeOptions()).notes
+    assert any("48 tensors are rounded to the declared type, bfloat16" in note for note in notes), notes
+
+
+def test_a_tokenizer_is_read_anew_when_a_model_is_opened_again(tmp_path: Path) -> None:
+    folders = models(tmp_path, {"tokenizer": TOKENS, "vocab_size": 66}, {"tokenizer": MORE, "vocab_size": 66})
+    assert any("66" in note for note in read_recipe(loaded(recipe_of(folders)), MergeOptions()).notes)
+    save_tokenizer(folders[1], MORE[:-1])
+    assert any("65" in note for note in read_recipe(loaded(recipe_of(folders)), MergeOptions()).notes)

@@ -133,7 +133,7 @@ class SwapInMemory:
         for target, part in parts.items():
             loaded = self._loaded["recipient"][target].dtype
             for planned in () if part[0].is_computed else part:
-                now = recipe.models[planned.source.origin].layout.weights.get(planned.name, planned.weight).header.dtype
+                now = (recipe.models[planned.source.origin].layout.held(planned.weight) or planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
                     if dtype != loaded and torch.promote_types(now, dtype) != dtype:
                         raise UserError(
