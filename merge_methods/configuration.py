@@ -174,7 +174,7 @@ def check_settings(config: MergeConfiguration) -> None:
 def _kernel_parameters(config: MergeConfiguration) -> dict[str, bool]:
     """The parameters of the merge methods that blend_method names, and whether each model may have its own."""
     found: dict[str, bool] = {}
-    for given in (config.parameters, *(listed.parameters for listed in config.models or [])):
+    for given in all_parameters(config):
         setting = (given or {}).get("blend_method")
         for value in [entry.value for entry in conditional(setting)] or [setting]:
             if isinstance(value, str):
@@ -229,3 +229,8 @@ def conditional(setting: Any) -> list[ConditionalParameter]:
     """A parameter's entries with a filter, or a ``value:`` for whatever is left."""
     entries = setting if isinstance(setting, list) else [setting]
     return [entry for entry in entries if isinstance(entry, ConditionalParameter)]
+
+
+def all_parameters(config: MergeConfiguration) -> list[Mapping[str, Any] | None]:
+    """What stands under ``parameters``, for all models and for each."""
+    return [config.parameters, *(listed.parameters for listed in config.models or [])]

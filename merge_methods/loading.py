@@ -16,7 +16,8 @@ from mergekit.architecture.conversion import convert_checkpoint_tensors
 from turnswap.core.errors import UserError
 
 from .checkpoint import first_line, type_name
-from .recipe import Planned, Recipe
+from .planning import Planned
+from .recipe import Recipe
 from .weights import WeightReader, declared_tensor, same_bits
 
 MOST = 5  # names in one note

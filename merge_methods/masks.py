@@ -27,7 +27,7 @@ from .compatibility import open_model, read_config
 from .configuration import check_settings, roles_of
 from .layout import Layout, read_layout
 from .module_graph import ModuleGraph, module_graph
-from .recipe import plan_tensors
+from .planning import plan_tensors
 from .references import FoundModel, with_plain_paths
 from .swap_plan import TensorSource
 

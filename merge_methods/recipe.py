@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,46 +12,19 @@ from mergekit.architecture import WeightInfo
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
-from mergekit.parameter_resolver import resolve_parameter
 
 from turnswap.core.errors import UserError
 
-from .blending import Settings, mix_of
-from .checkpoint import TensorInfo, type_name
+from .checkpoint import type_name
 from .compatibility import Model, check_pair, open_model, parse_accepted, soft_differences
-from .configuration import SPECS, check_settings, conditional, parse_configuration, roles_of, validated
+from .configuration import all_parameters, check_settings, parse_configuration, roles_of
 from .layer_swap import Plan, Step
-from .layout import Layout, Weight, architecture
+from .layout import architecture
+from .planning import Planned, plan_tensors, resolve, working_type
 from .references import with_plain_paths, with_references
-from .swap_plan import TensorSource, letter_of, origins_of, source_of
+from .swap_plan import letter_of, origins_of
 from .vocabulary import check_matchable, compare, matched_rows, rows_of
-from .zones import NO_LAYERS, PARAMETER_NAMES, SwapParameters, ranges, resolve_depths
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A tensor of the merged model: where it lies, where it comes from, and what it will be.
-
-    ``is_kept``: its type is its own, not the one that the configuration declares. ``matched``: the roles of models
-    whose rows are matched with the recipient's by token.
-    """
-
-    name: str
-    weight: Weight
-    source: TensorSource
-    dtype: torch.dtype
-    is_kept: bool = False
-    matched: frozenset[str] = frozenset()
-
-    @property
-    def is_computed(self) -> bool:
-        """Whether its values lie in no model as they are: a blend, slices of several, rows matched by token."""
-        return bool(self.source.origin in ("blend", "slices") or self.matched)
-
-    @property
-    def n_bytes(self) -> int:
-        """Its size in the output."""
-        return TensorInfo(self.weight.header.shape, self.dtype).n_bytes
+from .zones import ranges
 
 
 @dataclass(frozen=True)
@@ -152,7 +125,7 @@ def read_recipe(
     opened = {} if opened is None else opened
     references = roles_of(config)
     check_settings(config)
-    accepted = parse_accepted(_resolve("accept", [config.parameters], ""))
+    accepted = parse_accepted(resolve("accept", [config.parameters], ""))
     for reference in references.values():
         if reference not in opened:
             opened[reference] = open_model(reference, options)
@@ -170,37 +143,53 @@ def read_recipe(
             check_pair(recipient, model, accepted, typed, role in apart, vocabularies.refused)
             warnings += soft_differences(recipient, model)
     for model in models.values():
-        if model.layout.missing:
-            raise UserError(
-                f"Missing component: {model.config.architectures[0]} has {model.layout.missing[0]}, which {model} does "
-                f"not store ({len(model.layout.missing)} in all): loaded, it would be random numbers.",
-                "Check that the folder is complete and that its config.json belongs to it.",
-            )
+        _refuse_missing(model)
     planned, notes = plan_tensors(config, recipient.layout, references, apart.keys())
     notes += _match_vocabularies(planned, models, apart)
-    in_layers = {
-        origin
-        for tensor in planned.values()
-        if tensor.weight.place.part == "layer"
-        for origin in origins_of(tensor.source)
-    }
-    for role in models.keys() - {"pretrained"}:
-        if role not in in_layers:
-            left = "the result is the other model, layer by layer" if len(models.keys() - {"pretrained"}) == 2 else ""
-            warnings.append(f"no layer comes from the {role}" + (f": {left}" if left else f", {models[role]}"))
-    recipe = Recipe(config, models, planned, tuple(dict.fromkeys(notes)), tuple(warnings), frozenset(apart))
-    rounded = [name for name, tensor in planned.items() if is_rounded(tensor, recipe)]
-    if rounded:
-        told = f"{len(rounded)} tensors are rounded to the declared type, {type_name(planned[rounded[0]].dtype)}"
-        notes.append(f"{told} ({rounded[0]}{', …' if rounded[1:] else ''})")
-    parts = {tensor.weight.place.part for tensor in planned.values()}
-    for name in ("shared", "prediction"):
-        if name not in parts and any(name in (given or {}) for given in _all_parameters(config)):
-            notes.append(f"{name} has no effect: this model has no such tensors")
-    if (config.parameters or {}).get("blend_method") and not any(tensor.source.mix for tensor in planned.values()):
-        notes.append("blend_method has no effect: no layer is blended")
-    warnings += _warnings_of_borrowers(recipe)
+    recipe = Recipe(config, models, planned, (), (), frozenset(apart))
+    notes = [*notes, *_notes_of_rounding(recipe), *_notes_without_effect(recipe)]
+    warnings = [*warnings, *_warnings_of_layers(recipe), *_warnings_of_borrowers(recipe)]
     return replace(recipe, notes=tuple(dict.fromkeys(notes)), warnings=tuple(warnings))
+
+
+def _refuse_missing(model: Model) -> None:
+    missing = model.layout.missing
+    if missing:
+        raise UserError(
+            f"Missing component: {model.config.architectures[0]} has {missing[0]}, which {model} does not store "
+            f"({len(missing)} in all): loaded, it would be random numbers.",
+            "Check that the folder is complete and that its config.json belongs to it.",
+        )
+
+
+def _notes_of_rounding(recipe: Recipe) -> Iterator[str]:
+    rounded = [tensor for tensor in recipe.tensors.values() if is_rounded(tensor, recipe)]
+    if rounded:
+        told = f"{len(rounded)} tensors are rounded to the declared type, {type_name(rounded[0].dtype)}"
+        yield f"{told} ({rounded[0].name}{', …' if rounded[1:] else ''})"
+
+
+def _notes_without_effect(recipe: Recipe) -> Iterator[str]:
+    """Parameters that this model, or this swap, has no use for."""
+    parts = {tensor.weight.place.part for tensor in recipe.tensors.values()}
+    for name in ("shared", "prediction"):
+        if name not in parts and any(name in (given or {}) for given in all_parameters(recipe.config)):
+            yield f"{name} has no effect: this model has no such tensors"
+    named = (recipe.config.parameters or {}).get("blend_method")
+    if named and not any(tensor.source.mix for tensor in recipe.tensors.values()):
+        yield "blend_method has no effect: no layer is blended"
+
+
+def _warnings_of_layers(recipe: Recipe) -> Iterator[str]:
+    """Models that give no layer."""
+    layers = [tensor.source for tensor in recipe.tensors.values() if tensor.weight.place.part == "layer"]
+    used = {origin for source in layers for origin in origins_of(source)}
+    for role, model in recipe.models.items():
+        if role not in used and role != "pretrained":
+            one = len(recipe.donors) == 1
+            yield f"no layer comes from the {role}" + (
+                ": the result is the other model, layer by layer" if one else f", {model}"
+            )
 
 
 def _warnings_of_placement(model: Model) -> list[str]:
@@ -222,12 +211,6 @@ def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
             yield f"{has} no keys and values, and {takes} those of layer {lender}, which comes from another model"
 
 
-def working_type(planned: Planned, config: MergeConfiguration) -> torch.dtype | None:
-    """The type in which a merge takes a tensor of its inputs; None for the one in which each is stored."""
-    # In mergekit, dtype is for the inputs and out_dtype for the output.
-    return planned.dtype if planned.is_kept else dtype_from_name(config.dtype)
-
-
 def is_rounded(planned: Planned, recipe: Recipe) -> bool:
     """Whether the declared types cannot hold every number of a tensor's source, as its headers say."""
     for role in origins_of(planned.source):
@@ -239,29 +222,6 @@ def is_rounded(planned: Planned, recipe: Recipe) -> bool:
         ):
             return True
     return False
-
-
-def _all_parameters(config: MergeConfiguration) -> list[Mapping[str, Any] | None]:
-    return [config.parameters, *(listed.parameters for listed in config.models or [])]
-
-
-def _check_that_filters_match(config: MergeConfiguration, planned: Mapping[str, Planned]) -> None:
-    for given in _all_parameters(config):
-        for name, setting in (given or {}).items():
-            for text in (entry.filter for entry in conditional(setting)):
-                if text and text != "*" and not any(text in tensor for tensor in planned):
-                    example = next(tensor for tensor, plan in planned.items() if plan.weight.place.layer == 0)
-                    raise UserError(
-                        f"{name}: the filter {text!r} matches no tensor of this model.",
-                        f"Its tensors have names such as {example}.",
-                    )
-
-
-def _resolve(name: str, settings: Sequence[Mapping[str, Any] | None], tensor: str) -> Any:
-    """A parameter's value for a tensor, by its filters; what stands first in ``settings`` wins."""
-    given = next((one[name] for one in settings if one and name in one), None)
-    with validated(name, given):
-        return resolve_parameter(SPECS[name], settings, tensor_name=tensor)
 
 
 def _match_vocabularies(
@@ -285,106 +245,3 @@ def _match_vocabularies(
             f"{total - rows} stay with the recipient"
         )
     return notes
-
-
-def plan_tensors(
-    config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference], apart: Collection[str] = ()
-) -> tuple[dict[str, Planned], list[str]]:
-    """The source of every tensor, and what was decided on the user's behalf.
-
-    Args:
-        config: its parameters are known and in their places (:func:`check_settings`).
-        layout: the recipient's.
-        roles: the models' references by role.
-        apart: the roles of those whose vocabulary is not the recipient's: their embeddings and head are not taken
-            unless they are asked for.
-
-    Raises:
-        UserError: ranges do not fit the model, or contradict each other; a filter matches nothing; no model is there to
-            revert to.
-    """
-    listed = {one.model: one.parameters for one in config.models or []}
-    settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}
-    donors = [role for role in roles if role.startswith("donor")]
-    asked = dtype_from_name(config.out_dtype) or dtype_from_name(config.dtype)
-    planned: dict[str, Planned] = {}
-    notes: list[str] = []
-    for name, weight in layout.weights.items():
-        swaps = {role: _swap_of(role, settings[role], name, len(donors)) for role in donors}
-        if weight.by_token:
-            is_tied = weight.place.part == "tied"
-            swaps |= {role: _with_ends_kept(swaps[role], is_tied) for role in donors if role in apart}
-        try:
-            source = source_of(weight.place, swaps, layout.n_layers)
-        except UserError as error:
-            names = ", ".join(f"{role} is {roles[role]}" for role in donors)
-            raise UserError(
-                f"{error.message} ({names}.)" if len(donors) > 1 else error.message, error.advice
-            ) from error
-        source = _with_mix(source, name, settings)
-        stored = weight.header.dtype
-        is_kept = not stored.is_floating_point or (stored != layout.main_type and _rounds(stored, asked))
-        matched = origins_of(source) & {*apart} if weight.by_token else ()
-        dtype = stored if is_kept else asked or stored
-        planned[name] = Planned(name, weight, source, dtype, is_kept, frozenset(matched))
-        for swap in swaps.values() if weight.place.part != "outside" else ():
-            if swap.layers is None:
-                notes += resolve_depths(swap, layout.n_layers).notes
-    _check_that_filters_match(config, planned)
-    if "pretrained" not in roles and any("pretrained" in origins_of(tensor.source) for tensor in planned.values()):
-        raise UserError(
-            "revert takes layers from the pretrained model, but no model has that role.",
-            "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
-        )
-    kept = [tensor for tensor in planned.values() if tensor.is_kept and tensor.dtype.is_floating_point]
-    if kept:
-        notes.append(
-            f"{len(kept)} tensors stay in {type_name(kept[0].dtype)}, which the recipient keeps for them beside "
-            f"{type_name(layout.main_type)} ({kept[0].name}{', …' if kept[1:] else ''})"
-        )
-    return planned, notes
-
-
-def _rounds(stored: torch.dtype, asked: torch.dtype | None) -> bool:
-    """Whether numbers of one type lose digits or range in the other."""
-    return asked is not None and torch.promote_types(stored, asked) != asked
-
-
-def _swap_of(role: str, settings: Sequence[Mapping[str, Any] | None], tensor: str, n_donors: int) -> SwapParameters:
-    """One donor's parameters for a tensor. Of several donors each says its own zones, and has no others."""
-    swap = SwapParameters(**{name: _resolve(name, settings, tensor) for name in PARAMETER_NAMES})
-    if n_donors == 1 or swap.layers is not None:
-        return swap
-    if swap.bottom is None and swap.top is None:
-        if swap.blend_layers is not None:
-            return replace(swap, layers=NO_LAYERS)
-        raise UserError(
-            f"There are several donors, and {role} has no layers of its own.",
-            'Write under each which it gives, such as parameters: {layers: "0-4"}.',
-        )
-    swap = replace(swap, bottom=swap.bottom or 0, top=swap.top or 0)
-    if swap.transition is not None:
-        return swap
-    return replace(swap, bottom_transition=swap.bottom_transition or 0, top_transition=swap.top_transition or 0)
-
-
-def _with_ends_kept(swap: SwapParameters, is_tied: bool) -> SwapParameters:
-    """With embeddings and head left to the recipient, unless they are asked for."""
-    if is_tied and (swap.embeddings or swap.head):  # one of the two says it for both
-        return swap
-    return replace(swap, embeddings=swap.embeddings or "recipient", head=swap.head or "recipient")
-
-
-def _with_mix(source: TensorSource, tensor: str, settings: Settings) -> TensorSource:
-    """A source whose blends say how they are computed."""
-    if source.slices:
-        return replace(source, slices=tuple(_with_mix(one, tensor, settings) for one in source.slices))
-    if source.origin != "blend":
-        return source
-    named = {_resolve("blend_method", settings[role], tensor) for role, _ in source.shares}
-    if len(named) > 1:
-        raise UserError(
-            f"Two donors blend {tensor} by different methods: {', '.join(sorted(named))}.", "Give both the same."
-        )
-    seed = _resolve("seed", settings["recipient"], tensor)
-    return replace(source, mix=mix_of(named.pop(), source, tensor, settings, seed))

@@ -35,7 +35,8 @@ from .folder import (
 )
 from .loading import check_loaded
 from .merge_run import unfinished_folder
-from .recipe import Planned, Recipe, is_rounded, read_recipe
+from .planning import Planned
+from .recipe import Recipe, is_rounded, read_recipe
 from .tokenizer_facts import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, same_bits
 

@@ -25,7 +25,8 @@ from .blending import composed
 from .checkpoint import Checkpoint, StoredTensor
 from .compatibility import Model
 from .layout import Weight, converted
-from .recipe import Planned, Recipe, working_type
+from .planning import Planned, working_type
+from .recipe import Recipe
 from .references import merged_folder
 from .swap_plan import origins_of
 from .vocabulary import matched_rows

@@ -16,7 +16,7 @@ from mergekit.options import MergeOptions
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods import layer_swap as module
-from turnswap.merge_methods import recipe as planning
+from turnswap.merge_methods import planning
 from turnswap.merge_methods.blending import mix_of, mixed
 from turnswap.merge_methods.configuration import parse_configuration
 from turnswap.merge_methods.layer_swap import Plan, layer_swap

@@ -17,8 +17,9 @@ from turnswap.merge_methods.swap_plan import letter_of
 
 if TYPE_CHECKING:  # they bring torch and mergekit, which take seconds
     from turnswap.merge_methods.analysis import TensorChange
+    from turnswap.merge_methods.planning import Planned
     from turnswap.merge_methods.proposal import Proposal
-    from turnswap.merge_methods.recipe import Planned, Recipe
+    from turnswap.merge_methods.recipe import Recipe
     from turnswap.merge_methods.verify import Report
 
 STYLES = {"R": "blue", "D": "green", "b": "yellow", "P": "magenta", "*": "red"}

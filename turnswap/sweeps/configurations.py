@@ -20,7 +20,8 @@ from mergekit.options import MergeOptions
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.configuration import OF_A_DONOR, read_configuration, roles_of
-from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe
+from turnswap.merge_methods.planning import Planned
+from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.references import same_model
 from turnswap.merge_methods.swap_plan import origins_of
 from turnswap.merge_methods.zones import PARAMETER_NAMES, ranges

@@ -22,7 +22,8 @@ from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.configuration import roles_of
 from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
-from turnswap.merge_methods.recipe import Planned, Recipe, read_recipe, working_type
+from turnswap.merge_methods.planning import Planned, working_type
+from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, origins_of
 from turnswap.merge_methods.weights import WeightReader
 
