@@ -13,9 +13,10 @@ import torch
 import transformers
 from lm_eval.tasks import TaskManager
 
+from turnswap.sweeps import search as search_module
 from turnswap.sweeps import settings as settings_module
-from turnswap.sweeps import sweep as sweep_module
-from turnswap.sweeps.sweep import Sweep
+from turnswap.sweeps.kept import FOLDER, Evaluation, read_evaluation
+from turnswap.sweeps.search import Search
 
 from ..merge_methods.models import GROUPED, SIZES, TOKENS, save_model, save_tokenizer
 
@@ -92,11 +93,11 @@ def own_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_manager(settings: Any) -> TaskManager:
         return TaskManager(include_path=settings.include_path, include_defaults=False)
 
-    monkeypatch.setattr(sweep_module, "open_manager", open_manager)
+    monkeypatch.setattr(search_module, "open_manager", open_manager)
 
 
 def settings_of(copying: Path, models: Path | None = None, **more: Any) -> settings_module.Settings:
-    """Settings of a sweep on the copying tasks."""
+    """Settings of a search on the copying tasks."""
     models = models or copying
     content: dict[str, Any] = {
         "recipient": str(models / "recipient"),
@@ -106,19 +107,22 @@ def settings_of(copying: Path, models: Path | None = None, **more: Any) -> setti
         "metric": "acc",
         "batch_size": 8,
         "device": "cpu",
+        "held_out": 0,
+        "controls": 0,
+        "averages": [],
+        "sampler": "grid",
     }
-    if "swaps" not in more:
+    if not more.keys() & {"swaps", "space"}:
         content["grid"] = {"bottom": "0-3", "top": "0-2"}
     return settings_module.read_settings(None, content | more)
 
 
-def run(copying: Path, folder: Path, models: Path | None = None, **more: Any) -> tuple[Sweep, list[str]]:
-    """A sweep in this process, and what it said."""
+def run(copying: Path, folder: Path, models: Path | None = None, **more: Any) -> tuple[Search, list[str]]:
+    """A search in this process, and what it said."""
     said: list[str] = []
-    return sweep_module.run(settings_of(copying, models, **more), folder, said.append), said
+    return search_module.run(settings_of(copying, models, **more), folder, said.append), said
 
 
-def evaluations(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations in a folder's ledger."""
-    lines = (folder / "sweep.jsonl").read_text("utf-8").split("\n")
-    return [json.loads(line) for line in lines[1:] if line]
+def evaluations(folder: Path) -> list[Evaluation]:
+    """The evaluations in a folder."""
+    return [read_evaluation(path) for path in sorted((folder / FOLDER).glob("*.parquet"))]

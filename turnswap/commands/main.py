@@ -22,8 +22,8 @@ from .boards import export, leaderboard
 from .build import build
 from .options import FOLDER
 from .results import compare, report, table
+from .search import search, sweep
 from .swap import analyze, masks, plan, suggest, verify
-from .sweep import sweep
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
@@ -156,7 +156,21 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
         ) from error
 
 
-for command in (plan, masks, verify, analyze, suggest, sweep, table, report, compare, export, leaderboard, build):
+for command in (
+    plan,
+    masks,
+    verify,
+    analyze,
+    suggest,
+    search,
+    sweep,
+    table,
+    report,
+    compare,
+    export,
+    leaderboard,
+    build,
+):
     main.add_command(command)
 
 

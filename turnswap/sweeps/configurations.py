@@ -1,4 +1,4 @@
-"""The configurations of a sweep: a grid or a list of swaps, the rows that are always there, and random controls.
+"""The configurations of a search: a grid or a list of swaps, points of a space, and the rows that are always there.
 
 Two configurations are the same where every tensor has the same source, whatever they are called.
 """
@@ -6,10 +6,8 @@ Two configurations are the same where every tensor has the same source, whatever
 from __future__ import annotations
 
 import itertools
-import math
-import random
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -24,12 +22,12 @@ from turnswap.merge_methods.planning import Planned
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.references import same_model
 from turnswap.merge_methods.swap_plan import origins_of
-from turnswap.merge_methods.zones import PARAMETER_NAMES, ranges
 
 from .in_memory import parameters_of, swap_content
 from .settings import Settings
+from .space import Shares
 
-Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control"]
+Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control", "weight"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
 _OF_MERGEKIT = {"trust_remote_code", "lora_merge_cache", "transformers_cache"}  # settings under mergekit's own names
 
@@ -45,6 +43,7 @@ class Configuration:
     layers: str  # a letter per decoder layer: R, D, b, P, or ``*`` where its tensors differ
     cells: tuple[Mapping[str, Any], ...] = ()  # its places in the grid; several where equal configurations were joined
     also: tuple[str, ...] = ()  # the names of those joined with it
+    shares: Shares = field(default_factory=dict)  # of the donor, where a space of shares drew them
 
 
 class Planner:
@@ -82,9 +81,13 @@ class Planner:
         recipe = self._read(name, parameters)
         return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
+    def point(self, name: str, parameters: Mapping[str, Any], shares: Shares) -> Configuration:
+        """The swap at a point of a space."""
+        return replace(self.plan(name, "swap", parameters), shares=shares)
+
     def always(self) -> list[Configuration]:
         """The recipient, each donor and the plain average of all."""
-        whole, none = {"layers": _every_layer(self.recipe)}, {"layers": "none"}
+        whole, none = {"layers": every_layer(self.recipe)}, {"layers": "none"}
         several = len(self.donors) > 1
         donors = [self.plan(role, "donor", none | {role: whole} if several else whole) for role in self.donors]
         average = self.plan("average", "average", average_of(self.recipe))
@@ -141,13 +144,13 @@ class Planner:
             found |= {role: {"layers": "none"} for role in missing}
         if _amounts(self._read(name, found).tensors.values()) != _amounts(planned):
             raise UserError(
-                f"swaps: {name}: {path} makes another swap of its own models than of this sweep's.",
+                f"swaps: {name}: {path} makes another swap of its own models than of this search's.",
                 "Name the same models in both, and under each donor all of its depths.",
             )
         return found
 
     def _our_roles(self, name: str, path: Path, config: MergeConfiguration) -> dict[str, str]:
-        """The sweep's role of each model of a file, by the role there; empty of an ancestor that the sweep lacks."""
+        """The search's role of each model of a file, by the role there; empty of an ancestor that the search lacks."""
         found = {}
         for role, reference in roles_of(config).items():
             of_its_kind = [ours for ours in self.recipe.models if ours[:5] == role[:5]]
@@ -155,54 +158,20 @@ class Planner:
             if of_its_kind and not same:
                 named = " and ".join(str(self.recipe.models[ours]) for ours in of_its_kind)
                 raise UserError(
-                    f"swaps: {name}: {path} is for another {role}, {reference}; this sweep has {named}.",
+                    f"swaps: {name}: {path} is for another {role}, {reference}; this search has {named}.",
                     "Compare swaps of the same models.",
                 )
             found[role] = same[0] if same else ""
         return found
 
-    def controls(self, best: Configuration, number: int, seed: int) -> tuple[list[Configuration], list[str]]:
-        """Random placements of as many donor, blended and pretrained layers as the best configuration has.
-
-        Its embeddings and head stay, and blended layers have its mean share of the donor. Drawn without replacement, so
-        that none is the best itself; fewer than asked for where there are no more, which a note says.
-        """
-        if len(self.donors) > 1:
-            return [], ["no controls: random placements are drawn for one donor, and there are several"]
-        if "*" in best.layers:
-            return [], [f"no controls: {best.name} takes parts of layers (filters), whose width is no number of layers"]
-        recipe = self.read(best.parameters)
-        fixed, n_layers = _beside_placement(best.parameters) | _fixed(recipe), recipe.n_layers
-        donors, blended, reverted = (best.layers.count(letter) for letter in "DbP")
-        placements = math.comb(n_layers, donors) * math.comb(n_layers - donors, blended)
-        placements *= math.comb(n_layers - donors - blended, reverted)
-        drawing = random.Random(f"controls {seed}")
-        seen: set[tuple[str, ...]] = set()
-        found: list[Configuration] = []
-        while len(found) < number and len(seen) < placements:
-            drawn = drawing.sample(range(n_layers), donors + blended + reverted)
-            parts = drawn[:donors], drawn[donors : donors + blended], drawn[donors + blended :]
-            placed = tuple(ranges(part) for part in parts)
-            if placed in seen:
-                continue
-            seen.add(placed)
-            blends_and_reverted = zip(("blend_layers", "revert"), placed[1:], strict=True)
-            parameters = {"layers": placed[0] or "none"} | {name: text for name, text in blends_and_reverted if text}
-            control = self.plan(f"control {len(found) + 1}", "control", parameters | fixed)
-            if control.plan != best.plan:
-                found.append(control)
-        if len(found) == number:
-            return found, []
-        return found, [f"{len(found)} controls instead of {number}: there are no more placements of that width"]
-
 
 def merge_content(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """A swap of the sweep's models as a layerswap.yml has it."""
+    """A swap of the search's models as a layerswap.yml has it."""
     return swap_content({"models": settings.models}, with_accepted(settings, parameters))
 
 
 def with_accepted(settings: Settings, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The parameters with the differences between the models that the sweep puts up with."""
+    """The parameters with the differences between the models that the search puts up with."""
     return ({"accept": settings.accept} if settings.accept else {}) | dict(parameters)
 
 
@@ -229,10 +198,14 @@ def _width(cell: Mapping[str, Any]) -> int:
     return sum(depth + (transition if depth else 0) for depth, transition in ends)
 
 
-def average_of(recipe: Recipe) -> dict[str, Any]:
-    """The parameters of the plain average of all models, with equal shares."""
-    shares = {"blend": 1 / (len(recipe.donors) + 1)} if len(recipe.donors) > 1 else {}
-    return {"layers": "none", "blend_layers": _every_layer(recipe), "embeddings": "blend", "head": "blend"} | shares
+def average_of(recipe: Recipe, share: float | None = None) -> dict[str, Any]:
+    """The parameters of the average of all models: the plain one, or with this share of the donors together."""
+    n_donors = len(recipe.donors)
+    if share is not None:
+        shares = {"blend": share / n_donors}
+    else:
+        shares = {"blend": 1 / (n_donors + 1)} if n_donors > 1 else {}
+    return {"layers": "none", "blend_layers": every_layer(recipe), "embeddings": "blend", "head": "blend"} | shares
 
 
 def _amounts(planned: Iterable[Planned]) -> list[tuple[float, int]]:
@@ -240,29 +213,6 @@ def _amounts(planned: Iterable[Planned]) -> list[tuple[float, int]]:
     return [(one.source.donor_share, len(origins_of(one.source))) for one in planned]
 
 
-def _beside_placement(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a swap, and under its models, but which layers come from where: how blends are computed."""
-    return {
-        name: _beside_placement(value) if isinstance(value, Mapping) else value
-        for name, value in parameters.items()
-        if name not in PARAMETER_NAMES
-    }
-
-
-def _every_layer(recipe: Recipe) -> str:
+def every_layer(recipe: Recipe) -> str:
+    """All layers, as a set of them is written."""
     return f"0-{recipe.n_layers - 1}"
-
-
-def _fixed(recipe: Recipe) -> dict[str, Any]:
-    """Where a control's embeddings, head and blended layers come from: as in the swap it is a control of."""
-    tensors = recipe.tensors.values()
-    sources: dict[str, str] = {tensor.weight.place.part: tensor.source.origin for tensor in tensors}
-    if "tied" in sources:
-        sources |= {"embeddings": sources["tied"], "head": sources["tied"]}
-    ends = ("embeddings", "head", "shared", "prediction")
-    fixed: dict[str, Any] = {name: sources[name] for name in ends if sources.get(name, "pretrained") != "pretrained"}
-    in_layers = [tensor.source for tensor in tensors if tensor.weight.place.layer is not None]
-    if blends := [source.donor_share for source in in_layers if source.origin == "blend"]:
-        # A mean of equal shares may be off in its last bit.
-        fixed["blend"] = blends[0] if len(set(blends)) == 1 else sum(blends) / len(blends)
-    return fixed

@@ -1,9 +1,11 @@
-"""Which documents a sweep selects on and which it reports on: never the same."""
+"""Which documents a search selects on and which it reports on: never the same."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -98,6 +100,59 @@ def refuse_overlap(select: Documents, report: Documents) -> None:
                 "the swap was chosen by is too good.",
                 f"Name disjoint documents, {halves}or other tasks.",
             )
+
+
+def hold_out(
+    documents: Documents, clusters: Mapping[str, Sequence[str]], share: float, seed: int
+) -> tuple[dict[str, Sequence[int]], dict[str, Sequence[int]]]:
+    """The documents to select on, and a share of them kept for figures to quote; documents of one source stay together.
+
+    Args:
+        documents: all of them.
+        clusters: per task, what each of its documents comes from, in the same order; equal in two tasks for documents
+            of one source.
+        share: that is held out of each task, at least one document.
+        seed: of the draw, since data sets are often sorted.
+
+    Raises:
+        UserError: a task has too few documents, or sources, for both.
+    """
+    held: dict[str, bool] = {}
+    for task, sources in clusters.items():
+        new = sorted({source for source in sources if source not in held})
+        random.Random(f"held out {seed} {task}").shuffle(new)
+        kept = max(1, round(share * len(new))) if new else 0
+        held |= {source: number < kept for number, source in enumerate(new)}
+    sides: tuple[dict[str, Sequence[int]], dict[str, Sequence[int]]] = ({}, {})
+    for task, numbers in documents.items():
+        for is_held, side in enumerate(sides):
+            side[task] = [n for n, source in zip(numbers, clusters[task], strict=True) if held[source] == bool(is_held)]
+            if not side[task]:
+                raise UserError(
+                    f"{task} has too few documents to choose by some of them and report on others: {len(numbers)}.",
+                    "Name more documents, other ones with --report-on, or --held-out 0.",
+                )
+    return sides
+
+
+FEWEST = 10  # documents in the first rung: fewer tell swaps apart by chance alone
+
+
+def rungs(documents: Documents, eta: int, seed: int) -> list[dict[str, Sequence[int]]]:
+    """Ever more documents, each time eta times as many, all of the time before among them; the last are all.
+
+    Each task's are drawn in an order shuffled by the seed, and at least one of each task.
+    """
+    n_before = 0
+    while count(documents) // eta ** (n_before + 1) >= FEWEST:
+        n_before += 1
+    found: list[dict[str, Sequence[int]]] = [{} for _ in range(n_before)]
+    for task, numbers in documents.items():
+        shuffled = list(numbers)
+        random.Random(f"rungs {seed} {task}").shuffle(shuffled)
+        for number, rung in enumerate(found):
+            rung[task] = sorted(shuffled[: math.ceil(len(shuffled) / eta ** (n_before - number))])
+    return [*found, dict(documents)]
 
 
 def hashes(tasks: Mapping[str, Any], documents: Documents) -> dict[str, list[str]]:

@@ -1,10 +1,10 @@
-"""A sweep's results as files: JSON, CSV, pictures, a page, and the best swap as a configuration for mergekit."""
+"""A search's results as files: JSON, CSV, parquet, and its chosen swaps as configurations for mergekit."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,55 +13,71 @@ import yaml
 
 from turnswap.core.errors import visible
 from turnswap.core.files import write_whole
-from turnswap.core.heat_maps import ELSEWHERE, drawing_packages, heat_chart, write_heat_maps
+from turnswap.core.heat_maps import ELSEWHERE
 from turnswap.core.journal import plain
 
-from .configurations import ALWAYS, merge_content
-from .documents import in_words
-from .ledger import FILE, Evaluation
-from .sweep import Row, Sweep
+from .configurations import merge_content
+from .documents import describe, in_words
+from .evaluations import Role, figure_text
+from .inference import Difference
+from .search import Row, Search
 
-_EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
+EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
 SELECTED, REPORTED = "selected on", "reported on"
 SAID = {"select": SELECTED, "report": REPORTED}
 
 
-def write_outputs(sweep: Sweep, folder: Path) -> list[Path]:
-    """Write ``sweep.json``, ``sweep.csv`` and ``layerswap.yml``; each is whole or as it was before.
+def write_outputs(search: Search, folder: Path, name: str) -> list[Path]:
+    """Write ``NAME.json``, ``NAME.csv``, ``documents.parquet``, ``layerswap.yml`` and ``front/*.yml``, each whole.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    content = json.dumps(as_json(sweep), indent=1, ensure_ascii=False, allow_nan=False)
-    files = {"sweep.json": content + "\n", "sweep.csv": _as_csv(sweep), "layerswap.yml": _layerswap(sweep)}
-    return [write_whole(folder / name, text, ELSEWHERE) for name, text in files.items()]
+    content = json.dumps(as_json(search), indent=1, ensure_ascii=False, allow_nan=False)
+    files: dict[str, str | bytes] = {f"{name}.json": content + "\n", f"{name}.csv": _as_csv(search)}
+    files |= {"documents.parquet": _documents(search), "layerswap.yml": layerswap(search, search.best)}
+    if len(search.front) > 1:
+        files |= {f"front/{number}.yml": layerswap(search, row) for number, row in enumerate(search.front, 1)}
+    return [write_whole(folder / file, text, ELSEWHERE) for file, text in files.items()]
 
 
-def as_rows(sweep: Sweep) -> list[dict[str, Any]]:
-    """A flat mapping per row: figures, what they were made on, and the difference to the recipient in each."""
+def figures(search: Search, row: Row) -> Iterator[tuple[Role, str, float, float, Difference | None]]:
+    """A row's figures, by role and objective: value, standard error, difference to the recipient."""
+    for role in search.roles.values():
+        evaluation = getattr(row, role.name)
+        for name, (value, stderr) in (role.figures(evaluation) if evaluation else {}).items():
+            yield role, name, value, stderr, row.differences.get(role.name, {}).get(name)
+
+
+def as_rows(search: Search) -> list[dict[str, Any]]:
+    """A flat mapping per row: figures, what they were made on, and the difference to the recipient in each.
+
+    The figures of the objective that chose are ``select_figure``, …; of others, ``select_NAME_figure``, ….
+    """
     rows = []
-    for row in sweep.rows:
+    for row in search.rows:
         one = row.configuration
         flat: dict[str, Any] = {
             "rank": row.rank,
             "configuration": one.name,
             "kind": one.kind,
-            "best": row is sweep.best,
+            "best": row is search.best,
+            "chosen_control": row in search.chosen,
+            "on_front": row.on_front,
+            "feasible": row.is_feasible,
             "layers": one.layers,
-            "metric": sweep.metric.name,
         }
-        for role in SAID:
-            made: Evaluation | None = getattr(row, role)
-            flat |= {
-                f"{role}_figure": made.figure if made else None,
-                f"{role}_stderr": made.stderr if made else None,
-                f"{role}_difference": _difference(sweep, row, role),
-            }
-        dropped = row.last_rung if row.select is None else None
+        flat |= {f"{role}_{what}": None for role in SAID for what in ("figure", "stderr", *DIFFERENCE)}
+        for role, name, value, stderr, difference in figures(search, row):
+            start = role.name if name == leading(search, role) else f"{role.name}_{name}"
+            flat |= {f"{start}_figure": value, f"{start}_stderr": stderr}
+            flat |= dict(zip((f"{start}_{what}" for what in DIFFERENCE), difference or (), strict=False))
+        dropped = row.last_rung and search.roles["select"].figures(row.last_rung)[search.objective][0]
         flat |= {
-            "dropped_figure": dropped.figure if dropped else None,
-            "dropped_documents": dropped.n if dropped else None,
-            "figures_are": (f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED),
+            "dropped_figure": dropped,
+            "dropped_documents": row.last_rung
+            and row.last_rung.documents_table.groupby("task")["document"].nunique().sum(),
+            "figures_are": f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED,
             "same_as": one.also,
             "parameters": one.parameters,
         }
@@ -69,142 +85,132 @@ def as_rows(sweep: Sweep) -> list[dict[str, Any]]:
     return rows
 
 
-def _difference(sweep: Sweep, row: Row, role: str) -> float | None:
-    """What a row has over the recipient; None where either has no figure."""
-    mine, recipients = getattr(row, role), getattr(sweep.row("recipient"), role)
-    return mine.figure - recipients.figure if mine and recipients else None
+DIFFERENCE = ("difference", "low", "high", "p")  # to the recipient, with its 95 % interval and p-value
 
 
-def as_json(sweep: Sweep) -> dict[str, Any]:
-    """Everything but single evaluations, which ``sweep.jsonl`` has."""
-    return {
-        "metric": sweep.metric.name,
-        "higher_is_better": sweep.metric.higher_is_better,
-        "documents": {SAID[role]: dict(named) for role, named in sweep.documents.items()},
-        "best": sweep.best.configuration.name,
-        "notes": sweep.notes,
-        "settings": sweep.settings.model_dump(mode="json"),
-        "rows": as_rows(sweep),
+def leading(search: Search, role: Role) -> str:
+    """The objective that a role's figures are first of: the one that chose, or another where that is not reported."""
+    return search.objective if search.objective in role.objectives else next(iter(role.objectives))
+
+
+def as_json(search: Search) -> dict[str, Any]:
+    """Everything but single documents, which ``documents.parquet`` has."""
+    objectives = search.roles["select"].objectives.values()
+    content = {
+        "objectives": {
+            one.name: {"metric": one.metric.name, "higher_is_better": one.higher_is_better} for one in objectives
+        },
+        "chosen_by": search.objective,
+        "documents": {SAID[name]: describe(role.documents) for name, role in search.roles.items()},
+        "best": search.best.configuration.name,
+        "front": [row.configuration.name for row in search.front],
+        "best_against": {other: difference._asdict() for other, difference in search.against.items()},
+        "notes": search.notes,
+        "settings": search.settings.model_dump(mode="json"),
+        "rows": as_rows(search),
     }
+    return dict(plain(content))
 
 
-def _as_csv(sweep: Sweep) -> str:
-    frame = pd.DataFrame(as_rows(sweep), dtype=object)  # numbers stay as they are beside empty cells
+def _as_csv(search: Search) -> str:
+    frame = pd.DataFrame(as_rows(search), dtype=object)  # numbers stay as they are beside empty cells
     for name in ("same_as", "parameters"):
         frame[name] = frame[name].map(json.dumps)
     return frame.to_csv(index=False, lineterminator="\n")
 
 
-def _layerswap(sweep: Sweep) -> str:
-    """The best swap for mergekit-yaml, with its figures and what they mean as comments."""
-    best, name = sweep.best, sweep.metric.name
-    lines = [
-        "mergekit-yaml layerswap.yml ./merged",
-        f"{best.configuration.name}, the best of the swaps in {FILE}, from the folder that the sweep was run in.",
+def _documents(search: Search) -> bytes:
+    """Every document's result in every configuration that is shown."""
+    tables = [
+        evaluation.documents_table.assign(configuration=row.configuration.name, kind=row.configuration.kind, role=role)
+        for row in search.rows
+        for role in SAID
+        if (evaluation := getattr(row, role))
     ]
-    for role, said in SAID.items():
-        evaluation = getattr(best, role)
-        if evaluation is not None:
-            lines.append(f"{said}: {name} {evaluation}, on {in_words(evaluation.documents)}")
-            rows = [row for kind in ALWAYS for row in sweep.rows if row.configuration.kind == kind]
-            lines += [f"  {row.configuration.name}: {getattr(row, role)}" for row in rows]
-    kept = sweep.settings.model_dump(mode="json", include=_EVALUATED_WITH, exclude_defaults=True)
+    return bytes(pd.concat(tables, ignore_index=True).to_parquet(index=False))
+
+
+def layerswap(search: Search, row: Row) -> str:
+    """A swap for mergekit-yaml, with its figures and what they mean as comments."""
+    shown = [row, *(each for each in search.rows if each.configuration.kind in ("recipient", "donor", "average"))]
+    is_best = "the best of the swaps" if row is search.best else "a swap on the Pareto front"
+    lines = ["mergekit-yaml THIS_FILE ./merged", f"{row.configuration.name}, {is_best}, found in the search's folder."]
+    for role in search.roles.values():
+        lines.append(f"{SAID[role.name]} {in_words(describe(role.documents))}")
+        for each in shown:
+            texts = [
+                f"{n} {figure_text(value, stderr)}" for r, n, value, stderr, _ in figures(search, each) if r is role
+            ]
+            lines += [f"  {each.configuration.name}: {', '.join(texts)}"] if texts else []
+    kept = search.settings.model_dump(mode="json", include=EVALUATED_WITH, exclude_defaults=True)
     lines += [f"evaluated with {json.dumps(kept, ensure_ascii=False)}"] if kept else []
-    lines += [f"Note: {note}" for note in sweep.notes]
+    lines += [f"Note: {note}" for note in search.notes]
     head = "".join(f"# {visible(line)}\n" for line in lines)
-    content = merge_content(sweep.settings, best.configuration.parameters)
+    content = merge_content(search.settings, row.configuration.parameters)
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def table(sweep: Sweep) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as people read them; the report's columns only where there is something to report on.
+def table(search: Search) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as people read them: each objective's figure, and its difference to the recipient's.
 
-    Figures are of the sweep's metric, each with its difference to the recipient's;
-    an asterisk marks the best swap.
+    An asterisk marks the swap that was chosen, a plus sign the others on the Pareto front.
     """
     header = ["rank", "configuration", "layers"]
-    for role in sweep.documents:
-        header += [SAID[role], "difference"]
+    for role in search.roles.values():
+        for name in role.objectives:
+            header += [f"{name}, {SAID[role.name]}", "difference [95 %]"]
     rows = []
-    for row in sweep.rows:
-        name, layers = row.configuration.name, row.configuration.layers
-        cells = [str(row.rank or "–"), name + (" *" if row is sweep.best else ""), layers]
-        for role in sweep.documents:
-            shown = str(getattr(row, role) or ("–" if role == "select" else ""))
-            if role == "select" and row.select is None and row.last_rung is not None:
-                shown = f"({row.last_rung.figure:.4f} on {row.last_rung.n})"
-            difference = _difference(sweep, row, role)
-            cells += [shown, "" if difference is None or math.isnan(difference) else f"{difference:+.4f}"]
+    for row in search.rows:
+        mark = " *" if row is search.best else " +" if row.on_front and len(search.front) > 1 else ""
+        cells = [str(row.rank or "–"), row.configuration.name + mark, row.configuration.layers]
+        known = {(role.name, name): (value, stderr, d) for role, name, value, stderr, d in figures(search, row)}
+        for role in search.roles.values():
+            for name in role.objectives:
+                value, stderr, difference = known.get((role.name, name), (math.nan, math.nan, None))
+                cells += [figure_text(value, stderr) if (role.name, name) in known else "", difference_text(difference)]
+        if row.select is None and row.last_rung is not None:
+            cells[3] = "dropped early"
         rows.append(cells)
     return header, rows
 
 
-def grid_maps(sweep: Sweep) -> dict[str, list[Mapping[str, Any]]]:
+def difference_text(difference: Difference | None) -> str:
+    """``+0.0400 [+0.0100, +0.0700]``; nothing where there is no difference.
+
+    >>> difference_text(Difference(0.04, 0.01, 0.07, 0.02))
+    '+0.0400 [+0.0100, +0.0700]'
+    """
+    if difference is None or math.isnan(difference.value):
+        return ""
+    interval = "" if math.isnan(difference.low) else f" [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return f"{difference.value:+.4f}{interval}"
+
+
+def grid_maps(search: Search) -> dict[str, list[Mapping[str, Any]]]:
     """The grid as heat maps of bottom by top: one per combination of its other axes, by a title.
 
-    A value has ``bottom``, ``top``, ``value`` (None where halving dropped it), ``configuration`` and ``best``.
+    A value has ``bottom``, ``top``, ``value`` (None where a pruner dropped it), ``configuration`` and ``best``.
     """
     maps: dict[str, list[Mapping[str, Any]]] = {}
-    for row in sweep.rows:
+    for row in search.rows:
         for cell in row.configuration.cells:
             others = ", ".join(f"{axis} {value}" for axis, value in cell.items() if axis not in ("bottom", "top"))
-            maps.setdefault(others, []).append(
+            title = f"{search.objective}, {SELECTED}" + (f"; {others}" if others else "")
+            select = search.roles["select"]
+            value = select.figures(row.select)[search.objective][0] if row.select else None
+            maps.setdefault(title, []).append(
                 {
                     "bottom": cell["bottom"],
                     "top": cell["top"],
-                    "value": plain(row.select.figure) if row.select else None,
+                    "value": None if value is None or math.isnan(value) else value,
                     "configuration": row.configuration.name,
-                    "best": row is sweep.best,
+                    "best": row is search.best,
                 }
             )
-    figure = f"{sweep.metric.name}, {SELECTED}"
-    return {f"{figure}; {others}" if others else figure: values for others, values in sorted(maps.items())}
+    return {title: maps[title] for title in sorted(maps)}
 
 
-def span(maps: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[float, float]:
+def span(maps: Mapping[str, list[Mapping[str, Any]]]) -> tuple[float, float]:
     """The lowest and the highest figure of all heat maps: one colour means one figure in each."""
-    figures = [value["value"] for values in maps.values() for value in values if value["value"] is not None]
-    return min(figures, default=0.0), max(figures, default=0.0)
-
-
-def write_pictures(sweep: Sweep, folder: Path) -> list[Path]:
-    """Write ``heat_map.png`` (``heat_map_2.png``, …: one per combination of the grid's other axes) and ``sweep.html``.
-
-    Raises:
-        UserError: the packages that draw are not installed, or the folder cannot be written.
-    """
-    drawing_packages("")
-    maps, settings = grid_maps(sweep), sweep.settings
-    charts = {}
-    for number, (title, values) in enumerate(maps.items(), 1):
-        chart = _chart(values, span(maps), sweep.metric.higher_is_better)
-        charts["heat_map" if number == 1 else f"heat_map_{number}"] = (title, chart)
-    facts = {"base" if role == "pretrained" else role: model for role, model in settings.models.items()}
-    facts["metric"] = f"{sweep.metric.name}; differences are to the recipient, * is the best swap"
-    facts |= {SAID[role]: in_words(described) for role, described in sweep.documents.items()}
-    experts = [model for role, model in settings.models.items() if role != "pretrained"]
-    title = f"Layer swaps of {' and '.join(experts)}"
-    return write_heat_maps(folder, "sweep.html", title, charts, facts, table(sweep), sweep.notes)
-
-
-def _chart(values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher: bool) -> Any:
-    import altair as alt
-    import pandas as pd
-
-    bottoms, tops = (sorted({value[axis] for value in values}) for axis in ("bottom", "top"))
-    low, high = domain
-    middle = (low + 2 * high) / 3 if higher else (2 * low + high) / 3  # above it, or below, viridis is light
-    chart = heat_chart(
-        alt.Chart(pd.DataFrame(values)),
-        x=alt.X("top:O", title="top layers of the donor", sort=tops, axis=alt.Axis(orient="top", labelAngle=0)),
-        y=alt.Y("bottom:O", title="bottom layers of the donor", sort=bottoms),
-        tooltip=["configuration:N", alt.Tooltip("value:Q", format=".4f")],
-        colour=alt.Color(
-            "value:Q",
-            title="lighter is better",
-            scale=alt.Scale(scheme="viridis", domain=[low, high], reverse=not higher),
-        ),
-        digits=".3f",
-        dark=alt.datum.value <= middle if higher else alt.datum.value >= middle,
-    )
-    return chart.properties(width=44 * len(tops), height=max(150, 26 * len(bottoms)))
+    values = [value["value"] for of_map in maps.values() for value in of_map if value["value"] is not None]
+    return min(values, default=0.0), max(values, default=0.0)

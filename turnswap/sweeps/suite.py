@@ -20,8 +20,9 @@ from lm_eval.tasks import TaskManager
 from turnswap.core.errors import UserError
 from turnswap.tasks import task_folders
 
-from .documents import Documents, documents_of, join, parse_named
-from .settings import Settings
+from .documents import Documents, Named, documents_of, join, parse_named
+from .settings import Measure, Settings
+from .zero_shot import own_task
 
 # Settings under lm-eval's own names.
 _OF_LM_EVAL = {"num_fewshot", "batch_size", "device", "system_instruction", "apply_chat_template"}
@@ -37,7 +38,7 @@ def open_manager(settings: Settings) -> TaskManager:
 
 
 class Suite:
-    """The tasks that a sweep selects on, or those it reports on, built once; lm-eval takes it for a ``TaskManager``.
+    """The tasks of several measures, built once; lm-eval takes it for a ``TaskManager``.
 
     lm-eval's tasks change as they are evaluated (few-shot samplers, settings, facts of the run), and building them may
     use up random numbers. So every evaluation gets copies of the tasks as they were built, and the random states that
@@ -45,21 +46,35 @@ class Suite:
 
     Attributes:
         names: the tasks, groups and tags as they were named, globs resolved.
+        names_of: of which of them each measure is the mean.
+        metrics: of the measures whose tasks are ours.
         tasks: every task of theirs, by name.
         sizes: how many documents each has.
         documents: which documents of each.
     """
 
-    def __init__(self, manager: TaskManager, named: Sequence[str], limit: int | None) -> None:
-        parsed = [parse_named(text) for text in named]
-        matches = [_matching(manager, one.name) for one in parsed]
-        self.names = list(dict.fromkeys(itertools.chain(*matches)))
+    def __init__(self, manager: TaskManager, measures: Mapping[str, Measure], limit: int | None) -> None:
+        self.names_of: dict[str, list[str]] = {}
+        self.metrics: dict[str, str] = {}
+        specs: dict[str, str | dict[str, Any]] = {}
+        parsed: list[tuple[Named, list[str]]] = []
+        for name, measure in measures.items():
+            if own := own_task(name, measure):
+                config, self.metrics[name] = own
+                specs[config["task"]] = config
+                matches = [(Named(config["task"]), [str(config["task"])])]
+            else:
+                matches = [(one, _matching(manager, one.name)) for one in map(parse_named, measure.tasks)]
+                specs |= {match: match for _, names in matches for match in names}
+            parsed += matches
+            self.names_of[name] = list(dict.fromkeys(itertools.chain(*(names for _, names in matches))))
+        self.names = list(specs)
         self.task_index = manager.task_index
         random.seed(DEFAULT_RANDOM_SEED)
         np.random.seed(DEFAULT_OTHER_SEED)
         torch.manual_seed(DEFAULT_OTHER_SEED)
         try:
-            self._built = manager.load(self.names)
+            self._built = manager.load(list(specs.values()))
         except ValueError as error:
             raise UserError(f"The tasks {', '.join(self.names)} cannot be taken together: {error}.") from error
         self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
@@ -67,8 +82,9 @@ class Suite:
         self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
         # A tag is no group: its tasks stand by themselves.
         self.members = {name: self._members(manager, name) for name in self.names}
-        sizes = [{task: self.sizes[task] for name in names for task in self.members[name]} for names in matches]
-        self.documents = join([documents_of(*each, limit) for each in zip(parsed, sizes, strict=True)])
+        sizes = [{task: self.sizes[task] for name in names for task in self.members[name]} for _, names in parsed]
+        named = [documents_of(one, each, limit) for (one, _), each in zip(parsed, sizes, strict=True)]
+        self.documents = join(named)
 
     def _members(self, manager: TaskManager, name: str) -> list[str]:
         if name in self.tasks:
@@ -77,6 +93,13 @@ class Suite:
         if name in groups:
             return [task.task_name for task in groups[name].get_all_tasks()]
         return list(manager.load([name])["tasks"])
+
+    def weighs_by_size(self, name: str, metric: Metric) -> bool:
+        """Whether a group's figure counts each of its tasks by its documents; others count them alike."""
+        group = self._built.get("groups", {}).get(name)
+        wanted = {key.partition(",")[0] for key in metric.keys.values()}
+        listed = (group and group.aggregate_metric_list) or ()
+        return any(each.metric in wanted and each.weight_by_size for each in listed)
 
     def load(self, _: Any) -> dict[str, Any]:
         """What ``TaskManager.load`` gives, as new as on the first call."""
@@ -105,19 +128,19 @@ def _copy(task: Any) -> Any:
 
 @dataclass(frozen=True)
 class Metric:
-    """The metric that a sweep selects by."""
+    """A metric of several tasks."""
 
     name: str  # as it was asked for
     keys: Mapping[str, str]  # lm-eval's name of it with its filter, such as ``acc,none``, by task
     higher_is_better: bool  # as the tasks say
 
-    def of(self, suite: Suite, results: Mapping[str, Any]) -> tuple[float, float]:
+    def of(self, suite: Suite, names: Sequence[str], results: Mapping[str, Any]) -> tuple[float, float]:
         """The figure and its standard error: the mean over the named tasks, where a group that aggregates is one.
 
         NaN where there is none. Standard errors are combined as of independent figures.
         """
         figures = []
-        for name in suite.names:
+        for name in names:
             keys = {self.keys[task] for task in suite.members[name]}
             key = keys.pop() if len(keys) == 1 else ""
             if name in suite.tasks or key in results.get(name, {}):
@@ -173,20 +196,21 @@ def find_metric(name: str, tasks: Mapping[str, Any]) -> Metric:
     return Metric(name, keys, bool(next(iter(directions.values()))))
 
 
-def evaluate(lm: Any, suite: Suite, documents: Documents, settings: Settings) -> dict[str, Any]:
-    """lm-eval's results of the model as it is now, by task and group."""
+def evaluate(
+    lm: Any, suite: Suite, documents: Documents, settings: Settings
+) -> tuple[dict[str, Any], dict[str, list[dict[str, Any]]]]:
+    """lm-eval's results of the model as it is now, by task and group, and its samples by task."""
     whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
-    samples = {task: numbers for task, numbers in documents.items() if task not in whole}
-    # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a sweep keeps none.
+    samples = {task: list(numbers) for task, numbers in documents.items() if task not in whole}
+    # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a search keeps none.
     with mock.patch.object(evaluator, "add_env_info"):
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,
             task_manager=suite,
             samples=samples or None,
-            log_samples=False,
             fewshot_as_multiturn=bool(settings.apply_chat_template),
             gen_kwargs=settings.gen_kwargs or None,
             **settings.model_dump(include=_OF_LM_EVAL),
         )
-    return dict(results["results"])
+    return dict(results["results"]), dict(results["samples"])

@@ -1,4 +1,4 @@
-"""A sweep's results in a terminal: a table, and heat maps of bottom by top."""
+"""A search's results in a terminal: a table, and heat maps of bottom by top."""
 
 from __future__ import annotations
 
@@ -17,31 +17,39 @@ from turnswap.core.heat_maps import heat_table
 from .merge_view import coloured
 
 if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
-    from turnswap.sweeps.sweep import Sweep
+    from turnswap.sweeps.search import Search
 
 _NAME, _LAYERS = 1, 2  # columns of the table
+_LONGEST = 200  # characters of documents' numbers
 _BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
 
 
-def show_sweep(console: Console, sweep: Sweep) -> None:
-    """Print every row, a heat map per combination of the grid's other axes, and the notes."""
-    from turnswap.sweeps.documents import in_words
-    from turnswap.sweeps.outputs import SAID, grid_maps, span, table
+def show_search(console: Console, search: Search) -> None:
+    """Print every row, a heat map per combination of the grid's other axes, the comparisons, and the notes."""
+    from turnswap.sweeps.documents import describe, in_words
+    from turnswap.sweeps.outputs import SAID, difference_text, grid_maps, leading, span, table
 
-    header, rows = table(sweep)
-    direction = "higher" if sweep.metric.higher_is_better else "lower"
-    title = f"{sweep.metric.name} ({direction} is better), difference to the recipient; * the best swap"
-    layers = len(sweep.best.configuration.layers)
+    header, rows = table(search)
+    objective = search.roles["select"].objectives[search.objective]
+    direction = "higher" if objective.higher_is_better else "lower"
+    title = f"Chosen by {objective.name} ({direction} is better); differences are to the recipient"
+    layers = len(search.best.configuration.layers)
     console.print(_table(title, header, rows, with_layers=console.width >= _BESIDE_LAYERS + layers))
-    console.print(Text.assemble("best swap  ", coloured(sweep.best.configuration.layers)), soft_wrap=True)
-    maps = grid_maps(sweep)
+    console.print(Text.assemble("best swap  ", coloured(search.best.configuration.layers)), soft_wrap=True)
+    role = list(search.roles.values())[-1]
+    for other, difference in search.against.items():
+        said = f"{search.best.configuration.name} - {other}: {difference_text(difference)}"
+        console.print(Text(visible(f"{leading(search, role)}, {SAID[role.name]}: {said}")), soft_wrap=True)
+    maps = grid_maps(search)
     for title, values in maps.items():
-        console.print(_heat_map(title, values, span(maps), sweep.metric.higher_is_better))
-    for role, documents in sweep.documents.items():
-        console.print(Text(f"{SAID[role]} {visible(in_words(documents))}"), soft_wrap=True)
-    if max(map(len, sweep.documents.values())) > 1:
-        console.print(f"{sweep.metric.name}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
-    for note in sweep.notes:
+        console.print(_heat_map(title, values, span(maps), objective.higher_is_better))
+    for role in search.roles.values():
+        said = in_words(describe(role.documents))
+        shown = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
+        console.print(Text(f"{SAID[role.name]} {visible(shown)}"), soft_wrap=True)
+        if len(role.documents) > len(role.objectives):
+            console.print(f"{SAID[role.name]}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
+    for note in search.notes:
         console.print(Text(f"Note: {visible(note)}"), soft_wrap=True)
 
 
@@ -61,7 +69,7 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], wit
 def _heat_map(
     title: str, values: Sequence[Mapping[str, Any]], domain: tuple[float, float], higher_is_better: bool
 ) -> Table:
-    """Bottom down, top across; the stronger the colour, the better. A cross: dropped by halving."""
+    """Bottom down, top across; the stronger the colour, the better. A cross: dropped by a pruner."""
     low, high = domain
 
     def share(figure: float) -> float:

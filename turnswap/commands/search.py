@@ -1,0 +1,133 @@
+"""The commands that try many swaps: search, and sweep, its simple form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from turnswap.core.errors import UserError, require_packages, visible
+
+from .options import FILE, FOLDER, together
+
+#: What a search and its simple form have in common.
+search_options = together(
+    click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too."),
+    click.option("--recipient", metavar="MODEL", help="The task expert: keeps its middle."),
+    click.option("--donor", metavar="MODEL", multiple=True, help="The language expert; several for swaps in CONFIG."),
+    click.option("--base", metavar="MODEL", help="The pretrained model of both, which is then checked."),
+    click.option("--accept", metavar="NAMES", help="Differences of the models to put up with, as in layerswap.yml."),
+    click.option("--anyway", is_flag=True, default=None, help="Go on where an expert seems unrelated to the base."),
+    click.option("--select-on", metavar="TASKS", help="Tasks of lm-eval to choose by: TASK,TASK:0-99 (from 0)."),
+    click.option("--report-on", metavar="TASKS", help="Other tasks or documents, for figures to quote."),
+    click.option(
+        "--held-out", type=click.FloatRange(0, 1, max_open=True), metavar="SHARE",
+        help="Of the documents, without --report-on: for figures to quote.  [default: 0.5]",
+    ),
+    click.option("--metric", metavar="NAME", help="To choose by: acc; exact_match,strict-match names a filter too."),
+    click.option("--limit", type=click.IntRange(1), help="The first documents of each task alone."),
+    click.option(
+        "--controls", type=click.IntRange(0), metavar="N",
+        help="Random placements as wide as the best swap.  [default: as many as swaps are tried]",
+    ),
+    click.option("--pruner", metavar="NAME", help="Drops early what does badly: halving, hyperband, median."),
+    click.option("--storage", metavar="WHERE", help="Optuna's storage: sqlite, postgresql://….  [default: journal]"),
+    click.option("--evaluator", type=click.Choice(["hf", "vllm"]), help="What computes.  [default: hf]"),
+    click.option("--seed", type=int, help="Of everything that is drawn."),
+    click.option("--model-args", metavar="A=B,...", help="Of lm-eval's hf or vllm: dtype=bfloat16."),
+    click.option("--device", help="As in lm-eval."),
+    click.option("--batch-size", help="As in lm-eval."),
+    click.option("--num-fewshot", type=click.IntRange(0), help="As in lm-eval."),
+    click.option("--gen-kwargs", metavar="A=B,...", help="As in lm-eval."),
+    click.option("--apply-chat-template", is_flag=False, flag_value=True, metavar="[NAME]", help="As in lm-eval."),
+    click.option("--system-instruction", help="As in lm-eval."),
+    click.option("--include-path", type=click.Path(), help="As in lm-eval: a folder with tasks."),
+    click.option("--metadata", metavar="JSON", help="As in lm-eval."),
+    click.option("--confirm-run-unsafe-code", is_flag=True, default=None, help="As in lm-eval."),
+    click.option("--trust-remote-code", is_flag=True, default=None, help="As in mergekit."),
+    click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
+    click.option("--transformers-cache", type=click.Path(), help="As in mergekit."),
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("config", type=FILE)
+@click.option("--sampler", metavar="NAME", help="What draws from the space: tpe, cmaes, nsgaii, random; or list, grid.")
+@click.option("--trials", type=click.IntRange(1), help="How many swaps to draw, by all processes together.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), help="How long this process draws swaps.")
+@search_options
+@click.pass_context
+def search(ctx: click.Context, /, config: Path, output: Path, **options: Any) -> None:
+    """Search for layer swaps by several objectives, on one machine or many.
+
+    \b
+      turnswap search configs/search.yml -o search
+
+    CONFIG declares the space (zones, shares per layer or module, donors, blend methods), the objectives (tasks of
+    lm-eval, or zero-shot ones that never look at the target task), the constraints, and the budget. Start the same
+    command in several processes, anywhere where the folder OUTPUT can be reached, and they share the work; what a
+    killed one was at is taken up by the others. Run it again to go on after an interruption.
+
+    OUTPUT gets search.json, search.csv, search.html, documents.parquet (every document's result), layerswap.yml (the
+    swap that was chosen) and front/*.yml (the Pareto front), for mergekit-yaml. Look at it while it runs with
+    optuna-dashboard.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    _run(ctx, "search", config, output, options)
+
+
+@click.command()
+@click.argument("config", required=False, type=FILE)
+@click.option("--bottom", metavar="0-8", help="Of the grid: the donor's layers at the bottom.")
+@click.option("--top", metavar="0-4", help="Of the grid: the donor's layers at the top.")
+@click.option("--transition", metavar="0,1", help="Of the grid: blended layers at each inner edge.")
+@click.option("--embeddings", metavar="donor,recipient", help="Of the grid: where the embeddings come from.")
+@click.option("--head", metavar="donor,recipient", help="Of the grid: where final norm and lm_head come from.")
+@search_options
+@click.pass_context
+def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: Any) -> None:
+    """Try all swaps of a grid: the simple form of search.
+
+    \b
+      turnswap sweep configs/sweep.yml -o sweep
+      turnswap sweep --recipient R --donor D --bottom 0-8 --top 0-4 --transition 0,1 \\
+          --select-on TASK:0-99 --report-on TASK:100-249 --metric acc -o sweep
+
+    CONFIG is a YAML file with the same settings, which options override; only there swaps can be listed by name. The
+    recipient, each donor and averages of all are always among the rows. Several tasks count by their mean.
+
+    Choosing on the documents that one reports makes figures too good: what --select-on and --report-on name must not
+    overlap. Without --report-on half of the documents are held out for it.
+
+    OUTPUT gets what search writes, under sweep.*, with heat maps.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    from turnswap.sweeps.settings import AXES
+
+    options["grid"] = {axis: value for axis in AXES if (value := options.pop(axis, None)) is not None}
+    _run(ctx, "sweep", config, output, options | {"sampler": "grid"})
+
+
+def _run(ctx: click.Context, name: str, config: Path | None, output: Path, options: dict[str, Any]) -> None:
+    require_packages("A search needs", ("mergekit", "transformers", "optuna", "cmaes"), "hf,merge,search")
+    from turnswap.sweeps import outputs
+    from turnswap.sweeps.pictures import write_pictures
+    from turnswap.sweeps.search import run
+    from turnswap.sweeps.settings import read_settings
+
+    from .search_view import show_search
+
+    settings = read_settings(config, options)
+    try:
+        done = run(settings, output, lambda line: click.echo(visible(line), err=True))
+    except KeyboardInterrupt:
+        click.echo("\nInterrupted. What was evaluated is kept: run the same command again to go on.", err=True)
+        ctx.exit(130)
+    show_search(Console(), done)
+    written = outputs.write_outputs(done, output, name)
+    try:
+        written += write_pictures(done, output, name)
+    except UserError as error:  # what was computed for hours must not end in an error about a picture
+        click.echo(visible(f"No pictures: {error}"), err=True)
+    for path in written:
+        click.echo(f"Written: {path}")
