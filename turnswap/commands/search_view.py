@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
     from turnswap.sweeps.search import Search
 
 _NAME, _LAYERS = 1, 2  # columns of the table
+_BEST = 10  # ranks that are shown
 _LONGEST = 200  # characters of documents' numbers
 _BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
 
@@ -29,11 +30,15 @@ def show_search(console: Console, search: Search) -> None:
     from turnswap.sweeps.documents import describe, in_words
     from turnswap.sweeps.outputs import SAID, difference_text, grid_maps, leading, span, table
 
-    header, rows = table(search)
+    # The references, the winner, the front and its rivals, and the best of the others.
+    shown = [row for row in search.rows if row.report or row.rank is not None and row.rank <= _BEST]
+    header, rows = table(search, shown)
     objective = search.roles["select"].objectives[search.objective]
     direction = "higher" if objective.higher_is_better else "lower"
     title = f"Chosen by {objective.name} ({direction} is better); differences are to the recipient"
     layers = len(search.best.configuration.layers)
+    if left_out := len(search.rows) - len(shown):
+        title += f"; {left_out} more rows are in the files"
     console.print(_table(title, header, rows, with_layers=console.width >= _BESIDE_LAYERS + layers))
     console.print(Text.assemble("best swap  ", coloured(search.best.configuration.layers)), soft_wrap=True)
     role = list(search.roles.values())[-1]
@@ -59,7 +64,8 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], wit
     columns = [number for number in range(len(header)) if number != _LAYERS or with_layers]
     for number in columns:
         justify: JustifyMethod = "left" if number in (_NAME, _LAYERS) else "right"
-        needed = None if number == _NAME else max(len(cells[number]) for cells in [header, *rows])
+        needed = max((len(cells[number]) for cells in rows), default=0)
+        needed = min(needed, 16) if number == _NAME else needed
         table.add_column(Text(header[number]), justify=justify, overflow="fold", min_width=needed)
     for cells in rows:
         table.add_row(*(coloured(cells[n]) if n == _LAYERS else Text(visible(cells[n])) for n in columns))

@@ -92,7 +92,7 @@ def _is_mean(part: Part) -> bool:
 def _aggregated(items: list[Any], part: Part) -> float:
     try:
         found = part.aggregation(list(items))  # ours may change its list
-    except ArithmeticError:  # nothing was drawn, or a perplexity beyond what a float holds
+    except (ArithmeticError, ValueError):  # nothing was drawn, or a perplexity beyond what a float holds
         return math.nan
     return float(found) if isinstance(found, (int, float, np.number)) else math.nan
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -150,28 +150,26 @@ def layerswap(search: Search, row: Row) -> str:
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def table(search: Search) -> tuple[list[str], list[list[str]]]:
-    """Header and rows as people read them: each objective's figure, and its difference to the recipient's.
+def table(search: Search, rows: Sequence[Row] | None = None) -> tuple[list[str], list[list[str]]]:
+    """Header and rows as people read them: each objective's figure, and at the end the differences to the recipient's.
 
-    An asterisk marks the swap that was chosen, a plus sign the others on the Pareto front.
+    An asterisk marks the swap that was chosen, a plus sign the others on the Pareto front. ``rows``: instead of all.
     """
-    header = ["rank", "configuration", "layers"]
-    for role in search.roles.values():
-        for name in role.objectives:
-            header += [f"{name}, {SAID[role.name]}", "difference [95 %]"]
-    rows = []
-    for row in search.rows:
+    last = list(search.roles.values())[-1]
+    columns = [(role, name) for role in search.roles.values() for name in role.objectives]
+    header = ["rank", "configuration", "layers", *(f"{name}, {SAID[role.name]}" for role, name in columns)]
+    header += [f"{name}, difference [95 %]" for name in last.objectives]
+    cells_of_all = []
+    for row in search.rows if rows is None else rows:
         mark = " *" if row is search.best else " +" if row.on_front and len(search.front) > 1 else ""
         cells = [str(row.rank or "–"), row.configuration.name + mark, row.configuration.layers]
-        known = {(role.name, name): (value, stderr, d) for role, name, value, stderr, d in figures(search, row)}
-        for role in search.roles.values():
-            for name in role.objectives:
-                value, stderr, difference = known.get((role.name, name), (math.nan, math.nan, None))
-                cells += [figure_text(value, stderr) if (role.name, name) in known else "", difference_text(difference)]
-        if row.select is None and row.last_rung is not None:
-            cells[3] = "dropped early"
-        rows.append(cells)
-    return header, rows
+        known = {(role.name, name): (value, stderr) for role, name, value, stderr, _ in figures(search, row)}
+        cells += [figure_text(*known[role.name, name]) if (role.name, name) in known else "" for role, name in columns]
+        cells += [difference_text(row.differences.get(last.name, {}).get(name)) for name in last.objectives]
+        if row.select is None:
+            cells[3] = "dropped early" if row.last_rung else "not evaluated"
+        cells_of_all.append(cells)
+    return header, cells_of_all
 
 
 def difference_text(difference: Difference | None) -> str:
