@@ -1,0 +1,187 @@
+"""What figures of swaps can say: differences with intervals, and what choosing the best of many does to them.
+
+Documents of one source, a *cluster*, are drawn together, once for all tasks and configurations, with Poisson weights
+(Davison and Hinkley 1997, §3.8; Chamandy et al. 2012): what a paired comparison needs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
+
+from turnswap.core.errors import UserError
+
+Array = NDArray[np.float64]
+RESAMPLES = 5_000
+FEWEST = 20  # clusters that a p-value needs: of fewer, a bootstrap knows too little of how much they differ
+_MEANS = {("lm_eval.api.metrics", "mean"), ("numpy", "mean")}  # by name: what equals lm-eval's mean may be another
+_SAME = 1e-12  # figures that differ by less differ by rounding
+
+
+class Part(NamedTuple):
+    """What one task adds to an objective's figure, which is the mean over its tasks."""
+
+    metric: str  # as in the table of documents: ``acc,none``
+    aggregation: Callable[[list[Any]], Any]  # lm-eval's: ``task.aggregation()["acc"]``
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An objective's figures of several configurations, and in every resample of their documents."""
+
+    names: Sequence[str]
+    figures: Array  # (configurations,)
+    replicates: Array  # (resamples, configurations)
+    clusters: int  # on how many the figures rest; of several tasks, the fewest of one
+
+
+class Difference(NamedTuple):
+    """A paired difference of figures with its 95 % interval and two-sided p-value; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def figure(table: pd.DataFrame, parts: Mapping[str, Part]) -> float:
+    """An objective's figure: the mean over its tasks (the keys of ``parts``), each as lm-eval aggregates it."""
+    return float(draw({"": table}, parts, resamples=0).figures[0])
+
+
+def draw(
+    tables: Mapping[str, pd.DataFrame], parts: Mapping[str, Part], resamples: int = RESAMPLES, seed: int = 0
+) -> Drawn:
+    """An objective's figures of configurations, by name, and their figures in resamples of the same documents."""
+    values = {task: [_values(table, task, part) for table in tables.values()] for task, part in parts.items()}
+    in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
+    place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
+    times = np.random.default_rng(seed).poisson(1, (resamples, len(place)))
+    figures, replicates = np.zeros(len(tables)), np.zeros((resamples, len(tables)))
+    for task, part in parts.items():
+        for column, (clusters, items) in enumerate(values[task]):
+            figures[column] += _aggregated(items, part) / len(parts)
+            drawn = _resampled(items, times[:, [place[cluster] for cluster in clusters]], part)
+            replicates[:, column] += drawn / len(parts)
+    return Drawn(tuple(tables), figures, replicates, min(map(len, in_each)))
+
+
+def _values(table: pd.DataFrame, task: str, part: Part) -> tuple[list[str], list[Any]]:
+    """The cluster of each document of a task, and its value of the metric."""
+    rows = table[(table["task"] == task) & (table["metric"] == part.metric)]
+    if rows.empty:
+        raise UserError(f"No document of {task} has a value of {part.metric}.", "Take another metric.")
+    both = zip(rows["value"].tolist(), rows["raw"].tolist(), strict=True)
+    return rows["cluster"].tolist(), [json.loads(raw) if isinstance(raw, str) else value for value, raw in both]
+
+
+def _is_mean(part: Part) -> bool:
+    return tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS
+
+
+def _aggregated(items: list[Any], part: Part) -> float:
+    try:
+        found = part.aggregation(list(items))  # ours may change its list
+    except ArithmeticError:  # nothing was drawn, or a perplexity beyond what a float holds
+        return math.nan
+    return float(found) if isinstance(found, (int, float, np.number)) else math.nan
+
+
+def _resampled(items: list[Any], times: NDArray[np.int64], part: Part) -> Array:
+    if _is_mean(part):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(times @ np.array(items, dtype=float) / times.sum(axis=1))
+    repeated = (itertools.chain.from_iterable(map(itertools.repeat, items, row.tolist())) for row in times)
+    return np.array([_aggregated(list(each), part) for each in repeated])
+
+
+def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
+    """Each configuration's difference to one of them, such as the recipient, taken by itself.
+
+    The interval is symmetric: the difference, more or less what 95 % of the resamples stay within. The p-value is the
+    share of resamples that move as far as the difference is from 0, counting the data itself once, so that it is at
+    most 0.05 where the interval leaves 0 out. A bootstrap of few clusters is too narrow; both are expanded to what
+    Student's t would give (Hesterberg 2015, §5.3).
+
+    Of a winner that was chosen on these documents, or of several configurations at once, it says too much: see
+    :func:`best_of`. On other documents it holds for a winner too, and for the winner compared with a control that was
+    selected as it was.
+    """
+    return dict(zip(drawn.names, _differences(drawn, drawn.names, to, together=False), strict=True))
+
+
+def best_of(drawn: Drawn, winner: str, tried: Sequence[str], to: str) -> Difference:
+    """The difference of a winner to another configuration, on the very documents on which it won.
+
+    Its interval holds for all that were tried at once, and so for whichever was chosen, by whatever rule (Berk et al.
+    2013): 95 % of the resamples move no difference further, in its own standard errors, than ``winner``'s interval
+    reaches (the max statistic: Westfall and Young 1993; Romano and Wolf 2005). ``tried`` must be all, those given up
+    early too; what a search tried because of these documents' figures, it takes as if tried anyway.
+    """
+    return _differences(drawn, tried, to, together=True)[list(tried).index(winner)]
+
+
+def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> list[Difference]:
+    at, reference = [drawn.names.index(name) for name in of], drawn.names.index(to)
+    n, resamples = drawn.clusters, len(drawn.replicates)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = drawn.figures[at] - drawn.figures[reference]
+        moved = drawn.replicates[:, at] - drawn.replicates[:, [reference]] - values
+        errors = np.sqrt(np.nanmean(moved**2, axis=0))
+        moves = errors > _SAME
+        scaled = np.where(moves, np.nan_to_num(np.abs(moved) / errors), 0)
+        if together:
+            scaled[:] = scaled.max(axis=1, keepdims=True)
+        critical = np.sort(scaled, axis=0)[math.ceil(0.95 * (resamples + 1)) - 1]
+        wider = math.sqrt(n / (n - 1)) if n > 1 else math.nan
+        half = np.where(moves, -stdtrit(n - 1, ndtr(-critical)) * wider * errors, 0 * values * wider)
+        observed = np.where(np.abs(values) > _SAME, -ndtri(stdtr(n - 1, -np.abs(values) / errors / wider)), 0)
+        p = (1 + (scaled >= observed).sum(axis=0)) / (1 + resamples)
+    p = np.where(np.isnan(half) | (n < FEWEST), np.nan, p)
+    columns = (values, values - half, values + half, p)
+    return [Difference(*map(float, each)) for each in zip(*columns, strict=True)]
+
+
+def non_dominated(
+    figures: Sequence[Sequence[float]], higher_is_better: Sequence[bool], feasible: Sequence[bool]
+) -> list[bool]:
+    """Which points no other beats in one objective without losing in another: the Pareto front.
+
+    Equal points all belong to it or none; one that breaks a constraint, or has no figure, never does.
+    """
+    points = np.asarray(figures, dtype=float).reshape(-1, len(higher_is_better)) * np.where(higher_is_better, 1, -1)
+    stand = np.asarray(feasible, dtype=bool) & ~np.isnan(points).any(axis=1)
+    return [
+        bool(ok and not ((points[stand] >= point).all(axis=1) & (points[stand] > point).any(axis=1)).any())
+        for ok, point in zip(stand, points, strict=True)
+    ]
+
+
+def tie_broken(
+    figure: float, n_documents: Sequence[int], log_likelihood: float, higher_is_better: bool = True
+) -> float:
+    """The figure, moved a little by how likely the right answers are, so that equal figures of a few documents differ.
+
+    Only shares of right answers tie, and their means over tasks; they lie on a grid. Unequal ones stay in order, since
+    none moves by more than a millionth of a step; a figure that is not on the grid stays as it is.
+
+    Args:
+        figure: of an objective.
+        n_documents: how many documents each of its tasks has.
+        log_likelihood: of the right answers, the mean over documents; NaN where there is none.
+        higher_is_better: of the figure.
+    """
+    steps = len(n_documents) * math.lcm(*n_documents)
+    if math.isnan(log_likelihood) or not math.isfinite(figure) or abs(figure * steps - round(figure * steps)) > 1e-6:
+        return figure
+    likely = 1e-6 / (1 + max(0.0, -log_likelihood))  # from 0 to a millionth
+    return (round(figure * steps) + (likely if higher_is_better else -likely)) / steps
