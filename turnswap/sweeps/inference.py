@@ -56,7 +56,7 @@ class Difference(NamedTuple):
 
 def figure(table: pd.DataFrame, parts: Mapping[str, Part]) -> float:
     """An objective's figure: the mean over its tasks (the keys of ``parts``), each as lm-eval aggregates it."""
-    return math.fsum(part.weight * _aggregated(_values(table, task, part)[1], part) for task, part in parts.items())
+    return float(draw({"": table}, parts, resamples=0).figures[0])
 
 
 def draw(
@@ -67,12 +67,12 @@ def draw(
     in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
     place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
     times = np.random.default_rng(seed).poisson(1, (resamples, len(place)))
-    replicates = np.zeros((resamples, len(tables)))
+    figures, replicates = np.zeros(len(tables)), np.zeros((resamples, len(tables)))
     for task, part in parts.items():
         for column, (clusters, items) in enumerate(values[task]):
+            figures[column] += part.weight * _aggregated(items, part)
             drawn = _resampled(items, times[:, [place[cluster] for cluster in clusters]], part)
             replicates[:, column] += part.weight * drawn
-    figures = np.array([figure(table, parts) for table in tables.values()])
     return Drawn(tuple(tables), figures, replicates, min(map(len, in_each)))
 
 

@@ -66,20 +66,13 @@ def table_of(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[
 def _rows(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, logged in samples.items():
         for sample in logged:
-            row = {"task": name, "document": sample["doc_id"], "cluster": _cluster(name, tasks[name], sample)}
+            row = {"task": name, "document": sample["doc_id"], "cluster": cluster_of(name, tasks[name], sample["doc_id"], sample["doc"])}
             row["log_likelihood"] = _log_likelihood(tasks[name], sample)
             for metric in sample["metrics"]:
                 value = sample[metric]
                 number = isinstance(value, (Real, np.bool_))
                 held = {"value": float(value)} if number else {"raw": json.dumps(value, default=_plain)}
                 yield row | {"metric": f"{metric},{sample['filter']}"} | held
-
-
-def _cluster(name: str, task: Any, sample: Mapping[str, Any]) -> str:
-    for metric in sample["metrics"]:
-        if source := getattr(sample[metric], "source", None):  # a conversation's values know its source prompt
-            return str(source)
-    return cluster_of(name, task, sample["doc_id"], sample["doc"])
 
 
 def cluster_of(name: str, task: Any, number: int, doc: Mapping[str, Any]) -> str:
