@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,17 @@ from turnswap.core.errors import UserError, show_without_traceback
 try:
     import torch
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.utils import simple_parse_args_string
     from mergekit.options import MergeOptions
 
+    from turnswap.merge_methods.checkpoint import first_line
     from turnswap.merge_methods.configuration import SHARED, parse_configuration, read_configuration, roles_of
     from turnswap.merge_methods.merge_run import merge_adapters
     from turnswap.merge_methods.recipe import Recipe, read_recipe
     from turnswap.merge_methods.references import same_model
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
-    from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
+    from .capacity import check_free, check_memory, is_out_of_memory, model_bytes, out_of_memory_explained
     from .in_memory import SwapInMemory, parameters_of, swap_content
 except ImportError as missing:
     show_without_traceback()
@@ -53,6 +57,7 @@ REFUSED = {
 )  # fmt: skip
 DEFAULTS = {"revision": "main", "subfolder": "", "backend": "causal"}  # HFLM's own, of what is refused
 MODEL_CLASS = ("attn_implementation",)  # what may be handed on to transformers
+LM_EVALS = {"device": "cuda:0", "batch_size": "1"}  # what lm-eval's command says where its user says nothing
 
 
 def _explained(request: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,6 +112,7 @@ class HFLayerSwap(HFLM):
             lora_merge_cache=lora_merge_cache,
             transformers_cache=transformers_cache,
         )
+        asked = ", ".join(f"{name}={value}" for name, value in arguments.items())
         device = _device(arguments.get("device"))
         arguments["device"] = str(device)
         declared = configuration.get("out_dtype") or configuration.get("dtype")
@@ -118,11 +124,40 @@ class HFLayerSwap(HFLM):
         check_memory(recipe, _loading_type(recipe, arguments), device)
         # An adapter is merged without its tokenizer.
         arguments.setdefault("tokenizer", str(plain_folder(recipe.recipient, self._options)))
+        weights = str(weights_folder(recipe.recipient, self._options))
         with out_of_memory_explained(device):
-            super().__init__(pretrained=str(weights_folder(recipe.recipient, self._options)), **arguments)
+            with _loading_explained(recipe, asked):
+                super().__init__(pretrained=weights, **arguments)
             self.pretrained = str(recipe.recipient)
             self._swap = SwapInMemory(self.model, functools.partial(self._load, recipe), configuration, self._options)
             self.compose(parameters)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> HFLayerSwap:
+        """The model of ``--model_args``, and of what lm-eval says besides."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> HFLayerSwap:
+        """Likewise, of arguments that are parsed; they come before what lm-eval says of its own accord.
+
+        Raises:
+            UserError: an argument is given twice, with two values.
+        """
+        given = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        for name in given.keys() & arg_dict.keys():
+            if str(given[name]) not in (LM_EVALS.get(name), str(arg_dict[name])):
+                raise UserError(
+                    f"{name} is given twice: {arg_dict[name]} in --model_args, and --{name} {given[name]}.",
+                    "Remove one of the two.",
+                )
+        if given.get("device") == LM_EVALS["device"] and not torch.cuda.is_available():
+            del given["device"]
+            if "device" not in arg_dict:
+                LOG.warning("There is no GPU that torch could use: hf-layerswap runs on the CPU.")
+        return cls(**given | arg_dict)
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan, after adapters were merged where there are any."""
@@ -252,15 +287,61 @@ def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> 
                 "lm-eval splits model_args at commas: a value with commas needs quotes, such as "
                 "'layers=\"0-4,30-31\"', or JSON.",
             )
+    _check_sizes(arguments)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("hf-layerswap runs in one process, on one device.", "Start lm_eval without a launcher.")
 
 
+def _check_sizes(arguments: Mapping[str, Any]) -> None:
+    """Refuse sizes that are none; HFLM would take some, and fail in the evaluation."""
+    expected = {"batch_size": "a number from 1, auto, or auto:4 to look 4 times", "max_length": "a number from 1"}
+    expected["max_batch_size"] = expected["max_length"]
+    for name, words in expected.items():
+        pattern = r"[1-9]\d*" + (r"|auto(:[1-9]\d*)?" if name == "batch_size" else "")
+        value = arguments.get(name)
+        if value is not None and not re.fullmatch(pattern, str(value)):
+            raise UserError(f"{name}: expected {words}, got {value}.", f"Change {name}, or leave it out.")
+
+
 def _device(name: str | None) -> torch.device:
-    """Where to put the models: lm-eval's command names the first GPU even where there is none."""
-    if name is None or (name.startswith("cuda") and not torch.cuda.is_available()):
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+    """Where to put the models: on the first GPU, if nothing is said and there is one.
+
+    Raises:
+        UserError: this machine, or this torch, has no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(str(name))
+        number = torch.get_device_module(device).device_count()
+    except (RuntimeError, AttributeError):
+        raise UserError(
+            f"device: expected cpu, cuda, cuda:0 or another that torch knows, got {name}.",
+            "Change device, or remove it.",
+        ) from None
+    if (device.index or 0) >= number:
+        kind = "GPUs" if device.type == "cuda" else f"devices of the kind {device.type}"
+        raise UserError(
+            f"device: {name} is not there: torch sees {number} {kind}.",
+            "Take device=cpu, or look at the driver, at CUDA_VISIBLE_DEVICES, and whether torch was built for it."
+            if not number
+            else f"They are counted from 0: the last is {device.type}:{number - 1}.",
+        )
+    return torch.device("cpu") if device.type == "cpu" else device  # HFLM does not know cpu:0
+
+
+@contextlib.contextmanager
+def _loading_explained(recipe: Recipe, asked: str) -> Iterator[None]:
+    """Say in words why transformers does not load the recipient as it was asked to."""
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{recipe.recipient} cannot be loaded ({type(error).__name__}: {first_line(error).rstrip('.')}).",
+            f"Change or remove what does not fit of {asked}." if asked else "Does lm-eval's hf load it?",
+        ) from error
 
 
 def _loading_type(recipe: Recipe, arguments: Mapping[str, Any]) -> torch.dtype | None:
