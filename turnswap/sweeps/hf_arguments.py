@@ -57,7 +57,10 @@ def check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> N
 
 def _check_sizes(arguments: Mapping[str, Any]) -> None:
     """Refuse sizes that are none; HFLM would take some, and fail in the evaluation."""
-    expected = {"batch_size": "a number from 1, auto, or auto:4 to choose it anew 4 times", "max_length": "a number from 1"}
+    expected = {
+        "batch_size": "a number from 1, auto, or auto:4 to choose it anew 4 times",
+        "max_length": "a number from 1",
+    }
     expected["max_batch_size"] = expected["max_length"]
     for name, words in expected.items():
         pattern = r"[1-9]\d*" + (r"|auto(:[1-9]\d*)?" if name == "batch_size" else "")
