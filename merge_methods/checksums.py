@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
-from turnswap.core.files import write_whole
+from turnswap.core.errors import UserError
+from turnswap.core.files import cache_folder, write_whole
 
 from .checkpoint import sha256
 from .folder import CARD, CHECKSUMS, PROVENANCE, files_of
 
+REMEMBERED = 1 << 20  # bytes from which on a file's hash is worth remembering
+SETTLED = 5 * 10**9  # nanoseconds after a change
 
-def hashes_of(files: Iterable[Path]) -> dict[Path, str]:
-    """The SHA-256 of each file."""
+
+def hashes_of(files: Iterable[Path], of: Callable[[Path], str] = sha256) -> dict[Path, str]:
+    """The SHA-256 of each file; ``of``: what gives it, such as :func:`remembered`."""
     once = list(dict.fromkeys(files))  # a file may serve two roles
     with ThreadPoolExecutor() as pool:  # hashlib works outside Python's lock
-        return dict(zip(once, pool.map(sha256, once), strict=True))
+        return dict(zip(once, pool.map(of, once), strict=True))
+
+
+def remembered(path: Path) -> str:
+    """The SHA-256 of a file's content; of a large one that is as it was, from the user's cache folder.
+
+    As it was: in its place, with the size and times that it had. The time when its inode changed is among them, which
+    tools that keep a file's other times cannot set. Processes share the folder without a lock, machines too.
+    """
+    before = _facts(path)
+    size, *times = before[:3]
+    if size < REMEMBERED:
+        return sha256(path)
+    kept = cache_folder() / "sha256" / hashlib.sha256(repr((str(path.resolve()), before)).encode()).hexdigest()
+    with suppress(OSError, ValueError):
+        if re.fullmatch("[0-9a-f]{64}", known := kept.read_text("ascii")):
+            return known
+    digest = sha256(path)
+    # A clock's tick may hide a change that follows at once.
+    if before == _facts(path) and time.time_ns() - max(times) > SETTLED:
+        with suppress(UserError):
+            write_whole(kept, digest)
+    return digest
+
+
+def _facts(path: Path) -> tuple[int, int, int, int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev
 
 
 def write_checksums(folder: Path) -> Path:

@@ -117,16 +117,17 @@ def source_files(model: Model, options: MergeOptions) -> dict[str, Path]:
     """Every file of a model that was read; with a LoRA, also those that the merged one was made of."""
     folder = model.description.folder
     files = {"config.json": folder / "config.json"} | deciding_files(folder)
-    files |= _weights(WeightReader(model, options).checkpoint)
+    files |= weight_files(WeightReader(model, options).checkpoint)
     if model.reference.lora is not None:
         if model.description.complete:
-            files |= {f"base/{name}": path for name, path in _weights(Checkpoint(folder)).items()}
+            files |= {f"base/{name}": path for name, path in weight_files(Checkpoint(folder)).items()}
         adapter = Path(model.reference.lora.path)
         files |= {f"adapter/{path.name}": path for path in sorted(adapter.glob("adapter_*")) if path.is_file()}
     return files
 
 
-def _weights(checkpoint: Checkpoint) -> dict[str, Path]:
+def weight_files(checkpoint: Checkpoint) -> dict[str, Path]:
+    """The files of a model's weights, and their index."""
     indices = (checkpoint.folder / f"{name}.index.json" for name in WEIGHT_FILES)
     return {path.name: path for path in (*checkpoint.files, *indices) if path.is_file()}
 

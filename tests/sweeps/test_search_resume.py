@@ -115,13 +115,13 @@ def test_another_sweep_in_the_folder_is_refused_naming_what_differs(copying: Pat
     with pytest.raises(UserError, match="documents was 0-9 and is 0-8"):
         run(tasks, tmp_path / "out", root, **few | {"select_on": "copying:0-8"})
     save_copying_expert(root / "donor", (1,), 3)
-    with pytest.raises(UserError, match="models: donor was .* and is"):
+    with pytest.raises(UserError, match="models: donor: model.safetensors was .* and is"):
         run(tasks, tmp_path / "out", root, **few)
     save_copying_expert(root / "donor", (1,), 2)
     questions = tasks / "tasks" / "questions.jsonl"
     lines = questions.read_text("utf-8").split("\n")
     questions.write_text("\n".join([*lines[1:11], *lines[11:]]), "utf-8")
-    with pytest.raises(UserError, match="tasks: select: copying: content was"):
+    with pytest.raises(UserError, match="tasks: select: copying: questions.jsonl was .*copying: content was"):
         run(tasks, tmp_path / "out", root, **few)
     assert (tmp_path / "out" / "sweep.jsonl").read_bytes() == before
 

@@ -17,7 +17,7 @@ from turnswap.sweeps.suite import Suite, find_metric, mean
 
 from ..conftest import REPOSITORY
 from ..merge_methods.models import LAYERS as TINY_LAYERS
-from ..merge_methods.models import save_model
+from ..merge_methods.models import pair, save_model
 from .sweeping import copying, own_tasks_alone, run, settings_of
 
 __all__ = ["copying", "own_tasks_alone"]  # fixtures
@@ -232,6 +232,42 @@ def test_controls_keep_what_is_not_placed_and_end_where_placements_do(tmp_path: 
     drawn, notes = planner.controls(narrow, 100, seed=0)
     assert len(drawn) == TINY_LAYERS - 1
     assert notes == [f"{TINY_LAYERS - 1} controls instead of 100: there are no more placements of that width"]
+
+
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    recipient, donor = pair(tmp_path_factory.mktemp("tied"), "qwen3-tied")
+    return {"recipient": str(recipient), "donor": str(donor), "select_on": "t", "metric": "m"}
+
+
+ENDS = ["donor", "recipient"]
+
+
+@pytest.mark.parametrize(
+    ("grid", "sources"),
+    [
+        ({"embeddings": ENDS, "head": ENDS}, {"embeddings=donor": "donor", "embeddings=recipient": "recipient"}),
+        ({"embeddings": ["donor"], "head": ["recipient"]}, {"": "donor"}),
+        ({"head": ENDS}, {"head=donor": "donor", "head=recipient": "recipient"}),
+        ({"bottom": [0, 2]}, {"bottom=0": "recipient", "bottom=2": "donor"}),
+        ({"bottom": [0, 2], "invert": [True]}, {"bottom=0": "donor", "bottom=2": "recipient"}),
+        ({"bottom": [0, 2], "top": [0]}, {"bottom=0": "recipient", "bottom=2": "donor"}),
+    ],
+    ids=str,
+)
+def test_tied_embeddings_work_in_every_cell_of_a_grid(
+    tied: dict[str, Any], grid: dict[str, Any], sources: dict[str, str]
+) -> None:
+    planner = Planner(read_settings(None, tied | {"grid": {"bottom": [2], "top": [1]} | grid}))
+    swaps, notes = planner.swaps()
+    found = {
+        swap.name: planner.read(swap.parameters).tensors["model.embed_tokens.weight"].source.origin for swap in swaps
+    }
+    assert len(found) == len(sources)
+    for said, source in sources.items():
+        assert [origin for name, origin in found.items() if said in name] == [source], found
+    expected = ("head" in grid and "embeddings" in grid) or grid.get("bottom") == [0, 2]
+    assert any("one tensor in these models" in note for note in notes) == expected
 
 
 def test_swaps_of_one_name_that_differ_are_refused_and_of_one_plan_are_joined(copying: Path) -> None:

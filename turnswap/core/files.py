@@ -36,3 +36,8 @@ def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
     return path
+
+
+def cache_folder() -> Path:
+    """Where we keep for this user what can be made again; it may not be there."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "turnswap")

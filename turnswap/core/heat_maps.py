@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .errors import UserError, require_packages, visible
-from .files import write_whole
+from .files import cache_folder, write_whole
 from .pages import json_for_script, render_page
 
 ABOVE, BELOW = (230, 120, 20), (40, 100, 220)  # orange and blue: told apart by the colour-blind
@@ -131,8 +130,7 @@ def chart_libraries(vl_convert: Any) -> str:
 
     They are kept in the user's cache folder, because putting them together takes seconds.
     """
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "turnswap")
-    kept = folder / f"charts-{importlib.metadata.version('vl-convert-python')}.js"
+    kept = cache_folder() / f"charts-{importlib.metadata.version('vl-convert-python')}.js"
     with suppress(OSError, ValueError):
         return kept.read_text("utf-8")
     text = str(vl_convert.javascript_bundle()).replace("</script", "<\\/script")

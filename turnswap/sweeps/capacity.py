@@ -95,6 +95,12 @@ def check_free(needed: int, device: torch.device, what: str) -> None:
         )
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether that is what it says; torch has a class of its own for GPUs alone."""
+    known = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+    return known or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 @contextlib.contextmanager
 def out_of_memory_explained(device: torch.device | str | None = None) -> Iterator[None]:
     """Turn what is raised where memory runs out into words; without a device, it is the GPU's, if there is one.
@@ -105,9 +111,7 @@ def out_of_memory_explained(device: torch.device | str | None = None) -> Iterato
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # torch has a class of its own for GPUs alone.
-        out_of_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
-        if not out_of_memory and not any(words in str(error) for words in _OUT_OF_MEMORY):
+        if not is_out_of_memory(error):
             raise
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         told = []

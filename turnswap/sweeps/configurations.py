@@ -26,6 +26,7 @@ from turnswap.merge_methods.swap_plan import origins_of
 from .in_memory import parameters_of, swap_content
 from .settings import Settings
 from .space import Shares
+from .tied import NOTE, is_tied, with_tied_ends
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control", "weight"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
@@ -120,13 +121,19 @@ class Planner:
         if not any("transition" in name for name in axes):
             axes["transition"] = [0]
             notes.append("the grid says nothing of a transition: there is none")
+        tied = is_tied(self.recipe)
+        if tied and "embeddings" in axes:
+            axes.pop("head", None)
         cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
         fitting = [cell for cell in cells if _width(cell) <= self.recipe.n_layers]
         if left_out := len(cells) - len(fitting):
             notes.append(f"left out of the grid: {left_out} swaps whose zones make more than the model's layers")
         named = [axis for axis, values in axes.items() if axis in ("bottom", "top") or len(values) > 1]
         names = [" ".join(f"{axis}={cell[axis]}" for axis in named) for cell in fitting]
-        return [self.plan(name, "swap", cell, cell) for name, cell in zip(names, fitting, strict=True)], notes
+        settled = [with_tied_ends(cell, self.recipe.n_layers) if tied else cell for cell in fitting]
+        notes += [NOTE] if settled != fitting or axes.keys() != self.settings.grid.keys() | axes.keys() else []
+        planned = zip(names, settled, fitting, strict=True)
+        return [self.plan(name, "swap", parameters, cell) for name, parameters, cell in planned], notes
 
     def _from_file(self, name: str, path: Path, notes: list[str]) -> dict[str, Any]:
         config = read_configuration(path)

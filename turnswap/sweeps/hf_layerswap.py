@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import inspect
 import logging
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,18 @@ from turnswap.core.errors import UserError, show_without_traceback
 try:
     import torch
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.utils import simple_parse_args_string
     from mergekit.options import MergeOptions
 
+    from turnswap.merge_methods.checkpoint import first_line
     from turnswap.merge_methods.configuration import SHARED, parse_configuration, read_configuration, roles_of
     from turnswap.merge_methods.merge_run import merge_adapters
     from turnswap.merge_methods.recipe import Recipe, read_recipe
     from turnswap.merge_methods.references import same_model
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
-    from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
+    from .capacity import check_free, check_memory, is_out_of_memory, model_bytes, out_of_memory_explained
+    from .hf_arguments import check_arguments, find_device
     from .in_memory import SwapInMemory, parameters_of, swap_content
 except ImportError as missing:
     show_without_traceback()
@@ -36,23 +38,7 @@ except ImportError as missing:
     ) from missing
 
 LOG = logging.getLogger(__name__)
-# Arguments of HFLM that replace or wrap weights, or spread them over devices, with the words that refuse them.
-_OTHER_WEIGHTS = "a swap takes whole models in one type, on one device"
-REFUSED = {
-    "peft": "write MODEL+ADAPTER for a model with a LoRA adapter",
-    "delta": "give the model with its delta applied",
-    "revision": "write MODEL@REVISION: there are several models",
-    "subfolder": "there are several models; name folders",
-    "config": _OTHER_WEIGHTS,
-} | dict.fromkeys(
-    (
-        "autogptq", "gptqmodel", "gguf_file", "quantization_config", "load_in_4bit", "load_in_8bit", "parallelize",
-        "device_map", "tp_plan", "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "backend",
-    ),
-    _OTHER_WEIGHTS,
-)  # fmt: skip
-DEFAULTS = {"revision": "main", "subfolder": "", "backend": "causal"}  # HFLM's own, of what is refused
-MODEL_CLASS = ("attn_implementation",)  # what may be handed on to transformers
+LM_EVALS = {"device": "cuda:0", "batch_size": "1"}  # what lm-eval's command says where its user says nothing
 
 
 def _explained(request: Callable[..., Any]) -> Callable[..., Any]:
@@ -100,14 +86,15 @@ class HFLayerSwap(HFLM):
         """
         show_without_traceback()
         given = {name: arguments.pop(name) for name in SHARED if name in arguments}
-        _check_arguments(given, arguments)
+        check_arguments(given, arguments)
         configuration, parameters = _configuration(pretrained, donor, ancestor, swap, given)
         self._options = MergeOptions(
             trust_remote_code=bool(arguments.get("trust_remote_code")),
             lora_merge_cache=lora_merge_cache,
             transformers_cache=transformers_cache,
         )
-        device = _device(arguments.get("device"))
+        asked = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        device = find_device(arguments.get("device"))
         arguments["device"] = str(device)
         declared = configuration.get("out_dtype") or configuration.get("dtype")
         if declared and arguments.get("dtype", "auto") == "auto":
@@ -118,11 +105,40 @@ class HFLayerSwap(HFLM):
         check_memory(recipe, _loading_type(recipe, arguments), device)
         # An adapter is merged without its tokenizer.
         arguments.setdefault("tokenizer", str(plain_folder(recipe.recipient, self._options)))
+        weights = str(weights_folder(recipe.recipient, self._options))
         with out_of_memory_explained(device):
-            super().__init__(pretrained=str(weights_folder(recipe.recipient, self._options)), **arguments)
+            with _loading_explained(recipe, asked):
+                super().__init__(pretrained=weights, **arguments)
             self.pretrained = str(recipe.recipient)
             self._swap = SwapInMemory(self.model, functools.partial(self._load, recipe), configuration, self._options)
             self.compose(parameters)
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> HFLayerSwap:
+        """The model of ``--model_args``, and of what lm-eval says besides."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> HFLayerSwap:
+        """Likewise, of arguments that are parsed; they come before what lm-eval says of its own accord.
+
+        Raises:
+            UserError: an argument is given twice, with two values.
+        """
+        given = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        for name in given.keys() & arg_dict.keys():
+            if str(given[name]) not in (LM_EVALS.get(name), str(arg_dict[name])):
+                raise UserError(
+                    f"{name} is given twice: {arg_dict[name]} in --model_args, and --{name} {given[name]}.",
+                    "Remove one of the two.",
+                )
+        if given.get("device") == LM_EVALS["device"] and not torch.cuda.is_available():
+            del given["device"]
+            if "device" not in arg_dict:
+                LOG.warning("There is no GPU that torch could use: hf-layerswap runs on the CPU.")
+        return cls(**given | arg_dict)
 
     def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
         """The checked plan, after adapters were merged where there are any."""
@@ -235,32 +251,18 @@ def _configuration(
     return {"models": {role: model for role, model in named.items() if model is not None}}, dict(given)
 
 
-def _check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-    """Refuse what HFLM or transformers would take for something else than the user means."""
-    for name, value in given.items():
-        if value is None:  # lm-eval makes this of layers=None
-            raise UserError(f"{name}: got None.", "Leave it out, or write none in small letters for no layers.")
-    known = [name for name in inspect.signature(HFLM.__init__).parameters if name not in ("self", "kwargs", *REFUSED)]
-    known += MODEL_CLASS
-    for name, value in arguments.items():
-        if name in REFUSED and value not in (None, False, DEFAULTS.get(name)):
-            raise UserError(f"{name} is not for hf-layerswap: {REFUSED[name]}.", f"Remove {name}.")
-        if name not in (*known, *REFUSED):
-            ours = ("donor", "ancestor", "swap", "lora_merge_cache", "transformers_cache", *SHARED)
-            raise UserError(
-                f"{name} is no argument of hf-layerswap. There are: {', '.join((*ours, *known))}.",
-                "lm-eval splits model_args at commas: a value with commas needs quotes, such as "
-                "'layers=\"0-4,30-31\"', or JSON.",
-            )
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError("hf-layerswap runs in one process, on one device.", "Start lm_eval without a launcher.")
-
-
-def _device(name: str | None) -> torch.device:
-    """Where to put the models: lm-eval's command names the first GPU even where there is none."""
-    if name is None or (name.startswith("cuda") and not torch.cuda.is_available()):
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
+@contextlib.contextmanager
+def _loading_explained(recipe: Recipe, asked: str) -> Iterator[None]:
+    """Say in words why transformers does not load the recipient as it was asked to."""
+    try:
+        yield
+    except Exception as error:  # of many kinds
+        if isinstance(error, UserError) or is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"{recipe.recipient} cannot be loaded ({type(error).__name__}: {first_line(error).rstrip('.')}).",
+            f"Change or remove what does not fit of {asked}." if asked else "Does lm-eval's hf load it?",
+        ) from error
 
 
 def _loading_type(recipe: Recipe, arguments: Mapping[str, Any]) -> torch.dtype | None:

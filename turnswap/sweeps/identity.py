@@ -1,4 +1,4 @@
-"""What makes two sweeps the same, so that one may go on where the other stopped: models, tasks, settings, versions."""
+"""What makes two searches the same, so that one may go on where the other stopped: models, tasks, code, settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,70 +14,93 @@ import torch
 from mergekit.options import MergeOptions
 
 from turnswap.merge_methods.checkpoint import Checkpoint
+from turnswap.merge_methods.checksums import hashes_of, remembered
+from turnswap.merge_methods.claims import weight_files
 from turnswap.merge_methods.compatibility import Model
+from turnswap.merge_methods.folder import deciding_files
 from turnswap.merge_methods.weights import plain_folder
 
 from .configurations import Planner
 from .documents import describe, hashes
 from .settings import Settings
 from .suite import Suite
+from .task_files import Files, locate, task_files
 
-PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers")
+PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
+CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap")  # modules that compute figures, with all they import
 # Where files lie, and which configurations there are, changes no figure: a sweep may grow.
-_NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "halving", "lora_merge_cache"}
-_NO_MATTER |= {"transformers_cache", "include_path", "select_on", "report_on", "unrelated_because"}
-_SAMPLE = 2048  # bytes at either end of a tensor
+NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "halving", "lora_merge_cache"}
+NO_MATTER |= {"transformers_cache", "include_path", "select_on", "report_on", "unrelated_because"}
 
 
-def identity(settings: Settings, planner: Planner, suites: Mapping[str, Suite]) -> dict[str, Any]:
-    """What must be the same for evaluations to stand beside each other."""
+def identity(
+    settings: Settings, planner: Planner, suites: Mapping[str, Suite], no_matter: Collection[str] = NO_MATTER
+) -> dict[str, Any]:
+    """What must be the same for evaluations to stand beside each other.
+
+    Weights, data and code by the SHA-256 of whole files, named without the folders they lie in. Code is turnswap's and
+    lm-eval's as far as it computes figures, and what a task imports; other packages are known by their versions.
+
+    Args:
+        settings: of the search.
+        planner: knows its models.
+        suites: its tasks, by role.
+        no_matter: names of settings that change no figure.
+    """
+    code, given = Files(), Files()
+    for name in CORE:
+        code.add_modules(locate(name))
+    tasks = {
+        role: {name: _task(suite, name, settings, code) for name in suite.documents} for role, suite in suites.items()
+    }
     return {
-        "models": {role: fingerprint(model, planner.options) for role, model in planner.recipe.models.items()},
-        "tasks": {role: {task: _task(suite, task) for task in suite.documents} for role, suite in suites.items()},
-        "settings": settings.model_dump(mode="json", exclude=_NO_MATTER),
         "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "models": {role: _hashed(model_files(model, planner.options)) for role, model in planner.recipe.models.items()},
+        "settings": given.settle(settings.model_dump(mode="json", exclude=set(no_matter)), Path.cwd()),
+        "files of settings": _hashed(given.found),
+        "tasks": tasks,
+        "code": _hashed(code.found),
         "computed on": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
 
 
-def fingerprint(model: Model, options: MergeOptions) -> str:
-    """SHA-256 of a model's configuration, tokenizer, headers, and both ends of each of its tensors.
-
-    Reading the weights whole would take as long as loading them; training leaves no tensor's ends as they were.
-    """
-    digest = hashlib.sha256()
+def model_files(model: Model, options: MergeOptions) -> dict[Path, str]:
+    """Every file of a model that decides what is computed, with its adapter's if it has one."""
     folder = plain_folder(model, options)
+    files = {"config.json": folder / "config.json"} | deciding_files(folder) | weight_files(Checkpoint(folder))
     adapter = [] if model.reference.lora is None else sorted(Path(model.reference.lora.path).glob("adapter_*"))
-    for path in (folder / "config.json", *model.tokenizer_files, *adapter):
-        if path.is_file():
-            digest.update(path.name.encode() + path.read_bytes())
-    checkpoint = Checkpoint(folder)
-    for name, info in sorted(checkpoint.tensors.items()):
-        digest.update(f"{name} {info.shape} {info.dtype}".encode())
-        values = checkpoint.read(name).reshape(-1)
-        n = max(1, _SAMPLE // values.element_size())
-        for end in (values[:n], values[-n:]):
-            digest.update(bytes(end.contiguous().view(torch.uint8).numpy()))
-    return digest.hexdigest()
+    return {path: name for name, path in files.items()} | {path: path.name for path in adapter}
 
 
-def _task(suite: Suite, name: str) -> dict[str, Any]:
+def _hashed(files: Mapping[Path, str]) -> dict[str, str]:
+    """The SHA-256 of files by their names; of several with one name, of their hashes."""
+    by_name: dict[str, list[str]] = {}
+    for path, digest in hashes_of(files, remembered).items():
+        by_name.setdefault(files[path], []).append(digest)
+    return {name: held[0] if len(held) == 1 else _digest(sorted(held)) for name, held in sorted(by_name.items())}
+
+
+def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str, Any]:
     task, documents = suite.tasks[name], {name: suite.documents[name]}
-    content = task.dump_config()
-    # Where the recipient lies is handed to tasks as metadata; an address says nothing about a function.
-    content["metadata"] = {k: v for k, v in (content.get("metadata") or {}).items() if k != "pretrained"}
-    config = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(content, sort_keys=True, default=_plain))
+    entry = suite.task_index.get(name) or suite.task_index.get(name.split("::")[0])  # ``group::task`` stands in a group
+    files, configuration = task_files(task, entry and entry.yaml_path, code)
+    shots = task.config.num_fewshot if settings.num_fewshot is None else settings.num_fewshot
+    packages = importlib.metadata.packages_distributions() if files.packages else {}
+    imported = {package for top in files.packages for package in packages.get(top, ())}
     return {
         "version": task.VERSION,
-        "configuration": hashlib.sha256(config.encode()).hexdigest(),
+        **_hashed(files.found),
+        "configuration": _digest(configuration),
         "documents": describe(documents)[name],
-        "content": hashlib.sha256("".join(hashes(suite.tasks, documents)[name]).encode()).hexdigest(),
+        "content": _digest(hashes(suite.tasks, documents)[name]),
+        "examples": _digest(list(task.fewshot_docs())) if shots else None,
+        "packages": {package: importlib.metadata.version(package) for package in sorted(imported)},
     }
 
 
-def _plain(value: Any) -> str:
-    """A function by its name: its address differs from process to process."""
-    return getattr(value, "__qualname__", None) or type(value).__qualname__
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[str]:
@@ -88,6 +110,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "")
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from differences(old, new, f"{place}: ")
+        elif key not in now or key not in before:
+            yield f"{place} was {'missing' if key in now else 'there'} and is {'there' if key in now else 'missing'}"
         elif old != new:
             short = [str(value)[:12] + "…" if len(str(value)) > 60 else str(value) for value in (old, new)]
             yield f"{place} was {short[0]} and is {short[1]}"
