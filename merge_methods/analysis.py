@@ -10,8 +10,8 @@ apart (DRIFT, arXiv 2510.15050); ||task vector|| / ||ancestor|| shows it beforeh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from mergekit.options import MergeOptions
@@ -19,38 +19,21 @@ from tqdm import tqdm
 
 from turnswap.core.errors import UserError
 
-from .analysis_file import EXPERTS, MOST_CHANGED, Analysis, Cell, ExpertChange
+from .analysis_file import EXPERTS, UNRELATED, Analysis
+from .change_sums import Sums, add, cosine, divided, finished
+from .checkpoint import type_name
 from .compatibility import Model, check_structure, open_model
-from .layout import ORDER, Weight, cells_of, fact
+from .layout import cells_of, fact
 from .recipe import Recipe
-from .weights import WeightReader, expert_reader
+from .weights import expert_reader
 from .zones import ranges
 
-# A matrix is looked at in pieces of so many elements: three in float32 stay in the processor's cache.
-PIECE = 1 << 18
-# A rule of thumb, no published bound: fine-tuning moves weights by a few percent, unrelated weights differ by 140.
+# About so many numbers of a matrix tell whether two are related: for unrelated ones the cosine is within 0.02 of 0.
+SAMPLE = 1 << 16
+# A rule of thumb, no published bound: fine-tuning moves weights by a few percent.
 LARGE = 0.2
-
-
-@dataclass
-class _Sums:
-    """What is added up of one expert's change in one layer and component."""
-
-    absolute: float = 0.0
-    squares: float = 0.0
-    changed: int = 0
-    rows: list[torch.Tensor] = field(default_factory=list)
-    heads: list[torch.Tensor] = field(default_factory=list)
-
-
-@dataclass
-class _Cell:
-    """What is added up in one layer and component."""
-
-    parameters: int = 0
-    base: float = 0.0
-    product: float = 0.0
-    of: dict[str, _Sums] = field(default_factory=lambda: {role: _Sums() for role in EXPERTS})
+# No weight is as large, and its square could not be added up in float32.
+ABSURD = 1e15
 
 
 def analyze_references(base: str, recipient: str, donor: str, options: MergeOptions) -> Analysis:
@@ -63,7 +46,7 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
         options: mergekit's, for how inputs are read.
 
     Raises:
-        UserError: a model is not there or damaged, or the models' structures differ.
+        UserError: a model is not there or damaged, holds NaN or infinite values, or the models' structures differ.
     """
     names = {"base": base, "recipient": recipient, "donor": donor}
     models = {role: open_model(name, options) for role, name in names.items()}
@@ -74,7 +57,7 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
     head_size = _head_size(ancestor)
     n_layers, compared = ancestor.layout.n_layers, ancestor.layout.compared
     total = len(models) * sum(weight.header.n_bytes for weight in compared)
-    cells: dict[tuple[int | None, str], _Cell] = {}
+    cells: dict[tuple[int | None, str], Sums] = {}
     with tqdm(total=total, unit="B", unit_scale=True, desc="Comparing", leave=False) as bar:
         for weight in compared:
             tensors = {role: reader.read(weight) for role, reader in readers.items()}
@@ -87,155 +70,135 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
                     piece = {role: one.chunk(len(places), weight.place.axis)[number] for role, one in tensors.items()}
                 else:
                     piece = tensors
-                _add(cells.setdefault((layer, component), _Cell()), piece, component, head_size)
+                cell = cells.setdefault((layer, component), Sums())
+                add(cell, piece, component, head_size)
+                if not math.isfinite(cell.base + sum(of.squares for of in cell.of.values())):
+                    raise _no_numbers(weight.name, models, tensors)
     names = {role: str(model) for role, model in models.items()}
-    return Analysis(names, n_layers, _finish(cells), _notes(compared))
+    return Analysis(names, n_layers, finished(cells), _notes(models))
 
 
-def _notes(compared: Iterable[Weight]) -> tuple[str, ...]:
-    """Where blocks count that several layers share."""
-    shared = sorted({weight.place.layers for weight in compared if weight.place.part == "shared"})
-    return tuple(f"Layers {ranges(of)} share one block: it counts once, in layer {of[0]}." for of in shared)
+def _no_numbers(name: str, models: Mapping[str, Model], tensors: Mapping[str, torch.Tensor]) -> UserError:
+    """What to say of a tensor that cannot be compared, and of which models it cannot."""
+    held = {role: tensor.float().flatten() for role, tensor in tensors.items()}
+    counts = {role: (int(torch.isnan(one).sum()), int((one.abs() > ABSURD).sum())) for role, one in held.items()}
+    said = [
+        f"of the {role} ({models[role]}) {nan} values are NaN and {large} infinite or beyond {ABSURD:g}"
+        for role, (nan, large) in counts.items()
+        if nan or large
+    ]
+    return UserError(
+        f"{name} cannot be compared: {'; '.join(said)}.", "Repair or replace that model: no swap of it would work."
+    )
+
+
+def _notes(models: Mapping[str, Model]) -> tuple[str, ...]:
+    """Where blocks count that several layers share, and whose change is a change of type, too."""
+    ancestor = models["base"].layout
+    shared = sorted({weight.place.layers for weight in ancestor.compared if weight.place.part == "shared"})
+    notes = [f"Layers {ranges(of)} share one block: it counts once, in layer {of[0]}." for of in shared]
+    before = ancestor.main_type
+    for role in EXPERTS:
+        after = models[role].layout.main_type
+        if after != before:
+            step = max(torch.finfo(before).eps, torch.finfo(after).eps) / 2
+            notes.append(
+                f"The {role} is stored in {type_name(after)}, the ancestor in {type_name(before)}: rounding is a part "
+                f"of its change, up to {step:.1g} of each value."
+            )
+    return tuple(notes)
 
 
 def _head_size(model: Model) -> int | None:
+    if fact(model.config, "kv_lora_rank"):
+        return None  # latent attention's heads differ in size, and share what head_dim tells of
     heads = fact(model.config, "num_attention_heads")
     return fact(model.config, "head_dim") or (fact(model.config, "hidden_size") // heads if heads else None)
-
-
-def _add(cell: _Cell, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:
-    """Add one tensor, piece by piece in float32."""
-    base = tensors["base"]
-    flat = {role: tensor.reshape(-1, *(tensor.shape[-1:] or (1,))) for role, tensor in tensors.items()}
-    n_rows, width = flat["base"].shape
-    cell.parameters += base.numel()
-    squares = {role: torch.zeros(n_rows) for role in ("base", *EXPERTS)}
-    columns = {role: torch.zeros(width) for role in ("base", *EXPERTS)}
-    step = max(1, PIECE // width)
-    for start in range(0, n_rows, step):
-        piece = {role: tensor[start : start + step].float() for role, tensor in flat.items()}
-        changes = {role: piece[role] - piece["base"] for role in EXPERTS}
-        for role, values in (("base", piece["base"]), *changes.items()):
-            squared = values * values
-            squares[role][start : start + step] = squared.sum(dim=1)
-            if component == "o":
-                columns[role] += squared.sum(dim=0)
-        for role, change in changes.items():
-            cell.of[role].absolute += float(change.abs().sum(dtype=torch.float32))
-            cell.of[role].changed += int(torch.count_nonzero(change))
-        cell.product += float(torch.dot(changes["recipient"].flatten(), changes["donor"].flatten()))
-    cell.base += float(squares["base"].sum(dtype=torch.float64))
-    for role in EXPERTS:
-        sums = cell.of[role]
-        sums.squares += float(squares[role].sum(dtype=torch.float64))
-        sums.rows.append((squares[role] / squares["base"].clamp_min(1e-30)).sqrt())
-        along = columns if component == "o" else squares
-        if head_size and base.dim() == 2 and component in ("q", "k", "v", "o") and len(along["base"]) % head_size == 0:
-            heads = {each: along[each].reshape(-1, head_size).sum(dim=1) for each in (role, "base")}
-            sums.heads.append((heads[role] / heads["base"].clamp_min(1e-30)).sqrt())
-
-
-def _finish(cells: Mapping[tuple[int | None, str], _Cell]) -> list[Cell]:
-    """The cells with their shares of the most changed, in the order in which they are drawn."""
-    marks = {
-        (role, kind): _threshold([part for cell in cells.values() for part in getattr(cell.of[role], kind)])
-        for role in EXPERTS
-        for kind in ("rows", "heads")
-    }
-
-    def change(cell: _Cell, role: str) -> ExpertChange:
-        sums = cell.of[role]
-        return ExpertChange(
-            mean_absolute=sums.absolute / cell.parameters,
-            relative=_divided(sums.squares, cell.base) ** 0.5,
-            changed=sums.changed / cell.parameters,
-            rows=_share(sums.rows, marks[role, "rows"]) or 0.0,
-            heads=_share(sums.heads, marks[role, "heads"]),
-        )
-
-    def order(cell: Cell) -> tuple[int, int]:
-        outside = {"embeddings": -1, "head": 10**6}.get(cell.component, 10**5)
-        return outside if cell.layer is None else cell.layer, ORDER.index(cell.component)
-
-    finished = []
-    for (layer, component), cell in cells.items():
-        lengths = (cell.of["recipient"].squares * cell.of["donor"].squares) ** 0.5
-        cosine = max(-1.0, min(1.0, cell.product / lengths)) if lengths else math.nan
-        both = change(cell, "recipient"), change(cell, "donor")
-        finished.append(Cell(layer, component, cell.parameters, cell.base**0.5, *both, cosine))
-    return sorted(finished, key=order)
-
-
-def _divided(part: float, whole: float) -> float:
-    return part / whole if whole else math.nan
-
-
-def _threshold(parts: Sequence[torch.Tensor]) -> float:
-    """The smallest relative change among the 5 % most changed; what did not change is never among them."""
-    if not parts:
-        return math.inf
-    values = torch.cat(list(parts))
-    count = max(1, round(MOST_CHANGED * len(values)))
-    return max(float(values.topk(count).values[-1]), 1e-12)
-
-
-def _share(parts: Sequence[torch.Tensor], mark: float) -> float | None:
-    return float((torch.cat(list(parts)) >= mark).float().mean()) if parts else None
 
 
 @dataclass(frozen=True)
 class TensorChange:
     """How one tensor changed from the ancestor to each expert.
 
-    ``relative`` is ||expert - ancestor|| / ||ancestor|| (Frobenius), by role; ``cosine``, by donor, is between its task
-    vector and the recipient's, NaN where one of them is zero.
+    ``relative`` is ||expert - ancestor|| / ||ancestor|| (Frobenius), by role; ``likeness``, by role, the cosine between
+    the weights of expert and ancestor; ``cosine``, by donor, is between its task vector and the recipient's. NaN where
+    one of what is compared is zero; a likeness also where the tensor is no matrix.
     """
 
     name: str
+    layer: int
     relative: Mapping[str, float]
+    likeness: Mapping[str, float]
     cosine: Mapping[str, float]
 
-    def as_json(self) -> dict[str, str | float]:
-        """In one mapping: ``cosine`` is the first donor's, ``cosine2`` the second's."""
+    def as_json(self) -> dict[str, str | float | None]:
+        """In one mapping: ``cosine`` is the first donor's, ``cosine2`` the second's. NaN is None."""
         cosines = {role.replace("donor", "cosine"): value for role, value in self.cosine.items()}
-        return {"name": self.name, **self.relative, **cosines}
+        figures = {role: None if value != value else value for role, value in ({**self.relative, **cosines}).items()}
+        return {"name": self.name, **figures}
 
 
-def layer_changes(recipe: Recipe, options: MergeOptions, names: Iterable[str] | None = None) -> list[TensorChange]:
-    """The change of every tensor of the text decoder's layers, or of those named; one at a time in float32.
+def layer_changes(recipe: Recipe, options: MergeOptions, sampled: bool = False) -> list[TensorChange]:
+    """The change of every tensor of the text decoder's layers, one at a time in float32.
+
+    ``sampled``: of one matrix per layer and component, by some of its rows.
 
     Raises:
-        UserError: no model has the role pretrained.
+        UserError: no model has the role pretrained, or what is read holds NaN or infinite values.
     """
     if "pretrained" not in recipe.models:
         raise UserError(
             "There is no ancestor to compare with.",
             "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
         )
-    readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
-    found = []
-    for name in recipe.tensors if names is None else names:
-        weight = recipe.tensors[name].weight
-        if weight.place.layer is None or not weight.header.dtype.is_floating_point:
+    readers = {role: expert_reader(model, options) for role, model in recipe.models.items()}
+    found, seen = [], set()
+    for name, planned in recipe.tensors.items():
+        weight = planned.weight
+        layer, shape = weight.place.layer, weight.header.shape
+        if layer is None or not weight.header.dtype.is_floating_point:
             continue
-        vectors = {role: reader.read(weight).float().flatten() for role, reader in readers.items()}
+        if sampled:
+            (cell,) = cells_of(weight, recipe.n_layers)
+            if len(shape) < 2 or cell in seen:
+                continue
+            seen.add(cell)
+        step = max(1, math.prod(shape) // SAMPLE) if sampled else 1
+        tensors = {role: reader.read(weight) for role, reader in readers.items()}
+        vectors = {
+            role: tensor.reshape(-1, *(shape[-1:] or (1,)))[::step].float().flatten()
+            for role, tensor in tensors.items()
+        }
         base = vectors.pop("pretrained")
         changes = {role: vector - base for role, vector in vectors.items()}
         lengths = {role: float(torch.linalg.vector_norm(change)) for role, change in changes.items()}
-        whole, ours = float(torch.linalg.vector_norm(base)), changes["recipient"]
-        cosine = {
-            role: _divided(float(ours @ change), lengths["recipient"] * lengths[role])
-            for role, change in changes.items()
-            if role != "recipient"
-        }
-        relative = {role: _divided(length, whole) for role, length in lengths.items()}
-        found.append(TensorChange(name, relative, cosine))
+        whole = float(torch.linalg.vector_norm(base))
+        if not math.isfinite(whole + sum(lengths.values())):
+            raise _no_numbers(name, recipe.models, tensors)
+        found.append(
+            TensorChange(
+                name,
+                layer,
+                relative={role: divided(length, whole) for role, length in lengths.items()},
+                likeness={
+                    role: cosine(float(base @ vector), whole, float(torch.linalg.vector_norm(vector)), zero=0.0)
+                    if len(shape) > 1
+                    else math.nan
+                    for role, vector in vectors.items()
+                },
+                cosine={
+                    role: cosine(float(changes["recipient"] @ change), lengths["recipient"], lengths[role])
+                    for role, change in changes.items()
+                    if role != "recipient"
+                },
+            )
+        )
     return found
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What changes say against an expert. ``is_far``: it may have another ancestor; if not, it is no step away."""
+    """What changes say against an expert. ``is_far``: layers may have another ancestor, so a swap needs a reason."""
 
     said: str
     is_far: bool
@@ -249,14 +212,24 @@ def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
     found = []
     for role in changes[0].relative if changes else ():
         expert, ancestor = recipe.models[role], recipe.models["pretrained"]
-        worst = max(changes, key=lambda each: each.relative[role])
-        change = worst.relative[role]
-        if change > LARGE:
+        strange = [each for each in changes if each.likeness[role] < UNRELATED]
+        known = [each for each in changes if not math.isnan(each.relative[role])]
+        worst = max(known, key=lambda each: each.relative[role], default=None)
+        change = worst.relative[role] if worst else math.nan
+        if strange:
+            least = min(strange, key=lambda each: each.likeness[role])
             said = (
-                f"{expert} is far from {ancestor}: ||change|| / ||ancestor|| is {change:.2f} in {worst.name} "
-                "(fine-tuning: a few hundredths; unrelated models: about 1.4). It may have another ancestor"
+                f"{expert} is far from {ancestor} in layers {ranges({each.layer for each in strange})}: the cosine of "
+                f"their weights is {least.likeness[role]:.2f} in {least.name} (fine-tuned: nearly 1; unrelated: about "
+                "0). They may have another ancestor"
             )
             found.append(Drift(said, is_far=True))
+        elif worst and change > LARGE:
+            said = (
+                f"{expert} changed much from {ancestor}: ||change|| / ||ancestor|| is {change:.2f} in {worst.name} "
+                "(fine-tuning: a few hundredths)"
+            )
+            found.append(Drift(said, is_far=False))
         elif change == 0:
             said = f"{expert} does not differ from {ancestor} in what was looked at"
             found.append(Drift(said, is_far=False))
@@ -264,13 +237,5 @@ def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
 
 
 def sampled_drifts(recipe: Recipe, options: MergeOptions) -> list[Drift]:
-    """The same from one matrix of the first, the middle and the last layer; nothing where no ancestor is given."""
-    if "pretrained" not in recipe.models:
-        return []
-    layers = {0, recipe.n_layers // 2, recipe.n_layers - 1}
-    first_of: dict[int, str] = {}
-    for name, tensor in recipe.tensors.items():
-        place = tensor.weight.place
-        if place.layer in layers and len(tensor.weight.header.shape) == 2:
-            first_of.setdefault(place.layer, name)
-    return drifts(recipe, layer_changes(recipe, options, first_of.values()))
+    """The same from some rows of each kind of matrix of every layer; nothing where no ancestor is given."""
+    return drifts(recipe, layer_changes(recipe, options, sampled=True)) if "pretrained" in recipe.models else []

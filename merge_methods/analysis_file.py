@@ -15,11 +15,16 @@ import torch
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
+from .zones import ranges
+
 EXPERTS = ("recipient", "donor")
 # A row or a head is among the most changed if it is in the top 5 % of the model's.
 MOST_CHANGED = 0.05
+# A rule of thumb, no published bound: matrices whose cosine with the ancestor's is less come from elsewhere. Unrelated
+# ones have about 0, and it takes a change of 1.7 times their norm to leave 0.5; fine-tuning changes a few hundredths.
+UNRELATED = 0.5
 FILE, CHECKSUM = "analysis.json", "sha256"
-FORM = 1  # raise it with every change of what the file says: older files are refused then
+FORM = 2  # raise it with every change of what the file says: older files are refused then
 
 
 @dataclass(frozen=True)
@@ -30,15 +35,18 @@ class ExpertChange:
         mean_absolute: mean of |change| over the parameters.
         relative: ||change|| / ||ancestor||, Frobenius.
         changed: share of the parameters that differ at all.
-        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row.
+        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row;
+            rows that are zero in the ancestor are left out, and None says that all are.
         heads: the same for attention heads; None where there are none.
+        likeness: the cosine between the weights themselves and the ancestor's, of matrices; NaN where there are none.
     """
 
     mean_absolute: float
     relative: float
     changed: float
-    rows: float
+    rows: float | None
     heads: float | None
+    likeness: float
 
 
 @dataclass(frozen=True)
@@ -68,38 +76,60 @@ class Analysis:
 
     def relative(self, role: str) -> float:
         """||change|| / ||ancestor|| of an expert: the median over the layers' matrices."""
-        return float(torch.tensor(self.relatives(role)).nanmedian())
+        return float(torch.tensor(self.relatives(role)).median())
 
     def relatives(self, role: str) -> list[float]:
-        """||change|| / ||ancestor|| of an expert in each layer and component, without norms."""
-        return [
-            getattr(cell, role).relative for cell in self.cells if cell.layer is not None and cell.component != "norms"
-        ]
+        """||change|| / ||ancestor|| of an expert in each layer and component, without norms and what was zero."""
+        cells = [cell for cell in self.cells if cell.layer is not None and cell.component != "norms"]
+        return [getattr(cell, role).relative for cell in cells if cell.ancestor_norm] or [math.nan]
 
 
 @dataclass(frozen=True)
 class Kinship:
-    """Whether an expert comes from the ancestor: ``yes``, ``likely``, ``unclear`` or ``no``, and why."""
+    """Whether an expert comes from the ancestor: ``yes``, ``likely``, ``unclear``, ``in part`` or ``no``; and why."""
 
     verdict: str
     reason: str
 
 
 def kinship(analysis: Analysis, role: str) -> Kinship:
-    """Judge an expert by how far its matrices are from the ancestor's.
+    """Judge an expert by the cosine between its matrices and the ancestor's, then by how far it moved.
 
-    Independent weights of equal size are sqrt(2) = 1.41 of their norm apart; fine-tuning moves them by a few
-    hundredths. The bounds between are rules of thumb, not published ones. An ancestor and a sibling look alike: which
-    of three related models is the ancestor is not judged.
+    The bounds are rules of thumb, not published ones. An ancestor and a sibling look alike: which of three related
+    models is the ancestor is not judged.
     """
     middle, worst = analysis.relative(role), max(analysis.relatives(role))
     told = f"||change|| / ||ancestor|| is {middle:.3f} in the median layer and {worst:.3f} at most"
     if worst == 0:
         return Kinship("yes", "its layers are the ancestor's, bit by bit: it was not fine-tuned there")
-    for verdict, holds in (("yes", worst < 0.2), ("likely", middle < 0.2), ("no", middle > 0.8)):
-        if holds:
-            return Kinship(verdict, told)
-    return Kinship("unclear", told)
+    strange: dict[int | None, dict[str, float]] = {}
+    for cell in analysis.cells:
+        if (likeness := getattr(cell, role).likeness) < UNRELATED:
+            strange.setdefault(cell.layer, {})[cell.component] = likeness
+    if strange:
+        reason = (
+            f"unrelated to it, by the cosine of weights (fine-tuned: nearly 1; unrelated: about 0): {_named(strange)}; "
+            f"{told}"
+        )
+        return Kinship("no" if strange.keys() >= set(range(analysis.n_layers)) else "in part", reason)
+    return Kinship("yes" if worst < 0.2 else "likely" if middle < 0.5 else "unclear", told)
+
+
+def _named(strange: Mapping[int | None, Mapping[str, float]]) -> str:
+    """Layers of which the same components are strange together, with their least and largest cosine."""
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for layer, components in strange.items():
+        if layer is not None:
+            alike.setdefault(tuple(components), []).append(layer)
+    groups = [
+        (
+            f"layers {ranges(layers)} in {', '.join(components)}",
+            [value for n in layers for value in strange[n].values()],
+        )
+        for components, layers in alike.items()
+    ]
+    groups += [(component, [value]) for component, value in strange.get(None, {}).items()]
+    return "; ".join(f"{name} ({min(values):.2f} to {max(values):.2f})" for name, values in groups)
 
 
 def as_rows(analysis: Analysis) -> list[dict[str, object]]:
@@ -176,26 +206,21 @@ def from_json(content: Any) -> Analysis:
     """What :func:`as_json` made, as it was.
 
     Raises:
-        UserError: it is something else, it was altered, or rules for choosing layers cannot go by its figures.
+        UserError: it is something else, or it was altered.
     """
-    if not isinstance(content, dict) or CHECKSUM not in content or content[CHECKSUM] != _checksum(content):
-        raise UserError(
-            "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
-            "Run turnswap analyze again, with -o, and name the folder that it wrote.",
-        )
     try:
         rows = content["cells"]
         cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]
         analysis = Analysis(dict(content["models"]), int(content["layers"]), cells, tuple(content.get("notes", ())))
         judged = {role: vars(kinship(analysis, role)) for role in EXPERTS}
         whole = judged == content["ancestor"] and all(cell.layer in (None, *range(analysis.n_layers)) for cell in cells)
+        if not whole or content[CHECKSUM] != _checksum(content):
+            raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
-        whole = False
-    if not whole:
         raise UserError(
-            "This has another form than an analysis, though its checksum is right.",
+            "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
             "Run turnswap analyze again, with -o, and name the folder that it wrote.",
-        )
+        ) from None
     return analysis
 
 
@@ -207,16 +232,7 @@ def _cell(recipient: Mapping[str, Any], donor: Mapping[str, Any]) -> Cell:
 
     def change(row: Mapping[str, Any]) -> ExpertChange:
         figures = {field.name: row[field.name] for field in fields(ExpertChange)}
-        return ExpertChange(**figures | {name: number(row[name]) for name in ("mean_absolute", "relative")})
+        return ExpertChange(**figures | {name: number(row[name]) for name in ("relative", "likeness")})
 
-    norm, both = number(recipient["ancestor_norm"]), (change(recipient), change(donor))
-    # A relative change from zeros has no value; everything else has one, unless a weight has none.
-    figures = [norm, *(one.mean_absolute for one in both), *(one.relative for one in both if norm)]
-    if not all(map(math.isfinite, figures)):
-        where = "" if recipient["layer"] is None else f" of layer {recipient['layer']}"
-        raise UserError(
-            f"The change of {recipient['component']}{where} is not finite: a model holds NaN or infinite values.",
-            "Repair or replace that model, and run turnswap analyze again, with -o.",
-        )
-    place = recipient["layer"], recipient["component"], recipient["parameters"]
-    return Cell(*place, norm, *both, number(recipient["cosine"]))
+    place = {name: recipient[name] for name in ("layer", "component", "parameters", "ancestor_norm")}
+    return Cell(**place, recipient=change(recipient), donor=change(donor), cosine=number(recipient["cosine"]))

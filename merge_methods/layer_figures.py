@@ -10,9 +10,10 @@ from typing import TypeVar
 from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, Analysis, Cell
-from .layout import Layout, Weight, component_of
+from .layout import MODULES, ORDER, Layout, Weight, component_of
 
-MODULES = {"attention": {"q", "k", "v", "qkv", "o"}, "mlp": {"router", "gate", "up", "gate+up", "down"}}
+# What the sum of r(W) is published for.
+PUBLISHED = ("q", "k", "v", "o", "gate", "up", "down")
 Unit = TypeVar("Unit")  # a layer, or a module of one
 # Sums in float32 are good to about 1e-7 of their value: what differs by less than this does not differ.
 ROUNDING = 1e-6
@@ -55,6 +56,24 @@ def cosine(cells: Sequence[Cell]) -> float:
     product = math.fsum(cell.cosine * r * d for cell, r, d in zip(cells, recipient, donor, strict=True) if r and d)
     lengths = math.hypot(*recipient) * math.hypot(*donor)
     return product / lengths if lengths else math.nan
+
+
+def deviations(layers: Mapping[int, Sequence[Cell]]) -> tuple[str, ...]:
+    """In what the sums of these layers are not those of r(W) as published."""
+    held = [{cell.component for cell in cells} for cells in layers.values()]
+    every = set().union(*held)
+    others = sorted(every - set(PUBLISHED), key=ORDER.index)
+    missing = [component for component in PUBLISHED if component not in every]
+    notes = []
+    if others or missing:
+        said = [f"{', '.join(others)} count too, each as one matrix"] if others else []
+        said += [f"there is no {', '.join(missing)}"] if missing else []
+        notes.append(f"The rule is published for sums over {', '.join(PUBLISHED)}. Here {', and '.join(said)}.")
+    if any(component.startswith("expert") for component in every):
+        notes.append("A mixture's experts count as one matrix per projection: r is of the group.")
+    if any(components != every for components in held):
+        notes.append("The layers do not all hold the same components, so that their sums are of unlike parts.")
+    return tuple(notes)
 
 
 def shares(
@@ -108,13 +127,12 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
             held.setdefault(_segment(weight), set()).add(component_of(weight))
     filters: dict[str, list[str]] = {module: [] for module in MODULES}
     for segment, components in held.items():
-        matrices = components - {"norms"}
-        if not matrices:
-            continue
-        module = next((name for name, parts in MODULES.items() if matrices <= parts), None)
-        if module is None:
-            raise _cannot(f"{segment} holds {', '.join(sorted(matrices))}")
-        filters[module].append(f".{segment}.")
+        inside = [name for name, parts in MODULES.items() if components & set(parts)]
+        if not inside:
+            continue  # norms and the like beside the modules
+        if inside[1:] or not components <= {"norms", *MODULES[inside[0]]}:
+            raise _cannot(f"{segment} holds {', '.join(sorted(components - {'norms'}))}")
+        filters[inside[0]].append(f".{segment}.")
     for text in (text for texts in filters.values() for text in texts):
         for weight in layout.weights.values():
             # Whatever a filter says, a tensor outside the decoder stays with the recipient.

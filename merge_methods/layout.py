@@ -38,10 +38,18 @@ NAMES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "names.to
 EMBEDDINGS, HEAD, OUTSIDE, COMPUTED = (
     re.compile(NAMES["weights"][of]) for of in ("embeddings", "head", "outside", "computed")
 )
+# What stands in attention's place, or beside it, and is none.
+MIXERS = ("linear", "mamba", "conv", "recurrent")
+PROJECTIONS = ("gate", "up", "gate+up", "down")
+MODULES = {
+    "attention": (*("q", "k", "v", "qkv", "q_a", "q_b", "kv", "kv_a", "kv_b", "o", "o_a", "o_b", "indexer"),
+                  "attention", *MIXERS),
+    "mlp": ("router", *PROJECTIONS, *(f"{group} {name}" for group in NAMES["groups"] for name in PROJECTIONS), "mlp"),
+}  # fmt: skip
 # Components in the order in which they are drawn.
 ORDER = (
-    *("embeddings", "q", "k", "v", "qkv", "o", "router", "gate", "up", "gate+up", "down"),
-    *("per layer", "norms", "other", "prediction", "head"),
+    *("embeddings", *MODULES["attention"], *MODULES["mlp"]),
+    *("per layer", "per layer input", "norms", "other", "prediction", "head"),
 )
 
 
@@ -307,8 +315,11 @@ def component_of(weight: Weight) -> str:
     outside = {"tied": "embeddings", "slices": "per layer"} | {n: n for n in ("embeddings", "head", "prediction")}
     if weight.place.part in outside:
         return outside[weight.place.part]
-    components = NAMES["components"].items()
-    return next((name for name, pattern in components if re.search(pattern, weight.name)), "other")
+    component, group = (
+        next((name for name, text in NAMES[of].items() if re.search(text, weight.name)), "")
+        for of in ("components", "groups")
+    )
+    return f"{group} {component}" if group and component in PROJECTIONS else component or "other"
 
 
 def cells_of(weight: Weight, n_layers: int) -> list[tuple[int | None, str]]:

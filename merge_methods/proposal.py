@@ -144,7 +144,7 @@ def propose(
     ]
     notes = []
     if any(types != stored[0] for types in stored):
-        content["dtype"] = _most(experts.recipient.layout)
+        content["dtype"] = type_name(experts.recipient.layout.main_type)
         notes.append(f"The experts are stored in different types: dtype is the recipient's, {content['dtype']}.")
     body = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, width=10**6)
     recipe = read_recipe(yaml.safe_load(body), experts.options, experts.opened)
@@ -192,15 +192,6 @@ def _check_layout(analysis: Analysis, role: str, layout: Layout) -> None:
             f"{analysed.total()}.",
             "Run turnswap analyze again, with -o.",
         )
-
-
-def _most(layout: Layout) -> str:
-    """The floating type of most of a model's parameters."""
-    sizes: Counter[str] = Counter()
-    for weight in layout.weights.values():
-        if weight.header.dtype.is_floating_point:
-            sizes[type_name(weight.header.dtype)] += math.prod(weight.header.shape)
-    return max(sizes, key=sizes.__getitem__)
 
 
 def _opening(experts: Experts, suggestion: Suggestion, origin: str | None) -> list[str]:

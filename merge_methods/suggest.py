@@ -17,8 +17,8 @@ from turnswap.core.errors import UserError
 
 from . import layer_figures as figures
 from .analysis_file import Analysis
-from .layer_figures import MODULES, ROUNDING, Unit, module_filters
-from .layout import Layout
+from .layer_figures import ROUNDING, Unit, module_filters
+from .layout import MIXERS, MODULES, Layout
 from .zones import NO_LAYERS, PAPER_LAYERS, SwapParameters, ranges, resolve_depths
 
 Granularity: TypeAlias = Literal["layer", "module"]
@@ -143,12 +143,14 @@ def shin_hwang(
     named: dict[str, Any] = {**as_layers(decisions)}
     rows, words = _rows(shares, decisions), _in_words(decisions)
     if granularity == "module":
+        held = dict.fromkeys(cell.component for cells in layers.values() for cell in cells)
+        beside = [name for name in held if not any(name in parts for parts in MODULES.values())]
         filters = module_filters(layout)
         units = {
-            (n, module): held
+            (n, module): inside
             for n, cells in layers.items()
             for module, parts in MODULES.items()
-            if (held := [cell for cell in cells if cell.component in parts])
+            if (inside := [cell for cell in cells if cell.component in parts])
         }
         of_modules = figures.shares(units, figures.summed)
         chosen = {at: _decided(_difference(of_modules, at), threshold) for at in units}
@@ -158,12 +160,13 @@ def shin_hwang(
             named[name] = [*entries, {"value": value}]
         more = (
             *more,
-            f"What belongs to neither module (norms before and after them) follows the decision for the whole layer: "
-            f"{words}. Norms inside a module follow the module.",
+            f"What belongs to neither module ({', '.join(['norms before and after them', *beside])}) follows the "
+            f"decision for the whole layer: {words}. Norms inside a module follow the module.",
         )
+        if mixers := [name for name in MIXERS if name in held]:
+            more = (*more, f"{', '.join(mixers)} count as attention, whose place they take.")
         rows, words = _rows(of_modules, chosen), _in_words(chosen)
-    if any(cell.component == "router" for cells in layers.values() for cell in cells):
-        more = (*more, "A mixture's experts count as one matrix per projection: r is of the group.")
+    more = (*figures.deviations(layers), *more)
     reasons = (
         f"{granularity} by {granularity}: d = p_donor - p_recipient; where |d| > {threshold:g} the larger takes it, "
         f"else both are blended with {blend:g} of the donor.",

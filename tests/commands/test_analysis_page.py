@@ -21,7 +21,7 @@ def cell(layer: int | None, component: str) -> Cell:
     """Donor and recipient that change the more the deeper; the head has no norm to compare with."""
     depth = layer or 0
     recipient, donor = (math.nan if component == "head" else depth * step for step in (0.02, 0.01))
-    changes = [ExpertChange(0.1, relative, 1.0, 0.0, None) for relative in (recipient, donor)]
+    changes = [ExpertChange(0.1, relative, 1.0, 0.0, None, 1.0) for relative in (recipient, donor)]
     return Cell(layer, component, 4, 1.0, *changes, math.nan if component == "head" else 0.1 * depth - 0.2)
 
 

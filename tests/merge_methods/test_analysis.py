@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import Turnswap
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import analyze_references
-from turnswap.merge_methods.analysis_file import Analysis, Cell, as_rows, kinship
+from turnswap.merge_methods.analysis_file import Analysis, Cell, as_rows
 
 from .models import MergeOptions, save_model, tensors
 
@@ -123,7 +123,7 @@ def test_every_parameter_of_every_architecture_has_its_place(tmp_path: Path, kin
     assert found.relative("recipient") == pytest.approx(0.1, rel=0.01)
     if kind in ("mixtral", "qwen3-moe"):
         assert cell(found, 0, "router").recipient.relative > 0
-        gates = [each for each in found.cells if each.layer == 0 and each.component in ("gate", "gate+up")]
+        gates = [each for each in found.cells if each.layer == 0 and "gate" in each.component]
         assert sum(each.parameters for each in gates) >= 4 * 16 * 32  # all experts together
 
 
@@ -174,16 +174,6 @@ def test_an_adapter_of_another_kind_or_model_is_refused(base: Path, tmp_path: Pa
     (adapter / "adapter_model.safetensors").write_bytes(b"short")
     with pytest.raises(UserError, match="cannot be read"):
         analyzed(base, f"{base}+{adapter}", base)
-
-
-def test_kin_and_strangers_are_told_apart(base: Path, tmp_path: Path) -> None:
-    stranger = save_model(tmp_path / "stranger", seed=9, dtype=torch.float32)
-    found = analyzed(base, changed(base, tmp_path / "r", noise(1, 0.03)), stranger)
-    assert kinship(found, "recipient").verdict == "yes"
-    assert kinship(found, "donor").verdict == "no"
-    assert "1.4" in kinship(found, "donor").reason
-    untouched = kinship(analyzed(base, base, stranger), "recipient")
-    assert "bit by bit" in untouched.reason
 
 
 def test_models_of_other_shapes_are_refused_naming_both_values(base: Path, tmp_path: Path) -> None:

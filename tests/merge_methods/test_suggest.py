@@ -42,7 +42,7 @@ def made(
     """An analysis with these relative changes per layer and component, and norms that changed a lot."""
 
     def change(relative: float) -> ExpertChange:
-        return ExpertChange(relative, relative, 1.0 if relative else 0.0, 0.0, None)
+        return ExpertChange(relative, relative, 1.0 if relative else 0.0, 0.0, None, 1.0)
 
     cells = []
     for layer, (r, d) in enumerate(zip(recipient, donor, strict=True)):
@@ -141,7 +141,7 @@ def test_the_papers_zones_are_scaled_to_the_model(layers: int, zones: tuple[int,
 
 def test_a_matrix_of_zeros_is_left_out_and_named() -> None:
     analysis = made(plain([0.01, 0.05, 0.02]), plain([0.04, 0.02, 0.03]), {"q": 1})
-    nothing = ExpertChange(0.1, math.nan, 1.0, 0.0, None)
+    nothing = ExpertChange(0.1, math.nan, 1.0, None, None, math.nan)
     cells = [*analysis.cells, Cell(1, "other", 4, 0.0, nothing, nothing, math.nan)]
     found = suggest.ratio(Analysis(analysis.models, 3, cells), Layout(3, {}))
     assert (found.parameters["bottom"], found.parameters["top"]) == (1, 1)

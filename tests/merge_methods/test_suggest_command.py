@@ -240,19 +240,21 @@ def test_an_analysis_of_another_form_is_refused_though_its_checksum_is_right(
     analysed: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
     content = analysed | wrong
-    with pytest.raises(UserError, match="another form"):
+    with pytest.raises(UserError, match="not an analysis as this version"):
         from_json(content | {"sha256": _checksum(content)})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_an_analysis_of_weights_that_are_not_finite_is_refused(family: Path, tmp_path: Path, value: float) -> None:
+def test_weights_that_are_not_finite_are_refused(suggest: Turnswap, family: Path, tmp_path: Path, value: float) -> None:
     def spoilt(name: str, tensor: torch.Tensor) -> torch.Tensor:
         return tensor.index_fill(0, torch.tensor([0]), value) if name == "model.layers.2.mlp.up_proj.weight" else tensor
 
     donor = changed(family / "base", tmp_path / "donor", spoilt)
-    written = as_json(analyze_references(str(family / "base"), str(family / "recipient"), str(donor), OPTIONS))
-    with pytest.raises(UserError, match="change of up of layer 2 is not finite: a model holds NaN"):
-        from_json(json.loads(json.dumps(written)))
+    done = suggest("--base", "base", "--recipient", "recipient", "--donor", donor, "--anyway")
+    assert done.exit_code == 1
+    assert f"model.layers.2.mlp.up_proj.weight cannot be compared: of the donor ({donor})" in " ".join(
+        done.output.split()
+    )
 
 
 @pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff", b'{"cells": 3}', b"[" * 100_000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean
@@ -158,12 +159,10 @@ def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     for heading in ("layer", *experts, *cosines):
         table.add_column(heading, justify="right")
 
-    def layer_of(change: TensorChange) -> int:
-        return recipe.tensors[change.name].weight.place.layer or 0
-
-    for layer, group in groupby(sorted(changes, key=layer_of), layer_of):
+    for layer, group in groupby(sorted(changes, key=lambda change: change.layer), lambda change: change.layer):
         figures = zip(*([*change.relative.values(), *change.cosine.values()] for change in group), strict=True)
-        table.add_row(str(layer), *(f"{fmean(each):.4f}" for each in figures))
+        known = ([figure for figure in each if not math.isnan(figure)] for each in figures)
+        table.add_row(str(layer), *(f"{fmean(each):.4f}" if each else "×" for each in known))
     return table
 
 
