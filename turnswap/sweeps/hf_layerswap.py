@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,13 +20,12 @@ try:
     from mergekit.options import MergeOptions
 
     from turnswap.merge_methods.configuration import SHARED, parse_configuration, read_configuration, roles_of
-    from turnswap.merge_methods.merge_run import merge_adapters
-    from turnswap.merge_methods.recipe import Recipe, read_recipe
+    from turnswap.merge_methods.recipe import Recipe
     from turnswap.merge_methods.references import same_model
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .capacity import check_free, check_memory, model_bytes, out_of_memory_explained
-    from .in_memory import SwapInMemory, parameters_of, swap_content
+    from .in_memory import SwapInMemory, checked_plan, content_of, told
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -35,7 +33,6 @@ except ImportError as missing:
         "Install them: pip install 'turnswap[hf,merge]'",
     ) from missing
 
-LOG = logging.getLogger(__name__)
 # Arguments of HFLM that replace or wrap weights, or spread them over devices, with the words that refuse them.
 _OTHER_WEIGHTS = "a swap takes whole models in one type, on one device"
 REFUSED = {
@@ -112,9 +109,7 @@ class HFLayerSwap(HFLM):
         declared = configuration.get("out_dtype") or configuration.get("dtype")
         if declared and arguments.get("dtype", "auto") == "auto":
             arguments["dtype"] = declared  # what the merged folder's configuration would say
-        recipe = self._planned(configuration, parameters)
-        for said in (*recipe.notes, *recipe.warnings):
-            LOG.warning("%s", said)
+        recipe = checked_plan(configuration, parameters, self._options)
         check_memory(recipe, _loading_type(recipe, arguments), device)
         # An adapter is merged without its tokenizer.
         arguments.setdefault("tokenizer", str(plain_folder(recipe.recipient, self._options)))
@@ -123,16 +118,6 @@ class HFLayerSwap(HFLM):
             self.pretrained = str(recipe.recipient)
             self._swap = SwapInMemory(self.model, functools.partial(self._load, recipe), configuration, self._options)
             self.compose(parameters)
-
-    def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
-        """The checked plan, after adapters were merged where there are any."""
-        content = swap_content(configuration, parameters)
-        recipe = read_recipe(content, self._options)
-        references = [model.reference for model in recipe.models.values()]
-        if any(reference.lora for reference in references):
-            merge_adapters(references, self._options)
-            recipe = read_recipe(content, self._options)
-        return recipe
 
     @property
     def recipe(self) -> Recipe:
@@ -168,13 +153,7 @@ class HFLayerSwap(HFLM):
         found: dict[str, Any] = super().get_model_info()
         # No revision or hash names a composition.
         found |= {"model_sha": "", "model_revision": None}
-        said = ", ".join(f"{name}={value}" for name, value in self._parameters.items()) or "default depths"
-        found["layer_swap"] = {
-            "name": f"{recipe.recipient} with {' and '.join(map(str, recipe.donors))} ({said})",
-            **{role: str(model) for role, model in recipe.models.items()},
-            "parameters": self._parameters,
-            "plan": recipe.digest,
-        }
+        found["layer_swap"] = told(recipe, self._parameters)
         return found
 
     def turnswap_identity(self) -> str:
@@ -225,8 +204,7 @@ def _configuration(
             theirs = named.get(role)
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
-        types = {name: given for name in ("dtype", "out_dtype") if (given := getattr(config, name))}
-        return {"models": {role: str(model) for role, model in roles_of(config).items()}} | types, parameters_of(config)
+        return content_of(config)
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(
             "hf-layerswap needs a recipient and a donor.",
