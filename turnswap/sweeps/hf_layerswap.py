@@ -22,14 +22,13 @@ try:
 
     from turnswap.merge_methods.checkpoint import first_line
     from turnswap.merge_methods.configuration import SHARED, parse_configuration, read_configuration, roles_of
-    from turnswap.merge_methods.merge_run import merge_adapters
-    from turnswap.merge_methods.recipe import Recipe, read_recipe
+    from turnswap.merge_methods.recipe import Recipe
     from turnswap.merge_methods.references import same_model
     from turnswap.merge_methods.weights import plain_folder, weights_folder
 
     from .capacity import check_free, check_memory, is_out_of_memory, model_bytes, out_of_memory_explained
     from .hf_arguments import check_arguments, find_device
-    from .in_memory import SwapInMemory, parameters_of, swap_content
+    from .in_memory import SwapInMemory, checked_plan, content_of, told
 except ImportError as missing:
     show_without_traceback()
     raise UserError(
@@ -99,9 +98,7 @@ class HFLayerSwap(HFLM):
         declared = configuration.get("out_dtype") or configuration.get("dtype")
         if declared and arguments.get("dtype", "auto") == "auto":
             arguments["dtype"] = declared  # what the merged folder's configuration would say
-        recipe = self._planned(configuration, parameters)
-        for said in (*recipe.notes, *recipe.warnings):
-            LOG.warning("%s", said)
+        recipe = checked_plan(configuration, parameters, self._options)
         check_memory(recipe, _loading_type(recipe, arguments), device)
         # An adapter is merged without its tokenizer.
         arguments.setdefault("tokenizer", str(plain_folder(recipe.recipient, self._options)))
@@ -140,16 +137,6 @@ class HFLayerSwap(HFLM):
                 LOG.warning("There is no GPU that torch could use: hf-layerswap runs on the CPU.")
         return cls(**given | arg_dict)
 
-    def _planned(self, configuration: Mapping[str, Any], parameters: Mapping[str, Any]) -> Recipe:
-        """The checked plan, after adapters were merged where there are any."""
-        content = swap_content(configuration, parameters)
-        recipe = read_recipe(content, self._options)
-        references = [model.reference for model in recipe.models.values()]
-        if any(reference.lora for reference in references):
-            merge_adapters(references, self._options)
-            recipe = read_recipe(content, self._options)
-        return recipe
-
     @property
     def recipe(self) -> Recipe:
         """The plan of what is composed now.
@@ -184,13 +171,7 @@ class HFLayerSwap(HFLM):
         found: dict[str, Any] = super().get_model_info()
         # No revision or hash names a composition.
         found |= {"model_sha": "", "model_revision": None}
-        said = ", ".join(f"{name}={value}" for name, value in self._parameters.items()) or "default depths"
-        found["layer_swap"] = {
-            "name": f"{recipe.recipient} with {' and '.join(map(str, recipe.donors))} ({said})",
-            **{role: str(model) for role, model in recipe.models.items()},
-            "parameters": self._parameters,
-            "plan": recipe.digest,
-        }
+        found["layer_swap"] = told(recipe, self._parameters)
         return found
 
     def turnswap_identity(self) -> str:
@@ -241,8 +222,7 @@ def _configuration(
             theirs = named.get(role)
             if theirs is not None and not same_model(theirs, reference):
                 raise UserError(f"{swap} is for another {role}: {reference}, not {theirs}.", "Remove one of the two.")
-        types = {name: given for name in ("dtype", "out_dtype") if (given := getattr(config, name))}
-        return {"models": {role: str(model) for role, model in roles_of(config).items()}} | types, parameters_of(config)
+        return content_of(config)
     if named["recipient"] is None or named["donor"] is None:
         raise UserError(
             "hf-layerswap needs a recipient and a donor.",

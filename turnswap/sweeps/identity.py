@@ -28,9 +28,10 @@ from .task_files import Files, locate, task_files
 
 PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
 CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap")  # modules that compute figures, with all they import
-# Where files lie, and which configurations there are, changes no figure: a sweep may grow.
-NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "halving", "lora_merge_cache"}
-NO_MATTER |= {"transformers_cache", "include_path", "select_on", "report_on", "unrelated_because"}
+# Where files lie, and which configurations there are, changes no figure: a search may grow. Documents are hashed.
+NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "space", "sampler", "pruner", "trials", "hours", "storage"}
+NO_MATTER |= {"controls", "averages", "choose", "anyway", "select_on", "report_on", "include_path"}
+NO_MATTER |= {"lora_merge_cache", "transformers_cache"}
 
 
 def identity(

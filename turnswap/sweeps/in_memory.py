@@ -10,6 +10,7 @@ float32 then differed in the last bit between two folders with equal weights.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -22,6 +23,7 @@ from turnswap.core.errors import UserError
 from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.configuration import roles_of
 from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
+from turnswap.merge_methods.merge_run import merge_adapters
 from turnswap.merge_methods.planning import Planned, working_type
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, origins_of
@@ -29,6 +31,7 @@ from turnswap.merge_methods.weights import WeightReader
 
 from .capacity import check_free
 
+LOG = logging.getLogger(__name__)
 Key: TypeAlias = tuple[str, tuple[object, ...], frozenset[str]]  # equal for equal tensors, whatever led to them
 
 
@@ -206,6 +209,12 @@ def swap_content(configuration: Mapping[str, Any], parameters: Mapping[str, Any]
     return {"merge_method": NAME, "base_model": models["recipient"], "models": listed, **types, "parameters": shared}
 
 
+def content_of(config: MergeConfiguration) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A swap's models by role and the types that it declares, and its parameters: what :func:`swap_content` takes."""
+    types = {name: declared for name in ("dtype", "out_dtype") if (declared := getattr(config, name))}
+    return {"models": {role: str(model) for role, model in roles_of(config).items()}} | types, parameters_of(config)
+
+
 def parameters_of(config: MergeConfiguration) -> dict[str, Any]:
     """A configuration's parameters, with those of each model under its role: the inverse of :func:`swap_content`."""
     # mergekit cannot dump a reference with a space in it.
@@ -217,3 +226,31 @@ def parameters_of(config: MergeConfiguration) -> dict[str, Any]:
         own = {name: value for name, value in (held.get("parameters") or {}).items() if name != "role"}
         found |= {roles[listed.model]: own} if own else {}
     return found
+
+
+def checked_plan(configuration: Mapping[str, Any], parameters: Mapping[str, Any], options: MergeOptions) -> Recipe:
+    """The plan of the first composition, after adapters were merged where there are any; says what is to be said.
+
+    Raises:
+        UserError: the merge would refuse it.
+    """
+    content = swap_content(configuration, parameters)
+    recipe = read_recipe(content, options)
+    references = [model.reference for model in recipe.models.values()]
+    if any(reference.lora for reference in references):
+        merge_adapters(references, options)
+        recipe = read_recipe(content, options)
+    for said in (*recipe.notes, *recipe.warnings):
+        LOG.warning("%s", said)
+    return recipe
+
+
+def told(recipe: Recipe, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What the results tell of a composition."""
+    said = ", ".join(f"{name}={value}" for name, value in parameters.items()) or "default depths"
+    return {
+        "name": f"{recipe.recipient} with {' and '.join(map(str, recipe.donors))} ({said})",
+        **{role: str(model) for role, model in recipe.models.items()},
+        "parameters": parameters,
+        "plan": recipe.digest,
+    }

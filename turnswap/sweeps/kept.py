@@ -25,9 +25,9 @@ FOLDER, IDENTITY = "evaluations", "identity.json"
 FORMAT = 1
 _OTHER = "Name another folder with -o."
 _FACTS = b"turnswap_evaluation"
+_TEXTS, _NUMBERS = ("task", "cluster", "metric", "raw"), ("value", "log_likelihood")
 _SCHEMA = pa.schema(
-    [("task", pa.string()), ("document", pa.int64()), ("cluster", pa.string()), ("metric", pa.string())]
-    + [("value", pa.float64()), ("raw", pa.string()), ("log_likelihood", pa.float64())]
+    {"document": pa.int64()} | dict.fromkeys(_TEXTS, pa.string()) | dict.fromkeys(_NUMBERS, pa.float64())
 )
 
 
@@ -60,13 +60,15 @@ def table_of(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[
     Raises:
         UserError: a task's metadata name a ``cluster_column`` that a document lacks.
     """
-    return pa.Table.from_pylist(list(_rows(samples, tasks)), _SCHEMA).to_pandas()
+    table: pd.DataFrame = pa.Table.from_pylist(list(_rows(samples, tasks)), _SCHEMA).to_pandas()
+    return table
 
 
 def _rows(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for name, logged in samples.items():
         for sample in logged:
-            row = {"task": name, "document": sample["doc_id"], "cluster": cluster_of(name, tasks[name], sample["doc_id"], sample["doc"])}
+            row = {"task": name, "document": sample["doc_id"]}
+            row["cluster"] = cluster_of(name, tasks[name], sample["doc_id"], sample["doc"])
             row["log_likelihood"] = _log_likelihood(tasks[name], sample)
             for metric in sample["metrics"]:
                 value = sample[metric]

@@ -6,6 +6,7 @@ One thread alone touches the engine, which takes no calls from two. Between two 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import sys
 import time
@@ -44,7 +45,7 @@ def refusal(lm: Any, gen_kwargs: Sequence[dict[str, Any]]) -> str | None:
     """
     kind, module = type(lm).__name__, sys.modules["lm_eval.models.vllm_causallms"]
     for method in ("generate_until", "_model_generate"):
-        if getattr(type(lm), method) is not getattr(module.VLLM, method):
+        if inspect.unwrap(getattr(type(lm), method)) is not getattr(module.VLLM, method):
             return f"{kind} generates in a way of its own, unlike lm-eval's vllm model."
     if lm.data_parallel_size > 1:
         return "With data_parallel_size > 1 lm-eval loads vLLM anew for every call: no engine is left to ask."
