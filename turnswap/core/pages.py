@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from turnswap import __version__
+
 
 def render_page(
     package: str, template: str, title: str, parts: Sequence[str], libraries: str = "", **values: Any
@@ -25,7 +27,7 @@ def render_page(
         parts: names of style sheets, which come after ``style.css``, and of the page's own scripts.
         libraries: the text of a script that goes before it, as :func:`.heat_maps.chart_libraries` gives it. Charts
             set styles of their own, so that then any may stand inline.
-        **values: what the template gets beside these. A ``sentence`` stands first on the page.
+        **values: what the template gets beside these and our ``version``. A ``sentence`` stands first on the page.
     """
     loader = jinja2.ChoiceLoader([jinja2.PackageLoader(name, "html") for name in (package, "turnswap.core")])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -40,7 +42,7 @@ def render_page(
     scripts = _hashes(libraries, script) if libraries else _hashes(script)
     policy = f"default-src 'none'; script-src {scripts}; style-src {styles}; base-uri 'none'; form-action 'none'"
     values |= {"title": title, "style": style, "script": script, "libraries": libraries, "policy": policy}
-    return environment.get_template(template).render(values) + "\n"
+    return environment.get_template(template).render(values, version=__version__) + "\n"
 
 
 def _hashes(*texts: str) -> str:
