@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,33 +10,22 @@ import click
 
 from turnswap.core.errors import UserError
 
+from . import results as common
 from .options import ANYTHING, FOLDER
-from .results import (
-    Names,
-    accept_option,
-    emit,
-    format_of,
-    one_model,
-    read_summaries,
-    require_verdicts,
-    results_argument,
-    results_options,
-    show,
-)
 
 BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
 EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
 
 
 @click.command()
-@results_argument
+@common.results_argument
 @click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True)
 @click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
 @click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
 @click.option("--source", metavar="URL", help="Link to more about it, in eval-results and every-eval-ever.")
-@results_options
+@common.results_options
 def export(
-    results: Names, format_: str, output: Path | None, push: str | None, source: str | None, **options: Any
+    results: tuple[str, ...], format_: str, output: Path | None, push: str | None, source: str | None, **options: Any
 ) -> None:
     """Write one model's figures of RESULT... in a format that others read.
 
@@ -58,8 +46,8 @@ def export(
         exports.require_pushable(format_, push)
     if source is not None:
         exports.require_source(format_, source)
-    summaries = read_summaries(results, **options)
-    summary = one_model(summaries, " ".join(results))
+    summaries = common.read_summaries(results, **options)
+    summary = common.one_model(summaries, " ".join(results))
     if output is not None:
         for path in exports.export(summary, format_, output, source):
             click.echo(f"Written: {path}")
@@ -77,15 +65,15 @@ def export(
 @click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
 @click.option("--site", type=FOLDER, help="A folder: a site that grows with what is put below its results/.")
 @click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
-@accept_option
-@results_options
+@common.accept_option
+@common.results_options
 def leaderboard(
-    results: Names,
+    results: tuple[str, ...],
     output: Path | None,
     format_: str | None,
     site: Path | None,
     languages: str | None,
-    accept: Names,
+    accept: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Rank the models of RESULT... by their average over turns and languages.
@@ -96,43 +84,36 @@ def leaderboard(
     every folder put below DIR/results. For settings that never change, run the group leaderboard_multiif.
     """
     from turnswap.reports import leaderboard_formats as formats
+    from turnswap.reports import site as sites
     from turnswap.reports.leaderboard import build_board
     from turnswap.reports.sheets import title_of
     from turnswap.reports.words import say_board
 
     codes = None if languages is None else [code.strip() for code in languages.split(",")]
+    new = {} if site is None else sites.new_results(site, results)
     if site is not None:
-        _grow(site, results, codes, accept, options)
-        return
-    if not results:
+        results = (*sites.submissions(site), *new)
+    elif not results:
         raise UserError("Name results to rank: a folder that lm_eval wrote, or --site DIR for those of a site.")
-    format_ = format_of(format_, output, BOARD_FORMATS)
-    summaries = read_summaries(results, **options)
+    else:
+        format_ = common.format_of(format_, output, BOARD_FORMATS)
+    summaries = common.read_summaries(results, **options)
     board = build_board(summaries, codes, accept)
-    if format_ == "html":
-        emit(formats.as_page(board, title_of(formats.TITLE, [summary.model for summary in summaries])), output)
+    if site is not None:  # nothing is written before all of them are ranked
+        sites.require_samples(summaries)
+        common.require_verdicts(summaries)
+        sites.take_in(new, summaries)
+        for path in sites.write_site(site, board, summaries):
+            click.echo(f"Written: {path}")
+        click.echo(say_board(board))
+    elif format_ == "html":
+        title = title_of(formats.TITLE, [summary.model for summary in summaries])
+        common.emit(formats.as_page(board, title), output)
     elif format_ == "json":
-        emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
+        common.emit(json.dumps(formats.as_json(board), indent=1, ensure_ascii=False, allow_nan=False), output)
     elif format_ == "csv":
-        emit(formats.as_csv(board).rstrip(), output)
+        common.emit(formats.as_csv(board).rstrip(), output)
         for note in (say_board(board), *board.notes, *board.signatures):
             click.echo(note, err=True)
     else:
-        show(formats.as_sheets(board, wide=format_ == "md"), format_, output)
-
-
-def _grow(site: Path, results: Names, languages: Sequence[str] | None, accept: Names, options: dict[str, Any]) -> None:
-    """Make a site of the results that lie in it and of these; nothing is written before all of them are ranked."""
-    from turnswap.reports.leaderboard import build_board
-    from turnswap.reports.site import new_results, require_samples, submissions, take_in, write_site
-    from turnswap.reports.words import say_board
-
-    new = new_results(site, results)
-    summaries = read_summaries((*submissions(site), *new), **options)
-    board = build_board(summaries, languages, accept)
-    require_samples(summaries)
-    require_verdicts(summaries)
-    take_in(new, summaries)
-    for path in write_site(site, board, summaries):
-        click.echo(f"Written: {path}")
-    click.echo(say_board(board))
+        common.show(formats.as_sheets(board, wide=format_ == "md"), format_, output)

@@ -8,7 +8,7 @@ from itertools import groupby
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.filesize import decimal as size
 from rich.table import Table
 from rich.text import Text
@@ -46,7 +46,11 @@ def show_plan(console: Console, recipe: Recipe, with_tensors: bool, changes: Seq
         letter = letter_of(role)
         console.print(Text.assemble((f"{letter} {role:11}", style_of(letter)), str(model)), soft_wrap=True)
     console.print()
-    console.print(_picture(recipe))
+    console.print(Text(f"layer  {ruler(recipe.n_layers)}", style="dim"))
+    console.print(Text("       ") + coloured(recipe.letters))
+    if "*" in recipe.letters:
+        console.print(Text("       * a filter gives its components different sources", style="dim"))
+    console.print()
     console.print(_zones(recipe))
     if with_tensors:
         console.print(_tensors(recipe.tensors.values()))
@@ -85,15 +89,6 @@ def coloured(letters: str) -> Text:
 def ruler(n_layers: int) -> str:
     """The number of every tenth layer, to stand above letters."""
     return "".join(f"{layer:<10}" for layer in range(0, n_layers, 10))
-
-
-def _picture(recipe: Recipe) -> RenderableType:
-    """One cell per layer, the ruler above it. ``*``: its components have different sources."""
-    rows: list[RenderableType] = [Text(f"layer  {ruler(recipe.n_layers)}", style="dim")]
-    rows.append(Text("       ") + coloured(recipe.letters))
-    if "*" in recipe.letters:
-        rows.append(Text("       * a filter gives its components different sources", style="dim"))
-    return Group(*rows, "")
 
 
 def _zones(recipe: Recipe) -> Table:

@@ -6,10 +6,11 @@ import base64
 import hashlib
 import json
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import jinja2
+
+from turnswap import __version__
 
 
 def render_page(
@@ -21,57 +22,30 @@ def render_page(
 
     Args:
         package: whose folder ``html`` is looked into first.
-        template: the name of a Jinja template, which extends ``page.html.j2``. What it uses and is not given is an
-            error.
+        template: extends ``page.html.j2``. What it uses and is not given is an error.
         title: its heading, which also stands below every printed page.
         parts: names of style sheets, which come after ``style.css``, and of the page's own scripts.
         libraries: the text of a script that goes before it, as :func:`.heat_maps.chart_libraries` gives it. Charts
             set styles of their own, so that then any may stand inline.
-        **values: what the template gets, beside ``title``, ``style``, ``script``, ``libraries`` and ``policy``, the
-            Content-Security-Policy. A ``sentence`` stands first on the page.
+        **values: what the template gets beside these and our ``version``. A ``sentence`` stands first on the page.
     """
-
-    def resource(name: str) -> str:
-        own = files(package) / "html" / name
-        return (own if own.is_file() else files("turnswap.core") / "html" / name).read_text("utf-8")
-
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(resource), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    loader = jinja2.ChoiceLoader([jinja2.PackageLoader(name, "html") for name in (package, "turnswap.core")])
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    style, script = (
+        "".join(loader.get_source(environment, part)[0] for part in ("style.css", *parts) if part.endswith(ending))
+        for ending in (".css", ".js")
     )
-    style, own_script = (
-        "".join(resource(part) for part in ("style.css", *parts) if part.endswith(ending)) for ending in (".css", ".js")
-    )
-    style += _foot(title)
-    rendered = environment.get_template(template).render(
-        title=title,
-        style=style,
-        script=own_script,
-        libraries=libraries,
-        policy=policy([libraries, own_script], None) if libraries else policy([own_script], [style]),
-        **values,
-    )
-    return rendered + "\n"
-
-
-def _foot(title: str) -> str:
-    """What stands below every printed page. As escapes: a title may hold what would end a string or the style."""
+    # Below every printed page. As escapes: a title may hold what would end a string or the style.
     escaped = "".join(f"\\{ord(letter):06x}" for letter in title)
-    return f'@page {{ @bottom-left {{ content: "{escaped}" }} }}\n'
+    style += f'@page {{ @bottom-left {{ content: "{escaped}" }} }}\n'
+    styles = "'unsafe-inline'" if libraries else _hashes(style)
+    scripts = _hashes(libraries, script) if libraries else _hashes(script)
+    policy = f"default-src 'none'; script-src {scripts}; style-src {styles}; base-uri 'none'; form-action 'none'"
+    values |= {"title": title, "style": style, "script": script, "libraries": libraries, "policy": policy}
+    return environment.get_template(template).render(values, version=__version__) + "\n"
 
 
-def policy(scripts: Sequence[str], styles: Sequence[str] | None) -> str:
-    """The Content-Security-Policy of a page that has these inline scripts and styles, and nothing else.
-
-    None for ``styles``: any may stand inline.
-    """
-    style_source = "'unsafe-inline'" if styles is None else _hashes(styles)
-    return (
-        f"default-src 'none'; script-src {_hashes(scripts)}; style-src {style_source}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hashes(texts: Sequence[str]) -> str:
+def _hashes(*texts: str) -> str:
     return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in texts)
 
 

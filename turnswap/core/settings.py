@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,15 +41,9 @@ class _Trap(UserError):
 
 
 def parse_yaml(text: str, where: str, advice: str) -> Any:
-    """What a YAML text holds.
+    """What a YAML text holds, which stands at ``where``; ``advice`` says where to see an example.
 
-    Args:
-        text: YAML.
-        where: it stands, such as a path.
-        advice: where to see an example.
-
-    Raises:
-        UserError: it is no YAML, a key stands twice in a mapping, or a number is one that few would read as YAML does.
+    A key that stands twice in a mapping is refused, and a number that few would read as YAML does.
     """
     try:
         return yaml.load(text, _Loader)
@@ -61,11 +54,7 @@ def parse_yaml(text: str, where: str, advice: str) -> Any:
 
 
 def read_yaml(path: Path, advice: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        UserError: it cannot be read, or holds something else; ``advice`` says where to see one.
-    """
+    """The mapping that a YAML file holds; ``advice`` says where to see one."""
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -79,14 +68,8 @@ def read_yaml(path: Path, advice: str) -> dict[str, Any]:
 def read_settings(kind: type[T], content: object, where: str, advice: str = "") -> T:
     """Settings as a dataclass or a pydantic model; names that it does not have are refused.
 
-    Args:
-        kind: the class; the fields of a dataclass may carry pydantic's annotations.
-        content: what a YAML file or options say; None for nothing.
-        where: of what, such as ``translate`` or ``a sweep``.
-        advice: where to see an example.
-
-    Raises:
-        UserError: it names the setting, what it holds, and what was expected.
+    ``content`` is what a YAML file or options say (None for nothing) of ``where``, such as ``translate``, and
+    ``advice`` where to see an example. The fields of a dataclass may carry pydantic's annotations.
     """
     strict = kind if hasattr(kind, "model_fields") else with_config(ConfigDict(extra="forbid"))(kind)
     try:
@@ -97,9 +80,7 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         first = min(error.errors(), key=lambda each: each["type"] not in unknown)
         name = ".".join(map(str, first["loc"]))
         if first["type"] in unknown:
-            known: Mapping[str, object] = getattr(kind, "model_fields", None) or getattr(
-                kind, "__dataclass_fields__", {}
-            )
+            known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
             raise UserError(f"{name} is no setting of {where}.", f"There are: {', '.join(known)}.") from None
         if first["type"] in missing:
             names = [".".join(map(str, each["loc"])) for each in error.errors() if each["type"] in missing]

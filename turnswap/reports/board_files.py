@@ -29,18 +29,14 @@ _LONGEST = 96  # of a repository's name on the Hub
 
 
 def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
-    """Path -> content of the request and the results, below a folder for boards.
-
-    Raises:
-        UserError: the model has no name that could be a path, or another model has it there.
-    """
+    """Path -> content of the request and the results, below a folder for boards."""
     name, identity = name_on_board(summary.model), summary.model.identity
     own = published_identity(identity)
     # A board tells a model's types apart by itself.
     require_own(output / "results" / name, own, lambda content: {**content[OWNER], "dtype": own.get("dtype")})
     precision = identity["dtype"] or UNKNOWN
-    settings = identity.get("settings", {})
-    weights = "Adapter" if {"peft", "lora_local_path"} & settings.keys() else "Original"
+    settings = identity.get("settings", {}).keys()
+    weights = "Adapter" if {"peft", "lora_local_path"} & settings else "Original"
     weights = "Delta" if "delta" in settings else weights
     started = datetime.fromtimestamp(summary.model.when, UTC)
     parameters = max(identity["parameters"] or 0, 0)  # lm-eval writes -1 where it cannot count
@@ -77,18 +73,15 @@ def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
         PurePosixPath("results", name, f"results_{started:%Y-%m-%dT%H-%M-%S.%f}.json"): results,
     }
     return {
-        path: json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        for path, content in contents.items()
+        path: json.dumps(each, indent=1, ensure_ascii=False, allow_nan=False) + "\n" for path, each in contents.items()
     }
 
 
 def require_own(folder: Path, own: Mapping[str, Any], theirs_of: Callable[[Any], Mapping[str, Any]]) -> None:
     """Refuse a folder that holds another model's results: names that end alike do not make two models one.
 
-    Args:
-        folder: where files named after the model lie, or will.
-        own: what it is told apart by.
-        theirs_of: the same from the content of a file there; it may fail for files of others, which stay.
+    ``own`` is what it is told apart by, ``theirs_of`` makes the same of the content of a file there; it may fail for
+    files of others, which stay.
     """
     for file in sorted(folder.glob("*.json")):
         try:
@@ -112,9 +105,6 @@ def board_name(name: str) -> str:
     """``org/model`` as it is; of any other path its last part; only characters that the Hub allows in names.
 
     What stands in brackets, as in ``org/model (dtype=float16)``, goes into the last part, whatever slashes it holds.
-
-    Raises:
-        UserError: nothing is left of it.
     """
     known_as, bracket, settings = name.partition(" (")
     parts = re.split(r"[/\\]", known_as)

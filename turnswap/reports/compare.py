@@ -22,11 +22,9 @@ from .table import Summary, records, split_metric
 
 @dataclass(frozen=True)
 class Comparison:
-    """All of it.
+    """Model ``b`` compared with ``a`` on the ``n`` conversations per language that both ran.
 
     Attributes:
-        a: the model compared with, and ``b`` the one compared, on the conversations that both ran.
-        n: how many those are, by language; ``notes`` say what was left out.
         differences: a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over the
             turns) and ``metric``: the figures ``a`` and ``b``, and the ``gap``, ``b - a``, with its interval ``low``
             to ``high``; ``p``, the two-sided p-value of the paired bootstrap. ``primary`` marks the headline, the mean
@@ -37,6 +35,7 @@ class Comparison:
             (``lost``), of ``n`` times; those that changed, the largest change first.
         conversations: instructions followed in each turn of one conversation by ``a`` and by ``b`` (means over
             repeats), and over all turns, how many more B follows (``gap``); likewise.
+        notes: what was left out.
     """
 
     a: Summary
@@ -62,13 +61,7 @@ class Comparison:
 
 
 def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:
-    """Compare two models on the conversations that both ran.
-
-    Args:
-        a: the model to compare with.
-        b: the model compared.
-        resampling: of the paired bootstrap.
-        accepted: facts of the signature that may differ.
+    """Compare model ``b`` with ``a`` on the conversations that both ran; ``accepted`` facts may differ.
 
     Raises:
         UserError: without samples, with signatures that are not comparable, or with no conversation in common.
@@ -79,28 +72,19 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
                 f"{model.name} has no samples: conversations cannot be paired.",
                 "Run the evaluation with --log_samples, and leave the files beside each other.",
             )
-    both = [
-        Model(m.name, {c: r for c, r in m.languages.items() if c in a.languages and c in b.languages}) for m in (a, b)
-    ]
-    facts = [of_both.facts if of_both.languages else model.facts for of_both, model in zip(both, (a, b), strict=True)]
-    require_comparable(a.name, facts[0], b.name, facts[1], accepted)
+    shared = [code for code in a.languages if code in b.languages]
+    one, other = (Model(m.name, {code: m.languages[code] for code in shared or m.languages}) for m in (a, b))
+    require_comparable(a.name, one.facts, b.name, other.facts, accepted)
     a, b, notes = in_common(a, b)
-    one, other = Summary(a, resampling), Summary(b, resampling)
+    both = (Summary(a, resampling), Summary(b, resampling))
     n = {code: run.n for code, run in a.languages.items()}
-    return Comparison(one, other, n, paired_differences(one, other, resampling), *_changes(one, other), notes)
+    return Comparison(*both, n, paired_differences(*both, resampling), *_changes(*both), notes)
 
 
 def require_resamples(resampling: Resampling, tests: int, sources: int, of_what: str) -> None:
-    """Refuse so few resamples that no corrected p-value could be significant.
+    """Refuse so few resamples that no p-value could be significant when it is corrected for so many ``tests``.
 
-    Args:
-        resampling: how many there are.
-        tests: how many p-values are corrected together.
-        sources: on how many source prompts they rest, at most.
-        of_what: what is tested, in words.
-
-    Raises:
-        UserError: it says how many it takes.
+    They rest on ``sources`` source prompts at most; ``of_what`` says what is tested.
     """
     if tests < 1 or sources < FEWEST or resampling.resamples >= (needed := figures.resamples_needed(tests, sources)):
         return
@@ -148,14 +132,13 @@ def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
 
 def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> pd.DataFrame:
     """:attr:`Comparison.differences` of two models on the same conversations."""
-    frames = []
+    frames, columns = [], ["a", "b", "gap", "low", "high", "p", "sources"]
     for scope in sorted(one.scopes, key=lambda scope: scope in one.model.languages):  # what is over them first
         before, after = one.estimates[scope], other.estimates[scope]
         gap = figures.difference(before, after)
-        low, high = gap.interval(resampling.level)
-        values: dict[str, Any] = {"a": before.values, "b": after.values, "gap": gap.values, "low": low, "high": high}
-        values |= {"p": figures.p_values(gap), "sources": gap.sources}
-        frames.append(pd.DataFrame(values, index=FIGURES).loc[[AVERAGE, *ratios()]].assign(language=scope))
+        values = (before.values, after.values, gap.values, *gap.interval(resampling.level), figures.p_values(gap))
+        frame = pd.DataFrame(dict(zip(columns, (*values, gap.sources), strict=True)), index=FIGURES)
+        frames.append(frame.loc[[AVERAGE, *ratios()]].assign(language=scope))
     found = pd.concat(frames).reset_index(names="name")
     found["turn"], found["metric"] = zip(*map(split_metric, found.pop("name")), strict=True)
     found["primary"] = (found["language"] == one.headline_scope) & (found["metric"] == AVERAGE) & found["turn"].isna()
@@ -163,14 +146,10 @@ def paired_differences(one: Summary, other: Summary, resampling: Resampling) -> 
     compared = found["p"].mask((found["language"] == POOLED) | found["primary"])
     for _, tested in found[compared.notna()].groupby("metric"):
         require_resamples(resampling, len(tested), int(tested["sources"].max()), "comparisons of one metric")
-    families = [
-        family.assign(corrected=figures.holm(compared[family.index].to_numpy()))
-        for _, family in found.groupby("metric", sort=False)
-    ]
-    together = pd.concat(families)
-    together["corrected"] = together["corrected"].mask(together["primary"], together["p"])
-    columns = ["language", "turn", "metric", "a", "b", "gap", "low", "high", "p", "corrected", "primary"]
-    return together[columns].astype({"turn": "Int64"})
+    found["corrected"] = compared.groupby(found["metric"]).transform(lambda p: figures.holm(p.to_numpy()))
+    found["corrected"] = found["corrected"].mask(found["primary"], found["p"])
+    by_metric = found.iloc[found.groupby("metric", sort=False).ngroup().argsort(kind="stable")]
+    return by_metric[["language", "turn", "metric", *columns[:-1], "corrected", "primary"]].astype({"turn": "Int64"})
 
 
 def _changes(one: Summary, other: Summary) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -49,15 +49,8 @@ def slots(summary: Summary) -> pd.DataFrame:
 def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -> tuple[pd.DataFrame, Estimate]:
     """In each group the share Σ ``hit`` / Σ ``asked``, with its interval by source prompt.
 
-    Args:
-        frame: rows with ``source``, ``asked``, and the columns named by the other arguments.
-        by: the columns whose values make a group.
-        hit: the column that is summed, at most ``asked``.
-        summary: whose replies they are: all of its source prompts are drawn, for all groups at once.
-
-    Returns:
-        A row per group, which is its index: ``hits``, ``asked``, ``share``, ``low``, ``high``. And the estimate, a
-        column per group.
+    All of the summary's source prompts are drawn, for all groups at once. Returns a row per group, which is its index:
+    ``hits``, ``asked``, ``share``, ``low``, ``high``; and the estimate, a column per group.
     """
     sources = tuple(sorted({source for sums in summary.sums.values() for source in sums.sources}))
     groups = frame.groupby(list(by))
@@ -77,11 +70,8 @@ def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -
 def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> pd.DataFrame:
     """How often an old instruction, followed in the turn before, no longer is in the turn that adds a new one.
 
-    Args:
-        frame: of :func:`slots`.
-        by: ``instruction`` or ``family``.
-        summary: see :func:`shares`.
-        fewest: pairs that meet less often are left out. If a turn adds several, each is paired with each old one.
+    ``frame`` is of :func:`slots`, ``by`` is ``instruction`` or ``family``. If a turn adds several, each is paired with
+    each old one; pairs that meet less often than ``fewest`` are left out.
 
     Returns:
         A row per pair of ``old`` and ``new``: the columns of :func:`shares`, ``usual``, the share of the old one that
@@ -165,13 +155,8 @@ def _missed(
 def hardest(frames: Sequence[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
     """What is followed least, over all turns, repeats and models, of what all models ran; the hardest first.
 
-    Args:
-        frames: of :func:`slots`, one per model.
-        by: the columns that make a group, such as ``source``.
-
-    Returns:
-        A row per group, which is its index: ``followed`` of ``asked``, their ``share``, how many ``conversations``
-        there are, and the ids that no reply follows once, ``never``.
+    ``frames`` are of :func:`slots`, one per model. Returns a row per group, which is its index: ``followed`` of
+    ``asked``, their ``share``, how many ``conversations`` there are, and the ids that no reply follows once, ``never``.
     """
     together = pd.concat(frames)
     together = together[together.groupby(["language", "key"])["model"].transform("nunique") == len(frames)]

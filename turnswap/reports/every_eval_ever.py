@@ -37,23 +37,17 @@ def record_id(scope: str, metric: str) -> str:
 
 
 def record(summary: Summary, output: Path, source: str | None = None) -> dict[PurePosixPath, str]:
-    """Path -> content of one model's record; the same model gets the same paths again.
+    """Path -> content of one model's record; the same model gets the same paths again, which no other may have.
 
-    Args:
-        summary: the figures.
-        output: where other records may lie.
-        source: an address where more about the evaluation is found.
-
-    Raises:
-        UserError: the model has no name that could be a path, or another model has it there.
+    ``output`` is where other records may lie, ``source`` an address where more about the evaluation is found.
     """
     model, name = summary.model, name_on_board(summary.model)
     name = name if "/" in name else f"{NOBODY}/{name}"
     known = published_identity(model.identity)
     number = uuid.UUID(hashlib.sha256(json.dumps([name, known], sort_keys=True).encode()).hexdigest()[:32], version=4)
     folder = PurePosixPath("data", COLLECTION, name)
-    theirs = output / folder
-    require_own(theirs, {"name": known["name"]}, lambda of: {"name": of["model_info"]["additional_details"]["name"]})
+    own = {"name": known["name"]}
+    require_own(output / folder, own, lambda of: {"name": of["model_info"]["additional_details"]["name"]})
     address = model.identity["settings"].get("base_url", "")
     here = model.identity["backend"] in _CONSTANT["run_by_oneself"] or "//localhost" in address
     axes = {"deployment_type": "self_deployed" if here else "unknown"}
@@ -78,17 +72,17 @@ def record(summary: Summary, output: Path, source: str | None = None) -> dict[Pu
     }
     of_all = {**_CONSTANT["sample"], "evaluation_id": content["evaluation_id"], "model_id": name}
     lines = [json.dumps({**of_all, **row}) + "\n" for row in _rows(summary)]
-    files = {}
-    if text := "".join(lines):
-        files[folder / f"{number}_samples.jsonl"] = text
+    text, samples = "".join(lines), folder / f"{number}_samples.jsonl"
+    if lines:
         content["detailed_evaluation_results"] = {
             "format": "jsonl",
-            "file_path": str(folder / f"{number}_samples.jsonl"),
+            "file_path": str(samples),
             "hash_algorithm": "sha256",
             "checksum": hashlib.sha256(text.encode()).hexdigest(),
             "total_rows": len(lines),
         }
-    return {folder / f"{number}.json": json.dumps(content, indent=1, allow_nan=False) + "\n", **files}
+    made = {folder / f"{number}.json": json.dumps(content, indent=1, allow_nan=False) + "\n"}
+    return {**made, samples: text} if lines else made
 
 
 def _results(summary: Summary) -> Iterator[dict[str, Any]]:

@@ -65,16 +65,9 @@ def require_source(format_: str, source: str) -> None:
 
 
 def export(summary: Summary, format_: str, output: Path, source: str | None = None) -> list[Path]:
-    """Write one model's figures in a format, and return the files.
+    """Write one model's figures in one of :data:`FORMATS` and return the files; refused, nothing is written.
 
-    Args:
-        summary: the figures.
-        format_: one of :data:`FORMATS`.
-        output: the model's folder (or its card, for ``model-index``); a folder for the board's files or for records.
-        source: see :func:`require_source`.
-
-    Raises:
-        UserError: the figures or what lies there already do not allow it; then nothing was written.
+    ``output`` is the model's folder (or its card, for ``model-index``); a folder for the board's files or for records.
     """
     if format_ == MODEL_INDEX:
         contents = _card_contents(summary, output)
@@ -112,9 +105,6 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
 
     ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
-
-    Raises:
-        UserError: the data was not the whole benchmark.
     """
     model = summary.model
     if not model.is_benchmark:
@@ -156,9 +146,8 @@ def _card(summary: Summary, content: str | None, where: str) -> str:
 def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
     path = output / CARD if output.is_dir() else output
     if path.suffix.lower() != ".md" or not path.parent.is_dir():
-        raise UserError(
-            f"{output} is no model's folder, and no card.", "Expected a folder that exists, or a .md in one."
-        )
+        advice = "Expected a folder that exists, or a .md in one."
+        raise UserError(f"{output} is no model's folder, and no card.", advice)
     try:
         content = path.read_bytes().decode() if path.exists() else None
     except (OSError, ValueError) as error:
@@ -174,26 +163,15 @@ def _entries_contents(summary: Summary, output: Path, source: str | None) -> dic
     except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
         is_ours = False
     if not is_ours:
-        raise UserError(
-            f"{path} holds what turnswap did not write; it would be lost.", "Move it to another file in that folder."
-        )
+        advice = "Move it to another file in that folder."
+        raise UserError(f"{path} holds what turnswap did not write; it would be lost.", advice)
     return {path: _entries_file(summary, source)}
 
 
 def propose(summary: Summary, format_: str, repository: str, source: str | None = None) -> str | None:
     """Open a pull request on the Hub with one model's figures, and return its address.
 
-    Args:
-        summary: the figures.
-        format_: ``model-index``, which goes into the card as it is on the Hub now, or ``eval-results``.
-        repository: the model's.
-        source: see :func:`require_source`.
-
-    Returns:
-        None where the repository holds just that already.
-
-    Raises:
-        UserError: offline, without a token, or the Hub refused.
+    ``model-index`` goes into the card as it is on the Hub now: None where it holds just that already.
     """
     require_pushable(format_, repository)
     if huggingface_hub.is_offline_mode():

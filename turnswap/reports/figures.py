@@ -55,12 +55,7 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Sums:
-    """A language's conversations, added up by source prompt.
-
-    Attributes:
-        sources: the source prompts, sorted.
-        pairs: numerator and denominator of every ratio: shape ``(len(sources), len(RATIOS), 2)``.
-    """
+    """A language's conversations by source prompt, sorted: ``pairs`` has shape ``(len(sources), len(RATIOS), 2)``."""
 
     sources: tuple[str, ...]
     pairs: NDArray[np.int64]
@@ -68,12 +63,9 @@ class Sums:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value per figure, and its value in every resample.
+    """A value per figure (NaN where a denominator is 0), and in ``replicates`` a row per resample.
 
-    Attributes:
-        values: shape ``(len(FIGURES),)``; NaN where a denominator is 0.
-        replicates: shape ``(resamples, len(FIGURES))``.
-        sources: on how many source prompts each figure rests; over languages, the fewest of one.
+    ``sources`` is on how many source prompts each figure rests; over languages, the fewest of one.
     """
 
     values: Array
@@ -129,15 +121,9 @@ def from_sums(sums: Array) -> Array:
 
 
 def resampled(sums: NDArray[Any], sources: Sequence[str], resampling: Resampling) -> Array:
-    """Sums over source prompts in every resample.
+    """Sums over source prompts in every resample: ``(…, len(sources), width)`` to ``(…, resamples, width)``.
 
-    Args:
-        sums: whole numbers per source prompt: shape ``(…, len(sources), width)``.
-        sources: their names, from which their weights are drawn: Poisson with mean 1.
-        resampling: how to draw.
-
-    Returns:
-        Shape ``(…, resamples, width)``.
+    ``sums`` holds whole numbers; the weights are Poisson with mean 1, drawn from the names of the ``sources``.
     """
     times = np.stack([_weights(source, resampling.resamples, resampling.seed) for source in sources], axis=1)
     # Sums below 2**24, which single precision adds up exactly.
@@ -152,26 +138,19 @@ def _weights(source: str, resamples: int, seed: int) -> NDArray[np.float32]:
 
 
 def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[str, Estimate]:
-    """Every figure per language, and over the languages.
+    """Every figure per language, from sums by language code.
 
-    Args:
-        by_language: language code -> sums, see :func:`add_up`.
-        resampling: how to draw.
-
-    Returns:
-        Language code -> estimate; with more than one language also ``macro``, the plain mean of the languages (the
-        paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
+    With more than one language also ``macro``, the plain mean of the languages (the paper's average), and ``pooled``,
+    all conversations as if of one language (what the published code prints).
     """
-    drawn, totals, counts = {}, {}, {}
+    estimates, total, together = {}, np.zeros(()), np.zeros(())
     for code, sums in by_language.items():
         flat = resampled(sums.pairs.reshape(len(sums.sources), -1), sums.sources, resampling)
-        drawn[code] = flat.reshape(resampling.resamples, len(RATIOS), 2)
-        totals[code] = sums.pairs.sum(axis=0, dtype=np.float64)
-        counts[code] = _sources_of(sums)
-    estimates = {code: Estimate(from_sums(totals[code]), from_sums(drawn[code]), counts[code]) for code in by_language}
+        drawn, own = flat.reshape(resampling.resamples, len(RATIOS), 2), sums.pairs.sum(axis=0, dtype=np.float64)
+        estimates[code] = Estimate(from_sums(own), from_sums(drawn), _sources_of(sums))
+        total, together = total + own, together + drawn
     if len(by_language) > 1:
         estimates[MACRO] = mean(list(estimates.values()))
-        total, together = sum(totals.values(), np.zeros(())), sum(drawn.values(), np.zeros(()))
         estimates[POOLED] = Estimate(from_sums(total), from_sums(together), estimates[MACRO].sources)
     return estimates
 

@@ -52,15 +52,13 @@ def identity_of(content: Mapping[str, Any], task: str) -> dict[str, Any]:
 
 def split_generation(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of generation that are the model's way to reason, in an extra body too, and the others."""
-    body = settings.get("extra_body")
-    everywhere = {**(body if isinstance(body, Mapping) else {}), **settings}
-    reasoning = {name: value for name, value in everywhere.items() if name in _ARGUMENTS["reasoning"]}
-    others = {name: value for name, value in settings.items() if name not in reasoning}
-    if isinstance(body, Mapping):
-        rest = {name: value for name, value in body.items() if name not in reasoning}
-        others |= {"extra_body": rest}
-        if not rest:
+    reasoning: dict[str, Any] = {}
+    others = dict(settings)
+    if isinstance(body := settings.get("extra_body"), Mapping):
+        reasoning, others["extra_body"] = split_generation(body)
+        if not others["extra_body"]:
             del others["extra_body"]
+    reasoning |= {name: others.pop(name) for name in settings if name in _ARGUMENTS["reasoning"]}
     return reasoning, others
 
 

@@ -6,8 +6,6 @@ the question is the same in each, and the draws are.
 
 from __future__ import annotations
 
-from functools import reduce
-
 import numpy as np
 import pandas as pd
 
@@ -21,30 +19,20 @@ _FEWEST = 2  # source prompts that an interval needs
 def language_gaps(summary: Summary) -> tuple[pd.DataFrame, int]:
     """Every language against the plain mean of all.
 
-    Returns:
-        A row per ``language``: its ``average`` over the turns, the ``gap`` to the mean of the languages, and the gap's
-        interval ``low`` to ``high``; and on how many source prompts that rests. No rows where there is one language, a
-        language has no samples, or they share fewer than two source prompts.
+    A row per ``language``: its ``average`` over the turns, the ``gap`` to the mean of the languages, and the gap's
+    interval ``low`` to ``high``; and on how many source prompts that rests. No rows where there is one language, a
+    language has no samples, or they share fewer than two source prompts.
     """
-    columns = ["language", "average", "gap", "low", "high"]
-    if len(summary.model.languages) < 2 or not summary.model.has_samples:
-        return pd.DataFrame(columns=columns), 0
-    sums = summary.sums
-    shared = reduce(set.intersection, (set(each.sources) for each in sums.values()))
-    if len(shared) < _FEWEST:
-        return pd.DataFrame(columns=columns), len(shared)
-    kept = {code: _only(each, shared) for code, each in sums.items()}
-    found = {code: one.only(AVERAGE) for code, one in estimate(kept, summary.resampling).items()}
-    rows = []
-    for code in sums:
-        (gap,) = figures_of(difference(found[MACRO], found[code]), summary.resampling.level)
-        rows.append((code, float(found[code].values[0]), gap.value, gap.low, gap.high))
-    return pd.DataFrame(rows, columns=columns), len(shared)
-
-
-def _only(sums: Sums, sources: set[str]) -> Sums:
-    kept = np.array([source in sources for source in sums.sources])
-    return Sums(tuple(source for source in sums.sources if source in sources), sums.pairs[kept])
+    sums, rows = summary.sums, []
+    several = len(sums) > 1 and summary.model.has_samples
+    shared = sorted(set.intersection(*(set(each.sources) for each in sums.values()))) if several else []
+    if len(shared) >= _FEWEST:
+        kept = {code: Sums(tuple(shared), each.pairs[np.isin(each.sources, shared)]) for code, each in sums.items()}
+        found = {code: one.only(AVERAGE) for code, one in estimate(kept, summary.resampling).items()}
+        for code in sums:
+            (gap,) = figures_of(difference(found[MACRO], found[code]), summary.resampling.level)
+            rows.append((code, float(found[code].values[0]), gap.value, gap.low, gap.high))
+    return pd.DataFrame(rows, columns=["language", "average", "gap", "low", "high"]), len(shared)
 
 
 def gap_sheets(summary: Summary) -> list[Sheet]:

@@ -31,10 +31,9 @@ from .table import Figure, Scores, Summary, figures_of
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ranked models' averages, paired: how much ``b`` is better than ``a``.
+    """Two ranked models' averages, paired: how much ``b``, which is higher by these conversations, is better.
 
     Attributes:
-        a: a model's name, and ``b`` the other's, which is higher by these conversations.
         gap: the difference with its interval; NaN where they have no conversations in common in a language.
         p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
             pairs.
@@ -57,12 +56,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """A model on the board.
+    """A model on the board; a published one has no signature.
 
     Attributes:
-        model: its name.
-        overall: over the board's languages, ``languages`` by code.
-        signature: what identifies its runs; empty for a published model.
         choices: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
             samples.
         rank: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing significant.
@@ -108,15 +104,9 @@ class Board:
 def build_board(
     summaries: Sequence[Summary], languages: Sequence[str] | None = None, accepted: Sequence[str] = ()
 ) -> Board:
-    """Rank models over these languages.
+    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ.
 
-    Args:
-        summaries: the models.
-        languages: codes; all that any of the models was run in by default.
-        accepted: facts of the signature that may differ.
-
-    Raises:
-        UserError: an unknown language, a model that lacks one, or models that were not run alike.
+    Refused are an unknown language, a model that lacks one, and models that were not run alike.
     """
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
@@ -139,7 +129,7 @@ def build_board(
     pairs = _pairs([model for model in models if model.name in drawn], drawn, resampling)
     rows = [_ranked(row, pairs) if row.model in drawn else row for row in rows]
     published, why = _published(models, chosen)
-    warnings = score_warnings([Summary(model, summaries[0].resampling) for model in models])
+    warnings = score_warnings([Summary(model, resampling) for model in models])
     notes += [note for row in rows if row.rank is None for note in _not_ranked(row)]
     if any(pair.p != pair.p for pair in pairs):
         notes += notes_of("too_few_to_rank", fewest=FEWEST)
@@ -169,11 +159,6 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
         one, other = drawn[a.name], drawn[b.name]
         if a.failures or b.failures:
             one, other = _without_failures(a, b, resampling)
-        if not one:
-            found.append(
-                Pair(a.name, b.name, Figure(), math.nan, math.nan, [(math.nan, math.nan)] * (2 ** len(a.languages) - 1))
-            )
-            continue
         gap, choices = difference(mean(one), mean(other)), difference(_over_choices(one), _over_choices(other))
         (figure,), names, sign = figures_of(gap, resampling.level), (a.name, b.name), 1
         if figure.value < 0:  # by the conversations in common, of which some failed in one of them
@@ -184,17 +169,14 @@ def _pairs(models: Sequence[Model], drawn: Mapping[str, list[Estimate]], resampl
     return tuple(replace(pair, corrected=float(p)) for pair, p in zip(found, corrected, strict=True))
 
 
-def _without_failures(a: Model, b: Model, resampling: Resampling) -> tuple[list[Estimate], list[Estimate]]:
-    """Both models' averages by language on the conversations that failed in neither; none where a language has none."""
+def _without_failures(a: Model, b: Model, resampling: Resampling) -> Sequence[list[Estimate]]:
+    """Both models' averages by language on the conversations that failed in neither; NaN where there are none."""
     try:
-        both = in_common(a, b)[:2]
+        found = [Summary(model, resampling).estimates for model in in_common(a, b)[:2]]
     except UserError:  # in no language at all
-        return [], []
-    if any(set(model.languages) != set(a.languages) for model in both):
-        return [], []
-    estimates = [Summary(model, resampling).estimates for model in both]
-    one, other = ([each[code].only(AVERAGE) for code in a.languages] for each in estimates)
-    return one, other
+        found = [{}, {}]
+    nothing = Estimate(np.full(1, np.nan), np.full((resampling.resamples, 1), np.nan), np.zeros(1, dtype=np.int64))
+    return [[each[code].only(AVERAGE) if code in each else nothing for code in a.languages] for each in found]
 
 
 def _over_choices(averages: Sequence[Estimate]) -> Estimate:
@@ -218,13 +200,11 @@ def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> li
         raise UserError(f"--languages: {unknown[0]!r} is none of Multi-IF.", f"It has {', '.join(LANGUAGES)}.")
     chosen = in_order(languages or run_in)
     in_all = [code for code in run_in if all(code in summary.model.languages for summary in summaries)]
+    others = f", or rank over the languages of all: --languages {','.join(in_all)}" if in_all else ""
     for summary in summaries:
         if missing := [code for code in chosen if code not in summary.model.languages]:
             raise UserError(
-                f"{summary.model.name} was not run in {', '.join(missing)}.",
-                "Run it, leave it out"
-                + (f", or rank over the languages of all: --languages {','.join(in_all)}" if in_all else "")
-                + ".",
+                f"{summary.model.name} was not run in {', '.join(missing)}.", f"Run it, leave it out{others}."
             )
     return chosen
 
@@ -254,9 +234,8 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
     if asked[0].keys() != asked[1].keys():
         alone = [min(these.keys() - those.keys()) for these, those in (asked, asked[::-1])]
         return f"conversation {alone[0]} is in the first alone, {alone[1]} in the second"
-    return next(
-        (f"conversation {key} is not the same in both" for key in asked[0] if asked[0][key].differs(asked[1][key])), ""
-    )
+    differing = [key for key, conversation in asked[0].items() if conversation.differs(asked[1][key])]
+    return f"conversation {differing[0]} is not the same in both" if differing else ""
 
 
 def _not_ranked(row: Row) -> list[str]:

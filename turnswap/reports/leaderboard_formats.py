@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from turnswap import __version__
 from turnswap.core.journal import plain
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.languages import name_of
@@ -27,28 +26,26 @@ _DIGITS = 6  # of intervals in a page, which has hundreds per model
 
 def as_sheets(board: Board, *, wide: bool) -> list[Sheet]:
     """The ranking in one wide table, or in two that fit a terminal: languages in one of their own."""
-    header, below = ["rank", "model", *HEADLINE], (board.notes, board.signatures)
-    names = [f"{row.model} (published)" if row.is_published else row.model for row in board.rows]
+    header, below, pairs = ["rank", "model", *HEADLINE], (board.notes, board.signatures), pair_sheets(board.pairs)
+    names = [row.model + " (published)" * row.is_published for row in board.rows]
     left = [[row.shown_rank, name, *_headline(row.overall)] for row, name in zip(board.rows, names, strict=True)]
     right = [[percent(row.languages[code].average.value) for code in board.languages] for row in board.rows]
     if wide:
         rows = [[*one, *other] for one, other in zip(left, right, strict=True)]
-        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *pair_sheets(board.pairs)]
+        return [Sheet(TITLE, [*header, *board.languages], rows, 2, *below, say_board(board)), *pairs]
     rows = [[*one[:2], *other] for one, other in zip(left, right, strict=True)]
     by_language = Sheet("By language: mean of the turns", [*header[:2], *board.languages], rows, 2, *below)
-    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *pair_sheets(board.pairs), by_language]
+    return [Sheet(TITLE, header, left, 2, says=say_board(board)), *pairs, by_language]
 
 
 def pair_sheets(pairs: Sequence[Pair]) -> list[Sheet]:
     """Pairs of ranked models, the clearest difference first; nothing where there is none."""
-    if not pairs:
-        return []
     header = ["B", "A", "B - A", "interval", "p", "corrected", ""]
     rows = []
     for pair in sorted(pairs, key=lambda pair: np.nan_to_num(-pair.gap.value)):
         tested = [p_value(pair.p), p_value(pair.corrected), "tie" if pair.better is None else "B is better"]
         rows.append([pair.b, pair.a, points(pair.gap.value), difference_interval(pair.gap), *tested])
-    return [Sheet("Model against model", header, rows, 2, notes_of("pairs", n=len(rows)))]
+    return [Sheet("Model against model", header, rows, 2, notes_of("pairs", n=len(rows)))] if rows else []
 
 
 def _headline(scores: Scores) -> list[str]:
@@ -114,10 +111,7 @@ def _figures(scores: Scores) -> dict[str, Any]:
 def as_page(board: Board, title: str = TITLE, pages: Mapping[str, str] | None = None) -> str:
     """One self-contained page: a plain table that a few lines of script make sortable, with a language picker.
 
-    Args:
-        board: the ranking.
-        title: its heading.
-        pages: model -> address of a page of its own.
+    ``pages``: model -> address of a page of its own.
     """
     # What the script computes with. The paper's average over all languages is its own, not one of its languages.
     data = [
@@ -125,26 +119,19 @@ def as_page(board: Board, title: str = TITLE, pages: Mapping[str, str] | None = 
             "published": row.is_published,
             "scores": [[figure.value for figure in scores.turns] for scores in row.languages.values()],
             "overall": [figure.value for figure in row.overall.turns],
-            "choices": row.choices and [[round(bound, _DIGITS) for bound in bounds] for bounds in row.choices],
+            "choices": row.choices and np.round(row.choices, _DIGITS).tolist(),
         }
         for row in board.rows
     ]
-    names = [row.model for row in board.rows]
-    pairs = [
-        {
-            "a": names.index(p.a),
-            "b": names.index(p.b),
-            "choices": [[round(x, _DIGITS) for x in one] for one in p.choices],
-        }
-        for p in board.pairs
-    ]
+    at = {row.model: number for number, row in enumerate(board.rows) if not row.is_published}
+    choices = [np.round(pair.choices, _DIGITS).tolist() for pair in board.pairs]
+    pairs = [{"a": at[p.a], "b": at[p.b], "choices": each} for p, each in zip(board.pairs, choices, strict=True)]
     return render_page(
         "turnswap.reports",
         "leaderboard.html.j2",
         title,
         ["leaderboard.css", "leaderboard.js"],
         sentence=say_board(board),
-        version=__version__,
         board=board,
         pages=pages or {},
         names={code: name_of(code) for code in board.languages},

@@ -6,6 +6,7 @@ import math
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -25,8 +26,6 @@ from .table import Summary, split_metric
 KEY = "model-index"
 Entry = dict[str, Any]
 _MARK = "\ufeff"  # the byte order mark, without which the library reads a card
-
-
 _BOOL = "tag:yaml.org,2002:bool"
 
 
@@ -104,30 +103,21 @@ def data_set(model: Model) -> tuple[str, str, str | None]:
 def merge(content: str | None, name: str, results: Sequence[EvalResult], where: str) -> str:
     """The card's text with these results, in place of those that an earlier export wrote for the same data.
 
-    Args:
-        content: the card; None where there is none yet.
-        name: what to call the model where the card has no results yet.
-        results: see :func:`eval_results`.
-        where: what to call the card in errors.
-
-    Raises:
-        UserError: its metadata is damaged, or something of it would be lost.
+    ``content`` is None where there is no card yet; one that has no results yet calls the model ``name``; errors call it
+    ``where``: its metadata is damaged, or something of it would be lost.
     """
     before, block, after, newline = _split(content if content is not None else f"\n# {name}\n", where)
     data, index = _read(block, where)
     written = eval_results_to_model_index(name, list(results))[0]["results"]
-    ours = {_identity(entry) for entry in written}
-    kept = [
-        {**element, "results": [entry for entry in element["results"] if not _replaced(entry, ours)]}
-        for element in index
-    ] or [{"name": name, "results": []}]
+    ours = {_by_us(entry) for entry in written}
+    kept = [{**each, "results": [entry for entry in each["results"] if _by_us(entry) not in ours]} for each in index]
+    kept = kept or [{"name": name, "results": []}]
     home = next((element for element in kept if element["name"] == name), kept[0])
     home["results"] = [*home["results"], *written]
     changed = before + _with_index(block, data, kept, newline) + after
-    try:
+    intact = False
+    with suppress(UserError):
         intact = _read(_split(changed, where)[1], where) == (data, kept)
-    except UserError:
-        intact = False
     if not intact:
         raise UserError(
             f"Results cannot be added to the metadata of {where} without changing what else it holds.",
@@ -187,15 +177,12 @@ def _read(block: str, where: str) -> tuple[dict[str, Any], list[Entry]]:
     return data, index
 
 
-def _identity(entry: Entry) -> tuple[Any, Any]:
-    return entry["dataset"]["type"], entry["dataset"].get("config")
-
-
-def _replaced(entry: Entry, ours: set[tuple[Any, Any]]) -> bool:
-    """Whether an earlier export wrote this entry, for the same data: others' figures for it stay."""
-    arguments = entry["dataset"].get("args")
+def _by_us(entry: Entry) -> tuple[Any, Any] | None:
+    """The data that an entry is of, if an earlier export wrote it: others' figures for it stay."""
+    data = entry["dataset"]
+    arguments = data.get("args")
     signature = arguments.get("signature") if isinstance(arguments, Mapping) else None
-    return str(signature).startswith("multiif:") and _identity(entry) in ours
+    return (data["type"], data.get("config")) if str(signature).startswith("multiif:") else None
 
 
 def _with_index(block: str, data: Mapping[str, Any], index: list[Entry], newline: str) -> str:

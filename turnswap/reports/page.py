@@ -10,11 +10,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
-from turnswap import __version__
 from turnswap.core.heat_maps import chart_libraries, drawing_packages
 from turnswap.core.pages import json_for_script, render_page
 from turnswap.core.progress import progress
@@ -33,16 +32,9 @@ _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in
 
 
 def build_page(summaries: Sequence[Summary], comparison: Comparison | None = None, metric: str = "") -> str:
-    """The HTML of a report, or of a comparison.
+    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side.
 
-    Args:
-        summaries: the models, in the order to show them; of a comparison A and B. Those without samples have no
-            transcripts.
-        comparison: with it the page shows what differs, and both models' replies side by side.
-        metric: the one in which that is.
-
-    Raises:
-        UserError: the packages that draw the charts are not installed.
+    Models without samples have no transcripts.
     """
     vl_convert = drawing_packages("; or take --format md or terminal")
     from . import charts
@@ -66,7 +58,6 @@ def build_page(summaries: Sequence[Summary], comparison: Comparison | None = Non
         metric=metric,
         published=published,
         source=PROVENANCE,
-        version=__version__,
         names={code: name_of(code) for model in models for code in model.languages},
         specs=json_for_script(specs or dict(progress(charts.panels(summaries, bool(published)), "Drawing charts"))),
         index=json_for_script(index),
@@ -93,12 +84,12 @@ def transcripts(summaries: Sequence[Summary], paired: bool = False) -> tuple[dic
         of_models.append([])
         for language, key, repeat, turns in _conversations(summary, repeats):
             entry, text = [], []
-            for graded_turn, corrected_turn in zip(turns, summary.corrected[language][key], strict=True):
-                turn = graded_turn.turn
+            for (turn, published), (_, corrected) in zip(turns, summary.corrected[language][key], strict=True):
                 slots = [ids.setdefault(id_, len(ids)) for id_ in turn.instruction_ids]
-                sets = (graded_turn.verdicts[repeat], corrected_turn.verdicts[repeat])
+                sets = (published[repeat], corrected[repeat])
                 entry.append([slots, *(_bits(verdicts, kind) for verdicts in sets for kind in ("strict", "loose"))])
-                text.append([turn.prompt, turn.replies[repeat], [_kwargs(kwargs) for kwargs in turn.kwargs]])
+                kwargs = [", ".join(f"{name}: {_encode(value)}" for name, value in of.items()) for of in turn.kwargs]
+                text.append([turn.prompt, turn.replies[repeat], kwargs])
             code = languages.setdefault(language, len(languages))
             of_models[-1].append(([number, code, key, repeat, entry], text))
     ordered = list(chain.from_iterable(zip(*of_models, strict=True) if paired else of_models))
@@ -124,10 +115,6 @@ def _conversations(summary: Summary, repeats: int | None) -> Iterator[tuple[str,
         for key, turns in conversations.items():
             for repeat in range(len(turns[0].verdicts) if turns else 0)[:repeats]:
                 yield language, key, repeat, turns
-
-
-def _kwargs(kwargs: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {_encode(value)}" for name, value in kwargs.items())
 
 
 def _compressed(texts: Any) -> str:

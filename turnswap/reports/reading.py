@@ -50,11 +50,7 @@ class Reading:
 
 
 def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
-    """Every model's results from folders or results files.
-
-    Args:
-        arguments: paths; ``NAME=PATH`` gives the model of that path a name of one's own.
-        reading: see :class:`Reading`.
+    """Every model's results from folders or results files; ``NAME=PATH`` gives the model of that path this name.
 
     Raises:
         UserError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
@@ -67,9 +63,8 @@ def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
         label, path = split_label(argument)
         files = {(label, os.path.realpath(file)): file for file in results_files(path)}
         here: dict[str, list[Path]] = {}
-        found = [
-            run for real, file in files.items() if real not in seen for run in _runs_in(file, label, reading, here)
-        ]
+        new = [file for real, file in files.items() if real not in seen]
+        found = [run for file in new for run in _runs_in(file, label, reading, here)]
         if path.is_file() and here:
             raise UserError(
                 f"{path} is no results file of lm-eval, but one {next(iter(here))}.",
@@ -119,8 +114,7 @@ def _left_out(others: Mapping[str, Sequence[Path]]) -> str:
 def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, list[Path]]) -> Iterable[LanguageRun]:
     """The runs in a file; what is no results file of lm-eval goes into ``others``, by kind.
 
-    What is left of a results file of Multi-IF is refused: without it a model, or one of its languages, is missing, and
-    the figures are others.
+    What is left of one of Multi-IF is refused: without it a model, or a language, is missing, and the figures change.
     """
     try:
         content = read_results(file)
@@ -147,8 +141,8 @@ def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, 
                 "Choose one of them with --filter.",
             )
         run = _language_run(file, content, task, language, wanted[0])
-        rules = None if reading.regrade else (config.get("metadata") or {}).get("corrected_rules")
-        yield _with_samples(replace(run, model=label or "", rules=rules), wanted[0], reading)
+        run = replace(run, model=label or "", rules=None if reading.regrade else run.rules)
+        yield _with_samples(run, wanted[0], reading)
 
 
 def _language_run(file: Path, content: Mapping[str, Any], task: str, language: str, filter_name: str) -> LanguageRun:
@@ -163,14 +157,14 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
                     f"{file}: {name} of {task} is {value}.", "Expected a share, 0 to 1: the file was changed."
                 )
             reported[name] = (float(value), float(stderr) if isinstance(stderr, int | float) else None)
-    counts, identity = content.get("n-samples", {}).get(task, {}), identity_of(content, task)
+    counts = content.get("n-samples", {}).get(task, {})
     metadata = content["configs"][task].get("metadata") or {}
     return LanguageRun(
         model="",
         language=language,
         task=task,
         facts=facts_of(content, task, filter_name),
-        identity=identity,
+        identity=identity_of(content, task),
         files=(file,),
         n=int(counts.get("effective", 0)),
         of=int(counts.get("original", 0)),
@@ -179,6 +173,7 @@ def _language_run(file: Path, content: Mapping[str, Any], task: str, language: s
         when=float(content.get("date") or 0),
         content=content_of(metadata) or None,
         is_benchmark=is_benchmark(metadata, language),
+        rules=metadata.get("corrected_rules"),
     )
 
 
@@ -190,18 +185,14 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
     conversations, whole = read_samples(samples, filter_name, reading.allow_partial, reading.warnings)
     if any(VERDICTS not in conversation.values for conversation in conversations):
         run = replace(run, rules=None)  # an earlier version made them
-    if whole and reading.allow_partial and len(conversations) < run.n:
-        reading.warnings.append(
-            f"{samples.name} was cut off: figures are from {len(conversations)} of {run.n} conversations."
-        )
+    n, advice = len(conversations), "The two do not belong together, or one was changed; run the evaluation again."
+    if whole and reading.allow_partial and n < run.n:
+        reading.warnings.append(f"{samples.name} was cut off: figures are from {n} of {run.n} conversations.")
         whole = False
     if not whole:
-        return replace(run, n=len(conversations), reported={}, conversations=conversations)
-    advice = "The two do not belong together, or one was changed; run the evaluation again."
-    if len(conversations) != run.n:
-        raise UserError(
-            f"{samples} has {len(conversations)} conversations, but {file.name} was computed from {run.n}.", advice
-        )
+        return replace(run, n=n, reported={}, conversations=conversations)
+    if n != run.n:
+        raise UserError(f"{samples} has {n} conversations, but {file.name} was computed from {run.n}.", advice)
     found: dict[str, Any] = figures.compute(figures.add_up(conversations))
     for name, figure in aggregations(repeats=conversations[0].repeats, priced=True).items():
         if name in run.reported and name not in found:
@@ -209,11 +200,8 @@ def _with_samples(run: LanguageRun, filter_name: str, reading: Reading) -> Langu
     for name, value in found.items():
         expected, _ = run.reported.get(name, (float("nan"), None))
         if value == "N/A" or abs(value - expected) > 1e-9 or math.isnan(value) != math.isnan(expected):
-            raise UserError(
-                f"{samples} does not match {file.name}: {name} is {value} by the samples and {expected} in the "
-                "results.",
-                advice,
-            )
+            by_both = f"{name} is {value} by the samples and {expected} in the results"
+            raise UserError(f"{samples} does not match {file.name}: {by_both}.", advice)
     return replace(run, conversations=conversations)
 
 

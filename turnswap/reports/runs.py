@@ -41,9 +41,8 @@ class LoggedTurn:
 class LoggedConversation:
     """One conversation: its key, its turns, and the value of each metric as lm-eval logged it.
 
-    Turns that no reply came for, because a request failed for good, are not among ``turns``. ``where`` is the file
-    and line it was read from. ``source`` is its source prompt, which variants and translations share: the unit of
-    inference.
+    Turns that no reply came for, because a request failed for good, are not among ``turns``. ``source`` is its source
+    prompt, which variants and translations share: the unit of inference.
     """
 
     key: str
@@ -69,18 +68,13 @@ class LoggedConversation:
 
 @dataclass(frozen=True)
 class LanguageRun:
-    """One model's results in one language.
+    """One model's results in one language: ``n`` conversations were run, of ``of`` in the data.
 
     Attributes:
         model: the name it goes by in what we show.
-        language: its code, such as ``zh``.
-        task: lm-eval's name of it, such as ``multiif_zh``.
-        facts: what identifies the run, see :mod:`.signature`.
-        identity: what is told of the model itself: see :func:`.identity.identity_of`.
-        files: the results files it was read from.
-        n: how many conversations were run, and ``of`` how many that the data holds.
+        facts: what identifies the run, see :mod:`.signature`; ``identity`` what is told of the model itself.
         reported: metric -> lm-eval's value and standard error; empty where parts were put together.
-        conversations: by key, sorted; None without samples.
+        conversations: sorted by key; None without samples.
         when: when the evaluation started, in Unix seconds.
         content: the hash of what its data holds in the language (``dataset.content_sha256``); None of earlier versions.
         is_benchmark: whether that is the published Multi-IF.
@@ -181,14 +175,8 @@ def read_samples(
 ) -> tuple[list[LoggedConversation], bool]:
     """The conversations of one samples file, sorted by key, and whether the file was whole.
 
-    Args:
-        path: the JSON lines that lm-eval wrote.
-        filter_name: whose lines to take: lm-eval writes each conversation once per filter.
-        allow_partial: go on with the whole lines where one is broken, and say so in ``warnings``.
-        warnings: what a reader of the figures must know.
-
-    Raises:
-        UserError: a line is broken or lacks what we read, or a conversation occurs twice.
+    lm-eval writes each conversation once per filter. ``allow_partial``: go on with the whole lines where one is broken,
+    and say so in ``warnings``.
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []

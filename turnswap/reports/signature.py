@@ -67,9 +67,9 @@ def is_benchmark(metadata: Mapping[str, Any], language: str) -> bool:
 def content_of_all(contents: Iterable[str]) -> str:
     """One short hash of several languages' contents; of one language its own."""
     each = list(contents)
-    if len(each) == 1 or "unknown" in each:
-        return each[0] if len(each) == 1 else "unknown"
-    return hashlib.sha256(" ".join(each).encode()).hexdigest()[:_SHORT]
+    if "unknown" in each:
+        return "unknown"
+    return each[0] if len(each) == 1 else hashlib.sha256(" ".join(each).encode()).hexdigest()[:_SHORT]
 
 
 def _data(metadata: Mapping[str, Any]) -> str:
@@ -87,13 +87,11 @@ def _generation(settings: Mapping[str, Any]) -> str:
         if name in shown:
             shown["max_gen_toks"] = shown.pop(name)
     how = "sampled" if shown.pop("do_sample", False) else "greedy"
-    if how == "greedy" and not shown.get("temperature"):
-        for name in ("temperature", "top_p", "top_k", "min_p"):
-            shown.pop(name, None)
-    elif how == "greedy":
+    if how == "greedy" and shown.get("temperature"):
         # API models drop do_sample and send the temperature: whether this was greedy depends on the backend.
         how = "do_sample:False"
-    return ",".join([how, *(f"{name}:{_clean(value)}" for name, value in sorted(shown.items()))])
+    without_effect = ("temperature", "top_p", "top_k", "min_p") if how == "greedy" else ()
+    return ",".join([how, *(f"{n}:{_clean(v)}" for n, v in sorted(shown.items()) if n not in without_effect)])
 
 
 def _clean(value: Any) -> str:
@@ -103,12 +101,7 @@ def _clean(value: Any) -> str:
 def require_comparable(
     one: str, facts: Mapping[str, str], other: str, others: Mapping[str, str], accepted: Iterable[str]
 ) -> None:
-    """Refuse two models that were not run alike; the chat template may differ, and what is accepted.
-
-    Raises:
-        UserError: it names what differs, or a name in ``accepted`` that is no part of a signature (a misspelt one would
-            accept nothing).
-    """
+    """Refuse two models that were not run alike; the chat template may differ, and what is accepted."""
     accepted = set(accepted)
     for name in accepted:
         if name not in facts and name not in ("description", "reasoning", "args"):
@@ -132,10 +125,7 @@ def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any], accept
 
 
 def signature(facts: Mapping[str, str], languages: Iterable[str], n: int, of: int, drawn: str = "") -> str:
-    """The line that identifies a model's figures.
-
-    ``n`` of ``of`` conversations in the data were run; ``drawn`` tells how intervals were drawn, where they were.
-    """
+    """The line that identifies the figures of ``n`` of ``of`` conversations; ``drawn`` tells of their intervals."""
     first = {"multiif": facts["multiif"], "langs": "+".join(languages), "n": f"{n}/{of}"}
     parts = [f"{name}:{value}" for name, value in {**first, **facts}.items()]
     return "|".join([*parts, drawn] if drawn else parts)

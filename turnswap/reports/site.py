@@ -16,7 +16,6 @@ from glob import escape
 from importlib.resources import files
 from pathlib import Path
 
-from turnswap import __version__
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.pages import render_page
@@ -49,11 +48,7 @@ def submissions(site: Path) -> list[str]:
 
 
 def new_results(site: Path, arguments: Iterable[str]) -> dict[str, Path]:
-    """Which results are not in the site yet, and the folder that each would have there.
-
-    Raises:
-        UserError: a path holds no results, or neither the arguments nor the site name any.
-    """
+    """Which results are not in the site yet, and the folder that each would have there."""
     found = {}
     for argument in arguments:
         label, path = split_label(argument)
@@ -81,9 +76,7 @@ def require_samples(summaries: Iterable[Summary]) -> None:
 def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
     """Copy what was read of :func:`new_results` into the site: no other tasks' samples, nothing that is private.
 
-    Args:
-        new: argument -> folder in the site.
-        summaries: the models that were read; samples are compressed, and what tells of this machine is left out.
+    Samples are compressed, and what tells of this machine is left out.
     """
     runs = [run for summary in summaries for run in summary.model.languages.values()]
     for argument, target in new.items():
@@ -95,9 +88,10 @@ def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
                 content = json.dumps(for_others(read_results(file)), indent=1, ensure_ascii=False)
                 write_whole(here / file.name, content + "\n", _ELSEWHERE)
             for samples in (each for run in own for each in samples_beside(file, escape(run.task))[:1]):
-                packed = samples.suffix == ".gz"
-                data = samples.read_bytes() if packed else gzip.compress(samples.read_bytes(), mtime=0)
-                write_whole(here / (samples.name + ("" if packed else ".gz")), data, _ELSEWHERE)
+                data, name = samples.read_bytes(), samples.name
+                if samples.suffix != ".gz":
+                    data, name = gzip.compress(data, mtime=0), f"{name}.gz"
+                write_whole(here / name, data, _ELSEWHERE)
         if label:
             write_whole(target / NAME, label + "\n", _ELSEWHERE)
 
@@ -111,13 +105,10 @@ def write_site(site: Path, board: Board, summaries: Sequence[Summary]) -> list[P
     for page in (site / "models").glob("*.html"):
         if f"models/{page.name}" not in pages.values():
             page.unlink()
-    texts = {
-        "index.html": as_page(board, title_of(TITLE, [summary.model for summary in summaries]), pages),
-        "board.csv": as_csv(board),
-    }
+    models = [summary.model for summary in summaries]
+    texts = {"index.html": as_page(board, title_of(TITLE, models), pages), "board.csv": as_csv(board)}
     texts["board.json"] = json.dumps(as_json(board), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    for summary in summaries:
-        texts[pages[summary.model.name]] = _model_page(board, summary)
+    texts |= {pages[summary.model.name]: _model_page(board, summary) for summary in summaries}
     if not (site / "README.md").exists():
         readme = (files(__package__) / "html" / "site.md").read_text("utf-8")
         texts["README.md"] = readme.format(title=TITLE, results=RESULTS, name=NAME)
@@ -143,7 +134,6 @@ def _model_page(board: Board, summary: Summary) -> str:
         "model.html.j2",
         title_of("Multi-IF", [summary.model]),
         ["leaderboard.css"],
-        version=__version__,
         sentence=first.says,
         rank=row.shown_rank,
         of=sum(row.rank is not None for row in board.rows),

@@ -73,14 +73,13 @@ class Summary:
     @property
     def signature(self) -> str:
         """The line that identifies these figures."""
-        without = self.without_sources
-        unit = f"source, in {'+'.join(without)} conversation" if without else "source"
-        unit = "conversation" if without == list(self.model.languages) else unit
-        drawn = f"unit:{unit}|boot:{self.resampling.resamples},seed:{self.resampling.seed}"
+        without, drawn = self.without_sources, ""
+        if self.model.has_samples:
+            unit = f"source, in {'+'.join(without)} conversation" if without else "source"
+            unit = "conversation" if without == list(self.model.languages) else unit
+            drawn = f"unit:{unit}|boot:{self.resampling.resamples},seed:{self.resampling.seed}"
         of = sum(run.of for run in self.model.languages.values())
-        return signature(
-            self.model.facts, self.model.languages, self.n(MACRO), of, drawn if self.model.has_samples else ""
-        )
+        return signature(self.model.facts, self.model.languages, self.n(MACRO), of, drawn)
 
     @cached_property
     def sums(self) -> dict[str, Sums]:
@@ -259,8 +258,7 @@ def tidy(summaries: Sequence[Summary]) -> pd.DataFrame:
     knows it, ``model_sha``, the parts of the signature) and the ``signature``.
     Counts (``truncated``, …), totals (``seconds``, …) and the spread between repeats have no interval.
     """
-    frame = pd.DataFrame([row for summary in summaries for row in _rows(summary)])
-    return frame.astype({"turn": "Int64"})
+    return pd.DataFrame(row for summary in summaries for row in _rows(summary)).astype({"turn": "Int64"})
 
 
 def _rows(summary: Summary) -> Iterator[dict[str, object]]:
@@ -289,7 +287,7 @@ def _rows(summary: Summary) -> Iterator[dict[str, object]]:
 
 
 def _as_json(frame: pd.DataFrame) -> str:
-    """Records, one per line, with the very numbers of the table (pandas' own writer rounds them)."""
+    """Records with the very numbers of the table (pandas' own writer rounds them)."""
     lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records(frame))
     return "[\n" + ",\n".join(lines) + "\n]\n"
 

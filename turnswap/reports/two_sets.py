@@ -24,12 +24,10 @@ def differing(summary: Summary) -> pd.DataFrame:
     and ``corrected``, the shares that pass, of those that there are.
     """
     both, other = summary.verdicts, tabulate(summary.corrected)
-    before, now, unsatisfiable = both["strict"], other["strict"], other["unsatisfiable"]
-    gained, lost = ~unsatisfiable & now & ~before, ~unsatisfiable & ~now & before
-    both = both.assign(n=1, gained=gained, lost=lost, unsatisfiable=unsatisfiable)
-    both = both.assign(published=before, corrected=~unsatisfiable & now)
-    columns = ["n", "gained", "lost", "unsatisfiable", "published", "corrected"]
-    found = both.groupby(["instruction", "language"])[columns].sum()
+    before, now, known = both["strict"], other["strict"], ~other["unsatisfiable"]
+    of_each = {"n": 1, "gained": known & now & ~before, "lost": known & ~now & before, "unsatisfiable": ~known}
+    of_each |= {"published": before, "corrected": known & now}
+    found = both.assign(**of_each).groupby(["instruction", "language"])[[*of_each]].sum()
     found["published"] /= found["n"]
     found["corrected"] /= found["n"] - found["unsatisfiable"]
     differ = found["gained"] + found["lost"] + found["unsatisfiable"]
@@ -78,13 +76,8 @@ def two_sets_sheets(summary: Summary) -> list[Sheet]:
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, said, signatures)]
     columns: dict[str, Column] = {"instruction": "instruction", "language": "language", "n": "n"}
     columns |= {"fail → pass": "gained", "pass → fail": "lost", "unsatisfiable": "unsatisfiable"}
-    columns |= {name: (percent, name) for name in ("published", "corrected")}
+    columns |= {"published": (percent, "published"), "corrected": (percent, "corrected")}
     differ = changed.query("gained + lost + unsatisfiable > 0").reset_index()
-    return [
-        *sheets,
-        *(
-            []
-            if differ.empty
-            else [sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes_of("differing"))]
-        ),
-    ]
+    if not differ.empty:
+        sheets.append(sheet_of(f"{name}: verdicts that differ", differ, columns, 2, notes_of("differing")))
+    return sheets

@@ -54,9 +54,7 @@ def _kept_rules(model: Model) -> str | None:
 def published_verdicts(model: Model) -> Graded:
     """The published verdicts of all of a model's replies.
 
-    Raises:
-        UserError: the model has no samples; the verdicts do not add up to the figures in them; or, by both sets of
-            rules, they are not those of the replies.
+    Refused where they do not add up to the figures in the samples or, by both sets of rules, are not the replies'.
     """
     _require_gradeable(model)
     graded, kept = _graded(model, PUBLISHED), _kept_rules(model)
@@ -73,9 +71,6 @@ def corrected_verdicts(model: Model) -> Graded:
     """The corrected verdicts of all of a model's replies, by :func:`rules_of`.
 
     Those that are kept are held against the replies by :func:`published_verdicts`.
-
-    Raises:
-        UserError: the model has no samples.
     """
     _require_gradeable(model)
     return _graded(model, CORRECTED)

@@ -47,12 +47,8 @@ class _Text(pickle.Unpickler):
 class Watch:
     """A run in progress.
 
-    Args:
-        paths: of ``--use_cache``, as lm_eval got it, or the files themselves; and folders of results, whose finished
-            runs are shown beside it, those too that come meanwhile.
-
-    Raises:
-        UserError: there is no cache.
+    ``paths`` are of ``--use_cache``, as lm_eval got it, or the files themselves; and folders of results, whose finished
+    runs are shown beside it, those too that come meanwhile.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
@@ -89,9 +85,7 @@ class Watch:
                 ) from None
 
     def _look(self, cache: Path, opened: sqlite3.Connection) -> None:
-        query = (
-            "SELECT rowid, key, value FROM turnswap WHERE rowid > ? AND (key = ? OR key LIKE ?) ORDER BY rowid LIMIT ?"
-        )
+        query = "SELECT rowid, key, value FROM turnswap WHERE rowid > ? AND (key = ? OR key LIKE ?) ORDER BY 1 LIMIT ?"
         while rows := opened.execute(query, (self.caches[cache], DOCUMENTS, f"{PLACE}%", _AT_ONCE)).fetchall():
             self.caches[cache] = rows[-1][0]
             for _, name, value in rows:
