@@ -19,7 +19,7 @@ RESULTS = range(1, 10)
 OPERANDS = range(2, 13)  # not 1: every noun is plural
 QUESTION = {"english": "Question", "spanish": "Pregunta"}
 ANSWER = {"english": "Answer", "spanish": "Respuesta"}
-OTHERS = 4  # wrong answers that the right one is held against
+OTHERS = 3  # wrong answers that the right one is held against
 STEPS = {"english": "Steps", "spanish": "Pasos"}
 
 

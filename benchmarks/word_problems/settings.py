@@ -26,7 +26,7 @@ class Settings:
 
     Attributes:
         seeds: of the confirmatory runs.
-        task: the recipient: English problems, half of them with steps.
+        task: the recipient: English problems with worked steps.
         language: the donor: Spanish instructions without numbers; so many examples, from the texts over and over.
         further: the recipient trained on the selection's problems in Spanish.
         select: English problems that the swaps are chosen by.
@@ -38,16 +38,16 @@ class Settings:
     """
 
     seeds: tuple[int, ...] = (31, 32, 33)
-    task: Training = field(default=Training(960, 1e-4))
-    language: Training = field(default=Training(384, 1e-4))
-    further: Training = field(default=Training(120, 5e-5))
-    select: int = 60
-    report: int = 300
-    report_english: int = 100
-    generated: int = 48
+    task: Training = field(default=Training(640, 3e-5))
+    language: Training = field(default=Training(384, 3e-5))
+    further: Training = field(default=Training(120, 3e-5))
+    select: int = 48
+    report: int = 200
+    report_english: int = 64
+    generated: int = 40
     bottoms: tuple[int, ...] = (0, 1, 2, 4)
     tops: tuple[int, ...] = (0, 1, 2)
-    shares: tuple[float, ...] = (0.1, 0.25, 0.5, 0.75)
+    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
     allowance: float = 0.05
     density: float = 0.5
     weight: float = 0.5

@@ -70,6 +70,10 @@ class Seed:
         self._swaps.compose(parameters)
         return self._swaps.model, self._swaps.tokenizer
 
+    def forget(self) -> None:
+        """Give the memory of both experts back."""
+        self._swaps = None
+
     def scored(self, name: str, parameters: swaps.Parameters) -> dict[str, Any]:
         """A composition's figures on what swaps are chosen by."""
 
@@ -80,7 +84,7 @@ class Seed:
 
     def chosen(self, kind: str, several: Sequence[swaps.Parameters]) -> swaps.Parameters:
         """The one of several compositions that the rule takes."""
-        recipient = self.scored("recipient", {"layers": "none"})
+        recipient = self.scored("recipient", swaps.placed([]))
         scores = [self.scored(f"{kind} {at}", one) for at, one in enumerate(several)]
         taken = several[swaps.chosen(scores, recipient, self.settings.allowance)]
         say(f"seed {self.seed}: {kind} chosen: {taken}")
@@ -139,7 +143,7 @@ def evaluate_seed(settings: Settings, seed: int, home: Path, base: Path) -> dict
     width = swaps.width_of(best)
     placed = run.chosen("random placement", swaps.random_placements(width, n_layers, len(several), seed))
     shared = run.chosen("average", [swaps.average(share, n_layers) for share in settings.shares])
-    run.swap("recipient", {"layers": "none"})
+    run.swap("recipient", swaps.placed([]))
     run.swap("donor", swaps.placed(range(n_layers)))
     run.swap("average", swaps.average(0.5, n_layers))
     run.swap("tuned average", shared)
@@ -147,9 +151,9 @@ def evaluate_seed(settings: Settings, seed: int, home: Path, base: Path) -> dict
     run.swap("selected swap", best)
     run.swap("selected random placement", placed)
     run.swap("middle swap", swaps.middle(width, n_layers))
-    run._swaps = None  # two models' memory for the others
+    run.forget()  # two models' memory for the others
     run.model("base", base)
     run.model("trained further", home / "further")
     for name, method in METHODS.items():
         run.merged(name, method)
-    return run.rows._found
+    return run.rows.found

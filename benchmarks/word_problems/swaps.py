@@ -9,13 +9,14 @@ from typing import Any
 from .settings import Settings
 
 Parameters = dict[str, Any]
-PAPER: Parameters = {"bottom": "auto", "top": "auto", "transition": "auto"}  # 5, 2 and 1 of 32, scaled
+ENDS = {"embeddings": "recipient", "head": "recipient"}  # the same in all models of the study, and tied
+PAPER: Parameters = {"bottom": "auto", "top": "auto", "transition": "auto"} | ENDS  # 5, 2 and 1 of 32, scaled
 
 
 def candidates(settings: Settings) -> list[Parameters]:
     """The swaps that one is chosen from."""
     return [
-        {"bottom": bottom, "top": top, "transition": 0}
+        {"bottom": bottom, "top": top, "transition": 0} | ENDS
         for bottom in settings.bottoms
         for top in settings.tops
         if bottom or top
@@ -23,16 +24,13 @@ def candidates(settings: Settings) -> list[Parameters]:
 
 
 def placed(layers: Sequence[int]) -> Parameters:
-    """A swap of these layers; embeddings, norm and head are the same in all models of the study."""
-    return {"layers": ",".join(map(str, sorted(layers))), "embeddings": "recipient", "head": "recipient"}
+    """A swap of these layers."""
+    return {"layers": ",".join(map(str, sorted(layers))) or "none"} | ENDS
 
 
 def average(share: float, n_layers: int) -> Parameters:
     """Every layer blended, with this share of the donor's."""
-    return {
-        "layers": "none", "blend_layers": f"0-{n_layers - 1}", "blend": share,
-        "embeddings": "recipient", "head": "recipient",
-    }  # fmt: skip
+    return {"layers": "none", "blend_layers": f"0-{n_layers - 1}", "blend": share} | ENDS
 
 
 def random_placements(width: int, n_layers: int, count: int, seed: int) -> list[Parameters]:

@@ -20,9 +20,9 @@ from tokenizers.pre_tokenizers import Split
 from transformers import AutoModelForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, PreTrainedTokenizerFast
 
 from benchmarks.word_problems import __main__ as command
-from benchmarks.word_problems import evaluation, inference, study, swaps, table
+from benchmarks.word_problems import evaluation, inference, swaps, table
 from benchmarks.word_problems.lines import Lines
-from benchmarks.word_problems.problems import Part, problems, templates
+from benchmarks.word_problems.problems import TEXTS, Part, problems, templates
 from benchmarks.word_problems.settings import REGISTERED, Settings, Training, fingerprint
 from benchmarks.word_problems.texts_of_our_own import instructions
 from benchmarks.word_problems.trees import Tree, hidden_of
@@ -30,7 +30,7 @@ from turnswap.core.errors import UserError
 
 FEW = Training(4, 1e-3, batch=2)
 TINY = Settings(
-    seeds=(1, 2), task=FEW, language=FEW, further=FEW, select=4, report=8, report_english=4, generated=2,
+    seeds=(1,), task=FEW, language=FEW, further=FEW, select=4, report=8, report_english=4, generated=2,
     bottoms=(0, 1), tops=(0, 1), shares=(0.25, 0.5),
 )  # fmt: skip
 NUMBER_WORDS = (
@@ -58,11 +58,10 @@ def test_both_languages_ask_for_the_same(part: Part) -> None:
     for problem in islice(problems(part, "1"), 100):
         numbers = [sorted(re.findall(r"\d+", text)) for text in problem.question.values()]
         names = [sorted(set(re.findall("|".join(templates()["names"]), text))) for text in problem.question.values()]
-        assert numbers[0] == numbers[1] == sorted(re.findall(r"\d+", problem.question["english"]))
+        assert numbers[0] == numbers[1]
         assert names[0] == names[1]
         assert "{" not in "".join(problem.question.values())
-        used = problem.steps.replace(" ", "").split("=")
-        assert set(numbers[0]) <= set(re.findall(r"\d+", "".join(used)))
+        assert set(numbers[0]) <= set(re.findall(r"\d+", problem.steps))
 
 
 def test_templates_that_are_evaluated_are_not_trained_on() -> None:
@@ -133,7 +132,7 @@ def test_a_line_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
 
 def write_tiny(folder: Path) -> None:
     """A random Gemma of four layers that knows the study's characters."""
-    letters = sorted(set((study.evaluation.instructions.__globals__["TEXTS"] / "spanish.json").read_text("utf-8")))
+    letters = sorted(set((TEXTS / "spanish.json").read_text("utf-8")))
     letters += [letter for letter in sorted(set(json.dumps(templates(), ensure_ascii=False))) if letter not in letters]
     letters += [letter for letter in "0123456789+-*/=;:\n QAPRS" if letter not in letters]
     vocabulary = {token: at for at, token in enumerate(["<pad>", "<eos>", "<bos>", "<unk>", *letters])}
@@ -165,6 +164,7 @@ def test_a_tree_computes_what_its_continuations_would_alone(tmp_path: Path) -> N
                 assert torch.allclose(together[at].float(), alone[2 + number].float(), atol=0.05)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.word_problems.pretrained.write_pretrained", write_tiny)
     monkeypatch.setattr(evaluation, "LONGEST", 4)
