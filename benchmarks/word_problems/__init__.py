@@ -1,0 +1,1 @@
+"""Does swapping layers carry word problems into Spanish in a real pretrained model? A study that was registered."""
