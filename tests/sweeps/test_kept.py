@@ -33,7 +33,8 @@ KINDS = {
     "ending": "output_type: loglikelihood\ndoc_to_target: ' {{choices[label]}}'\n"
     "metric_list: [{metric: acc}, {metric: perplexity}]\n",
     "writing": "output_type: generate_until\ndoc_to_target: '{{choices[label]}}'\n"
-    "generation_kwargs: {max_gen_toks: 3}\nmetric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\nfilter_list:\n"
+    "generation_kwargs: {max_gen_toks: 3}\n"
+    "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\nfilter_list:\n"
     "  - {name: first, filter: [{function: regex, regex_pattern: '(w[0-9]+)'}, {function: take_first}]}\n"
     "  - {name: all, filter: [{function: take_first}]}\n",
 }

@@ -65,13 +65,14 @@ def draw(
     values = {task: [_values(table, task, part) for table in tables.values()] for task, part in parts.items()}
     in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
     place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
-    times = np.random.default_rng(seed).poisson(1, (resamples, len(place)))
+    times = np.random.default_rng(seed).poisson(1, (resamples, len(place))).astype(float)
     figures, replicates = np.zeros(len(tables)), np.zeros((resamples, len(tables)))
     for task, part in parts.items():
-        for column, (clusters, items) in enumerate(values[task]):
-            figures[column] += _aggregated(items, part) / len(parts)
-            drawn = _resampled(items, times[:, [place[cluster] for cluster in clusters]], part)
-            replicates[:, column] += drawn / len(parts)
+        for clusters, alike in itertools.groupby(enumerate(values[task]), lambda each: each[1][0]):
+            weights = times[:, [place[cluster] for cluster in clusters]]
+            for column, (_, items) in alike:
+                figures[column] += _aggregated(items, part) / len(parts)
+                replicates[:, column] += _resampled(items, weights, part) / len(parts)
     return Drawn(tuple(tables), figures, replicates, min(map(len, in_each)))
 
 
@@ -84,24 +85,20 @@ def _values(table: pd.DataFrame, task: str, part: Part) -> tuple[list[str], list
     return rows["cluster"].tolist(), [json.loads(raw) if isinstance(raw, str) else value for value, raw in both]
 
 
-def _is_mean(part: Part) -> bool:
-    return tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS
-
-
 def _aggregated(items: list[Any], part: Part) -> float:
     try:
-        found = part.aggregation(list(items))  # ours may change its list
-    except ArithmeticError:  # nothing was drawn, or a perplexity beyond what a float holds
-        return math.nan
+        found = part.aggregation(list(items)) if items else math.nan  # ours may change its list
+    except OverflowError:  # a perplexity beyond what a float holds
+        return math.inf
     return float(found) if isinstance(found, (int, float, np.number)) else math.nan
 
 
-def _resampled(items: list[Any], times: NDArray[np.int64], part: Part) -> Array:
-    if _is_mean(part):
+def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
+    if tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(times @ np.array(items, dtype=float) / times.sum(axis=1))
-    repeated = (itertools.chain.from_iterable(map(itertools.repeat, items, row.tolist())) for row in times)
-    return np.array([_aggregated(list(each), part) for each in repeated])
+            return np.asarray(weights @ np.array(items, dtype=float) / weights.sum(axis=1))
+    repeated = (map(itertools.repeat, items, row) for row in weights.astype(int).tolist())
+    return np.array([_aggregated([*itertools.chain(*each)], part) for each in repeated])
 
 
 def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
@@ -136,9 +133,10 @@ def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> li
     with np.errstate(invalid="ignore", divide="ignore"):
         values = drawn.figures[at] - drawn.figures[reference]
         moved = drawn.replicates[:, at] - drawn.replicates[:, [reference]] - values
-        errors = np.sqrt(np.nanmean(moved**2, axis=0))
+        known = ~np.isnan(moved)
+        errors = np.sqrt(np.where(known, moved**2, 0).sum(axis=0) / known.sum(axis=0))
         moves = errors > _SAME
-        scaled = np.where(moves, np.nan_to_num(np.abs(moved) / errors), 0)
+        scaled = np.where(moves & known, np.abs(moved) / errors, 0)
         if together:
             scaled[:] = scaled.max(axis=1, keepdims=True)
         critical = np.sort(scaled, axis=0)[math.ceil(0.95 * (resamples + 1)) - 1]

@@ -24,9 +24,10 @@ FOLDER, IDENTITY = "evaluations", "identity.json"
 FORMAT = 1
 _OTHER = "Name another folder with -o."
 _FACTS = b"turnswap_evaluation"
+_TEXT, _NUMBER = pa.string(), pa.float64()
 _SCHEMA = pa.schema(
-    [("task", pa.string()), ("document", pa.int64()), ("cluster", pa.string()), ("metric", pa.string())]
-    + [("value", pa.float64()), ("raw", pa.string()), ("log_likelihood", pa.float64())]
+    {"task": _TEXT, "document": pa.int64(), "cluster": _TEXT, "metric": _TEXT, "value": _NUMBER, "raw": _TEXT}
+    | {"log_likelihood": _NUMBER}
 )
 
 
