@@ -104,25 +104,22 @@ def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
 def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
     """Each configuration's difference to one of them, such as the recipient, taken by itself.
 
-    The interval is symmetric: the difference, more or less what 95 % of the resamples stay within. The p-value is the
-    share of resamples that move as far as the difference is from 0, counting the data itself once, so that it is at
-    most 0.05 where the interval leaves 0 out. A bootstrap of few clusters is too narrow; both are expanded to what
-    Student's t would give (Hesterberg 2015, §5.3).
-
-    Of a winner that was chosen on these documents, or of several configurations at once, it says too much: see
-    :func:`best_of`. On other documents it holds for a winner too, and for the winner compared with a control that was
-    selected as it was.
+    The interval reaches as far to either side as 95 % of the resamples move; ``p`` is the share that move further than
+    the difference is from 0, counting the data itself once: at most 0.05 where the interval leaves 0 out. Both are
+    expanded to what Student's t would give, for few clusters (Hesterberg 2015, §5.3). Of a winner that was chosen on
+    these documents it says too much; on others it holds, also for the winner and a control that was selected alike.
     """
     return dict(zip(drawn.names, _differences(drawn, drawn.names, to, together=False), strict=True))
 
 
 def best_of(drawn: Drawn, winner: str, tried: Sequence[str], to: str) -> Difference:
-    """The difference of a winner to another configuration, on the very documents on which it won.
+    """The difference of a winner to another configuration, on the very documents on which it was chosen.
 
-    Its interval holds for all that were tried at once, and so for whichever was chosen, by whatever rule (Berk et al.
-    2013): 95 % of the resamples move no difference further, in its own standard errors, than ``winner``'s interval
-    reaches (the max statistic: Westfall and Young 1993; Romano and Wolf 2005). ``tried`` must be all, those given up
-    early too; what a search tried because of these documents' figures, it takes as if tried anyway.
+    Its interval holds for all of ``tried`` at once, and so for whichever was chosen, by whatever rule (Berk et al.
+    2013): it reaches as many standard errors as none of them moves beyond in 95 % of the resamples (the max statistic:
+    Westfall and Young 1993; Romano and Wolf 2005). That takes a list that was laid down, such as a grid. A search that
+    learns from these figures could have tried more than it did: there it holds less often than 95 %, see
+    ``benchmarks/selection.py``.
     """
     return _differences(drawn, tried, to, together=True)[list(tried).index(winner)]
 
@@ -169,14 +166,9 @@ def tie_broken(
 ) -> float:
     """The figure, moved a little by how likely the right answers are, so that equal figures of a few documents differ.
 
-    Only shares of right answers tie, and their means over tasks; they lie on a grid. Unequal ones stay in order, since
-    none moves by more than a millionth of a step; a figure that is not on the grid stays as it is.
-
-    Args:
-        figure: of an objective.
-        n_documents: how many documents each of its tasks has.
-        log_likelihood: of the right answers, the mean over documents; NaN where there is none.
-        higher_is_better: of the figure.
+    Only shares of right answers tie, and their means over tasks, of which ``n_documents`` is the size of each: they lie
+    on a grid. None moves by more than a millionth of a step, and a figure off the grid stays, so unequal figures keep
+    their order. ``log_likelihood`` is the mean over documents; NaN, where there is none, breaks no tie.
     """
     steps = len(n_documents) * math.lcm(*n_documents)
     if math.isnan(log_likelihood) or not math.isfinite(figure) or abs(figure * steps - round(figure * steps)) > 1e-6:

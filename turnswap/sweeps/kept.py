@@ -46,21 +46,17 @@ class Evaluation:
 
 
 def table_of(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Any]) -> pd.DataFrame:
-    """A row per document, filter and metric, from the samples that lm-eval logs.
+    """A row per document, filter and metric, from the samples that lm-eval logs, given its tasks by name.
 
-    Args:
-        samples: ``simple_evaluate(…, log_samples=True)["samples"]``.
-        tasks: lm-eval's tasks, by name.
-
-    Returns:
-        ``task``; ``document``, its number; ``cluster``, what documents of one source share; ``metric``, such as
-        ``acc,none``; ``value``, a number, or else null and JSON in ``raw``; ``log_likelihood`` of the right answer
-        (of several, the likeliest) where there is one.
+    ``document`` is its number; ``cluster``, what documents of one source share; ``metric``, such as ``acc,none``;
+    ``value``, a number, or else null and JSON in ``raw``; ``log_likelihood``, of the right answer (of several, the
+    likeliest), null where answers are written.
 
     Raises:
         UserError: a task's metadata name a ``cluster_column`` that a document lacks.
     """
-    return pa.Table.from_pylist(list(_rows(samples, tasks)), _SCHEMA).to_pandas()
+    table: pd.DataFrame = pa.Table.from_pylist(list(_rows(samples, tasks)), _SCHEMA).to_pandas()
+    return table
 
 
 def _rows(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -91,16 +87,16 @@ def _cluster(name: str, task: Any, sample: Mapping[str, Any]) -> str:
 
 
 def _log_likelihood(task: Any, sample: Mapping[str, Any]) -> float | None:
-    answers, kind = [each[0] for each in sample["resps"]], task.OUTPUT_TYPE
-    if kind.startswith("loglikelihood"):
-        return float(np.ravel(answers[0])[0])  # a pair, or when rolling the number alone
-    if kind != "multiple_choice":
+    if task.OUTPUT_TYPE not in ("loglikelihood", "loglikelihood_rolling", "multiple_choice"):
         return None
+    answers = [float(np.ravel(each[0])[0]) for each in sample["resps"]]  # of a pair, or when rolling the number alone
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return answers[0]
     choices = task.doc_to_choice(sample["doc"])
     right = task.doc_to_text(sample["doc"]) if task.multiple_input else sample["target"]
     several = right if isinstance(right, list) else [right]
     at = [choices.index(each) if each in choices else each for each in several]
-    return max((answers[n][0] for n in at if isinstance(n, int) and 0 <= n < len(choices)), default=None)
+    return max((answers[n] for n in at if isinstance(n, int) and 0 <= n < len(choices)), default=None)
 
 
 def _plain(value: Any) -> Any:
