@@ -1,6 +1,6 @@
 """What choosing the best of many does to its figure, and to a comparison with random placements.
 
-    python -m benchmarks.selection                # the tables of docs/statistics.md, some minutes on one core
+    python -m benchmarks.selection                # the tables of docs/statistics.md, a minute on one core
     python -m benchmarks.selection --trials 200   # a look
 
 Documents differ in difficulty. A placement answers 70 % of them as the recipient does, and the others anew: so all
@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
-import pandas as pd
-from lm_eval.api.metrics import mean
-from numpy.typing import NDArray
 
-from turnswap.sweeps.inference import Drawn, Part, best_of, differences, draw
+from turnswap.sweeps.inference import Array, Drawn, best_of, differences
 
 PLACEMENTS, UNSELECTED = 20, 5
 ANEW = 0.3  # of the documents, a placement answers by itself
 APART = 0.45  # standard deviation of what placements do by themselves, in logits: two points of accuracy
-PARTS = {"task": Part("acc,none", mean)}
-Answers = NDArray[np.float64]  # 0 or 1, or a mean of them, per document
 
 
 class World:
@@ -37,27 +33,32 @@ class World:
         self.ease = 0.5 + 1.5 * self.generator.standard_normal(documents)
         self.recipient = self.by_itself(0)
 
-    def by_itself(self, skill: float) -> Answers:
+    def by_itself(self, skill: float) -> Array:
         """Which documents are answered rightly by what knows nothing of the recipient's answers."""
         likely = 1 / (1 + np.exp(-self.ease - skill))
         return (self.generator.random(len(self.ease)) < likely).astype(float)
 
-    def placement(self, parent: Answers, skill: float = 0) -> Answers:
+    def placement(self, parent: Array, skill: float = 0) -> Array:
         """Most answers of the parent, and some of its own."""
         anew = self.generator.random(len(self.ease)) < ANEW
         return np.where(anew, self.by_itself(skill), parent)
 
 
-def table(answers: Answers) -> pd.DataFrame:
-    documents = [f"task:{number}" for number in range(len(answers))]
-    return pd.DataFrame({"task": "task", "cluster": documents, "metric": "acc,none", "value": answers, "raw": None})
+@lru_cache
+def weights(resamples: int, documents: int) -> Array:
+    """Of every resample, for all trials: drawing them takes longest."""
+    return np.random.default_rng(0).poisson(1, (resamples, documents)).astype(float)
 
 
-def drawn_from(resamples: int, **answers: Answers) -> Drawn:
-    return draw({name: table(each) for name, each in answers.items()}, PARTS, resamples)
+def drawn_from(resamples: int, **answers: Array) -> Drawn:
+    """As ``draw`` does for accuracies on documents that are no clusters."""
+    values = np.stack([*answers.values()], axis=1)
+    times = weights(resamples, len(values))
+    replicates = times @ values / times.sum(axis=1, keepdims=True)
+    return Drawn([*answers], values.mean(axis=0), replicates, len(values))
 
 
-def first_best(of: Sequence[Answers], documents: int) -> int:
+def first_best(of: Sequence[Array], documents: int) -> int:
     return int(np.argmax([each[:documents].mean() for each in of]))
 
 
@@ -103,7 +104,7 @@ def beaten(trials: int, resamples: int, documents: int, apart: float) -> list[fl
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=1_000)
-    parser.add_argument("--resamples", type=int, default=1_000)
+    parser.add_argument("--resamples", type=int, default=2_000)
     how = parser.parse_args()
     print("| search | documents | by itself | max statistic | held-out documents |\n|---|---:|---:|---:|---:|")
     for search, learns in (("20 equal placements", False), ("20, each from the best so far", True)):

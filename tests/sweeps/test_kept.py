@@ -33,7 +33,8 @@ KINDS = {
     "ending": "output_type: loglikelihood\ndoc_to_target: ' {{choices[label]}}'\n"
     "metric_list: [{metric: acc}, {metric: perplexity}]\n",
     "writing": "output_type: generate_until\ndoc_to_target: '{{choices[label]}}'\n"
-    "generation_kwargs: {max_gen_toks: 3}\nmetric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\nfilter_list:\n"
+    "generation_kwargs: {max_gen_toks: 3}\n"
+    "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\nfilter_list:\n"
     "  - {name: first, filter: [{function: regex, regex_pattern: '(w[0-9]+)'}, {function: take_first}]}\n"
     "  - {name: all, filter: [{function: take_first}]}\n",
 }
@@ -71,6 +72,7 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any],
     return found, manager.load(names)["tasks"]
 
 
+@pytest.mark.slow
 def test_figures_from_the_table_are_those_of_lm_eval(evaluated: tuple[dict[str, Any], dict[str, Any]]) -> None:
     found, tasks = evaluated
     table, compared = table_of(found["samples"], tasks), 0
@@ -83,6 +85,7 @@ def test_figures_from_the_table_are_those_of_lm_eval(evaluated: tuple[dict[str, 
     assert compared == 2 + 1 + 2 + 2
 
 
+@pytest.mark.slow
 def test_a_row_names_its_document_as_the_data_do(evaluated: tuple[dict[str, Any], dict[str, Any]]) -> None:
     found, tasks = evaluated
     table = table_of(found["samples"], tasks)
@@ -94,6 +97,7 @@ def test_a_row_names_its_document_as_the_data_do(evaluated: tuple[dict[str, Any]
     assert written["cluster"].tolist()[:2] == ["writing:0", "writing:1"]
 
 
+@pytest.mark.slow
 def test_only_numbers_are_values(evaluated: tuple[dict[str, Any], dict[str, Any]]) -> None:
     table = table_of(evaluated[0]["samples"], evaluated[1])
     lists = table["metric"].isin(["brier_score,none", "word_perplexity,none"])
@@ -102,6 +106,7 @@ def test_only_numbers_are_values(evaluated: tuple[dict[str, Any], dict[str, Any]
     assert (table["raw"].notna() == lists).all()
 
 
+@pytest.mark.slow
 def test_the_log_likelihood_is_of_the_right_answer(evaluated: tuple[dict[str, Any], dict[str, Any]]) -> None:
     found, tasks = evaluated
     table = table_of(found["samples"], tasks).set_index("task")
@@ -143,6 +148,7 @@ def test_a_cluster_column_that_is_missing_is_named() -> None:
         table_of({"x": [sample]}, {"x": task})
 
 
+@pytest.mark.slow
 def test_conversations_of_multi_if_share_their_source_prompt_and_keep_their_figures() -> None:
     manager = TaskManager(
         include_path=str(tasks_path()), include_defaults=False, metadata={"multiif_data": "sample", "prompts": "plain"}

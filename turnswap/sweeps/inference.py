@@ -66,13 +66,14 @@ def draw(
     values = {task: [_values(table, task, part) for table in tables.values()] for task, part in parts.items()}
     in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
     place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
-    times = np.random.default_rng(seed).poisson(1, (resamples, len(place)))
+    times = np.random.default_rng(seed).poisson(1, (resamples, len(place))).astype(float)
     figures, replicates = np.zeros(len(tables)), np.zeros((resamples, len(tables)))
     for task, part in parts.items():
-        for column, (clusters, items) in enumerate(values[task]):
-            figures[column] += part.weight * _aggregated(items, part)
-            drawn = _resampled(items, times[:, [place[cluster] for cluster in clusters]], part)
-            replicates[:, column] += part.weight * drawn
+        for clusters, alike in itertools.groupby(enumerate(values[task]), lambda each: each[1][0]):
+            weights = times[:, [place[cluster] for cluster in clusters]]
+            for column, (_, items) in alike:
+                figures[column] += part.weight * _aggregated(items, part)
+                replicates[:, column] += part.weight * _resampled(items, weights, part)
     return Drawn(tuple(tables), figures, replicates, min(map(len, in_each)))
 
 
@@ -85,48 +86,41 @@ def _values(table: pd.DataFrame, task: str, part: Part) -> tuple[list[str], list
     return rows["cluster"].tolist(), [json.loads(raw) if isinstance(raw, str) else value for value, raw in both]
 
 
-def _is_mean(part: Part) -> bool:
-    return tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS
-
-
 def _aggregated(items: list[Any], part: Part) -> float:
     try:
-        found = part.aggregation(list(items))  # ours may change its list
-    except (ArithmeticError, ValueError):  # nothing was drawn, or a perplexity beyond what a float holds
-        return math.nan
+        found = part.aggregation(list(items)) if items else math.nan  # ours may change its list
+    except OverflowError:  # a perplexity beyond what a float holds
+        return math.inf
     return float(found) if isinstance(found, (int, float, np.number)) else math.nan
 
 
-def _resampled(items: list[Any], times: NDArray[np.int64], part: Part) -> Array:
-    if _is_mean(part):
+def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
+    if tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(times @ np.array(items, dtype=float) / times.sum(axis=1))
-    repeated = (itertools.chain.from_iterable(map(itertools.repeat, items, row.tolist())) for row in times)
-    return np.array([_aggregated(list(each), part) for each in repeated])
+            return np.asarray(weights @ np.array(items, dtype=float) / weights.sum(axis=1))
+    repeated = (map(itertools.repeat, items, row) for row in weights.astype(int).tolist())
+    return np.array([_aggregated([*itertools.chain(*each)], part) for each in repeated])
 
 
 def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
     """Each configuration's difference to one of them, such as the recipient, taken by itself.
 
-    The interval is symmetric: the difference, more or less what 95 % of the resamples stay within. The p-value is the
-    share of resamples that move as far as the difference is from 0, counting the data itself once, so that it is at
-    most 0.05 where the interval leaves 0 out. A bootstrap of few clusters is too narrow; both are expanded to what
-    Student's t would give (Hesterberg 2015, §5.3).
-
-    Of a winner that was chosen on these documents, or of several configurations at once, it says too much: see
-    :func:`best_of`. On other documents it holds for a winner too, and for the winner compared with a control that was
-    selected as it was.
+    The interval reaches as far to either side as 95 % of the resamples move; ``p`` is the share that move further than
+    the difference is from 0, counting the data itself once: at most 0.05 where the interval leaves 0 out. Both are
+    expanded to what Student's t would give, for few clusters (Hesterberg 2015, §5.3). Of a winner that was chosen on
+    these documents it says too much; on others it holds, also for the winner and a control that was selected alike.
     """
     return dict(zip(drawn.names, _differences(drawn, drawn.names, to, together=False), strict=True))
 
 
 def best_of(drawn: Drawn, winner: str, tried: Sequence[str], to: str) -> Difference:
-    """The difference of a winner to another configuration, on the very documents on which it won.
+    """The difference of a winner to another configuration, on the very documents on which it was chosen.
 
-    Its interval holds for all that were tried at once, and so for whichever was chosen, by whatever rule (Berk et al.
-    2013): 95 % of the resamples move no difference further, in its own standard errors, than ``winner``'s interval
-    reaches (the max statistic: Westfall and Young 1993; Romano and Wolf 2005). ``tried`` must be all, those given up
-    early too; what a search tried because of these documents' figures, it takes as if tried anyway.
+    Its interval holds for all of ``tried`` at once, and so for whichever was chosen, by whatever rule (Berk et al.
+    2013): it reaches as many standard errors as none of them moves beyond in 95 % of the resamples (the max statistic:
+    Westfall and Young 1993; Romano and Wolf 2005). That takes a list that was laid down, such as a grid. A search that
+    learns from these figures could have tried more than it did: there it holds less often than 95 %, see
+    ``benchmarks/selection.py``.
     """
     return _differences(drawn, tried, to, together=True)[list(tried).index(winner)]
 
@@ -137,9 +131,10 @@ def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> li
     with np.errstate(invalid="ignore", divide="ignore"):
         values = drawn.figures[at] - drawn.figures[reference]
         moved = drawn.replicates[:, at] - drawn.replicates[:, [reference]] - values
-        errors = np.sqrt(np.nanmean(moved**2, axis=0))
+        known = ~np.isnan(moved)
+        errors = np.sqrt(np.where(known, moved**2, 0).sum(axis=0) / known.sum(axis=0))
         moves = errors > _SAME
-        scaled = np.where(moves, np.nan_to_num(np.abs(moved) / errors), 0)
+        scaled = np.where(moves & known, np.abs(moved) / errors, 0)
         if together:
             scaled[:] = scaled.max(axis=1, keepdims=True)
         critical = np.sort(scaled, axis=0)[math.ceil(0.95 * (resamples + 1)) - 1]
@@ -172,14 +167,9 @@ def tie_broken(
 ) -> float:
     """The figure, moved a little by how likely the right answers are, so that equal figures of a few documents differ.
 
-    Only shares of right answers tie, and their means over tasks; they lie on a grid. Unequal ones stay in order, since
-    none moves by more than a millionth of a step; a figure that is not on the grid stays as it is.
-
-    Args:
-        figure: of an objective.
-        n_documents: how many documents each of its tasks has.
-        log_likelihood: of the right answers, the mean over documents; NaN where there is none.
-        higher_is_better: of the figure.
+    Only shares of right answers tie, and their means over tasks, of which ``n_documents`` is the size of each: they lie
+    on a grid. None moves by more than a millionth of a step, and a figure off the grid stays, so unequal figures keep
+    their order. ``log_likelihood`` is the mean over documents; NaN, where there is none, breaks no tie.
     """
     steps = len(n_documents) * math.lcm(*n_documents)
     if math.isnan(log_likelihood) or not math.isfinite(figure) or abs(figure * steps - round(figure * steps)) > 1e-6:

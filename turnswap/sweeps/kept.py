@@ -25,9 +25,10 @@ FOLDER, IDENTITY = "evaluations", "identity.json"
 FORMAT = 1
 _OTHER = "Name another folder with -o."
 _FACTS = b"turnswap_evaluation"
-_TEXTS, _NUMBERS = ("task", "cluster", "metric", "raw"), ("value", "log_likelihood")
+_TEXT, _NUMBER = pa.string(), pa.float64()
 _SCHEMA = pa.schema(
-    {"document": pa.int64()} | dict.fromkeys(_TEXTS, pa.string()) | dict.fromkeys(_NUMBERS, pa.float64())
+    {"task": _TEXT, "document": pa.int64(), "cluster": _TEXT, "metric": _TEXT, "value": _NUMBER, "raw": _TEXT}
+    | {"log_likelihood": _NUMBER}
 )
 
 
@@ -46,16 +47,11 @@ class Evaluation:
 
 
 def table_of(samples: Mapping[str, Sequence[Mapping[str, Any]]], tasks: Mapping[str, Any]) -> pd.DataFrame:
-    """A row per document, filter and metric, from the samples that lm-eval logs.
+    """A row per document, filter and metric, from the samples that lm-eval logs, given its tasks by name.
 
-    Args:
-        samples: ``simple_evaluate(…, log_samples=True)["samples"]``.
-        tasks: lm-eval's tasks, by name.
-
-    Returns:
-        ``task``; ``document``, its number; ``cluster``, what documents of one source share; ``metric``, such as
-        ``acc,none``; ``value``, a number, or else null and JSON in ``raw``; ``log_likelihood`` of the right answer
-        (of several, the likeliest) where there is one.
+    ``document`` is its number; ``cluster``, what documents of one source share; ``metric``, such as ``acc,none``;
+    ``value``, a number, or else null and JSON in ``raw``; ``log_likelihood``, of the right answer (of several, the
+    likeliest), null where answers are written.
 
     Raises:
         UserError: a task's metadata name a ``cluster_column`` that a document lacks.
@@ -97,16 +93,16 @@ def cluster_of(name: str, task: Any, number: int, doc: Mapping[str, Any]) -> str
 
 
 def _log_likelihood(task: Any, sample: Mapping[str, Any]) -> float | None:
-    answers, kind = [each[0] for each in sample["resps"]], task.OUTPUT_TYPE
-    if kind.startswith("loglikelihood"):
-        return float(np.ravel(answers[0])[0])  # a pair, or when rolling the number alone
-    if kind != "multiple_choice":
+    if task.OUTPUT_TYPE not in ("loglikelihood", "loglikelihood_rolling", "multiple_choice"):
         return None
+    answers = [float(np.ravel(each[0])[0]) for each in sample["resps"]]  # of a pair, or when rolling the number alone
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return answers[0]
     choices = task.doc_to_choice(sample["doc"])
     right = task.doc_to_text(sample["doc"]) if task.multiple_input else sample["target"]
     several = right if isinstance(right, list) else [right]
     at = [choices.index(each) if each in choices else each for each in several]
-    return max((answers[n][0] for n in at if isinstance(n, int) and 0 <= n < len(choices)), default=None)
+    return max((answers[n] for n in at if isinstance(n, int) and 0 <= n < len(choices)), default=None)
 
 
 def _plain(value: Any) -> Any:
