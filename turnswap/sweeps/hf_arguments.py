@@ -86,11 +86,14 @@ def find_device(name: str | None) -> torch.device:
             "Change device, or remove it.",
         ) from None
     if (device.index or 0) >= number:
-        kind = "GPUs" if device.type == "cuda" else f"devices of the kind {device.type}"
+        kind, more = f"devices of the kind {device.type}", ""
+        if device.type == "cuda":
+            kind, more = (
+                "GPUs",
+                ", or look at the driver, at CUDA_VISIBLE_DEVICES, and whether torch was built for GPUs",
+            )
         raise UserError(
             f"device: {name} is not there: torch sees {number} {kind}.",
-            "Take device=cpu, or look at the driver, at CUDA_VISIBLE_DEVICES, and whether torch was built for it."
-            if not number
-            else f"They are counted from 0: the last is {device.type}:{number - 1}.",
+            f"Counted from 0, the last is {device.type}:{number - 1}." if number else f"Take device=cpu{more}.",
         )
     return torch.device("cpu") if device.type == "cpu" else device  # HFLM does not know cpu:0

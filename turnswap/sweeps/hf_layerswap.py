@@ -92,7 +92,7 @@ class HFLayerSwap(HFLM):
             lora_merge_cache=lora_merge_cache,
             transformers_cache=transformers_cache,
         )
-        asked = ", ".join(f"{name}={value}" for name, value in arguments.items())
+        asked = ", ".join(f"{name}={value}" for name, value in arguments.items() if name not in LM_EVALS)
         device = find_device(arguments.get("device"))
         arguments["device"] = str(device)
         declared = configuration.get("out_dtype") or configuration.get("dtype")

@@ -91,6 +91,7 @@ def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str,
     return {
         "version": task.VERSION,
         **_hashed(files.found),
+        **{yaml: _digest(held) for yaml, held in files.declared.items()},
         "configuration": _digest(configuration),
         "documents": describe(documents)[name],
         "content": _digest(hashes(suite.tasks, documents)[name]),

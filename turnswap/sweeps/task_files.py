@@ -9,7 +9,9 @@ from __future__ import annotations
 import ast
 import functools
 import glob
+import itertools
 import os
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,6 +37,7 @@ class Files:
 
     found: dict[Path, str] = field(default_factory=dict)
     packages: set[str] = field(default_factory=set)  # installed ones, as they are imported
+    declared: dict[str, list[Any]] = field(default_factory=dict)  # what YAMLs of a name hold, without places
 
     def add(self, path: Path, base: Path) -> bool:
         """Take a file up under its path from ``base``; false where it was there."""
@@ -102,7 +105,8 @@ class Files:
             self.add_modules(_module_of(inner), folder)
             return getattr(inner, "__qualname__", type(inner).__qualname__)
         if not isinstance(value, str):
-            return value if isinstance(value, (int, float)) or value is None else type(value).__qualname__
+            plain = isinstance(value, (int, float)) or value is None
+            return value if plain else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
         if "\n" in value or not (name in _DATA or {"/", "."} & set(value)):
             return value
         for path in (Path(value).absolute(), folder / value):
@@ -129,9 +133,9 @@ def task_files(task: Any, declared: Path | None, code: Files) -> tuple[Files, An
         code: what counts already.
     """
     files, folder = Files(dict(code.found), set(code.packages)), declared.parent if declared else Path.cwd()
-    for path in _with_included(declared) if declared else ():
-        files.add(path, folder)
-        for module in _functions(path):
+    for path, held in _with_included(declared) if declared else ():
+        files.declared.setdefault(path.name, []).append(files.settle(held, path.parent))
+        for module in _functions(held):
             files.add_modules([*locate(module, (str(path.parent),)), *locate(module)], folder)
     files.add_modules(_module_of(type(task)), folder)
     content = dict(task.config.to_dict(keep_callable=True))
@@ -140,7 +144,7 @@ def task_files(task: Any, declared: Path | None, code: Files) -> tuple[Files, An
     content["metadata"] = {key: one for key, one in metadata.items() if key not in ("pretrained", "config_source")}
     settled = files.settle(content, folder)
     own = {path: name for path, name in files.found.items() if path not in code.found}
-    return Files(own, files.packages - code.packages), settled
+    return Files(own, files.packages - code.packages, files.declared), settled
 
 
 class _Yaml(yaml.SafeLoader):
@@ -154,26 +158,25 @@ class _Function(str):
 _Yaml.add_multi_constructor("!", lambda loader, tag, node: _Function(node.value))
 
 
-def _with_included(path: Path) -> list[Path]:
-    found = [path]
-    for one in found:  # grows
-        included = yaml.load(one.read_bytes(), _Yaml).get("include") or []
-        paths = (one.parent / name for name in ([included] if isinstance(included, str) else included))
-        found += [each for each in (path.resolve() for path in paths) if each not in found]
-    return found
+def _with_included(path: Path) -> Iterator[tuple[Path, Any]]:
+    paths = [path]
+    for one in paths:  # grows
+        held = yaml.load(one.read_bytes(), _Yaml)
+        included = held.get("include") or []
+        named = ((one.parent / each).resolve() for each in ([included] if isinstance(included, str) else included))
+        paths += [each for each in named if each not in paths]
+        yield one, held
 
 
-def _functions(path: Path) -> Iterator[str]:
+def _functions(held: Any) -> Iterator[str]:
     """The modules of the functions that a YAML names."""
-    waiting = [yaml.load(path.read_bytes(), _Yaml)]
-    while waiting:
-        match waiting.pop():
-            case _Function() as named:
-                yield named.rpartition(".")[0]
-            case dict() as held:
-                waiting += held.values()
-            case list() as held:
-                waiting += held
+    match held:
+        case _Function():
+            yield held.rpartition(".")[0]
+        case dict():
+            yield from itertools.chain.from_iterable(map(_functions, held.values()))
+        case list():
+            yield from itertools.chain.from_iterable(map(_functions, held))
 
 
 @dataclass(frozen=True)
