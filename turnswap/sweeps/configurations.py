@@ -83,7 +83,9 @@ class Planner:
         return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
     def point(self, name: str, parameters: Mapping[str, Any], shares: Shares) -> Configuration:
-        """The swap at a point of a space."""
+        """The swap at a point of a space; what tied embeddings leave open is settled as in a grid."""
+        if len(self.donors) == 1 and is_tied(self.recipe) and not shares:
+            parameters = with_tied_ends(parameters, self.recipe.n_layers)
         return replace(self.plan(name, "swap", parameters), shares=shares)
 
     def always(self) -> list[Configuration]:

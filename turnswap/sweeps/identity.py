@@ -27,7 +27,8 @@ from .suite import Suite
 from .task_files import Files, locate, task_files
 
 PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
-CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap")  # modules that compute figures, with all they import
+# Modules that compute figures, with all they import.
+CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap", "turnswap.sweeps.vllm_layerswap")
 # Where files lie, and which configurations there are, changes no figure: a search may grow. Documents are hashed.
 NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "space", "sampler", "pruner", "trials", "hours", "storage"}
 NO_MATTER |= {"controls", "averages", "choose", "anyway", "select_on", "report_on", "include_path"}

@@ -21,6 +21,7 @@ from .claims import Claims
 from .configurations import Configuration, Planner, join_equal
 from .documents import count, hashes, hold_out, refuse_overlap, rungs
 from .evaluations import Evaluations, Role, Say
+from .hf_arguments import check_arguments, find_device
 from .identity import identity
 from .inference import Difference
 from .kept import Evaluation, Store, cluster_of
@@ -88,6 +89,9 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
         UserError: anything wrong with the models, swaps, tasks, metrics or documents, before a model is loaded; another
             search in the folder; memory that ran out, with every finished evaluation kept.
     """
+    if settings.evaluator == "hf":
+        check_arguments({}, settings.model_args | {"batch_size": settings.batch_size})
+        find_device(settings.device)
     planner = Planner(settings)
     notes = _kinship(planner, settings)
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
