@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from mergekit.options import MergeOptions
+from rich.console import Console
 
+from turnswap.commands.analysis_view import show_analysis
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis_file import as_json, as_rows, from_json
 from turnswap.merge_methods.compatibility import open_model
@@ -85,6 +89,16 @@ def test_a_plain_model_needs_no_word_on_it(tmp_path: Path) -> None:
     experts = [changed(base, tmp_path / f"e{seed}", noise(seed, 0.1)) for seed in (1, 2)]
     notes = propose(open_experts(analyzed(base, *experts), OPTIONS), "shin-hwang").suggestion.notes
     assert not any("published" in note or "layers do not" in note for note in notes)
+
+
+def test_every_component_is_shown_in_a_narrow_terminal(tmp_path: Path) -> None:
+    base = save_kind(tmp_path / "base", KINDS["deepseek-v3"], 1)
+    console = Console(width=80, file=io.StringIO(), record=True)
+    show_analysis(console, analyzed(base, base, base))
+    shown = console.export_text()
+    for word in ("q_a", "kv_b", "router", "shared", "expert", "head"):
+        assert len(re.findall(rf"\b{word}\b", shown)) >= 3, word
+    assert "…" not in shown
 
 
 def test_a_block_that_holds_both_is_refused(tmp_path: Path) -> None:

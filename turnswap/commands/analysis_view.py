@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,8 @@ def show_analysis(console: Console, analysis: Analysis) -> None:
     for role, model in analysis.models.items():
         console.print(Text(f"{role:10} {visible(model)}"), soft_wrap=True)
     for name in (*EXPERTS, "difference"):
-        console.print(_heat_map(TITLES[name], _values(analysis, name)))
+        for table in _heat_maps(TITLES[name], _values(analysis, name), max(1, (console.width - 10) // 7)):
+            console.print(table)
     for role in EXPERTS:
         found = kinship(analysis, role)
         console.print(Text(f"Does the {role} come from the base? {found.verdict}: {found.reason}"), soft_wrap=True)
@@ -44,11 +45,14 @@ def show_analysis(console: Console, analysis: Analysis) -> None:
         console.print(Text(f"Note: {note}"), soft_wrap=True)
 
 
-def _heat_map(title: str, values: Sequence[dict[str, Any]]) -> Table:
-    """Layers down, components across; places outside the layers have a row of their own."""
+def _heat_maps(title: str, values: Sequence[dict[str, Any]], room: int) -> Iterable[Table]:
+    """Layers down, components across, so many in each; places outside the layers have a row of their own."""
     largest = max((abs(value["value"]) for value in values if value["value"] is not None), default=0.0) or 1.0
     short = [value | {axis: _SHORT.get(value[axis], value[axis]) for axis in _AXES} for value in values]
-    return heat_table(title, "layer", short, _AXES, lambda figure: figure / largest, ".2f", 6)
+    columns = list(dict.fromkeys(value["component"] for value in short))
+    for start in range(0, len(columns), room):
+        shown = [value for value in short if value["component"] in columns[start : start + room]]
+        yield heat_table(title, "layer", shown, _AXES, lambda figure: figure / largest, ".2f", 6)
 
 
 def write_pictures(analysis: Analysis, folder: Path) -> list[Path]:
