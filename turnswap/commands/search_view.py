@@ -31,7 +31,7 @@ def show_search(console: Console, search: Search) -> None:
     from turnswap.sweeps.outputs import SAID, difference_text, grid_maps, leading, span, table
 
     # The references, the winner, the front and its rivals, and the best of the others.
-    shown = [row for row in search.rows if row.report or row.rank is not None and row.rank <= _BEST]
+    shown = [row for row in search.rows if row.report or (row.rank is not None and row.rank <= _BEST)]
     header, rows = table(search, shown)
     objective = search.roles["select"].objectives[search.objective]
     direction = "higher" if objective.higher_is_better else "lower"

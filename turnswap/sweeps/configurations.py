@@ -102,7 +102,7 @@ class Planner:
         """
         found, notes = self._grid()
         for name, given in self.settings.swaps.items():
-            if name in (*ALWAYS, *self.donors) or name.startswith("control "):
+            if name in (*ALWAYS, *self.donors) or name.startswith(("control ", "average ", "trial ")):
                 raise UserError(f"swaps: {name} is the name of another row.", "Give this swap another name.")
             parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
             found.append(self.plan(name, "swap", parameters))

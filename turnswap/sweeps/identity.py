@@ -28,9 +28,10 @@ from .task_files import Files, locate, task_files
 
 PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
 CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap")  # modules that compute figures, with all they import
-# Where files lie, and which configurations there are, changes no figure: a sweep may grow.
-NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "halving", "lora_merge_cache"}
-NO_MATTER |= {"transformers_cache", "include_path", "select_on", "report_on", "unrelated_because"}
+# Where files lie, what is tried, how long, and how one is chosen, change no figure: a search may grow.
+NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "averages", "trials", "hours", "storage"}
+NO_MATTER |= {"sampler", "pruner", "choose", "constraints", "anyway", "lora_merge_cache", "transformers_cache"}
+NO_MATTER |= {"include_path", "select_on", "report_on"}
 
 
 def identity(
