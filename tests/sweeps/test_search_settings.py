@@ -82,10 +82,7 @@ def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path:
         run(copying, tmp_path / "out", tmp_path / "models")
 
 
-TWO = {
-    "select_on": None,
-    "objectives": {name: {"tasks": "t", "metric": name} for name in ("acc", "f1")},
-}
+TWO = {"select_on": None, "objectives": {name: {"tasks": "t", "metric": name} for name in ("acc", "f1")}}
 
 
 @pytest.mark.parametrize(

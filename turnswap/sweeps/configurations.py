@@ -83,7 +83,10 @@ class Planner:
         return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
     def point(self, name: str, parameters: Mapping[str, Any], shares: Shares) -> Configuration:
-        """The swap at a point of a space."""
+        """The swap at a point of a space; of tied models, with one choice for embeddings and head."""
+        if is_tied(self.recipe):
+            own = {r: with_tied_ends(parameters[r], self.recipe.n_layers) for r in self.donors if r in parameters}
+            parameters = dict(parameters) | own if own else with_tied_ends(parameters, self.recipe.n_layers)
         return replace(self.plan(name, "swap", parameters), shares=shares)
 
     def always(self) -> list[Configuration]:

@@ -16,7 +16,7 @@ from typing import Any
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import sampled_drifts
 
-from . import controls, inference
+from . import controls, inference, tied
 from .claims import Claims
 from .configurations import Configuration, Planner, join_equal
 from .documents import count, hashes, hold_out, refuse_overlap, rungs
@@ -94,6 +94,7 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
     if space and settings.sampler == "cmaes" and space.n_numbers < 2:
         raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Take tpe or random.")
+    notes += [tied.NOTE] if space and tied.is_tied(planner.recipe) else []
     listed, said = planner.swaps() if settings.grid or settings.swaps else ([], [])
     notes += said
     references = planner.always()

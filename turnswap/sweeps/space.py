@@ -117,7 +117,9 @@ class Space:
         for role, dimensions in self.parts.items():
             drawn[role] = {name: _draw(trial, f"{role} {name}".strip(), one) for name, one in dimensions.items()}
         shares = {key: drawn[""].pop(_name(*key)) for key in self._share_keys()}
-        found = drawn.pop("") | (of_shares(shares, self.layout, self.filters) if shares else {})
+        # Shares are of layers: unless it is said, no layer's share decides on embeddings and head.
+        ends = {"embeddings": "recipient", "head": "recipient"} if shares else {}
+        found = ends | drawn.pop("") | (of_shares(shares, self.layout, self.filters) if shares else {})
         if self.choose_donor:
             chosen = trial.suggest_categorical("donor", self.donors)
             own = {name: found.pop(name) for name in list(found) if name in OF_A_DONOR}
@@ -129,6 +131,18 @@ class Space:
     def shares(self, params: Mapping[str, Any]) -> Shares:
         """The shares that a trial drew; empty for a space of zones."""
         return {key: params[_name(*key)] for key in self._share_keys() if _name(*key) in params}
+
+    def with_shares(self, parameters: Mapping[str, Any], shares: Shares) -> dict[str, Any]:
+        """The parameters of a swap of this space with other shares."""
+        if "blend_layers" not in parameters:  # they stand under a donor
+            return {
+                name: self.with_shares(given, shares)
+                if isinstance(given, Mapping) and "blend_layers" in given
+                else given
+                for name, given in parameters.items()
+            }
+        others = {name: given for name, given in parameters.items() if name != "blend"}
+        return others | of_shares(shares, self.layout, self.filters)
 
     def _share_keys(self) -> list[tuple[int, str]]:
         keys = [(layer, module) for layer in range(self.layout.n_layers) for module in self.filters]
@@ -146,15 +160,16 @@ def _name(layer: int, module: str) -> str:
 def _dimension(name: str, given: Any) -> Dimension:
     if isinstance(given, list) and given and all(isinstance(one, (str, int, float)) for one in given):
         return list(dict.fromkeys(given))
+    limits = given
     if isinstance(given, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", given)):
-        given = {"low": float(match[1]), "high": float(match[2])}
-    if isinstance(given, Mapping) and {"low", "high"} <= given.keys() <= {"low", "high", "step"}:
-        numbers = [given["low"], given["high"], given.get("step") or 1]
+        limits = {"low": float(match[1]), "high": float(match[2])}
+    if isinstance(limits, Mapping) and {"low", "high"} <= limits.keys() <= {"low", "high", "step"}:
+        numbers = [limits["low"], limits["high"], limits.get("step", 1)]
         if all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
             low, high, step = map(float, numbers)
             whole = name not in REAL
             if low <= high and step > 0 and not (whole and any(n % 1 for n in (low, high, step))):
-                return Range(low, high, step if whole or "step" in given else None, whole)
+                return Range(low, high, step if "step" in limits else None, whole)
     if isinstance(given, (int, float, bool)):
         return [given]
     raise UserError(f"space: {name} cannot be {given!r}.", _FORM)
