@@ -1,4 +1,4 @@
-"""What tests of sweeps share: experts of which one swap alone is good, local tasks, and sweeps in this process."""
+"""What tests of searches share: experts of which one swap alone is good, local tasks, and searches in this process."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def own_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings_of(copying: Path, models: Path | None = None, **more: Any) -> settings_module.Settings:
-    """Settings of a search on the copying tasks."""
+    """Settings of a search on the copying tasks; what is empty is left out."""
     models = models or copying
     content: dict[str, Any] = {
         "recipient": str(models / "recipient"),
@@ -110,11 +110,10 @@ def settings_of(copying: Path, models: Path | None = None, **more: Any) -> setti
         "held_out": 0,
         "controls": 0,
         "averages": [],
-        "sampler": "grid",
     }
     if not more.keys() & {"swaps", "space"}:
         content["grid"] = {"bottom": "0-3", "top": "0-2"}
-    return settings_module.read_settings(None, content | more)
+    return settings_module.read_settings(None, {key: value for key, value in (content | more).items() if value != ""})
 
 
 def run(copying: Path, folder: Path, models: Path | None = None, **more: Any) -> tuple[Search, list[str]]:

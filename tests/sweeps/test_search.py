@@ -1,8 +1,9 @@
-"""Sweeps from settings to the rows: what is best, what it is compared with, and what a fresh run of lm-eval says."""
+"""Searches from settings to the rows: what is best, what it is compared with, and what a fresh run of lm-eval says."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from lm_eval.tasks import TaskManager
 
 from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
-from turnswap.sweeps import outputs
-from turnswap.sweeps.sweep import Sweep
+from turnswap.sweeps import inference, outputs
+from turnswap.sweeps.search import Row, Search
 
 from ..merge_methods.models import TOKENS, merge, save_model
 from .sweeping import BEST, LAYERS, copying, evaluations, noise, own_tasks_alone, run, save_copying_expert
@@ -36,22 +37,29 @@ def fresh(model: Path, copying: Path, task: str, documents: range, **more: Any) 
     return dict(results["results"][task])
 
 
-def named(sweep: Sweep) -> dict[str, Any]:
-    return {row.configuration.name: row for row in sweep.rows}
+def acc(search: Search, row: Row, role: str = "select") -> float:
+    """A row's figure by the objective that chose."""
+    evaluation = getattr(row, role)
+    return search.roles[role].figures(evaluation)[search.objective][0] if evaluation else math.nan
+
+
+def named(search: Search) -> dict[str, Any]:
+    return {row.configuration.name: row for row in search.rows}
 
 
 def test_the_one_good_swap_is_found_and_its_file_merges_to_it(copying: Path, tmp_path: Path) -> None:
-    sweep, _ = run(copying, tmp_path / "out", report_on="copying_shown:30-59")
-    assert sweep.best.configuration.parameters == BEST | {"transition": 0}
-    assert sweep.best.select is not None
-    assert sweep.best.select.figure == 1
-    others = [row.select.figure for row in sweep.rows if row.select and row is not sweep.best]
+    search, _ = run(copying, tmp_path / "out", report_on="copying_shown:30-59")
+    assert search.best.configuration.parameters == BEST | {"transition": 0}
+    assert acc(search, search.best) == 1
+    others = [acc(search, row) for row in search.rows if row is not search.best]
     assert max(others) < 0.7
-    assert [row.rank for row in sweep.rows][:2] == [1, 2]
-    outputs.write_outputs(sweep, tmp_path / "out")
+    assert [row.rank for row in search.rows][:2] == [1, 2]
+    assert search.best.differences["report"]["acc"].low > 0
+    assert all(difference.low > 0 for difference in search.against.values())
+    outputs.write_outputs(search, tmp_path / "out", "search")
     text = (tmp_path / "out" / "layerswap.yml").read_text("utf-8")
-    assert "# selected on: acc 1.0000 ± 0.0000, on copying:0-29" in text
-    assert "# reported on: acc 1.0000" in text
+    assert "# selected on copying:0-29\n#   bottom=2 top=1: acc 1.0000 ± 0.0000\n#   recipient: acc 0." in text
+    assert "# reported on copying_shown:30-59\n#   bottom=2 top=1: acc 1.0000" in text
     merged = merge(text, tmp_path / "merged")
     assert fresh(merged, copying, "copying", range(30))["acc,none"] == 1
 
@@ -63,13 +71,13 @@ def test_every_figure_is_the_one_that_a_fresh_run_on_the_merged_folder_gives(
         "zones": {"bottom": 2, "top": 1, "transition": 1},
         "attention": {"layers": [{"filter": "self_attn", "value": "0-2"}, {"value": "none"}]},
     }
-    sweep, _ = run(
+    search, _ = run(
         copying, tmp_path / "out", noise, swaps=swaps, select_on="copying_shown:10-39", report_on="copying",
         limit=10, metric="brier_score", num_fewshot=3,
     )  # fmt: skip
-    assert {row.configuration.kind for row in sweep.rows} == {"recipient", "donor", "average", "swap"}
+    assert {row.configuration.kind for row in search.rows} == {"recipient", "donor", "average", "swap"}
     figures = set()
-    for row in sweep.rows:
+    for row in search.rows:
         text = yaml.safe_dump(
             {
                 "merge_method": "layer_swap",
@@ -82,74 +90,108 @@ def test_every_figure_is_the_one_that_a_fresh_run_on_the_merged_folder_gives(
         expected = fresh(merged, copying, "copying_shown", range(10, 20), num_fewshot=3)
         assert row.select is not None
         assert row.select.results["copying_shown"] == expected
-        figures.add(row.select.figure)
+        figures.add(acc(search, row))
         if row.report:
             assert row.report.results["copying"] == fresh(merged, copying, "copying", range(10), num_fewshot=3)
-    assert len(figures) == len(sweep.rows)
+    assert len(figures) == len(search.rows)
 
 
 def test_equal_configurations_are_evaluated_once(copying: Path, tmp_path: Path) -> None:
     grid = {"bottom": [0, 3], "top": [0, 3], "transition": [0, 1]}
-    sweep, said = run(copying, tmp_path, grid=grid)
-    rows = named(sweep)
+    search, said = run(copying, tmp_path, grid=grid)
+    rows = named(search)
     assert rows["recipient"].configuration.also == ("bottom=0 top=0 transition=0", "bottom=0 top=0 transition=1")
     assert "bottom=3 top=3 transition=0" in rows["donor"].configuration.also
-    assert len(said) == len(evaluations(tmp_path)) == len(sweep.rows) == 3 + 4
-    assert any("left out of the grid: 1 swaps" in note for note in sweep.notes)
-    places = [len(values) for values in outputs.grid_maps(sweep).values()]
+    assert len(said) == len(evaluations(tmp_path)) == len(search.rows) == 3 + 4
+    assert any("left out of the grid: 1 swaps" in note for note in search.notes)
+    places = [len(values) for values in outputs.grid_maps(search).values()]
     assert places == [4, 3]
 
 
 def test_figures_are_marked_as_selected_on_where_there_is_no_report(copying: Path, tmp_path: Path) -> None:
-    sweep, _ = run(copying, tmp_path)
-    outputs.write_outputs(sweep, tmp_path)
-    content = json.loads((tmp_path / "sweep.json").read_text("utf-8"))
+    search, _ = run(copying, tmp_path)
+    outputs.write_outputs(search, tmp_path, "search")
+    content = json.loads((tmp_path / "search.json").read_text("utf-8"))
     assert {row["figures_are"] for row in content["rows"]} == {"selected on"}
+    assert all(row["report_figure"] is None for row in content["rows"])
     assert set(content["documents"]) == {"selected on"}
     assert any("looks better here than it is" in note for note in content["notes"])
     assert "looks better here than it is" in (tmp_path / "layerswap.yml").read_text("utf-8")
-    assert all("selected on" in title for title in outputs.grid_maps(sweep))
+    assert all("selected on" in title for title in outputs.grid_maps(search))
+
+
+def test_the_winner_of_many_is_not_shown_to_be_better_by_the_documents_it_won_on(
+    copying: Path, noise: Path, tmp_path: Path
+) -> None:
+    search, _ = run(copying, tmp_path / "out", noise, select_on="copying:0-23")
+    best = search.best.differences["select"]["acc"]
+    tables = {row.configuration.name: row.select.documents_table for row in search.rows if row.select}
+    parts = (
+        search.roles["select"].objectives["acc"].parts(search.roles["select"].suite, search.roles["select"].documents)
+    )
+    alone = inference.differences(inference.draw(tables, parts), "recipient")[search.best.configuration.name]
+    assert best.value == alone.value > 0
+    assert best.low < 0
+    assert best.high - best.low > 1.2 * (alone.high - alone.low)
+    assert any("is not shown to be better than recipient" in note for note in search.notes)
 
 
 def test_halving_finds_the_one_good_swap_with_less_work(copying: Path, tmp_path: Path) -> None:
-    sweep, _ = run(copying, tmp_path, select_on="copying", halving=2, grid={"bottom": "0-3", "top": "0-2"})
-    assert sweep.best.configuration.parameters == BEST | {"transition": 0}
-    done = evaluations(tmp_path)
-    sizes = [len(item["results"]["copying"]) and item["results"]["copying"]["sample_len"] for item in done]
-    assert set(sizes) == {15, 30, 60}
-    assert sizes.count(15) == 11
-    full = [item["configuration"] for item in done if item["documents"] == {"copying": "0-59"}]
-    assert {"recipient", "donor", "average", sweep.best.configuration.name} <= set(full)
+    search, _ = run(copying, tmp_path, select_on="copying", pruner="halving", grid={"bottom": "0-3", "top": "0-2"})
+    assert search.best.configuration.parameters == BEST | {"transition": 0}
+    sizes = [one.documents_table["document"].nunique() for one in evaluations(tmp_path)]
+    assert set(sizes) == {20, 60}
+    assert sizes.count(20) == 11
     assert sizes.count(60) < 11
-    dropped = [row for row in sweep.rows if row.select is None]
+    dropped = [row for row in search.rows if row.select is None]
     assert dropped
     assert all(row.rank is None and row.last_rung for row in dropped)
-    assert any("halving by 2" in note and "saved" in note for note in sweep.notes)
+    assert {row["dropped_documents"] for row in outputs.as_rows(search)} == {None, 20}
 
 
-def test_controls_are_as_wide_as_the_best_swap_and_never_it(copying: Path, tmp_path: Path) -> None:
-    sweep, _ = run(copying, tmp_path / "a", controls=4, report_on="copying:30-59")
-    controls = [row for row in sweep.rows if row.configuration.kind == "control"]
-    best = sweep.best.configuration
+def test_controls_are_selected_as_hard_as_the_winner_and_never_it(copying: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"swaps": {"best": BEST | {"transition": 0}}, "grid": {"bottom": "1-2", "top": "1-2"}}
+    more |= {"report_on": "copying:30-59", "averages": [0.25, 0.75]}
+    search, _ = run(copying, tmp_path / "a", controls="", **more)
+    best = search.best.configuration
+    assert best.also == ("best",)
+    controls, weights = ([r for r in search.rows if r.configuration.kind == kind] for kind in ("control", "weight"))
     assert len({row.configuration.plan for row in controls} | {best.plan}) == 5
     assert {"".join(sorted(row.configuration.layers)) for row in controls} == {"".join(sorted(best.layers))}
-    assert all(row.select and row.report and row.select.figure < 1 for row in controls)
-    assert any(note.startswith("0 of 4 random placements") for note in sweep.notes)
-    other, _ = run(copying, tmp_path / "b", controls=4, seed=1)
-    plans = [
-        {row.configuration.plan for row in one.rows if row.configuration.kind == "control"} for one in (sweep, other)
-    ]
+    assert [row.configuration.name for row in weights] == ["average 0.25", "average 0.75"]
+    assert [row.configuration.kind for row in search.chosen] == ["control", "weight"]
+    for kind, chosen in zip((controls, weights), search.chosen, strict=True):
+        assert acc(search, chosen) == max(acc(search, row) for row in kind)
+        assert [row for row in kind if row.report] == [chosen]
+    assert set(search.against) == {
+        "recipient", "donor", "average", *(row.configuration.name for row in search.chosen)
+    }  # fmt: skip
+    other, _ = run(copying, tmp_path / "b", controls=3, seed=1, **more)
+    plans = [{r.configuration.plan for r in one.rows if r.configuration.kind == "control"} for one in (search, other)]
     assert plans[0] != plans[1]
+    assert any("best of 3 random placements is compared with the best of 4 swaps" in note for note in other.notes)
+
+
+def test_documents_that_are_held_out_choose_nothing(copying: Path, tmp_path: Path) -> None:
+    search, _ = run(copying, tmp_path, select_on="copying:0-39", held_out=0.25, grid={"bottom": "2", "top": "0-1"})
+    select, report = (set(search.roles[name].documents["copying"]) for name in ("select", "report"))
+    assert not select & report
+    assert select | report == set(range(40))
+    assert len(report) == 10
+    used = {one.role: set(one.documents_table["document"]) for one in evaluations(tmp_path)}
+    assert used == {"select": select, "report": report}
+    assert any("10 of 40 documents were held out" in note for note in search.notes)
+    assert [row.configuration.kind for row in search.rows if row.report].count("swap") >= 1
 
 
 def test_where_no_swap_beats_an_expert_it_is_said(copying: Path, tmp_path: Path) -> None:
     whole = save_copying_expert(tmp_path / "models" / "recipient", (), 1)
     save_copying_expert(whole.parent / "donor", range(LAYERS), 2)
-    sweep, _ = run(copying, tmp_path / "out", whole.parent)
-    assert sweep.rows[0].configuration.kind == "recipient"
-    assert sweep.best.configuration.kind == "swap"
-    assert any(note.startswith("no swap beats the recipient") for note in sweep.notes)
-    outputs.write_outputs(sweep, tmp_path / "out")
+    search, _ = run(copying, tmp_path / "out", whole.parent)
+    assert search.rows[0].configuration.kind == "recipient"
+    assert search.best.configuration.kind == "swap"
+    assert any(note.startswith("no swap beats the recipient") for note in search.notes)
+    outputs.write_outputs(search, tmp_path / "out", "search")
     assert "# Note: no swap beats the recipient" in (tmp_path / "out" / "layerswap.yml").read_text("utf-8")
 
 
@@ -170,19 +212,19 @@ def test_memory_that_runs_out_keeps_what_is_done_and_the_sweep_goes_on(
     with pytest.raises(UserError, match="batch_size"):
         run(copying, tmp_path / "out")
     assert len(evaluations(tmp_path / "out")) == 3
-    sweep, said = run(copying, tmp_path / "out")
+    search, said = run(copying, tmp_path / "out")
     assert "3 evaluations are done" in said[0]
     assert len(calls) == 4 + len(evaluations(tmp_path / "whole")) - 3
-    assert outputs.as_rows(sweep) == outputs.as_rows(whole)
+    assert outputs.as_rows(search) == outputs.as_rows(whole)
 
 
-def test_experts_of_another_ancestor_are_refused_unless_there_is_a_reason(copying: Path, tmp_path: Path) -> None:
+def test_experts_of_another_ancestor_are_refused_unless_they_are_wanted_anyway(copying: Path, tmp_path: Path) -> None:
     base = str(save_model(tmp_path / "base", seed=9, layers=LAYERS, dtype=torch.float32))
     with pytest.raises(UserError, match="do not seem to come from one model"):
         run(copying, tmp_path / "out", base=base)
     assert not (tmp_path / "out").exists()
-    sweep, _ = run(copying, tmp_path / "out", base=base, unrelated_because="a test", swaps={"one": {"layers": "0"}})
-    assert any("is far from" in note and "accepted: a test" in note for note in sweep.notes)
+    search, _ = run(copying, tmp_path / "out", base=base, anyway=True, swaps={"one": {"layers": "0"}})
+    assert any("is far from" in note and "accepted (--anyway)" in note for note in search.notes)
 
 
 def test_a_folders_name_does_not_decide_whether_experts_are_related(copying: Path, tmp_path: Path) -> None:
@@ -191,5 +233,5 @@ def test_a_folders_name_does_not_decide_whether_experts_are_related(copying: Pat
     for name in ("recipient", "donor", "base"):
         save_model(models / name, layers=LAYERS, tokenizer=TOKENS)
     few = {"swaps": {"one": {"layers": "0"}}, "select_on": "copying:0-4"}
-    sweep, _ = run(copying, tmp_path / "out", models, base=str(models / "base"), **few)
-    assert not any("accepted" in note for note in sweep.notes)
+    search, _ = run(copying, tmp_path / "out", models, base=str(models / "base"), **few)
+    assert not any("accepted" in note for note in search.notes)

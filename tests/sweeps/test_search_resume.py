@@ -1,8 +1,7 @@
-"""Sweeps that are stopped and go on, and sweeps that may not go on."""
+"""Searches that are stopped and go on, and searches that may not go on."""
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -12,63 +11,121 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from turnswap.commands.sweep import sweep as sweep_command
+from turnswap.commands.search import sweep as sweep_command
 from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
-from turnswap.sweeps.ledger import open_ledger
+from turnswap.sweeps.search import Search
+from turnswap.sweeps.settings import Settings
 
 from ..conftest import REPOSITORY
-from .sweeping import copying, evaluations, own_tasks_alone, run, save_copying_expert, write_tasks
+from .sweeping import copying, evaluations, own_tasks_alone, run, save_copying_expert, settings_of, write_tasks
 
 pytestmark = pytest.mark.slow
 
 __all__ = ["copying", "own_tasks_alone"]  # fixtures
 
 KILLED = """
-import json, os, signal, sys
+import os, signal, sys
 from lm_eval.tasks import TaskManager
-from turnswap.sweeps import sweep
+from turnswap.sweeps import search
 from turnswap.sweeps.settings import Settings
 from pathlib import Path
-sweep.open_manager = lambda s: TaskManager(include_path=s.include_path, include_defaults=False)
+search.open_manager = lambda s: TaskManager(include_path=s.include_path, include_defaults=False)
 said = []
 def say(line):
     said.append(line)
-    if len(said) == 4:
+    if len(said) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
-sweep.run(Settings.model_validate(json.loads(sys.argv[1])), Path(sys.argv[2]), say)
+search.run(Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), say)
 """
 
 
-def test_a_killed_sweep_goes_on_and_comes_to_the_same_results(copying: Path, tmp_path: Path) -> None:
-    more = {"controls": 2, "report_on": "copying:30-59"}
-    whole, _ = run(copying, tmp_path / "whole", **more)
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, whole.settings.model_dump_json(), str(tmp_path / "out")],
+def killed(settings: Settings, folder: Path, after: int) -> None:
+    """A search in a process of its own, which is killed after so many evaluations."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, settings.model_dump_json(), str(folder), str(after)],
         cwd=REPOSITORY, capture_output=True, text=True,
     )  # fmt: skip
-    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
-    ledger = tmp_path / "out" / "sweep.jsonl"
-    assert len(evaluations(tmp_path / "out")) == 4
-    with ledger.open("a", encoding="utf-8") as file:
-        file.write('{"plan": "half a li')
-    sweep, said = run(copying, tmp_path / "out", **more)
-    assert "4 evaluations are done" in said[0]
-    assert len(said) - 1 == len(evaluations(tmp_path / "whole")) - 4
-    assert outputs.as_json(sweep) == outputs.as_json(whole)
-    before = ledger.read_bytes()
-    _, said = run(copying, tmp_path / "out", **more)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+
+
+def test_a_killed_search_goes_on_and_comes_to_the_same_results(copying: Path, tmp_path: Path) -> None:
+    more = {"controls": 2, "report_on": "copying:30-59", "averages": [0.3], "select_on": "copying:0-9"}
+    whole, _ = run(copying, tmp_path / "whole", **more)
+    out = tmp_path / "out"
+    killed(whole.settings, out, 5)
+    assert len(evaluations(out)) == 5
+    (out / "evaluations" / ".half.parquet.1.part").write_bytes(b"PAR1")  # what a killed process was writing
+    search, said = run(copying, out, **more)
+    assert "5 evaluations are done" in said[0]
+    assert len(said) - 1 == len(evaluations(tmp_path / "whole")) - 5
+    assert outputs.as_json(search) == outputs.as_json(whole)
+    before = {path.name: path.read_bytes() for path in (out / "evaluations").iterdir()}
+    _, said = run(copying, out, **more)
     assert len(said) == 1
-    assert ledger.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in (out / "evaluations").iterdir()} == before
 
 
-def test_a_sweep_may_grow(copying: Path, tmp_path: Path) -> None:
-    run(copying, tmp_path, grid={"bottom": "1", "top": "0-1"})
+def test_a_killed_search_of_a_space_takes_its_trial_up_again(copying: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"space": {"bottom": "0-3", "top": "0-2"}, "sampler": "random", "trials": 4}
+    more["select_on"] = "copying:0-9"
+    whole, _ = run(copying, tmp_path / "whole", **more)
+    out = tmp_path / "out"
+    killed(whole.settings, out, 5)
+    search, _ = run(copying, out, **more)
+    assert points(search) == points(whole)
+    assert {evaluation.plan for evaluation in evaluations(out)} == {
+        evaluation.plan for evaluation in evaluations(tmp_path / "whole")
+    }
+
+
+def points(search: Search) -> list[Any]:
+    """What was drawn, and how good it is."""
+    swaps = [row for row in search.rows if row.configuration.kind == "swap" and row.select]
+    return sorted((row.configuration.layers, row.select and row.select.results["copying"]["acc,none"]) for row in swaps)
+
+
+def test_a_search_may_grow(copying: Path, tmp_path: Path) -> None:
+    few = {"select_on": "copying:0-9"}
+    run(copying, tmp_path, grid={"bottom": "1", "top": "0-1"}, **few)
     done = len(evaluations(tmp_path))
-    sweep, said = run(copying, tmp_path, grid={"bottom": "1-2", "top": "0-1"})
+    search, said = run(copying, tmp_path, grid={"bottom": "1-2", "top": "0-1"}, **few)
     assert len(said) - 1 == len(evaluations(tmp_path)) - done == 2
-    assert len(sweep.rows) == 3 + 4
+    assert len(search.rows) == 3 + 4
+    search, said = run(copying, tmp_path, grid={"bottom": "2", "top": "0-1"}, controls=1, averages=[0.3], **few)
+    assert len(said) - 1 == 2
+    assert [row.configuration.kind for row in search.rows].count("swap") == 2
+
+
+def test_a_larger_budget_goes_on_and_a_smaller_one_draws_no_more(copying: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"space": {"bottom": "0-3", "top": "0-2"}, "select_on": "copying:0-4"}
+    first, _ = run(copying, tmp_path / "a", **more, trials=3)
+    grown, _ = run(copying, tmp_path / "a", **more, trials=5)
+    at_once, _ = run(copying, tmp_path / "b", **more, trials=5)
+    assert set(points(first)) <= set(points(grown))
+    assert points(grown) == points(at_once)
+    again, said = run(copying, tmp_path / "a", **more, trials=1)
+    assert len(said) == 1
+    assert points(again) == points(grown)
+
+
+def test_a_folder_that_moved_is_the_same_search(copying: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"space": {"bottom": "1-3", "top": "0-2"}, "select_on": "copying:0-4", "trials": 2}
+    run(copying, tmp_path / "here", **more)
+    (tmp_path / "here").rename(tmp_path / "there")
+    _, said = run(copying, tmp_path / "there", **more)
+    assert len(said) == 1
+
+
+def test_a_swap_that_was_not_listed_for_a_time_is_evaluated_when_it_is_again(copying: Path, tmp_path: Path) -> None:
+    few: dict[str, Any] = {"select_on": "copying:0-4"}
+    one, other = {"one": {"layers": "0"}}, {"other": {"layers": "1"}}
+    killed(settings_of(copying, swaps=one | other, **few), tmp_path, 4)
+    search, _ = run(copying, tmp_path, swaps=one, **few)
+    assert [row.configuration.name for row in search.rows if row.configuration.kind == "swap"] == ["one"]
+    search, _ = run(copying, tmp_path, swaps=one | other, **few)
+    assert all(row.select for row in search.rows)
 
 
 def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(
@@ -86,7 +143,8 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(
     monkeypatch.setattr(evaluations_module, "evaluate", interrupted)
     arguments = [
         "--recipient", str(copying / "recipient"), "--donor", str(copying / "donor"), "--bottom", "2", "--top", "0-1",
-        "--select-on", "copying:0-9", "--metric", "acc", "--include-path", str(copying / "tasks"),
+        "--select-on", "copying:0-9", "--metric", "acc", "--held-out", "0", "--controls", "1",
+        "--include-path", str(copying / "tasks"),
         "-o", str(tmp_path / "out"), "--device", "cpu",
     ]  # fmt: skip
     stopped = CliRunner().invoke(sweep_command, arguments)
@@ -98,20 +156,22 @@ def test_ctrl_c_leaves_with_130_and_says_how_to_go_on(
     assert "2 evaluations are done" in done.output
     assert "bottom=2 top=1 *" in done.output
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"sweep.jsonl", "sweep.json", "sweep.csv", "sweep.html", "heat_map.png", "layerswap.yml"} <= names
+    assert {"documents.parquet", "sweep.json", "sweep.csv", "sweep.html", "heat_map.png", "layerswap.yml"} <= names
     assert not any(name.endswith(".part") for name in names)
 
 
-def test_another_sweep_in_the_folder_is_refused_naming_what_differs(copying: Path, tmp_path: Path) -> None:
+def test_another_search_in_the_folder_is_refused_naming_what_differs(copying: Path, tmp_path: Path) -> None:
     root = tmp_path / "models"
     save_copying_expert(root / "recipient", (0,), 1)
     save_copying_expert(root / "donor", (1,), 2)
     tasks = write_tasks(tmp_path / "tasks").parent
     few = {"swaps": {"one": {"layers": "0"}}, "select_on": "copying:0-9"}
     run(tasks, tmp_path / "out", root, **few)
-    before = (tmp_path / "out" / "sweep.jsonl").read_bytes()
+    before = len(evaluations(tmp_path / "out"))
     with pytest.raises(UserError, match="batch_size was 8 and is 4"):
         run(tasks, tmp_path / "out", root, **few, batch_size=4)
+    with pytest.raises(UserError, match="held_out was 0.0 and is 0.5"):
+        run(tasks, tmp_path / "out", root, **few, held_out=0.5)
     with pytest.raises(UserError, match="documents was 0-9 and is 0-8"):
         run(tasks, tmp_path / "out", root, **few | {"select_on": "copying:0-8"})
     save_copying_expert(root / "donor", (1,), 3)
@@ -123,7 +183,7 @@ def test_another_sweep_in_the_folder_is_refused_naming_what_differs(copying: Pat
     questions.write_text("\n".join([*lines[1:11], *lines[11:]]), "utf-8")
     with pytest.raises(UserError, match="tasks: select: copying: questions.jsonl was .*copying: content was"):
         run(tasks, tmp_path / "out", root, **few)
-    assert (tmp_path / "out" / "sweep.jsonl").read_bytes() == before
+    assert len(evaluations(tmp_path / "out")) == before
 
 
 def test_a_moved_pair_of_models_is_the_same_pair(tmp_path: Path, copying: Path) -> None:
@@ -135,24 +195,3 @@ def test_a_moved_pair_of_models_is_the_same_pair(tmp_path: Path, copying: Path) 
     root.rename(tmp_path / "moved")
     _, said = run(copying, tmp_path / "out", tmp_path / "moved", **few)
     assert len(said) == 1
-
-
-def test_two_sweeps_in_one_folder_at_once_are_refused(tmp_path: Path) -> None:
-    with open_ledger(tmp_path, {"models": {}}):
-        program = (
-            "import sys; from pathlib import Path; from turnswap.sweeps.ledger import open_ledger\n"
-            "with open_ledger(Path(sys.argv[1]), {'models': {}}): pass"
-        )
-        second = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
-        assert second.returncode == 1
-        assert "Another sweep is at work" in second.stderr
-    with open_ledger(tmp_path, {"models": {}}) as ledger:
-        assert ledger.resumed == 0
-
-
-def test_a_file_that_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "sweep.jsonl"
-    path.write_text(json.dumps({"something": "else"}) + "\n", "utf-8")
-    with pytest.raises(UserError, match="no sweep that this version can go on with"), open_ledger(tmp_path, {}):
-        pass
-    assert json.loads(path.read_text("utf-8")) == {"something": "else"}

@@ -1,4 +1,4 @@
-"""What a sweep refuses before it reads a weight, and the parts that decide: documents, metrics, rungs, controls."""
+"""What a search refuses before it reads a weight, and the parts that decide: documents, metrics, rungs, controls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from turnswap.core.errors import UserError
-from turnswap.sweeps import halving
 from turnswap.sweeps.configurations import Planner, join_equal
-from turnswap.sweeps.settings import read_settings
+from turnswap.sweeps.controls import placements
+from turnswap.sweeps.documents import describe, hold_out, rungs
+from turnswap.sweeps.settings import Measure, read_settings
 from turnswap.sweeps.suite import Suite, find_metric, mean
 
 from ..conftest import REPOSITORY
@@ -44,6 +45,7 @@ def refused(copying: Path, folder: Path, **more: Any) -> str:
         ({"metric": "f1"}, "copying has no metric f1. It has: acc, brier_score."),
         ({"metric": "acc,strict"}, "copying has no metric acc,strict."),
         ({"swaps": {"recipient": {"layers": "0"}}}, "recipient is the name of another row"),
+        ({"swaps": {"average 0.3": {"layers": "0"}}}, "average 0.3 is the name of another row"),
         ({"swaps": {"one": {"layers": "0-9"}}}, "one: layers: layer 9 is outside the model"),
         ({"swaps": {"one": {"layer": "0"}}}, "one: layer is no parameter of layer_swap."),
         ({"swaps": {"one": {"layers": "0-5"}}}, "Every swap is the recipient, the donor or their average."),
@@ -63,7 +65,9 @@ def test_documents_that_a_limit_makes_disjoint_may_be_reported_on(copying: Path,
         copying, tmp_path, select_on="copying", report_on="copying:5-59", limit=15, **one
     )
     sweep, _ = run(copying, tmp_path / "out", select_on="copying", report_on="copying:15-59", limit=15, **one)
-    assert sweep.documents == {"select": {"copying": "0-14"}, "report": {"copying": "15-29"}}
+    assert {name: describe(role.documents) for name, role in sweep.roles.items()} == {
+        "select": {"copying": "0-14"}, "report": {"copying": "15-29"}
+    }  # fmt: skip
 
 
 def test_the_same_questions_in_another_task_are_pointed_out(copying: Path, tmp_path: Path) -> None:
@@ -78,20 +82,45 @@ def test_models_that_do_not_belong_together_are_refused(copying: Path, tmp_path:
         run(copying, tmp_path / "out", tmp_path / "models")
 
 
+TWO = {"select_on": None, "objectives": {name: {"tasks": "t", "metric": name} for name in ("acc", "f1")}}
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"metrics": "acc"}, "metrics is no setting of a sweep"),
-        ({"metric": None}, "a sweep needs metric. Give it as an option"),
-        ({"select_on": None}, "a sweep needs select_on. Give it as an option (--select-on"),
+        ({"metrics": "acc"}, "metrics is no setting of a search"),
+        ({"metric": None}, "a search needs metric."),
+        ({"select_on": None}, "Nothing says what a good swap is."),
         ({"grid": {"bottom": "3-1", "top": "0"}}, "bottom: expected numbers such as 0-4,6"),
         ({"grid": {"bottom": ["auto"], "top": "0"}}, "bottom: expected numbers of layers"),
         ({"grid": {"bottom": 1, "top": 0, "layers": "0-3"}}, "layers is no axis of a grid"),
         ({"grid": {}}, "There is nothing to try"),
-        ({"halving": 1}, "halving"),
+        ({"halving": 3}, "Write pruner: halving"),
         ({"limit": 0}, "limit"),
-        ({"model_args": {"pretrained": "x"}}, "the sweep itself sets pretrained: use --recipient"),
+        ({"held_out": 1}, "held_out cannot be 1"),
+        ({"model_args": {"pretrained": "x"}}, "the search itself sets pretrained: use --recipient"),
         ({"gen_kwargs": "{nonsense"}, "gen_kwargs cannot be '{nonsense': it is no JSON"),
+        ({"space": {"bottom": "0-3"}}, "A search of a space needs trials or hours."),
+        ({"space": {"bottom": "0-3"}, "trials": 0}, "trials cannot be 0"),
+        ({"space": {"bottom": "0-3"}, "hours": 0}, "hours cannot be 0"),
+        ({"space": {"bottom": "0-3"}, "trials": 3, "sampler": "list"}, "sampler: list draws nothing from a space"),
+        ({"sampler": "annealing"}, "sampler cannot be 'annealing'"),
+        ({"pruner": "secateurs"}, "pruner cannot be 'secateurs'"),
+        ({"objectives": {"a": {"tasks": "t", "metric": "acc"}}}, "select_on and objectives both say"),
+        ({"select_on": None, "objectives": {"a": {"tasks": "t"}}}, "tasks need a metric"),
+        ({"select_on": None, "objectives": {"a": {"replies_in": "sw"}}}, "replies_in needs prompts"),
+        ({"select_on": None, "objectives": {"a": {"perplexity": "x", "tasks": "t", "metric": "m"}}}, "expected one of"),
+        ({"select_on": None, "objectives": ["fluency"]}, "The objective fluency is not described."),
+        ({"select_on": None, "objectives": ["source_skill"]}, "source with metric for source_skill"),
+        ({"select_on": None, "zero_shot": {"source": "t"}}, "source needs a metric"),
+        ({"select_on": None, "zero_shot": {"language": "sw"}}, "language needs prompts"),
+        (
+            {"select_on": None, "objectives": {"a": {"tasks": "t", "metric": "acc", "optimize": False}}},
+            "No objective is optimized",
+        ),
+        ({"choose": "speed"}, "choose: speed is no objective"),
+        (TWO | {"pruner": "halving"}, "pruner: halving goes by one objective, and there are 2"),
+        (TWO | {"sampler": "cmaes"}, "sampler: cmaes goes by one objective"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:
@@ -173,42 +202,47 @@ def test_several_tasks_count_by_their_mean_and_a_group_that_aggregates_as_one(co
         "both": {"acc,none": 0.6, "acc_stderr,none": 0.01},
     }
 
+    def suite_of(*names: str) -> Suite:
+        return Suite(manager, {"skill": Measure(tasks=list(names), metric="acc")}, None)
+
     def figure(*names: str) -> tuple[float, float]:
-        suite = Suite(manager, names, None)
-        return find_metric("acc", suite.tasks).of(suite, results)
+        suite = suite_of(*names)
+        return find_metric("acc", suite.tasks).of(suite, suite.names_of["skill"], results)
 
     assert figure("both") == (0.6, 0.01)
     assert figure("loose") == figure("copying", "copying_shown") == (0.5, pytest.approx(0.025))
-    assert Suite(manager, ["both:3-4"], None).documents == {"copying": range(3, 5), "copying_shown": range(3, 5)}
+    assert suite_of("both:3-4").documents == {"copying": range(3, 5), "copying_shown": range(3, 5)}
     assert math.isnan(mean([(0.5, math.nan), (1.0, 0.1)])[1])
 
 
 def test_rungs_are_nested_and_the_last_is_everything() -> None:
     documents = {"a": range(90), "b": range(100, 130)}
-    first, second, last = halving.rungs(documents, 2, 3, seed=0)
+    first, second, last = rungs(documents, 3, seed=0)
     assert [len(first[task]) for task in documents] == [10, 4]
     assert [len(second[task]) for task in documents] == [30, 10]
     assert all(set(first[task]) <= set(second[task]) <= set(last[task]) for task in documents)
     assert first["a"] != list(range(10))
     assert last == documents
-    assert halving.rungs(documents, 2, 3, seed=1)[0] != first
+    assert rungs(documents, 3, seed=1)[0] != first
+    assert rungs({"a": range(29)}, 3, seed=0) == [{"a": range(29)}]
 
 
-@pytest.mark.parametrize(
-    ("n_swaps", "n_documents", "eta", "expected"),
-    [(27, 900, 3, 2), (81, 900, 3, 3), (8, 900, 3, 1), (3, 900, 3, 0), (81, 60, 3, 1), (81, 12, 3, 0), (16, 900, 2, 3)],
-)
-def test_the_last_rung_has_swaps_to_choose_from_and_the_first_documents_to_tell_them_apart(
-    n_swaps: int, n_documents: int, eta: int, expected: int
-) -> None:
-    assert halving.cuts(n_swaps, n_documents, eta) == expected
+def test_documents_of_one_source_are_held_out_together_in_all_tasks() -> None:
+    documents = {"en": range(12), "sw": range(4, 12)}
+    clusters = {task: [f"source {n // 2}" for n in numbers] for task, numbers in documents.items()}
+    select, report = hold_out(documents, clusters, 0.25, seed=0)
+    for task, numbers in documents.items():
+        assert sorted([*select[task], *report[task]]) == list(numbers)
+    sides = [{n // 2 for numbers in side.values() for n in numbers} for side in (select, report)]
+    assert not sides[0] & sides[1]
+    assert len(select["en"]) == 8
+    assert hold_out(documents, clusters, 0.25, seed=1) != (select, report)
 
 
-def test_a_tie_at_the_cut_keeps_all_of_it_and_nan_is_worst() -> None:
-    figures = {"a": 0.5, "b": 0.7, "c": 0.5, "d": 0.1, "e": math.nan, "f": 0.5}
-    assert halving.survivors(figures, 3, higher_is_better=True) == {"a", "b", "c", "f"}
-    assert halving.survivors(figures, 3, higher_is_better=False) == {"d", "a", "c", "f"}
-    assert halving.survivors({"a": math.nan, "b": 0.0}, 2, higher_is_better=False) == {"b"}
+@pytest.mark.parametrize("clusters", [["a"], ["a", "a", "a"]])
+def test_too_few_sources_to_hold_some_out_are_refused(clusters: list[str]) -> None:
+    with pytest.raises(UserError, match="t has too few documents to choose by some .* --held-out 0"):
+        hold_out({"t": range(len(clusters))}, {"t": clusters}, 0.5, seed=0)
 
 
 def test_controls_keep_what_is_not_placed_and_end_where_placements_do(tmp_path: Path) -> None:
@@ -222,16 +256,16 @@ def test_controls_keep_what_is_not_placed_and_end_where_placements_do(tmp_path: 
     )  # fmt: skip
     planner = Planner(settings)
     (one, narrow), _ = planner.swaps()
-    drawn, notes = planner.controls(one, 5, seed=0)
+    drawn, notes = placements(planner, None, one, 5)
     assert not notes
     for control in drawn:
         assert sorted(control.layers) == sorted(one.layers)
         recipe = planner.read(control.parameters)
         assert recipe.tensors["model.embed_tokens.weight"].source.origin == "donor"
         assert {t.source.donor_share for t in recipe.tensors.values() if t.source.origin == "blend"} == {0.3}
-    drawn, notes = planner.controls(narrow, 100, seed=0)
+    drawn, notes = placements(planner, None, narrow, 100)
     assert len(drawn) == TINY_LAYERS - 1
-    assert notes == [f"{TINY_LAYERS - 1} controls instead of 100: there are no more placements of that width"]
+    assert notes == [f"{TINY_LAYERS - 1} random placements instead of 100: there are hardly more of that width"]
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import yaml
 from click.testing import CliRunner
 from lm_eval.models.huggingface import HFLM
 
-from turnswap.commands.sweep import sweep as sweep_command
+from turnswap.commands.search import sweep as sweep_command
 from turnswap.core.errors import UserError
 from turnswap.sweeps import outputs
 from turnswap.sweeps.configurations import Configuration, Planner
+from turnswap.sweeps.controls import placements
 from turnswap.sweeps.hf_layerswap import HFLayerSwap
 from turnswap.sweeps.settings import read_settings
 
@@ -83,11 +84,11 @@ def test_a_file_with_one_of_the_donors_takes_nothing_from_the_other(models: Mode
 
 
 def test_a_file_of_another_donor_is_refused(models: Models, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=f"is for another donor2, {models['telugu']}; this sweep has"):
+    with pytest.raises(UserError, match=f"is for another donor2, {models['telugu']}; this search has"):
         planned(models, tmp_path / "f.yml", text(models, swahili={"layers": "0"}, telugu={"layers": "5"}), "swahili")
 
 
-def test_a_file_whose_blends_need_an_ancestor_that_the_sweep_lacks_is_refused(models: Models, tmp_path: Path) -> None:
+def test_a_file_whose_blends_need_an_ancestor_that_the_search_lacks_is_refused(models: Models, tmp_path: Path) -> None:
     shared = {"layers": "0", "blend_layers": "3", "blend_method": "nuslerp"} | ENDS
     written = text(models, shared, swahili={}, pretrained={})
     with pytest.raises(UserError, match="makes another swap of its own models"):
@@ -105,8 +106,10 @@ def test_always_rows_have_each_donor_and_the_average_of_all(models: Models) -> N
     assert shares == {(("donor", 1 / 3), ("donor2", 1 / 3))}
     (both,), _ = of.swaps()
     assert both.layers == "DRRRRE"
-    assert of.controls(both, 3, 0) == ([], [of.controls(both, 3, 0)[1][0]])
-    assert "no controls" in of.controls(both, 3, 0)[1][0]
+    placed, notes = placements(of, None, both, 3)
+    assert notes == []
+    assert all(sorted(one.layers) == sorted(both.layers) for one in placed)
+    assert len({one.plan for one in (both, *placed)}) == 4
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ def test_controls_leave_a_shared_block_where_the_best_swap_has_it(tmp_path: Path
     given = {"layers": "2", "shared": "donor", "embeddings": "recipient"}
     of = planner(models, {"one": given}, "swahili")
     (best,), _ = of.swaps()
-    drawn, _ = of.controls(best, 3, 0)
+    drawn, _ = placements(of, None, best, 3)
     assert [one.parameters["shared"] for one in drawn] == ["donor"] * 3
 
 
@@ -147,7 +150,7 @@ def test_controls_blend_as_the_best_swap_does(models: Models) -> None:
     swap = {"layers": "0", "blend_layers": "2", "blend_method": "slerp", "t": 0.3}
     of = planner(models, {"one": swap | ENDS}, "swahili")
     (best,), _ = of.swaps()
-    drawn, _ = of.controls(best, 2, 0)
+    drawn, _ = placements(of, None, best, 2)
     for one in (best, *drawn):
         mixes = {tensor.source.mix for tensor in of.read(one.parameters).tensors.values() if tensor.source.mix}
         assert {(mix.method, mix.parameters) for mix in mixes} == {("slerp", (("t", 0.3),))}
@@ -159,17 +162,18 @@ def test_a_sweep_of_two_donors_evaluates_what_its_file_merges_to(copying: Path, 
     swaps = {"both": {"donor": {"layers": "0-1"}, "donor2": {"layers": "5"}}}
     donors = [str(noise / "donor"), str(telugu)]
     sweep, _ = run(copying, tmp_path / "out", noise, donor=donors, swaps=swaps, select_on="copying:0-9", controls=2)
-    assert {row.configuration.name for row in sweep.rows} == {"recipient", "donor", "donor2", "average", "both"}
-    outputs.write_outputs(sweep, tmp_path / "out")
+    names = {"recipient", "donor", "donor2", "average", "both", "control 1", "control 2"}
+    assert {row.configuration.name for row in sweep.rows} == names
+    outputs.write_outputs(sweep, tmp_path / "out", "sweep")
     written = (tmp_path / "out" / "layerswap.yml").read_text("utf-8")
     assert "#   donor2: " in written
     content = yaml.safe_load(written)
     assert [one["parameters"] for one in content["models"]] == [{"layers": "0-1"}, {"layers": "5"}]
     n_done = len(evaluations(tmp_path / "out"))
     save_model(telugu, seed=8, layers=LAYERS, tokenizer=TOKENS)
-    with pytest.raises(UserError, match="models: donor2 was"):
+    with pytest.raises(UserError, match="models: donor2: model.safetensors was"):
         run(copying, tmp_path / "out", noise, donor=donors, swaps=swaps, select_on="copying:0-9")
-    assert len(evaluations(tmp_path / "out")) == n_done == 5
+    assert len(evaluations(tmp_path / "out")) == n_done == 7
 
 
 def swap(recipient: Path, donor: Path, parameters: dict[str, Any]) -> str:

@@ -89,9 +89,9 @@ class Claims:
             return False
         with contextlib.suppress(ValueError, KeyError):  # half-written: its age tells
             said = json.loads(holder)
-            if said["machine"] == _machine():
-                return bool(psutil.pid_exists(int(said["process"])))
-        os.utime(self._own)
+            if said["machine"] == _machine() and not psutil.pid_exists(int(said["process"])):
+                return False
+        self._own.touch()  # the number may be another process's by now: the age tells
         return self._own.stat().st_mtime - touched < DEAD
 
 

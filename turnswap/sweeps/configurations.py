@@ -83,9 +83,10 @@ class Planner:
         return Configuration(name, kind, dict(parameters), recipe.digest, recipe.letters, (cell,) if cell else ())
 
     def point(self, name: str, parameters: Mapping[str, Any], shares: Shares) -> Configuration:
-        """The swap at a point of a space; what tied embeddings leave open is settled as in a grid."""
-        if len(self.donors) == 1 and is_tied(self.recipe) and not shares:
-            parameters = with_tied_ends(parameters, self.recipe.n_layers)
+        """The swap at a point of a space; of tied models, with one choice for embeddings and head."""
+        if is_tied(self.recipe):
+            own = {r: with_tied_ends(parameters[r], self.recipe.n_layers) for r in self.donors if r in parameters}
+            parameters = dict(parameters) | own if own else with_tied_ends(parameters, self.recipe.n_layers)
         return replace(self.plan(name, "swap", parameters), shares=shares)
 
     def always(self) -> list[Configuration]:
@@ -104,7 +105,7 @@ class Planner:
         """
         found, notes = self._grid()
         for name, given in self.settings.swaps.items():
-            if name in (*ALWAYS, *self.donors) or name.startswith("control "):
+            if name in (*ALWAYS, *self.donors) or name.startswith(("control ", "average ", "trial ")):
                 raise UserError(f"swaps: {name} is the name of another row.", "Give this swap another name.")
             parameters = self._from_file(name, Path(given), notes) if isinstance(given, str) else given
             found.append(self.plan(name, "swap", parameters))

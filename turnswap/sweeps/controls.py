@@ -16,7 +16,7 @@ from turnswap.merge_methods.swap_plan import letter_of
 from turnswap.merge_methods.zones import NO_LAYERS, PARAMETER_NAMES, ranges
 
 from .configurations import Configuration, Planner, average_of
-from .space import Space, of_shares
+from .space import Space
 
 ENDS = ("embeddings", "head", "shared", "prediction")
 
@@ -58,12 +58,11 @@ def placements(
 
 
 def _reordered(space: Space, best: Configuration, drawing: random.Random) -> Iterator[dict[str, Any]]:
-    ends = {name: best.parameters[name] for name in ENDS if name in best.parameters}
     layers = sorted({layer for layer, _ in best.shares})
     while True:
         moved = dict(zip(layers, drawing.sample(layers, len(layers)), strict=True))
         shares = {(moved[layer], module): share for (layer, module), share in best.shares.items()}
-        yield of_shares(shares, space.layout, space.filters) | ends
+        yield space.with_shares(best.parameters, shares)
 
 
 def _placed(planner: Planner, best: Configuration, drawing: random.Random) -> tuple[int, Iterator[dict[str, Any]]]:

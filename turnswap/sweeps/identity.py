@@ -29,10 +29,10 @@ from .task_files import Files, locate, task_files
 PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
 # Modules that compute figures, with all they import.
 CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap", "turnswap.sweeps.vllm_layerswap")
-# Where files lie, and which configurations there are, changes no figure: a search may grow. Documents are hashed.
-NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "space", "sampler", "pruner", "trials", "hours", "storage"}
-NO_MATTER |= {"controls", "averages", "choose", "anyway", "select_on", "report_on", "include_path"}
-NO_MATTER |= {"lora_merge_cache", "transformers_cache"}
+# Where files lie, what is tried, how long, and how one is chosen, change no figure: a search may grow.
+NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "averages", "trials", "hours", "storage"}
+NO_MATTER |= {"sampler", "pruner", "choose", "constraints", "anyway", "lora_merge_cache", "transformers_cache"}
+NO_MATTER |= {"include_path", "select_on", "report_on"}
 
 
 def identity(

@@ -16,7 +16,6 @@ from .settings import Measure
 from .suite import Metric, Suite, find_metric
 
 SHARES = re.compile(r"acc|exact_match|f1|in_language")
-REFERENCES = ("recipient", "donor", "average")
 POINT = 0.01
 
 
@@ -103,17 +102,19 @@ class Constraint:
 _CONSTRAINT = re.compile(r"(\S+)\s*(>=|<=)\s*(?:([a-z]\w*)\s*(?:([-+])\s*([\d.]+))?|(-?[\d.]+))\s*(points?)?")
 
 
-def parse_constraints(texts: Sequence[str], objectives: Mapping[str, Objective]) -> list[Constraint]:
-    """The constraints that texts such as ``english >= recipient - 2`` say.
+def parse_constraints(
+    texts: Sequence[str], objectives: Mapping[str, Objective], rows: Sequence[str]
+) -> list[Constraint]:
+    """The constraints that texts such as ``english >= recipient - 2`` say; ``rows`` are the names of the references.
 
     Raises:
         UserError: a text is none, names no objective or row, or gives a share where points are meant.
     """
-    return [_parse(text, objectives) for text in texts]
+    return [_parse(text, objectives, rows) for text in texts]
 
 
-def _parse(text: str, objectives: Mapping[str, Objective]) -> Constraint:
-    form = "Write NAME >= recipient - 2, or NAME <= 40; the rows are recipient, donor, average."
+def _parse(text: str, objectives: Mapping[str, Objective], rows: Sequence[str]) -> Constraint:
+    form = f"Write NAME >= recipient - 2, or NAME <= 40; the rows are {', '.join(rows)}."
     match = _CONSTRAINT.fullmatch(text.strip())
     try:
         number = float((match and (match[5] or match[6])) or 0)
@@ -124,7 +125,7 @@ def _parse(text: str, objectives: Mapping[str, Objective]) -> Constraint:
     name, reference = match[1], match[3]
     if name not in objectives:
         raise UserError(f"{text!r}: {name} is no objective.", f"There are: {', '.join(objectives)}.")
-    if reference is not None and reference not in REFERENCES:
+    if reference is not None and reference not in rows:
         raise UserError(f"{text!r}: {reference} is no row to compare with.", form)
     is_share = objectives[name].is_share
     if match[7] and not is_share:

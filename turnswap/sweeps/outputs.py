@@ -36,6 +36,8 @@ def write_outputs(search: Search, folder: Path, name: str) -> list[Path]:
     content = json.dumps(as_json(search), indent=1, ensure_ascii=False, allow_nan=False)
     files: dict[str, str | bytes] = {f"{name}.json": content + "\n", f"{name}.csv": _as_csv(search)}
     files |= {"documents.parquet": _documents(search), "layerswap.yml": layerswap(search, search.best)}
+    for stale in (folder / "front").glob("*.yml"):
+        stale.unlink(missing_ok=True)
     if len(search.front) > 1:
         files |= {f"front/{number}.yml": layerswap(search, row) for number, row in enumerate(search.front, 1)}
     return [write_whole(folder / file, text, ELSEWHERE) for file, text in files.items()]
@@ -106,7 +108,7 @@ def as_json(search: Search) -> dict[str, Any]:
         "front": [row.configuration.name for row in search.front],
         "best_against": {other: difference._asdict() for other, difference in search.against.items()},
         "notes": search.notes,
-        "settings": search.settings.model_dump(mode="json"),
+        "settings": search.settings.model_dump(mode="json", exclude={"storage"}),  # it may hold a password
         "rows": as_rows(search),
     }
     return dict(plain(content))

@@ -16,7 +16,7 @@ from typing import Any
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import sampled_drifts
 
-from . import controls, inference
+from . import controls, inference, tied
 from .claims import Claims
 from .configurations import Configuration, Planner, join_equal
 from .documents import count, hashes, hold_out, refuse_overlap, rungs
@@ -31,6 +31,7 @@ from .space import Space
 from .study import ETA, SWAP, Study
 from .suite import Suite, open_manager
 
+REFUSED = "refused"  # an attribute of trials: why their points make no swap
 SOURCE_POINTS = 5  # of the skill in its own language, which a zero-shot choice may cost unless constraints are given
 
 
@@ -95,6 +96,9 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     planner = Planner(settings)
     notes = _kinship(planner, settings)
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
+    if space and settings.sampler == "cmaes" and space.n_numbers < 2:
+        raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Take tpe or random.")
+    notes += [tied.NOTE] if space and tied.is_tied(planner.recipe) else []
     listed, said = planner.swaps() if settings.grid or settings.swaps else ([], [])
     notes += said
     references = planner.always()
@@ -103,7 +107,9 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
         raise UserError("Every swap is the recipient, the donor or their average.", "Name swaps that mix the two.")
     roles, said = _roles(settings)
     notes += said
-    constraints = parse_constraints(_constraints(settings), roles["select"].objectives)
+    constraints = parse_constraints(
+        _constraints(settings), roles["select"].objectives, [one.name for one in references]
+    )
     store = _open_store(folder, identity(settings, planner, {name: role.suite for name, role in roles.items()}))
     with contextlib.closing(Claims(folder / "claims")) as claims:
         if done := len(store.all()):
@@ -169,6 +175,7 @@ class _Course:
         self.objective = self.select.objectives[chosen]
         self.rows = [Row(one) for one in configurations]
         self.references = [row for row in self.rows if row.configuration.kind != "swap"]
+        self.refused: list[str] = []
         self.rungs = rungs(self.select.documents, ETA, self.settings.seed)
         if self.settings.pruner == "none":
             self.rungs = self.rungs[-1:]
@@ -200,10 +207,9 @@ class _Course:
 
     def _try(self, folder: Path) -> None:
         """Every swap evaluated, listed ones first; afterwards, the rows of all, whoever evaluated them."""
+        by_plan = {row.configuration.plan: row.configuration for row in self.rows}
+        listed = [row.configuration for row in self.rows if row.configuration.kind == "swap"]
         directions = [one.higher_is_better for one in self.optimized]
-        study = Study(self.settings, folder, directions, len(self.rungs), self.at.claims)
-        by_plan = {row.configuration.plan: row for row in self.rows}
-        study.enqueue([row.configuration for row in self.rows if row.configuration.kind == "swap"])
 
         def evaluate(trial: Any) -> list[float] | None:
             one = self._configuration(trial, by_plan)
@@ -213,33 +219,37 @@ class _Course:
                 trial.report(self._early(self.at.of(one, self.select, documents)), ETA**number)
                 if trial.should_prune():
                     return None
-            row = by_plan.setdefault(one.plan, Row(one))
-            row.select = self.at.of(one, self.select)
+            row = Row(one, self.at.of(one, self.select))
             for text, violation in self._violations(row).items():
                 trial.set_constraint(text, violation if math.isfinite(violation) else 1e9)
             figures = self._figures(row)
             return [figures[objective.name] for objective in self.optimized]
 
-        study.work(draws=self.space is not None and self.settings.sampler not in ("grid", "list"), evaluate=evaluate)
-        for trial in study.finished():
-            one = self._configuration(trial, by_plan)
-            if one is not None:
-                self._look_up(by_plan.setdefault(one.plan, Row(one)))
-        self.rows = list(by_plan.values())
+        found = [row.configuration for row in self.rows]
+        for draws in [draws for draws, there in ((False, listed), (True, self.space)) if there]:
+            study = Study(self.settings, folder, directions, len(self.rungs), self.at.claims, draws)
+            study.enqueue([] if draws else listed)
+            study.work(evaluate)
+            drawn = study.finished() if draws else []
+            found += [one for trial in drawn if (one := self._configuration(trial, by_plan))]
+            self.refused = [trial.user_attrs[REFUSED] for trial in drawn if REFUSED in trial.user_attrs]
+        known = {row.configuration.plan: row for row in self.references}
+        self.rows = [known.get(one.plan) or self._look_up(one) for one in join_equal(found)]
+        for row, one in zip(self.rows, join_equal(found), strict=True):
+            row.configuration = one  # it has the names of equal ones
         self.swaps = [row for row in self.rows if row.configuration.kind == "swap"]
 
-    def _configuration(self, trial: Any, by_plan: Mapping[str, Row]) -> Configuration | None:
-        """The swap that a trial stands for; None where its point makes none."""
+    def _configuration(self, trial: Any, by_plan: Mapping[str, Configuration]) -> Configuration | None:
+        """The swap that a trial stands for; None where its point makes none, or it is not listed any more."""
         if SWAP in trial.user_attrs:
-            row = by_plan.get(trial.user_attrs[SWAP])
-            return row.configuration if row else None  # it may not be listed any more
+            return by_plan.get(trial.user_attrs[SWAP])
         assert self.space is not None
         parameters = self.space.suggest(trial)
         try:
             return self.planner.point(f"trial {trial.number}", parameters, self.space.shares(trial.params))
         except UserError as error:
-            if hasattr(trial, "set_user_attr"):
-                trial.set_user_attr("refused", str(error))
+            if REFUSED not in trial.user_attrs:
+                trial.set_user_attr(REFUSED, error.message)
             return None
 
     def _early(self, evaluation: Evaluation) -> float:
@@ -250,11 +260,12 @@ class _Course:
         likely = float(table["log_likelihood"].mean())
         return inference.tie_broken(figure, sizes, likely, self.objective.higher_is_better)
 
-    def _look_up(self, row: Row) -> None:
-        row.select = self.at.find(row.configuration, self.select)
+    def _look_up(self, one: Configuration) -> Row:
+        row = Row(one, self.at.find(one, self.select))
         if row.select is None:
-            found = (self.at.find(row.configuration, self.select, documents) for documents in reversed(self.rungs[:-1]))
+            found = (self.at.find(one, self.select, documents) for documents in reversed(self.rungs[:-1]))
             row.last_rung = next((evaluation for evaluation in found if evaluation), None)
+        return row
 
     def _goodness(self, row: Row) -> float:
         """By the objective that chooses: the larger, the better; minus infinity without a figure."""
@@ -264,6 +275,11 @@ class _Course:
         for row in self.rows:
             row.violations = self._violations(row) if row.select else {}
         able = [row for row in self.swaps if self._goodness(row) > -math.inf]
+        if not self.swaps:
+            refused = f": {self.refused[-1]}" if self.refused else ""
+            raise UserError(
+                f"No swap was drawn that mixes the models{refused}", "Try more, --trials 100, or widen the space."
+            )
         if not able:
             raise UserError(
                 f"{self.objective.name} is not a number for any swap.", "Take another metric, or more documents."

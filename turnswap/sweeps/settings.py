@@ -136,6 +136,12 @@ class ZeroShot(BaseModel):
     language: str | None = None
     prompts: Path | None = None
 
+    @model_validator(mode="after")
+    def _whole(self) -> ZeroShot:
+        if bool(self.source) != (self.metric is not None) or (self.language is None) != (self.prompts is None):
+            raise ValueError("source needs a metric, and language needs prompts")
+        return self
+
     def measures(self) -> dict[str, Measure]:
         """The objectives that can be had from what is given, by name."""
         found = {}
@@ -281,6 +287,11 @@ def _check(found: Settings) -> None:
             "There is nothing to try.",
             "Give a grid (--bottom 0-8 --top 0-4), or swaps or a space in a YAML: configs/search.yml.",
         )
+    if found.space and found.sampler in ("grid", "list"):
+        raise UserError(
+            f"sampler: {found.sampler} draws nothing from a space.",
+            "Leave space out, or take tpe, cmaes, nsgaii, random.",
+        )
     if found.space and not (found.trials or found.hours):
         raise UserError("A search of a space needs trials or hours.", "Say how much it may try: --trials 100.")
     if found.grid and "donor2" in found.models:
@@ -288,6 +299,8 @@ def _check(found: Settings) -> None:
             "A grid is of one donor, and there are several.",
             'List swaps in the YAML: swaps: {both: {donor: {layers: "0-4"}, donor2: {layers: "30-31"}}}.',
         )
+    if found.select_on and found.objectives:
+        raise UserError("select_on and objectives both say what to choose by.", "Leave one of them out.")
     needs_metric = found.select_on or (isinstance(found.report_on, list) and found.report_on)
     if needs_metric and found.metric is None:
         raise UserError("a search needs metric.", f"Name the metric of the tasks: --metric acc. {EXAMPLE}")
@@ -305,5 +318,7 @@ def _check(found: Settings) -> None:
             f"pruner: {found.pruner} goes by one objective, and there are {len(optimized)}: {', '.join(optimized)}.",
             "Leave it out, or say optimize: false of all but one, and name those in constraints.",
         )
+    if found.sampler == "cmaes" and len(optimized) > 1:
+        raise UserError("sampler: cmaes goes by one objective.", "Take tpe or nsgaii.")
     if found.choose is not None and found.choose not in optimized:
         raise UserError(f"choose: {found.choose} is no objective.", f"There are: {', '.join(optimized)}.")

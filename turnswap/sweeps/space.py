@@ -17,6 +17,7 @@ from turnswap.merge_methods.layout import Layout
 from turnswap.merge_methods.zones import NO_LAYERS, ranges
 
 SHARES = ("layers", "modules")  # per what ``shares`` draws one
+REAL = ("shares", "blend")  # dimensions whose ranges are of any numbers; others are of whole ones
 _FORM = "Write a list, 0-8, 0.2-0.8, or {low: 0, high: 1, step: 0.25}."
 
 
@@ -37,6 +38,7 @@ class Range:
     low: float
     high: float
     step: float | None = None
+    whole: bool = False
 
 
 Dimension: TypeAlias = Range | list[Any]
@@ -93,9 +95,9 @@ class Space:
             if per == "modules":
                 self.filters = dict(module_filters(self.layout))
             share = _dimension("shares", {"low": 0, "high": 1} | limits)
-            assert isinstance(share, Range)
-            real = Range(float(share.low), float(share.high), share.step)
-            found = {_name(n, module): real for n in range(self.layout.n_layers) for module in self.filters}
+            if not isinstance(share, Range) or not 0 <= share.low <= share.high <= 1:
+                raise UserError(f"space: shares cannot be {limits!r}.", "They lie between low: 0 and high: 1.")
+            found = {_name(n, module): share for n in range(self.layout.n_layers) for module in self.filters}
         for name, given in content.items():
             if name not in OF_A_DONOR and name not in ("revert", "seed"):
                 raise UserError(
@@ -104,13 +106,20 @@ class Space:
             found[name] = _dimension(name, given)
         return found
 
+    @property
+    def n_numbers(self) -> int:
+        """How many dimensions are ranges."""
+        return sum(isinstance(one, Range) for part in self.parts.values() for one in part.values())
+
     def suggest(self, trial: Trial) -> dict[str, Any]:
         """The parameters of the swap that a trial draws, as :func:`.in_memory.swap_content` takes them."""
         drawn: dict[str, dict[str, Any]] = {}
         for role, dimensions in self.parts.items():
             drawn[role] = {name: _draw(trial, f"{role} {name}".strip(), one) for name, one in dimensions.items()}
         shares = {key: drawn[""].pop(_name(*key)) for key in self._share_keys()}
-        found = drawn.pop("") | (of_shares(shares, self.layout, self.filters) if shares else {})
+        # Shares are of layers: unless it is said, no layer's share decides on embeddings and head.
+        ends = {"embeddings": "recipient", "head": "recipient"} if shares else {}
+        found = ends | drawn.pop("") | (of_shares(shares, self.layout, self.filters) if shares else {})
         if self.choose_donor:
             chosen = trial.suggest_categorical("donor", self.donors)
             own = {name: found.pop(name) for name in list(found) if name in OF_A_DONOR}
@@ -122,6 +131,18 @@ class Space:
     def shares(self, params: Mapping[str, Any]) -> Shares:
         """The shares that a trial drew; empty for a space of zones."""
         return {key: params[_name(*key)] for key in self._share_keys() if _name(*key) in params}
+
+    def with_shares(self, parameters: Mapping[str, Any], shares: Shares) -> dict[str, Any]:
+        """The parameters of a swap of this space with other shares."""
+        if "blend_layers" not in parameters:  # they stand under a donor
+            return {
+                name: self.with_shares(given, shares)
+                if isinstance(given, Mapping) and "blend_layers" in given
+                else given
+                for name, given in parameters.items()
+            }
+        others = {name: given for name, given in parameters.items() if name != "blend"}
+        return others | of_shares(shares, self.layout, self.filters)
 
     def _share_keys(self) -> list[tuple[int, str]]:
         keys = [(layer, module) for layer in range(self.layout.n_layers) for module in self.filters]
@@ -137,15 +158,18 @@ def _name(layer: int, module: str) -> str:
 
 
 def _dimension(name: str, given: Any) -> Dimension:
-    if isinstance(given, list) and given:
+    if isinstance(given, list) and given and all(isinstance(one, (str, int, float)) for one in given):
         return list(dict.fromkeys(given))
+    limits = given
     if isinstance(given, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*-\s*(\d+(?:\.\d+)?)\s*", given)):
-        low, high = ((float if "." in given else int)(end) for end in match.groups())
-        given = {"low": low, "high": high}
-    if isinstance(given, Mapping) and {"low", "high"} <= given.keys() <= {"low", "high", "step"}:
-        numbers = [given["low"], given["high"], given.get("step", 1)]
-        if all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers) and numbers[0] <= numbers[1]:
-            return Range(given["low"], given["high"], given.get("step"))
+        limits = {"low": float(match[1]), "high": float(match[2])}
+    if isinstance(limits, Mapping) and {"low", "high"} <= limits.keys() <= {"low", "high", "step"}:
+        numbers = [limits["low"], limits["high"], limits.get("step", 1)]
+        if all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in numbers):
+            low, high, step = map(float, numbers)
+            whole = name not in REAL
+            if low <= high and step > 0 and not (whole and any(n % 1 for n in (low, high, step))):
+                return Range(low, high, step if "step" in limits else None, whole)
     if isinstance(given, (int, float, bool)):
         return [given]
     raise UserError(f"space: {name} cannot be {given!r}.", _FORM)
@@ -154,8 +178,8 @@ def _dimension(name: str, given: Any) -> Dimension:
 def _draw(trial: Trial, name: str, dimension: Dimension) -> Any:
     if isinstance(dimension, list):
         return trial.suggest_categorical(name, dimension)
-    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
-        return trial.suggest_int(name, dimension.low, dimension.high, step=int(dimension.step or 1))
+    if dimension.whole:
+        return trial.suggest_int(name, int(dimension.low), int(dimension.high), step=int(dimension.step or 1))
     return trial.suggest_float(name, dimension.low, dimension.high, step=dimension.step)
 
 

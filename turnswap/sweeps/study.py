@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError, require_packages
+from turnswap.core.files import write_whole
 
 from .claims import Claims
 from .configurations import Configuration
 from .settings import Settings
 
-NAME, JOURNAL = "turnswap", "optuna.log"
+JOURNAL, NAME = "optuna.log", "study.txt"
 ETA = 3  # each rung of a pruner has so many times as many documents as the one before
 GRACE = 3.0  # seconds from a trial's beginning to its claim, at most
 # Attributes of trials: the plan of the listed swap that it is, and which trial of a dead process it repeats.
@@ -23,10 +26,13 @@ SWAP, AGAIN = "swap", "again"
 
 
 class Study:
-    """A study that several processes may work on, each with the same settings."""
+    """A study that several processes may work on, each with the same settings: of listed swaps, or of drawn ones.
+
+    One study of both would leave samplers nothing to go by: they look for dimensions that all trials have.
+    """
 
     def __init__(
-        self, settings: Settings, folder: Path, directions: Sequence[bool], n_rungs: int, claims: Claims
+        self, settings: Settings, folder: Path, directions: Sequence[bool], n_rungs: int, claims: Claims, draws: bool
     ) -> None:
         """Open the study of a folder, or begin it.
 
@@ -36,6 +42,7 @@ class Study:
             directions: whether the larger figure is the better one, per objective.
             n_rungs: how often a swap is looked at, each time on more documents.
             claims: of the processes that share the folder.
+            draws: whether trials are drawn from a space, up to the budget, or listed.
 
         Raises:
             UserError: the storage cannot be reached, or its study has other objectives.
@@ -45,28 +52,25 @@ class Study:
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
-        self.optuna, self.settings, self.claims = optuna, settings, claims
+        self.optuna, self.settings, self.claims, self.draws = optuna, settings, claims, draws
         wanted: list[Any] = ["maximize" if higher else "minimize" for higher in directions]
-        name = f"{NAME} {folder.resolve().name}"
+        self._name = f"{_name(folder, claims)} {'drawn' if draws else 'listed'}"
         try:
-            storage = self._storage(folder)
             self.study = optuna.create_study(
-                storage=storage,
-                study_name=name,
+                storage=self._storage(folder),
+                study_name=self._name,
                 directions=wanted,
                 load_if_exists=True,
                 pruner=self._pruner(ETA ** (n_rungs - 1)),
             )
-            self.study.sampler = self._sampler(len(self.study.trials))
-        except UserError:
-            raise
         except Exception as error:  # each storage has errors of its own
+            said = re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1…@", " ".join(str(error).split()))  # no password is shown
             raise UserError(
-                f"The storage {settings.storage} cannot be used: {' '.join(str(error).split())[:300]}",
+                f"The storage cannot be used: {said[:300]}",
                 "Write journal, sqlite, or an address as Optuna takes it, such as postgresql://user@host/database.",
             ) from error
         if [direction.name.lower() for direction in self.study.directions] != wanted:
-            raise UserError(f"{settings.storage} holds a study with other objectives.", "Name another folder with -o.")
+            raise UserError(f"{folder} holds a study with other objectives.", "Name another folder with -o.")
         self._begun = time.monotonic()
         self._missing: dict[int, float] = {}
 
@@ -89,8 +93,9 @@ class Study:
             "median": lambda: pruners.MedianPruner(),
         }[self.settings.pruner]()
 
-    def _sampler(self, n_trials: int) -> Any:
-        samplers, seed = self.optuna.samplers, self.settings.seed + n_trials  # a process that goes on draws anew
+    def _sampler(self, number: int) -> Any:
+        # Seeded for each trial: processes that begin at once draw different ones, and one that goes on, as before.
+        samplers, seed = self.optuna.samplers, self.settings.seed + number
         return {
             "tpe": lambda: samplers.TPESampler(seed=seed),
             "cmaes": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -99,60 +104,60 @@ class Study:
 
     def enqueue(self, listed: Sequence[Configuration]) -> None:
         """Make trials of the listed swaps that have none yet."""
-        known = {trial.user_attrs.get(SWAP) for trial in self.study.get_trials(deepcopy=False)}
+        pruned, trials = self.optuna.trial.TrialState.PRUNED, self.study.get_trials(deepcopy=False)
+        # One that was pruned at once was met by a process in whose list it was not.
+        known = {t.user_attrs[SWAP] for t in trials if t.state != pruned or t.intermediate_values}
         for one in listed:
             if one.plan not in known:
                 # Processes that start at once may both do so: the second trial finds the first one's evaluation.
                 self.study.enqueue_trial({}, user_attrs={SWAP: one.plan, "name": one.name})
 
-    def work(self, draws: bool, evaluate: Callable[[Any], Sequence[float] | None]) -> None:
+    def work(self, evaluate: Callable[[Any], Sequence[float] | None]) -> None:
         """Work on trials until none is left, and until other processes have finished theirs.
 
         Args:
-            draws: whether trials are drawn from a space, up to the budget, after those that wait.
             evaluate: a trial's figures; None where it was dropped, or cannot be.
         """
-        states = self.optuna.trial.TrialState
         while True:
-            trials = self._take_up()
-            waiting = [trial for trial in trials if trial.state == states.WAITING]
-            running = [trial for trial in trials if trial.state == states.RUNNING]
-            if waiting or (draws and self._has_budget(trials)):
-                self._one(self.study.ask(), draws, evaluate)
-            elif running:
-                time.sleep(1)
+            with self.claims.claim(f"next of {self._name}") as mine:
+                trial, others_work = self._next() if mine else (None, True)
+            if trial is not None:
+                with self.claims.claim(self._key(trial.number)):
+                    self._tell(trial.number, evaluate(trial))
+            elif others_work:
+                time.sleep(1 if mine else 0.05)
             else:
                 return
 
     def finished(self) -> list[Any]:
-        """The trials that were evaluated, to the end or until a pruner dropped them."""
-        states = self.optuna.trial.TrialState
-        return list(self.study.get_trials(states=(states.COMPLETE, states.PRUNED, states.FAIL)))
+        """The trials that were evaluated, to the end or until a pruner dropped them, in their order."""
+        trials = self.study.get_trials(deepcopy=False)
+        given_up = _given_up(trials)
+        return [trial for trial in trials if trial.state.is_finished() and trial.number not in given_up]
 
-    def _one(self, trial: Any, draws: bool, evaluate: Callable[[Any], Sequence[float] | None]) -> None:
-        states = self.optuna.trial.TrialState
-        with self.claims.claim(self._key(trial.number)):
-            if not draws and SWAP not in trial.user_attrs:
-                self._tell(trial.number, None, states.FAIL)  # another process took the last one that waited
-                return
-            values = evaluate(trial)
-            self._tell(trial.number, values, states.PRUNED if values is None else states.COMPLETE)
+    def _next(self) -> tuple[Any, bool]:
+        """The next trial, if there is one, and whether others are at work. One process at a time may ask."""
+        states, trials = self.optuna.trial.TrialState, self._take_up()
+        if any(trial.state == states.WAITING for trial in trials) or (self.draws and self._has_budget(trials)):
+            self.study.sampler = self._sampler(len(trials))
+            return self.study.ask(), True
+        return None, any(trial.state == states.RUNNING for trial in trials)
 
-    def _tell(self, number: int, values: Sequence[float] | None, state: Any) -> None:
+    def _tell(self, number: int, values: Sequence[float] | None, gone: bool = False) -> None:
+        states = self.optuna.trial.TrialState
+        state = states.FAIL if gone else states.PRUNED if values is None else states.COMPLETE
         if values is not None and any(math.isnan(value) for value in values):
-            values, state = None, self.optuna.trial.TrialState.FAIL  # NaN is no value for Optuna
+            values, state = None, states.FAIL  # NaN is no value for Optuna
         self.study.tell(number, values, state=state, skip_if_finished=True)
 
     def _key(self, number: int) -> str:
-        return f"trial {self.study.study_name} {number}"
+        return f"trial {number} of {self._name}"
 
     def _has_budget(self, trials: Sequence[Any]) -> bool:
         hours, most = self.settings.hours, self.settings.trials
         if hours is not None and time.monotonic() - self._begun > 3600 * hours:
             return False
-        given_up = {trial.user_attrs.get(AGAIN) for trial in trials}
-        drawn = [trial for trial in trials if SWAP not in trial.user_attrs and trial.number not in given_up]
-        return most is None or len(drawn) < most
+        return most is None or len(trials) - len(_given_up(trials)) < most
 
     def _take_up(self) -> list[Any]:
         """All trials, after those of processes that are gone were put back into the queue."""
@@ -163,8 +168,21 @@ class Study:
         self._missing = {number: self._missing.get(number, time.monotonic()) for number in gone}
         overdue = [number for number, since in self._missing.items() if time.monotonic() - since > GRACE]
         for number in overdue:
-            with self.claims.claim(f"again {self._key(number)}") as mine:
-                if mine and (trial := self.study.get_trials(deepcopy=False)[number]).state == running:
-                    self.study.enqueue_trial(trial.params, user_attrs=trial.user_attrs | {AGAIN: number})
-                    self._tell(number, None, self.optuna.trial.TrialState.FAIL)
+            self.study.enqueue_trial(trials[number].params, user_attrs=trials[number].user_attrs | {AGAIN: number})
+            self._tell(number, None, gone=True)
         return self.study.get_trials(deepcopy=False) if overdue else trials
+
+
+def _given_up(trials: Sequence[Any]) -> set[int]:
+    """The numbers of trials that were begun again."""
+    return {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
+
+
+def _name(folder: Path, claims: Claims) -> str:
+    """A name that no other folder's study has in a shared storage, and that stays when the folder moves."""
+    path = folder / NAME
+    while not path.exists():
+        with claims.claim(NAME) as mine:
+            if mine and not path.exists():
+                write_whole(path, f"turnswap {folder.resolve().name} {uuid.uuid4().hex[:8]}")
+    return path.read_text("utf-8")
