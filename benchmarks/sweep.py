@@ -88,14 +88,17 @@ def sweep(folder: str) -> None:
     """Print, as JSON, the seconds of every configuration: in all, and of lm-eval."""
     import time
 
+    import optuna  # noqa: F401 - once per process, and the baseline does not count its imports either
+
     from turnswap.sweeps import evaluations
+    from turnswap.sweeps.search import run
     from turnswap.sweeps.settings import read_settings
-    from turnswap.sweeps.sweep import run
 
     root = Path(folder)
     content = {"recipient": str(root / "recipient"), "donor": str(root / "donor"), "include_path": str(root / "tasks")}
     content |= {"select_on": "questions", "metric": "acc", "batch_size": "8", "device": "cpu"}
-    ends: list[float] = []
+    content |= {"grid": GRID, "sampler": "grid", "held_out": 0, "controls": 0, "averages": []}
+    ends: list[tuple[str, float]] = []
     inside: list[float] = []
     original = evaluations.evaluate
 
@@ -105,16 +108,16 @@ def sweep(folder: str) -> None:
         inside.append(time.perf_counter() - begin)
         return results
 
+    def say(line: str) -> None:
+        ends.append((line.partition(":")[0], time.perf_counter()))
+
     evaluations.evaluate = timed  # type: ignore[assignment]
-    settings = read_settings(None, content | {"grid": GRID})
-    done = run(settings, root / "sweep", lambda _: ends.append(time.perf_counter()))
-    kinds = {row.configuration.name: "b" in row.configuration.layers for row in done.rows}
-    names = [json.loads(line)["configuration"] for line in (root / "sweep/sweep.jsonl").read_text().split("\n")[1:-1]]
+    done = run(read_settings(None, content), root / "sweep", say)
+    layers = {row.configuration.name: row.configuration.layers for row in done.rows}
     # The first configuration waits for the models to be loaded, once for the whole sweep.
     found = [
-        {"blends": kinds[name], "average": name == "average", "all": ends[n] - ends[n - 1], "evaluation": inside[n]}
-        for n, name in enumerate(names)
-        if n
+        {"blends": "b" in layers[name], "average": name == "average", "all": end - before, "evaluation": evaluation}
+        for (_, before), (name, end), evaluation in zip(ends, ends[1:], inside[1:], strict=False)
     ]
     print(json.dumps(found))
 

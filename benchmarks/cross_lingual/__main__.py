@@ -7,28 +7,36 @@ import json
 import multiprocessing
 import os
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from turnswap.core.errors import UserError, format_error
 from turnswap.core.files import write_whole
 
-from .settings import FIRST_SEED, Settings
+from .settings import FIRST_SEED, QUICK, Settings
 from .study import run_seed
 from .table import write_tables
 
-OUTPUT = Path("build/cross_lingual")
+OUTPUT, QUICK_OUTPUT = Path("build/cross_lingual"), Path("build/cross_lingual_quick")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is missing, a process of one thread per seed, and write the tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cross_lingual", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=8, help="how many (at least 2); default 8")
+    parser.add_argument(
+        "--quick", action="store_true", help="does everything run? two seeds of models that know nothing"
+    )
+    parser.add_argument("--seeds", type=int, help="how many (at least 2); default 8, or 2 with --quick")
     parser.add_argument("--first-seed", type=int, default=FIRST_SEED, help=f"default {FIRST_SEED}")
-    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="seeds at a time")
-    parser.add_argument("-o", "--output", type=Path, default=OUTPUT, help=f"default {OUTPUT}")
-    given = parser.parse_args()
+    parser.add_argument("--jobs", type=int, help="seeds at a time; default 2, or 1 with --quick")
+    parser.add_argument("-o", "--output", type=Path, help=f"default {OUTPUT}, or {QUICK_OUTPUT}")
+    given = parser.parse_args(arguments)
+    settings, n_seeds, n_jobs, output = (QUICK, 2, 1, QUICK_OUTPUT) if given.quick else (Settings(), 8, 2, OUTPUT)
+    seeds = range(given.first_seed, given.first_seed + (given.seeds or n_seeds))
+    folder: Path = given.output or output
     os.environ |= {
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
@@ -36,14 +44,14 @@ def main() -> int:
         "TQDM_DISABLE": "1",
     }
     try:
-        run(Settings(), range(given.first_seed, given.first_seed + given.seeds), given.output, given.jobs)
+        run(settings, seeds, folder, given.jobs or n_jobs)
     except UserError as error:
         print(format_error(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. What is finished is kept: run the same command again to go on.", file=sys.stderr)
         return 130
-    print((given.output / "table.md").read_text("utf-8"))
+    print((folder / "table.md").read_text("utf-8"))
     return 0
 
 
@@ -60,10 +68,12 @@ def run(settings: Settings, seeds: range, folder: Path, jobs: int) -> None:
     if path.is_file() and path.read_text("utf-8") != said:
         raise UserError(f"{folder} holds a study with other settings.", "Name another folder: -o FOLDER.")
     write_whole(path, said)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max(1, jobs), mp_context=context) as pool:
-        futures = {seed: pool.submit(run_seed, settings, seed, folder) for seed in seeds}
-        rows = {seed: future.result() for seed, future in futures.items()}
+    one_seed = partial(run_seed, settings, folder=folder)
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            rows = dict(zip(seeds, pool.map(one_seed, seeds), strict=True))
+    else:
+        rows = {seed: one_seed(seed) for seed in seeds}
     write_tables(settings, rows, folder)
 
 

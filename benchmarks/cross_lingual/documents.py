@@ -39,27 +39,21 @@ def exercises(
 
 
 def write_documents(settings: Settings, seed: int, folder: Path) -> None:
-    """Write ``skill_a.jsonl``, ``skill_b.jsonl`` and ``text_b.jsonl``; documents of a skill are the same in A and B."""
+    """Write ``skill_a.jsonl`` and ``skill_b.jsonl``, the same lists, and ``select.txt`` and ``report.txt``, texts in B."""
     languages = Languages(seed)
     rng = random.Random(f"documents {seed}")
     asked = [rng.sample(kept, LIST_LENGTH) for kept in held_out(settings, seed)]
     pairs: tuple[tuple[Language, Language], ...] = (("a", "b"), ("b", "a"))
     for language, other in pairs:
-        documents = []
+        lines = []
         for numbers in asked:
             question, answer = languages.exercise(numbers, language)
             _, translation = languages.exercise(numbers, other)
             said = {"question": question, "answer": answer, "translation": translation}
             letters = "".join(SYLLABLES[language])
-            documents.append({name: " ".join(words) for name, words in said.items()} | {"letters": letters})
-        write_lines(folder / f"skill_{language}.jsonl", documents)
-    texts = []
-    for _ in range(settings.texts):
-        words = list(itertools.chain.from_iterable(languages.sentence(rng, "b") for _ in range(SENTENCES)))
-        texts.append({"text": " ".join(words)})
-    write_lines(folder / "text_b.jsonl", texts)
-
-
-def write_lines(path: Path, documents: list[dict[str, str]]) -> None:
-    """Write JSON lines."""
-    path.write_text("".join(json.dumps(document) + "\n" for document in documents), "utf-8")
+            lines.append(json.dumps({name: " ".join(words) for name, words in said.items()} | {"letters": letters}))
+        (folder / f"skill_{language}.jsonl").write_text("\n".join(lines) + "\n", "utf-8")
+    for name in ("report", "select"):
+        sentences = ([languages.sentence(rng, "b") for _ in range(SENTENCES)] for _ in range(settings.texts))
+        texts = [" ".join(itertools.chain.from_iterable(text)) for text in sentences]
+        (folder / f"{name}.txt").write_text("\n\n".join(texts) + "\n", "utf-8")

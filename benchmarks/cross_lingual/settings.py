@@ -25,10 +25,10 @@ class Settings:
         layers, width, inner, heads: of the Llama model.
         mix: parts of pretraining text in A, in B, of parallel sentences, and of sentences with words of both.
         base, recipient, donor, reference: trainings.
-        select, report: how many documents of the skill in B are selected on, and reported on.
-        texts: how many texts in B perplexity is measured on.
-        bottom, top: the sweep's grid, up to these depths.
-        controls: random placements per seed.
+        select, report: how many lists are selected on, and reported on.
+        texts: how many texts in B perplexity is measured on, for each of the two.
+        bottom, top: the grid, up to these depths.
+        averages: the donor's shares that the tuned average is chosen from.
     """
 
     layers: int = 8
@@ -45,4 +45,12 @@ class Settings:
     texts: int = 50
     bottom: int = 4
     top: int = 3
-    controls: int = 5
+    averages: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+_FEW = Training(2, 1e-3, batch=4, length=16)
+# Shows that everything runs, and nothing else: its models have learnt nothing.
+QUICK = Settings(
+    layers=4, width=16, inner=32, heads=2, base=_FEW, recipient=_FEW, donor=_FEW, reference=_FEW,
+    select=6, report=8, texts=2, bottom=1, top=1, averages=(0.3, 0.5),
+)  # fmt: skip

@@ -1,26 +1,23 @@
-"""A seed of the study from its data to its rows: trained, analysed, swaps suggested and swept, everything evaluated."""
+"""A seed of the study from its data to its rows: models trained and analysed, swaps suggested and searched for."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
+from click.testing import CliRunner, Result
 from filelock import FileLock, Timeout
 
+from turnswap.commands.main import main as turnswap
 from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
 
 from . import training
 from .documents import write_documents
+from .searches import Searches
 from .settings import Settings
 from .stages import finished
 
@@ -31,6 +28,7 @@ SUGGESTED = {
     "alignment": ("--rule", "alignment"),
 }
 PAPER = {"bottom": "auto", "top": "auto", "transition": "auto"}
+CONTROLS = {"control": "best random placement", "weight": "tuned average"}  # by their kind in a search
 
 
 def run_seed(settings: Settings, seed: int, folder: Path) -> list[dict[str, Any]]:
@@ -42,7 +40,7 @@ def run_seed(settings: Settings, seed: int, folder: Path) -> list[dict[str, Any]
         folder: of the study; the seed has one in it.
 
     Returns:
-        A row per model and swap: ``row``, ``parameters``, the figures, and ``documents``: 1 where the answer was right.
+        A row per model and swap: ``row``, ``parameters``, ``layers`` and the figures, or why it was ``refused``.
 
     Raises:
         UserError: another process is at work on this seed.
@@ -84,42 +82,40 @@ def _run(settings: Settings, seed: int, home: Path) -> list[dict[str, Any]]:
     for role in training.EXPERTS:
         finished(home / role, lambda part, role=role: training.train(settings, seed, role, part, base))
         print(f"seed {seed}: {role} is trained", flush=True)
-    analysis = finished(home / "analysis", lambda part: analyse(home, part))
-    suggested = {name: suggest(analysis, name, home / "suggestions") for name in SUGGESTED}
-    swept = sweep(settings, seed, home)
-    rows = list(_rows(settings, seed, home, suggested, swept))
+    finished(home / "analysis", lambda part: analyse(home, part))
+    rows = _rows(Searches(settings, seed, home), home)
     print(f"seed {seed}: {len(rows)} rows", flush=True)
     return rows
 
 
-def _rows(
-    settings: Settings, seed: int, home: Path, suggested: dict[str, dict[str, Any]], swept: dict[str, Any]
-) -> Iterator[dict[str, Any]]:
-    from .evaluation import Rows
-
-    rows = Rows(settings, home, seed)
-    yield rows.model("base", "base")
-    of_sweep = {row["configuration"]: row for row in swept["rows"]}
-    for name in ("recipient", "donor", "average"):
-        yield rows.swap(name, of_sweep[name]["parameters"])
-    yield rows.swap("paper-style", PAPER)
-    for name, suggestion in suggested.items():
-        if "parameters" in suggestion:
-            yield rows.swap(f"suggested {name}", suggestion["parameters"])
-        else:
-            yield {"row": f"suggested {name}", "refused": suggestion["refused"]}
-    best = of_sweep[swept["best"]]
-    row = rows.swap("sweep's best", best["parameters"])
-    if abs(row["skill_b"] - best["report_figure"]) > 1e-9:
-        raise RuntimeError(
-            f"seed {seed}: the sweep reports {best['report_figure']} where its swap has {row['skill_b']}"
-        )
-    yield row
-    yield rows.swap("middle", middle(best["layers"], best["parameters"]))
-    controls = [row for row in swept["rows"] if row["kind"] == "control"]
-    for number, control in enumerate(controls, 1):
-        yield rows.swap(f"random {number}", control["parameters"])
-    yield rows.model("reference", "reference")
+def _rows(searches: Searches, home: Path) -> list[dict[str, Any]]:
+    swaps: dict[str, Any] = {"paper-style": PAPER}
+    refused: dict[str, str] = {}
+    for name in SUGGESTED:
+        path, why = suggest(home, name)
+        (swaps if path else refused)[f"suggested {name}"] = path or why
+    reported = {}
+    by_skill, zero_shot = searches.by_skill(), searches.zero_shot()
+    for said, done in (("", by_skill), ("zero-shot ", zero_shot)):
+        best, role = done.best, done.roles["report"]
+        swaps[f"{said}best swap"] = best.configuration.parameters
+        swaps |= {said + CONTROLS[row.configuration.kind]: row.configuration.parameters for row in done.chosen}
+        assert best.report is not None
+        [(reported[f"{said}best swap"], _)] = role.figures(best.report).values()
+    swaps["middle"] = middle(by_skill.best.configuration.layers, by_skill.best.configuration.parameters)
+    rows = searches.rows("recipient", "donor", swaps)
+    # Two trained models without a swap are no search: one is tried, and not shown.
+    others = searches.rows("base", "reference", {"not shown": {"bottom": 1, "top": 0, "transition": 0}})
+    for name, figure in reported.items():
+        if abs(rows[name]["skill_b"] - figure) > 1e-9:
+            raise RuntimeError(f"{home}: the search reports {figure} where its {name} has {rows[name]['skill_b']}")
+    order = ["recipient", "donor", "average", *swaps]
+    return [
+        others["recipient"] | {"row": "base"},
+        *(rows[name] for name in order),
+        *({"row": name, "refused": why} for name, why in refused.items()),
+        others["donor"] | {"row": "reference"},
+    ]
 
 
 def middle(layers: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -140,40 +136,23 @@ def middle(layers: str, parameters: dict[str, Any]) -> dict[str, Any]:
 def analyse(home: Path, folder: Path) -> None:
     """``turnswap analyze`` of the two experts."""
     models = [part for role in ("base", "recipient", "donor") for part in (f"--{role}", str(home / role))]
-    done = turnswap("analyze", *models, "-o", str(folder))
-    if done.returncode:
-        raise RuntimeError(f"turnswap analyze failed: {done.stderr}")
+    done = called("analyze", *models, "-o", str(folder))
+    if done.exit_code:
+        raise RuntimeError(f"turnswap analyze failed: {done.output}") from done.exception
 
 
-def suggest(analysis: Path, name: str, folder: Path) -> dict[str, Any]:
-    """The ``parameters`` that ``turnswap suggest`` gives by a rule, or why it was ``refused``."""
-    path = folder / f"{name.replace(' ', '-')}.yml"
+def suggest(home: Path, name: str) -> tuple[str, str]:
+    """The file that ``turnswap suggest`` writes by a rule; or none, and why the rule refuses."""
+    path = home / "suggestions" / f"{name.replace(' ', '-')}.yml"
     if not path.is_file():
-        folder.mkdir(exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
         # Small models trained at high rates move far from their ancestor, which here is known to be one.
-        done = turnswap("suggest", str(analysis), *SUGGESTED[name], "--anyway", "-o", str(path))
-        if done.returncode:
-            return {"refused": " ".join(done.stderr.split())}
-    return {"parameters": yaml.safe_load(path.read_text("utf-8"))["parameters"]}
+        done = called("suggest", str(home / "analysis"), *SUGGESTED[name], "--anyway", "-o", str(path))
+        if done.exit_code:
+            return "", " ".join(done.output.split())
+    return str(path), ""
 
 
-def turnswap(*arguments: str) -> subprocess.CompletedProcess[str]:
+def called(*arguments: str) -> Result:
     """The package's own command, as a user would call it."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "turnswap", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-
-
-def sweep(settings: Settings, seed: int, home: Path) -> dict[str, Any]:
-    """The seed's sweep as ``turnswap sweep`` writes it; its own ledger lets it go on."""
-    from turnswap.sweeps import outputs
-    from turnswap.sweeps import sweep as sweeps
-
-    from .evaluation import sweep_settings
-
-    path = home / "sweep" / "sweep.json"
-    if not path.is_file():
-        done = sweeps.run(sweep_settings(settings, home, seed), home / "sweep", lambda line: None)
-        write_whole(path, json.dumps(outputs.as_json(done), indent=1))
-    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return found
+    return CliRunner().invoke(turnswap, arguments)

@@ -15,20 +15,16 @@ import pytest
 pytest.importorskip("mergekit")
 
 from benchmarks.cross_lingual import study, training
+from benchmarks.cross_lingual.__main__ import main, run
 from benchmarks.cross_lingual.documents import exercises, held_out, write_documents
-from benchmarks.cross_lingual.intervals import bootstrap_interval, t_interval
 from benchmarks.cross_lingual.languages import LIST_LENGTH, NUMBERS, Languages
-from benchmarks.cross_lingual.settings import Settings, Training
+from benchmarks.cross_lingual.searches import SKILL_A, SKILL_B
+from benchmarks.cross_lingual.settings import QUICK, Settings
 from benchmarks.cross_lingual.stages import finished
-from benchmarks.cross_lingual.table import comparisons, markdown, summarise
+from benchmarks.cross_lingual.table import COMPARED, by_seed, comparisons, difference, figures_of, markdown
 from benchmarks.cross_lingual.tasks.documents import grade
 from turnswap.core.errors import UserError
-
-FEW = Training(2, 1e-3, batch=4, length=16)
-TINY = Settings(
-    layers=4, width=16, inner=32, heads=2, base=FEW, recipient=FEW, donor=FEW, reference=FEW,
-    select=6, report=8, texts=2, bottom=1, top=1, controls=1,
-)  # fmt: skip
+from turnswap.sweeps.kept import Evaluation, read_evaluation
 
 
 def values(languages: Languages, language: str, words: list[str]) -> list[int]:
@@ -89,13 +85,13 @@ def test_documents_selected_on_and_reported_on_share_no_list_with_each_other_or_
 
 
 def test_documents_ask_the_same_in_both_languages_with_right_answers(tmp_path: Path) -> None:
-    write_documents(TINY, 2, tmp_path)
+    write_documents(QUICK, 2, tmp_path)
     languages = Languages(2)
     read = {
         language: [json.loads(line) for line in (tmp_path / f"skill_{language}.jsonl").read_text().splitlines()]
         for language in ("a", "b")
     }
-    assert len(read["a"]) == TINY.select + TINY.report
+    assert len(read["a"]) == QUICK.select + QUICK.report
     sets = []
     for in_a, in_b in zip(read["a"], read["b"], strict=True):
         asked = values(languages, "b", in_b["question"].split())
@@ -103,11 +99,11 @@ def test_documents_ask_the_same_in_both_languages_with_right_answers(tmp_path: P
         assert values(languages, "b", in_b["answer"].split()) == sorted(asked)
         assert in_b["translation"] == in_a["answer"]
         sets.append(frozenset(asked))
-    assert not set(sets[: TINY.select]) & set(sets[TINY.select :])
+    assert not set(sets[: QUICK.select]) & set(sets[QUICK.select :])
 
 
 def test_a_reply_in_the_other_language_has_the_right_numbers_but_is_no_match(tmp_path: Path) -> None:
-    write_documents(TINY, 2, tmp_path)
+    write_documents(QUICK, 2, tmp_path)
     document = json.loads((tmp_path / "skill_b.jsonl").read_text().splitlines()[0])
     right = {"exact_match": 1.0, "right_numbers": 1.0, "own_language": 1.0}
     assert grade(document, [f" {document['answer']} . more"]) == right
@@ -132,37 +128,44 @@ def test_a_stage_that_was_killed_leaves_nothing_that_counts(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_tiny_study_goes_on_where_it_was_with_the_same_weights_and_figures(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(study, "SUGGESTED", {"ratio": ("--rule", "ratio")})
+def test_the_quick_form_runs_whole_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained: list[str] = []
     monkeypatch.setattr(training, "train", _counting(trained, training.train))
-    first = study.run_seed(TINY, 1, tmp_path)
-    assert trained == ["base", "recipient", "donor", "reference"]
-    home = tmp_path / "seed-1"
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    command = ["--quick", "-o", str(tmp_path)]
+    assert main(command) == 0
+    assert trained == ["base", "recipient", "donor", "reference"] * 2
+    first = {name: (tmp_path / name).read_bytes() for name in ("table.md", "results.csv")}
+    rows = json.loads((tmp_path / "results.json").read_text("utf-8"))["rows"]["21"]
+    chosen = ["best swap", "best random placement", "tuned average"]
+    expected = ["base", "recipient", "donor", "average", "paper-style", *chosen, "middle", "reference"]
+    assert {*expected, *(f"zero-shot {name}" for name in chosen)} <= {row["row"] for row in rows}
+
+    home = tmp_path / "seed-21"
     weights = (home / "donor" / "model.safetensors").read_bytes()
     shutil.rmtree(home / "donor")  # as if it had been killed while it trained the donor
     (home / ".donor.part").mkdir()
-    os.unlink(home / "rows" / "average.json")
+    kept = sorted((home / "rows_recipient" / "evaluations").iterdir())
+    kept[0].unlink()
     trained.clear()
-    assert study.run_seed(TINY, 1, tmp_path) == first
+    assert main(command) == 0
     assert trained == ["donor"]
     assert (home / "donor" / "model.safetensors").read_bytes() == weights
-    names = [row["row"] for row in first]
-    expected = {
-        "base",
-        "recipient",
-        "donor",
-        "average",
-        "paper-style",
-        "sweep's best",
-        "middle",
-        "random 1",
-        "reference",
-    }
-    assert expected <= set(names)
-    assert all(len(row["documents"]) == TINY.report for row in first if "documents" in row)
+    assert sorted((home / "rows_recipient" / "evaluations").iterdir()) == kept
+    assert {name: (tmp_path / name).read_bytes() for name in first} == first
+
+    tasks = {file: {task for one in _evaluations(home / file) for task in one.documents} for file in KINDS}
+    assert tasks == {"by_skill": {SKILL_B}, "zero_shot": {SKILL_A, "target_perplexity_text"}}
+    tried = [one for one in _evaluations(home / "by_skill") if one.configuration.startswith("control ")]
+    assert len(tried) == 3  # as many as there are swaps
+
+
+KINDS = ("by_skill", "zero_shot")
+
+
+def _evaluations(folder: Path) -> list[Evaluation]:
+    every = (read_evaluation(path) for path in (folder / "evaluations").iterdir())
+    return [one for one in every if one.role == "select"]
 
 
 def _counting(trained: list[str], train):  # type: ignore[no-untyped-def]
@@ -179,64 +182,50 @@ def test_a_middle_swap_is_as_wide_as_the_swap_it_is_compared_with() -> None:
     assert study.middle("DRRRRRRR", swap) == {"layers": "3-3", "embeddings": "donor", "head": "recipient"}
 
 
-def row(name: str, right: list[int]) -> dict[str, object]:
-    share = sum(right) / len(right)
-    figures = dict.fromkeys(("skill_b", "right_numbers_b", "own_language_b", "skill_a", "perplexity_b"), share)
-    return {"row": name, "parameters": None, "documents": right, **figures}
+def row(name: str, skill: float) -> dict[str, object]:
+    figures = dict.fromkeys(("right_numbers_b", "own_language_b", "skill_a", "perplexity_b"), 0.5)
+    return {"row": name, "skill_b": skill, "parameters": None, **figures}
 
 
-def test_differences_are_paired_by_seed_and_random_placements_are_averaged() -> None:
+def test_differences_are_paired_by_seed_and_corrected_for_all_comparisons() -> None:
+    gains = [0.1, 0.2, 0.3, 0.4]
     rows = {
-        1: [row("recipient", [0, 0, 0, 1]), row("swap", [1, 1, 0, 1])],
-        2: [row("recipient", [0, 1, 0, 1]), row("swap", [1, 1, 1, 1])],
+        seed: [row("recipient", seed / 10), row("best swap", seed / 10 + gain), row("middle", seed / 10 + gain - 0.1)]
+        for seed, gain in enumerate(gains)
     }
-    rows[1] += [row("random 1", [0] * 4), row("random 2", [1] * 4)]
-    rows[2] += [row("random 1", [0] * 4), row("random 2", [0] * 4)]
-    by_name = {entry["row"]: entry for entry in summarise(rows)}
-    assert by_name["swap"]["skill_b"] == pytest.approx(0.875)
-    assert by_name["swap"]["difference"] == pytest.approx(0.5)
-    assert by_name["swap"]["t_interval"] == pytest.approx((0.5, 0.5))
-    assert by_name["random placements, mean"]["by_seed"] == {1: 0.5, 2: 0.0}
-    assert "difference" not in by_name["recipient"]
+    found = {one.against: one for one in comparisons(by_seed(figures_of(rows))).itertuples()}
+    assert list(found) == ["recipient", "middle"]  # of the others there are no rows here
+    assert found["recipient"].mean == pytest.approx(0.25)
+    assert (found["recipient"].low, found["recipient"].high) == pytest.approx(difference(gains)[1:3])
+    # Two comparisons: the smaller p-value counts twice. Four gains of one sign have 2 of 16 chances.
+    assert found["recipient"].p == pytest.approx(2 * difference(gains).p)
+    assert found["recipient"].p_sign == pytest.approx(2 * 2 / 16)
 
 
-def test_the_best_is_compared_with_its_controls_seed_by_seed() -> None:
-    rows = {
-        seed: [row("recipient", [0, 0]), row("sweep's best", best), row("middle", [0, 1]), row("random 1", [1, 1])]
-        for seed, best in ((1, [1, 1]), (2, [0, 1]))
-    }
-    compared = {one["against"]: one for one in comparisons(rows)}
-    assert list(compared) == ["middle", "random placements, mean"]  # of the others there are no rows here
-    assert compared["middle"]["difference"] == pytest.approx(0.25)
-    assert compared["random placements, mean"]["difference"] == pytest.approx(-0.25)
-    assert compared["middle"]["t_interval"] == pytest.approx(t_interval([0.5, 0.0]))
+def test_the_signs_of_eight_seeds_can_show_a_difference_in_each_comparison() -> None:
+    assert difference([0.1] * 8).p_sign * len(COMPARED) < 0.05
 
 
-def test_a_rule_refused_in_one_seed_is_averaged_over_the_others_and_said() -> None:
-    refused = {"row": "suggested ratio", "refused": "no zone"}
-    rows = {1: [row("recipient", [0, 1]), row("suggested ratio", [1, 1])]}
-    rows[2] = [row("recipient", [0, 1]), refused]
-    rows[3] = [row("recipient", [0, 1]), row("suggested ratio", [1, 1])]
-    entry = {entry["row"]: entry for entry in summarise(rows)}["suggested ratio"]
-    assert entry["seeds"] == [1, 3]
-    assert entry["refused"] == {2: "no zone"}
-    assert "| suggested ratio (1 refused) | 100.0 | 100.0 – 100.0 | +50.0 |" in markdown(summarise(rows))
+def test_a_rule_refused_in_one_seed_is_averaged_over_the_others_and_shown_as_missing() -> None:
+    rows = {seed: [row("recipient", 0.5), row("suggested ratio", 1.0)] for seed in (1, 3)}
+    rows[2] = [row("recipient", 0.5), {"row": "suggested ratio", "refused": "no zone"}]
+    assert "| suggested ratio | 100.0 | 100.0 – 100.0 | +50.0 | [+50.0, +50.0] |" in markdown(figures_of(rows))
 
 
-def test_intervals() -> None:
-    low, high = t_interval([0.0, 0.2, 0.4])
+def test_an_interval_over_seeds_is_students() -> None:
+    found = difference([0.0, 0.2, 0.4])
     half = 4.302653 * 0.2 / math.sqrt(3)
-    assert (low, high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-6)
-    assert bootstrap_interval([[1, 1, 1], [1, 1, 1]]) == (1.0, 1.0)
-    low, high = bootstrap_interval([[0.0] * 50, [1.0] * 50])
-    assert (low, high) == (0.0, 1.0)  # seeds are the unit: two that disagree leave everything open
+    assert (found.mean, found.low, found.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half), abs=1e-6)
+
+
+def test_seeds_without_a_difference_say_nothing() -> None:
+    assert difference([0.0, 0.0, 0.3, 0.2]).p_sign == 0.5  # of two seeds that differ
+    assert (difference([0.0] * 3).p, difference([0.0] * 3).p_sign) == (1, 1)
 
 
 def test_a_study_with_other_settings_or_one_seed_is_refused(tmp_path: Path) -> None:
-    from benchmarks.cross_lingual.__main__ import run
-
     with pytest.raises(UserError, match="no interval"):
-        run(TINY, range(1, 2), tmp_path, 1)
+        run(QUICK, range(1, 2), tmp_path, 1)
     (tmp_path / "settings.json").write_text("{}")
     with pytest.raises(UserError, match="other settings"):
-        run(TINY, range(1, 3), tmp_path, 1)
+        run(QUICK, range(1, 3), tmp_path, 1)
