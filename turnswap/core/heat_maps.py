@@ -109,10 +109,7 @@ def drawing_packages(otherwise: str) -> Any:
 
 
 def chart_libraries(vl_convert: Any) -> str:
-    """The scripts that draw charts on a page, as :func:`.pages.render_page` takes them.
-
-    They are kept in the user's cache folder, because putting them together takes seconds.
-    """
+    """The scripts that draw charts on a page; kept in the user's cache, because putting them together takes seconds."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "turnswap")
     kept = folder / f"charts-{importlib.metadata.version('vl-convert-python')}.js"
     with suppress(OSError, ValueError):

@@ -61,11 +61,7 @@ class Comparison:
 
 
 def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:
-    """Compare model ``b`` with ``a`` on the conversations that both ran; ``accepted`` facts may differ.
-
-    Raises:
-        UserError: without samples, with signatures that are not comparable, or with no conversation in common.
-    """
+    """Compare model ``b`` with ``a`` on the conversations that both ran; ``accepted`` facts may differ."""
     for model in (a, b):
         if not model.has_samples:
             raise UserError(

@@ -18,6 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
@@ -200,9 +201,6 @@ def resamples_needed(tests: int, sources: int) -> int:
 
 def holm(p: Array) -> Array:
     """Holm's step-down correction (Holm 1979) for as many comparisons as there are known p-values."""
-    corrected = np.full_like(p, np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known])]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps)) if len(order) else steps
-    return corrected
+    ranked = pd.Series(p).dropna().sort_values()
+    steps = ranked * np.arange(len(ranked), 0, -1)
+    return np.asarray(steps.cummax().clip(upper=1).reindex(range(len(p))), dtype=np.float64)

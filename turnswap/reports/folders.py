@@ -99,10 +99,7 @@ def _other_tool(content: Any) -> str | None:
 
 
 def samples_beside(file: Path, task: str) -> list[Path]:
-    """A task's samples of the same run, plain before compressed; of a link also beside the file that it leads to.
-
-    ``task`` may be ``*``: of every task.
-    """
+    """A task's samples (``*``: of all) of the same run, plain before compressed; also beside what a link leads to."""
     dated = _DATE.search(file.stem)
     date = dated.group() if dated else file.stem.removeprefix("results_")
     names = [f"samples_{task}_{escape(date)}.{ending}" for ending in ("jsonl", "jsonl.gz")]

@@ -80,10 +80,7 @@ def published_identity(identity: Mapping[str, Any]) -> dict[str, str]:
 
 
 def for_others(content: Any) -> Any:
-    """What lm-eval writes, as it may be published: without keys, addresses, and what it tells of the machine.
-
-    The model's arguments stand there more than once: in ``config``, and in the metadata of every task.
-    """
+    """What lm-eval writes, as it may be published: nowhere in it keys, addresses, and what it tells of the machine."""
     if isinstance(content, list):
         return [for_others(each) for each in content]
     if not isinstance(content, Mapping):

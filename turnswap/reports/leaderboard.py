@@ -104,10 +104,7 @@ class Board:
 def build_board(
     summaries: Sequence[Summary], languages: Sequence[str] | None = None, accepted: Sequence[str] = ()
 ) -> Board:
-    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ.
-
-    Refused are an unknown language, a model that lacks one, and models that were not run alike.
-    """
+    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ."""
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes, resampling = _require_comparable(models, accepted), summaries[0].resampling

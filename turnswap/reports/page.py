@@ -32,10 +32,7 @@ _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in
 
 
 def build_page(summaries: Sequence[Summary], comparison: Comparison | None = None, metric: str = "") -> str:
-    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side.
-
-    Models without samples have no transcripts.
-    """
+    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side."""
     vl_convert = drawing_packages("; or take --format md or terminal")
     from . import charts
 

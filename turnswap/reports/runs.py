@@ -175,8 +175,7 @@ def read_samples(
 ) -> tuple[list[LoggedConversation], bool]:
     """The conversations of one samples file, sorted by key, and whether the file was whole.
 
-    lm-eval writes each conversation once per filter. ``allow_partial``: go on with the whole lines where one is broken,
-    and say so in ``warnings``.
+    ``allow_partial``: go on with the whole lines where one is broken, and say so in ``warnings``.
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []

@@ -74,10 +74,7 @@ def require_samples(summaries: Iterable[Summary]) -> None:
 
 
 def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
-    """Copy what was read of :func:`new_results` into the site: no other tasks' samples, nothing that is private.
-
-    Samples are compressed, and what tells of this machine is left out.
-    """
+    """Copy what was read of :func:`new_results` into the site, compressed: no other tasks' samples, nothing private."""
     runs = [run for summary in summaries for run in summary.model.languages.values()]
     for argument, target in new.items():
         label, path = split_label(argument)

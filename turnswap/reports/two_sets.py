@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -25,7 +26,12 @@ def differing(summary: Summary) -> pd.DataFrame:
     """
     both, other = summary.verdicts, tabulate(summary.corrected)
     before, now, known = both["strict"], other["strict"], ~other["unsatisfiable"]
-    of_each = {"n": 1, "gained": known & now & ~before, "lost": known & ~now & before, "unsatisfiable": ~known}
+    of_each: dict[str, Any] = {
+        "n": 1,
+        "gained": known & now & ~before,
+        "lost": known & ~now & before,
+        "unsatisfiable": ~known,
+    }
     of_each |= {"published": before, "corrected": known & now}
     found = both.assign(**of_each).groupby(["instruction", "language"])[[*of_each]].sum()
     found["published"] /= found["n"]

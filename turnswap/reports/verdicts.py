@@ -68,10 +68,7 @@ def published_verdicts(model: Model) -> Graded:
 
 
 def corrected_verdicts(model: Model) -> Graded:
-    """The corrected verdicts of all of a model's replies, by :func:`rules_of`.
-
-    Those that are kept are held against the replies by :func:`published_verdicts`.
-    """
+    """The corrected ones by :func:`rules_of`; those that are kept are proved by :func:`published_verdicts`."""
     _require_gradeable(model)
     return _graded(model, CORRECTED)
 
