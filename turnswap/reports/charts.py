@@ -1,7 +1,4 @@
-"""The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper.
-
-Each is one panel as wide as its place on the page, whose script sets the colours of text and lines.
-"""
+"""The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Why a score is what it is: what becomes of single instructions, how far counts miss, and what replies are like.
 
-Instructions are followed from turn to turn by their place in the turn's list, never by id: a conversation may hold an
-id twice. Verdicts are strict ones.
+Instructions are followed by their place in the turn's list: a conversation may hold an id twice. Verdicts are strict.
 """
 
 from __future__ import annotations

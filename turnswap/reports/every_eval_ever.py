@@ -1,8 +1,7 @@
 """Records for Every Eval Ever: a model's figures with their intervals, and every conversation with all of its turns.
 
-By that project's schema 0.3.0 a record is ``<uuid>.json`` and, with samples, ``<uuid>_samples.jsonl`` beside it, in
-``data/<collection>/<developer>/<model>``. A conversation stands there once per turn, with the messages up to that
-turn, its score, and the figure that it is a part of; figures over languages have no lines of their own.
+By that project's schema 0.3.0 a conversation stands there once per turn, with the messages up to that turn, its score,
+and the figure that it is a part of; figures over languages have no lines of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Results for others' readers: a model card's metadata, the Hub's eval results, Spaces' files, Every Eval Ever.
-
-Files are written locally. The Hub is only reached by :func:`propose`, which opens a pull request.
-"""
+"""Results for others' readers: written to files, and sent to the Hub by :func:`propose` alone, as a pull request."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
 """Every figure of a run with its interval: seeded bootstrap over source prompts, vectorised.
 
-Each metric is Σ numerators / Σ denominators over conversations, ``overall`` the mean of four of them (see
-:mod:`turnswap.tasks.multiif.metrics`). Conversations of one source prompt are variants and translations of it and share
-its difficulty. So whole source prompts are drawn, once for all languages together, and every figure is computed again:
-a cluster bootstrap (Davison and Hinkley 1997, §3.8) with Poisson weights (Chamandy et al. 2012). Each source prompt
-draws its weights from the seed and its own name, so that a part, the whole and another model of the same prompts are
-drawn alike: what a paired comparison needs. ``benchmarks/coverage.py`` shows how often these intervals hold.
+Conversations of one source prompt are variants and translations of it and share its difficulty. So whole source prompts
+are drawn, once for all languages together, and every figure is computed again: a cluster bootstrap (Davison and Hinkley
+1997, §3.8) with Poisson weights (Chamandy et al. 2012), drawn from the seed and the source prompt's name, so that a
+part, the whole and another model are drawn alike. ``benchmarks/coverage.py`` shows how often these intervals hold.
 """
 
 from __future__ import annotations

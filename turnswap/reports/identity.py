@@ -1,7 +1,6 @@
 """Who was measured: a model is its name and all that was said of it when it was loaded.
 
-lm-eval names a run after its weights alone, or after the adapter where there is one. Two runs of one name may
-therefore be of two models: every argument counts that ``model_args.toml`` does not except.
+Two runs of one name may be of two models: every argument counts that ``model_args.toml`` does not except.
 """
 
 from __future__ import annotations

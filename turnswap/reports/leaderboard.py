@@ -1,8 +1,7 @@
-"""``turnswap leaderboard``: models that were run alike, ranked by paired differences of their averages.
+"""Models that were run alike, ranked by paired differences of their averages.
 
-Every pair of models is compared as ``turnswap compare`` does, on the same conversations and draws, so that the two
-never contradict each other; the p-values are corrected for all pairs (Holm). A model's rank is 1 + the number of models
-that are significantly better.
+Every pair is compared as ``turnswap compare`` does, on the same conversations and draws; the p-values are corrected for
+all pairs (Holm). A model's rank is 1 + the number of models that are significantly better.
 """
 
 from __future__ import annotations

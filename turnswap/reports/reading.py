@@ -1,7 +1,6 @@
 """lm-eval's result files of Multi-IF, read and checked: who was measured, on what, how, and each conversation.
 
-lm-eval writes ``DIR/<model>/results_<date>.json`` and, with ``--log_samples``, ``samples_<task>_<date>.jsonl``
-beside it. A model's languages may lie in several such pairs, and so may the conversations of one language.
+A model's languages may lie in several files, and so may the conversations of one language.
 """
 
 from __future__ import annotations

@@ -53,9 +53,9 @@ def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
     if untold:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
         yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
-    if summary.model.has_samples and not summary.by_source:
-        some = summary.without_sources != list(summary.model.languages)
-        yield notes_of("no_sources")[0], f" in {', '.join(summary.without_sources)}" if some else ""
+    if summary.model.has_samples and (unnamed := summary.without_sources):
+        some = unnamed != list(summary.model.languages)
+        yield notes_of("no_sources")[0], f" in {', '.join(unnamed)}" if some else ""
     few = [f"{code}: {run.n} of {run.of}" for code, run in summary.model.languages.items() if run.n < run.of]
     if few:
         yield "{} conversations were run.", ", ".join(few)

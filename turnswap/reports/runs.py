@@ -102,11 +102,6 @@ class LanguageRun:
         """How many of its conversations failed for good, in a request."""
         return sum(conversation.failed for conversation in self.conversations or ())
 
-    @property
-    def names_sources(self) -> bool:
-        """Whether the data tells which conversations share a source prompt; without samples it is not known."""
-        return any(c.source != c.key for c in self.conversations or ())
-
 
 @dataclass(frozen=True)
 class Model:

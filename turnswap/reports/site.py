@@ -1,8 +1,4 @@
-"""``turnswap leaderboard --site DIR``: a ranking as a static site that grows.
-
-Results lie below ``DIR/results``, a folder per submission; whatever is dropped in there is on the board the next time
-the command runs. The pages are plain files: any web server shows them, and a Hub Space with ``sdk: static`` does.
-"""
+"""``turnswap leaderboard --site DIR``: a ranking as a static site that grows with what lies below ``DIR/results``."""
 
 from __future__ import annotations
 
@@ -15,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from glob import escape
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -126,13 +123,10 @@ def _model_page(board: Board, summary: Summary) -> str:
     (row,) = (row for row in board.rows if row.model == name and not row.is_published)
     own = [pair for pair in board.pairs if name in (pair.a, pair.b)]
     first, *others = report_sheets([summary])
-    return render_page(
-        "turnswap.reports",
-        "model.html.j2",
-        title_of("Multi-IF", [summary.model]),
-        ["leaderboard.css"],
-        sentence=first.says,
-        rank=row.shown_rank,
-        of=sum(row.rank is not None for row in board.rows),
-        sheets=[first, *pair_sheets(own), *others],
-    )
+    values: dict[str, Any] = {
+        "sentence": first.says,
+        "rank": row.shown_rank,
+        "sheets": [first, *pair_sheets(own), *others],
+    }
+    ranked, title = sum(row.rank is not None for row in board.rows), title_of("Multi-IF", [summary.model])
+    return render_page("turnswap.reports", "model.html.j2", title, ["leaderboard.css"], of=ranked, **values)

@@ -1,8 +1,6 @@
-"""Every instruction's verdict: those that the samples keep, or, where there are none, from the replies.
+"""Every instruction's verdict: those that the samples keep, or, in samples of an earlier version, from the replies.
 
-The samples hold a mark per verdict (:mod:`turnswap.tasks.multiif.kept`). They must add up to the figures that were
-logged with them, and those of a sample of replies are held against grading again. Samples of an earlier version hold
-none: grading is deterministic, so all their replies are graded again, and what comes out must add up likewise.
+They must add up to the figures that were logged with them; those of some replies are held against grading again.
 """
 
 from __future__ import annotations
