@@ -130,10 +130,8 @@ def _heat_map(chart: alt.Chart, by: str, order: list[str], *told: str, digits: s
 
 def _names(names: Sequence[str]) -> alt.Axis:
     """An axis of rows; names of instructions are long and stand in two lines."""
-    lines: dict[str, Any] = {"labelExpr": "split(datum.label, ':')", "labelLineHeight": 13}
-    return alt.Axis(
-        labelLimit=320, **_BARE, **(lines | {"labelOffset": -6} if any(":" in name for name in names) else {})
-    )
+    lines: dict[str, Any] = {"labelExpr": "split(datum.label, ':')", "labelLineHeight": 13, "labelOffset": -6}
+    return alt.Axis(labelLimit=320, **_BARE, **(lines if any(":" in name for name in names) else {}))
 
 
 def flow_bars(summary: Summary, on_paper: bool = False) -> dict[str, Any]:

@@ -177,10 +177,9 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 def p_values(gap: Estimate) -> Array:
     """Two-sided p-value of no difference, per figure, by paired bootstrap.
 
-    It is below ``1 - level`` where the interval at that level leaves 0 out: twice the share of resamples on the other
-    side of 0, counting the data itself once so that it is never 0 (Davison and Hinkley 1997, §4.4), expanded as
-    intervals are. NaN where a figure does not exist, or rests on fewer than :data:`FEWEST` source prompts; 1 where
-    nothing differs at all.
+    Twice the share of resamples on the other side of 0, the data itself counted once so that it is never 0 (Davison and
+    Hinkley 1997, §4.4), expanded as intervals are: below ``1 - level`` where they leave 0 out. NaN where a figure does
+    not exist, or rests on fewer than :data:`FEWEST` source prompts; 1 where nothing differs at all.
     """
     known = ~np.isnan(gap.replicates)
     # Ratios of equal sums may differ in the last bit; such a difference is none.

@@ -32,12 +32,10 @@ from .table import Figure, Scores, Summary, figures_of
 class Pair:
     """Two ranked models' averages, paired: how much ``b``, which is higher by these conversations, is better.
 
-    Attributes:
-        gap: the difference with its interval; NaN where they have no conversations in common in a language.
-        p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
-            pairs.
-        choices: difference and ``p`` over every choice of languages: number ``i`` is over the languages whose bits are
-            set in ``i + 1``, the first language's being the lowest.
+    ``gap`` is NaN where they have no conversations in common in a language, ``p`` from fewer than
+    :data:`.figures.FEWEST` source prompts; ``corrected`` is for all pairs. ``choices`` are difference and ``p`` over
+    every choice of languages: number ``i`` is over those whose bits are set in ``i + 1``, the first one's being the
+    lowest.
     """
 
     a: str
@@ -57,10 +55,9 @@ class Pair:
 class Row:
     """A model on the board; a published one has no signature.
 
-    Attributes:
-        choices: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
-            samples.
-        rank: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing significant.
+    ``choices``: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
+    samples. ``rank``: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing
+    significant.
     """
 
     model: str

@@ -76,10 +76,9 @@ class LanguageRun:
         reported: metric -> lm-eval's value and standard error; empty where parts were put together.
         conversations: sorted by key; None without samples.
         when: when the evaluation started, in Unix seconds.
-        content: the hash of what its data holds in the language (``dataset.content_sha256``); None of earlier versions.
-        is_benchmark: whether that is the published Multi-IF.
-        rules: the corrected rules by which the verdicts in the samples were made; None where the samples of an earlier
-            version hold none, or are not to be trusted: then all replies are graded again.
+        content: the hash of what its data holds in the language; None of earlier versions.
+        rules: the corrected rules by which the verdicts in the samples were made; None where they hold none, or are not
+            to be trusted: then all replies are graded again.
     """
 
     model: str

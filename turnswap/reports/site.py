@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from glob import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -123,10 +122,7 @@ def _model_page(board: Board, summary: Summary) -> str:
     (row,) = (row for row in board.rows if row.model == name and not row.is_published)
     own = [pair for pair in board.pairs if name in (pair.a, pair.b)]
     first, *others = report_sheets([summary])
-    values: dict[str, Any] = {
-        "sentence": first.says,
-        "rank": row.shown_rank,
-        "sheets": [first, *pair_sheets(own), *others],
-    }
-    ranked, title = sum(row.rank is not None for row in board.rows), title_of("Multi-IF", [summary.model])
-    return render_page("turnswap.reports", "model.html.j2", title, ["leaderboard.css"], of=ranked, **values)
+    title, sheets = title_of("Multi-IF", [summary.model]), [first, *pair_sheets(own), *others]
+    ranked, style = sum(each.rank is not None for each in board.rows), ["leaderboard.css"]
+    values = {"sentence": first.says, "rank": row.shown_rank, "of": ranked, "sheets": sheets}
+    return render_page("turnswap.reports", "model.html.j2", title, style, "", **values)

@@ -18,11 +18,10 @@ from .verdicts import GradedTurn, by_repeat, rules_of, tabulate
 
 
 def differing(summary: Summary) -> pd.DataFrame:
-    """A row per instruction and language, those with most differences first; all there are, differing or not.
+    """A row per instruction and language, differing or not, those with most differences first; strict verdicts.
 
-    Columns, of strict verdicts over all turns and repeats: ``n``; ``gained``, which fail as published and pass as
-    corrected; ``lost``, the other way round; ``unsatisfiable``, which are none by the corrected rules; ``published``
-    and ``corrected``, the shares that pass, of those that there are.
+    ``gained`` fail as published and pass as corrected, ``lost`` the other way round, ``unsatisfiable`` are none by the
+    corrected rules; ``published`` and ``corrected`` are the shares that pass, of those that there are.
     """
     both, other = summary.verdicts, tabulate(summary.corrected)
     before, now, known = both["strict"], other["strict"], ~other["unsatisfiable"]
