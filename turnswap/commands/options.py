@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,10 +17,4 @@ Command: TypeAlias = Callable[..., None]
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Command], Command]:
     """A decorator that gives a command several options, shown in this order."""
-
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)

@@ -240,7 +240,7 @@ def emit(text: str, output: Path | None) -> None:
     click.echo(f"Written: {output}")
 
 
-def show(sheets: list[Sheet], format_: str, output: Path | None) -> None:
+def show(sheets: list[Sheet], format_: str | None, output: Path | None) -> None:
     """Show tables in the terminal or as Markdown."""
     from turnswap.reports.sheets import as_markdown, print_sheets
 

@@ -108,10 +108,7 @@ def drawing_packages(otherwise: str) -> Any:
 
 
 def chart_libraries(vl_convert: Any) -> str:
-    """The scripts that draw charts on a page, as :func:`.pages.render_page` takes them.
-
-    They are kept in the user's cache folder, because putting them together takes seconds.
-    """
+    """The scripts that draw charts on a page; kept in the user's cache, because putting them together takes seconds."""
     kept = cache_folder() / f"charts-{importlib.metadata.version('vl-convert-python')}.js"
     with suppress(OSError, ValueError):
         return kept.read_text("utf-8")

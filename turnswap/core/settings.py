@@ -41,10 +41,7 @@ class _Trap(UserError):
 
 
 def parse_yaml(text: str, where: str, advice: str) -> Any:
-    """What a YAML text holds, which stands at ``where``; ``advice`` says where to see an example.
-
-    A key that stands twice in a mapping is refused, and a number that few would read as YAML does.
-    """
+    """What a YAML text holds; no key stands twice, and every number is one that all read alike."""
     try:
         return yaml.load(text, _Loader)
     except _Trap as error:

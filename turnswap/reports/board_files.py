@@ -1,8 +1,7 @@
 """The two files per model that Spaces made from the official leaderboard template read.
 
-Facts of these Spaces' reader: it takes ``config.model_name`` apart at the slash, multiplies ``results[task][metric]``
-by 100, and looks for a finished request of the same model and precision. Unknown is ``?`` to it, and 0 for
-the number of parameters (the table has a bin for that; without a number it would hide the model).
+Their reader takes ``config.model_name`` apart at the slash, multiplies ``results[task][metric]`` by 100, and looks for
+a finished request of the same model and precision. Unknown is ``?`` to it, and 0 for the number of parameters.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper.
-
-Each is one panel as wide as its place on the page, whose script sets the colours of text and lines.
-"""
+"""The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper."""
 
 from __future__ import annotations
 
@@ -50,10 +47,7 @@ _ROW = 28  # pixels: as high as the two lines in which an instruction's name sta
 def turn_lines(
     summaries: Sequence[Summary], scope: str, with_published: bool, on_paper: bool = False
 ) -> dict[str, Any]:
-    """Overall accuracy over the turns in one language, a line per model with its interval; the paper's in grey.
-
-    ``on_paper``: in black, with a legend of its own, where a page has one for all its panels.
-    """
+    """Overall accuracy over the turns in a language, a line per model; on paper in black, with a legend of its own."""
     names, colours = [summary.model.name for summary in summaries], ["black"] if on_paper else list(PALETTE)
     legend = alt.Legend(orient="bottom", columns=1, title=None) if on_paper else None
     shown = [summary for summary in summaries if scope in summary.scopes]
@@ -136,17 +130,12 @@ def _heat_map(chart: alt.Chart, by: str, order: list[str], *told: str, digits: s
 
 def _names(names: Sequence[str]) -> alt.Axis:
     """An axis of rows; names of instructions are long and stand in two lines."""
-    lines: dict[str, Any] = {"labelExpr": "split(datum.label, ':')", "labelLineHeight": 13}
-    return alt.Axis(
-        labelLimit=320, **_BARE, **(lines | {"labelOffset": -6} if any(":" in name for name in names) else {})
-    )
+    lines: dict[str, Any] = {"labelExpr": "split(datum.label, ':')", "labelLineHeight": 13, "labelOffset": -6}
+    return alt.Axis(labelLimit=320, **_BARE, **(lines if any(":" in name for name in names) else {}))
 
 
 def flow_bars(summary: Summary, on_paper: bool = False) -> dict[str, Any]:
-    """Forgetting and correction between turns (strict) as shares of the instructions present in both, by position.
-
-    ``on_paper``: in greys.
-    """
+    """Forgetting and correction between turns (strict), of the instructions present in both; on paper in greys."""
     verdicts = summary.verdicts
     following = verdicts.assign(turn=verdicts["turn"] - 1)
     both = verdicts.merge(following, on=["language", "key", "turn", "repeat", "slot"], suffixes=("", "_then"))
@@ -173,10 +162,7 @@ def flow_bars(summary: Summary, on_paper: bool = False) -> dict[str, Any]:
 
 
 def difference_maps(comparison: Comparison, metric: str) -> dict[str, Any]:
-    """B less A by language and turn, and by instruction, in points: blue where A is better, orange where B is.
-
-    Both panels share one scale, which reaches as far below 0 as above it.
-    """
+    """B less A in points, by language and turn and by instruction, on one scale: blue where A is better, orange B."""
     found, changed = comparison.differences.query("metric == @metric and gap == gap"), comparison.instructions
     turns = ["mean" if pd.isna(turn) else f"turn {turn}" for turn in found["turn"]]
     gaps = pd.DataFrame({"of": found["language"].replace(SCOPES), "turn": turns, "value": 100 * found["gap"]})
@@ -213,11 +199,7 @@ def panels(summaries: Sequence[Summary], with_published: bool, on_paper: bool = 
 
 
 def write_charts(summaries: Sequence[Summary], folder: Path) -> list[Path]:
-    """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files."""
     published = published_scores([summary.model for summary in summaries])
     config = json.loads((files(__package__) / "html" / "paper.json").read_text("utf-8"))
     written: dict[Path, None] = {}

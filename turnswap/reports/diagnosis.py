@@ -1,7 +1,6 @@
 """Why a score is what it is: what becomes of single instructions, how far counts miss, and what replies are like.
 
-Instructions are followed from turn to turn by their place in the turn's list, never by id: a conversation may hold an
-id twice. Verdicts are strict ones.
+Instructions are followed by their place in the turn's list: a conversation may hold an id twice. Verdicts are strict.
 """
 
 from __future__ import annotations
@@ -70,13 +69,10 @@ def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -
 def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> pd.DataFrame:
     """How often an old instruction, followed in the turn before, no longer is in the turn that adds a new one.
 
-    ``frame`` is of :func:`slots`, ``by`` is ``instruction`` or ``family``. If a turn adds several, each is paired with
-    each old one; pairs that meet less often than ``fewest`` are left out.
-
-    Returns:
-        A row per pair of ``old`` and ``new``: the columns of :func:`shares`, ``usual``, the share of the old one that
-        is broken whatever is new, and ``excess``, what the pair has above it, with its interval ``excess_low`` to
-        ``excess_high``. The surest excess first.
+    A row per pair of ``old`` and ``new`` (``by`` ``instruction`` or ``family``) that meet ``fewest`` times: the columns
+    of :func:`shares`, ``usual``, the share of the old one that is broken whatever is new, and ``excess``, what the pair
+    has above it, with its interval ``excess_low`` to ``excess_high``. The surest excess first. If a turn adds several,
+    each is paired with each old one.
     """
     old = frame[frame["before"].eq(True)].rename(columns={by: "old"}).assign(broken=lambda rows: ~rows["strict"])
     turn = ["language", "key", "repeat", "turn"]
@@ -96,12 +92,10 @@ def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> p
 def replies(summary: Summary) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What replies are like and how many of their instructions they follow, and by how much their counts miss.
 
-    Returns:
-        A row per reply and ``kind``: one of :data:`QUARTERS` (of its length in characters, within its language and
-        turn), of :data:`DONE` (all repeats in one row) and of :data:`SPOKEN`; with ``language``, ``turn``, ``source``,
-        ``followed`` and ``asked``. A row per count that fails: ``source``, ``asked``, which is 1, ``instruction``, its
-        ``relation`` (``exactly`` where it has none) and ``number``, the published grader's ``count``, and by how many
-        it is ``missed``. And of how many replies language and counts are known, where not of all.
+    A row per reply and ``kind``: one of :data:`QUARTERS` (of its length, within its language and turn), of :data:`DONE`
+    (all repeats in one row) and of :data:`SPOKEN`. A row per count that fails: its ``relation`` (``exactly`` where it
+    has none) and ``number``, the published grader's ``count``, and by how many it is ``missed``. And of how many
+    replies language and counts are known, where not of all.
     """
     lengths, kinds, missed, known = [], [], [], 0
     rules = {code: run.rules for code, run in summary.model.languages.items()}

@@ -1,8 +1,7 @@
 """Records for Every Eval Ever: a model's figures with their intervals, and every conversation with all of its turns.
 
-By that project's schema 0.3.0 a record is ``<uuid>.json`` and, with samples, ``<uuid>_samples.jsonl`` beside it, in
-``data/<collection>/<developer>/<model>``. A conversation stands there once per turn, with the messages up to that
-turn, its score, and the figure that it is a part of; figures over languages have no lines of their own.
+By that project's schema 0.3.0 a conversation stands there once per turn, with the messages up to that turn, its score,
+and the figure that it is a part of; figures over languages have no lines of their own.
 """
 
 from __future__ import annotations
@@ -37,10 +36,7 @@ def record_id(scope: str, metric: str) -> str:
 
 
 def record(summary: Summary, output: Path, source: str | None = None) -> dict[PurePosixPath, str]:
-    """Path -> content of one model's record; the same model gets the same paths again, which no other may have.
-
-    ``output`` is where other records may lie, ``source`` an address where more about the evaluation is found.
-    """
+    """Path -> content of one model's record below ``output``; the same model gets the same paths again, no other."""
     model, name = summary.model, name_on_board(summary.model)
     name = name if "/" in name else f"{NOBODY}/{name}"
     known = published_identity(model.identity)

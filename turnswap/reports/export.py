@@ -1,7 +1,4 @@
-"""Results for others' readers: a model card's metadata, the Hub's eval results, Spaces' files, Every Eval Ever.
-
-Files are written locally. The Hub is only reached by :func:`propose`, which opens a pull request.
-"""
+"""Results for others' readers: written to files, and sent to the Hub by :func:`propose` alone, as a pull request."""
 
 from __future__ import annotations
 
@@ -102,10 +99,7 @@ def remarks(summary: Summary, format_: str) -> list[str]:
 
 
 def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub.EvalResultEntry]:
-    """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
-
-    ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
-    """
+    """The Hub's eval results, as ``configs/hub_eval.yaml`` declares them; ``source`` is a link to more about them."""
     model = summary.model
     if not model.is_benchmark:
         raise UserError(
@@ -169,10 +163,7 @@ def _entries_contents(summary: Summary, output: Path, source: str | None) -> dic
 
 
 def propose(summary: Summary, format_: str, repository: str, source: str | None = None) -> str | None:
-    """Open a pull request on the Hub with one model's figures, and return its address.
-
-    ``model-index`` goes into the card as it is on the Hub now: None where it holds just that already.
-    """
+    """Open a pull request on the Hub, and return its address; None where the card there holds these figures already."""
     require_pushable(format_, repository)
     if huggingface_hub.is_offline_mode():
         raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")

@@ -1,11 +1,9 @@
 """Every figure of a run with its interval: seeded bootstrap over source prompts, vectorised.
 
-Each metric is Σ numerators / Σ denominators over conversations, ``overall`` the mean of four of them (see
-:mod:`turnswap.tasks.multiif.metrics`). Conversations of one source prompt are variants and translations of it and share
-its difficulty. So whole source prompts are drawn, once for all languages together, and every figure is computed again:
-a cluster bootstrap (Davison and Hinkley 1997, §3.8) with Poisson weights (Chamandy et al. 2012). Each source prompt
-draws its weights from the seed and its own name, so that a part, the whole and another model of the same prompts are
-drawn alike: what a paired comparison needs. ``benchmarks/coverage.py`` shows how often these intervals hold.
+Conversations of one source prompt are variants and translations of it and share its difficulty. So whole source prompts
+are drawn, once for all languages together, and every figure is computed again: a cluster bootstrap (Davison and Hinkley
+1997, §3.8) with Poisson weights (Chamandy et al. 2012), drawn from the seed and the source prompt's name, so that a
+part, the whole and another model are drawn alike. ``benchmarks/coverage.py`` shows how often these intervals hold.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
@@ -178,10 +177,9 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
 def p_values(gap: Estimate) -> Array:
     """Two-sided p-value of no difference, per figure, by paired bootstrap.
 
-    It is below ``1 - level`` where the interval at that level leaves 0 out: twice the share of resamples on the other
-    side of 0, counting the data itself once so that it is never 0 (Davison and Hinkley 1997, §4.4), expanded as
-    intervals are. NaN where a figure does not exist, or rests on fewer than :data:`FEWEST` source prompts; 1 where
-    nothing differs at all.
+    Twice the share of resamples on the other side of 0, the data itself counted once so that it is never 0 (Davison and
+    Hinkley 1997, §4.4), expanded as intervals are: below ``1 - level`` where they leave 0 out. NaN where a figure does
+    not exist, or rests on fewer than :data:`FEWEST` source prompts; 1 where nothing differs at all.
     """
     known = ~np.isnan(gap.replicates)
     # Ratios of equal sums may differ in the last bit; such a difference is none.
@@ -200,9 +198,6 @@ def resamples_needed(tests: int, sources: int) -> int:
 
 def holm(p: Array) -> Array:
     """Holm's step-down correction (Holm 1979) for as many comparisons as there are known p-values."""
-    corrected = np.full_like(p, np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known])]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(steps)) if len(order) else steps
-    return corrected
+    ranked = pd.Series(p).dropna().sort_values()
+    steps = ranked * np.arange(len(ranked), 0, -1)
+    return np.asarray(steps.cummax().clip(upper=1).reindex(range(len(p))), dtype=np.float64)

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 from glob import escape
 from itertools import islice
 from pathlib import Path
@@ -83,26 +83,16 @@ def read_results(file: Path) -> dict[str, Any]:
             if any(mark in line for line in islice(whole_lines(each), 40) for mark in _OURS):
                 raise CutOff("cut off or damaged") from None
         raise NotResults("of broken JSON") from None
-    if (kind := _other_tool(content)) is not None:
-        raise NotResults(kind)
-    return dict(content)
-
-
-def _other_tool(content: Any) -> str | None:
-    """Who wrote a JSON file; None for lm-eval since 0.4."""
-    if not isinstance(content, Mapping):
-        return "of JSON that is no object"
+    if not isinstance(content, dict):
+        raise NotResults("of JSON that is no object")
     parts = [content.get("results"), content.get("configs")]
-    if all(isinstance(part, Mapping) and all(isinstance(each, Mapping) for each in part.values()) for part in parts):
-        return None
-    return next((told for told, names in _TOLD_BY.items() if names <= content.keys()), "of another tool")
+    if not all(isinstance(part, dict) and all(isinstance(each, dict) for each in part.values()) for part in parts):
+        raise NotResults(next((told for told, names in _TOLD_BY.items() if names <= content.keys()), "of another tool"))
+    return content
 
 
 def samples_beside(file: Path, task: str) -> list[Path]:
-    """A task's samples of the same run, plain before compressed; of a link also beside the file that it leads to.
-
-    ``task`` may be ``*``: of every task.
-    """
+    """A task's samples (``*``: of all) of the same run, plain before compressed; also beside what a link leads to."""
     dated = _DATE.search(file.stem)
     date = dated.group() if dated else file.stem.removeprefix("results_")
     names = [f"samples_{task}_{escape(date)}.{ending}" for ending in ("jsonl", "jsonl.gz")]

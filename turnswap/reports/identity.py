@@ -1,7 +1,6 @@
 """Who was measured: a model is its name and all that was said of it when it was loaded.
 
-lm-eval names a run after its weights alone, or after the adapter where there is one. Two runs of one name may
-therefore be of two models: every argument counts that ``model_args.toml`` does not except.
+Two runs of one name may be of two models: every argument counts that ``model_args.toml`` does not except.
 """
 
 from __future__ import annotations
@@ -80,10 +79,7 @@ def published_identity(identity: Mapping[str, Any]) -> dict[str, str]:
 
 
 def for_others(content: Any) -> Any:
-    """What lm-eval writes, as it may be published: without keys, addresses, and what it tells of the machine.
-
-    The model's arguments stand there more than once: in ``config``, and in the metadata of every task.
-    """
+    """What lm-eval writes, as it may be published: nowhere in it keys, addresses, and what it tells of the machine."""
     if isinstance(content, list):
         return [for_others(each) for each in content]
     if not isinstance(content, Mapping):

@@ -1,8 +1,4 @@
-"""Which languages a model is better and worse in, on the source prompts that all of its languages share.
-
-Languages hold different conversations, so that their figures differ by what was asked, too. On shared source prompts
-the question is the same in each, and the draws are.
-"""
+"""Which languages a model is better and worse in, on the source prompts that all of them share: asked alike."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""``turnswap leaderboard``: models that were run alike, ranked by paired differences of their averages.
+"""Models that were run alike, ranked by paired differences of their averages.
 
-Every pair of models is compared as ``turnswap compare`` does, on the same conversations and draws, so that the two
-never contradict each other; the p-values are corrected for all pairs (Holm). A model's rank is 1 + the number of models
-that are significantly better.
+Every pair is compared as ``turnswap compare`` does, on the same conversations and draws; the p-values are corrected for
+all pairs (Holm). A model's rank is 1 + the number of models that are significantly better.
 """
 
 from __future__ import annotations
@@ -33,12 +32,10 @@ from .table import Figure, Scores, Summary, figures_of
 class Pair:
     """Two ranked models' averages, paired: how much ``b``, which is higher by these conversations, is better.
 
-    Attributes:
-        gap: the difference with its interval; NaN where they have no conversations in common in a language.
-        p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
-            pairs.
-        choices: difference and ``p`` over every choice of languages: number ``i`` is over the languages whose bits are
-            set in ``i + 1``, the first language's being the lowest.
+    ``gap`` is NaN where they have no conversations in common in a language, ``p`` from fewer than
+    :data:`.figures.FEWEST` source prompts; ``corrected`` is for all pairs. ``choices`` are difference and ``p`` over
+    every choice of languages: number ``i`` is over those whose bits are set in ``i + 1``, the first one's being the
+    lowest.
     """
 
     a: str
@@ -58,10 +55,9 @@ class Pair:
 class Row:
     """A model on the board; a published one has no signature.
 
-    Attributes:
-        choices: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
-            samples.
-        rank: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing significant.
+    ``choices``: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
+    samples. ``rank``: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing
+    significant.
     """
 
     model: str
@@ -104,10 +100,7 @@ class Board:
 def build_board(
     summaries: Sequence[Summary], languages: Sequence[str] | None = None, accepted: Sequence[str] = ()
 ) -> Board:
-    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ.
-
-    Refused are an unknown language, a model that lacks one, and models that were not run alike.
-    """
+    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ."""
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes, resampling = _require_comparable(models, accepted), summaries[0].resampling

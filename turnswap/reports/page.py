@@ -1,8 +1,7 @@
-r"""The pages of ``turnswap report`` and ``turnswap compare``: self-contained, without network.
+"""The pages of ``turnswap report`` and ``turnswap compare``: self-contained, without network.
 
-Texts from outside (names, prompts, replies) reach the page in three ways only: through the template, which
-escapes them; as JSON in which ``<`` is written ``\u003c``; and as compressed blocks in base64, which the script
-shows with ``textContent``. A Content-Security-Policy allows the page's own scripts alone, by hash.
+For texts from outside see :mod:`turnswap.core.pages`; replies come as compressed blocks in base64, too, which the
+script shows with ``textContent``.
 """
 
 from __future__ import annotations
@@ -32,36 +31,28 @@ _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in
 
 
 def build_page(summaries: Sequence[Summary], comparison: Comparison | None = None, metric: str = "") -> str:
-    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side.
-
-    Models without samples have no transcripts.
-    """
+    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side."""
     vl_convert = drawing_packages("; or take --format md or terminal")
     from . import charts
 
     models, paired = [summary.model for summary in summaries], comparison is not None
     published, specs = published_scores(models), charts.difference_maps(comparison, metric) if comparison else {}
     index, blocks = transcripts(summaries, paired)
-    modules = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal, "two_sets": two_sets}
-    modules |= {"language_gaps": language_gaps, "diagnosis_sheets": diagnosis_sheets}
+    specs = specs or dict(progress(charts.panels(summaries, bool(published)), "Drawing charts"))
+    values: dict[str, Any] = {"charts": charts, "replies": replies, "sheets": sheets, "terminal": terminal}
+    values |= {"language_gaps": language_gaps, "diagnosis_sheets": diagnosis_sheets, "two_sets": two_sets}
+    values |= {"summaries": summaries, "comparison": comparison, "metric": metric, "published": published}
+    values |= {"source": PROVENANCE, "has_samples": any(model.has_samples for model in models), "blocks": blocks}
+    values |= {"specs": json_for_script(specs), "index": json_for_script(index)}
     return render_page(
         "turnswap.reports",
         "compare.html.j2" if paired else "report.html.j2",
         sheets.title_of("Multi-IF, A and B" if paired else "Multi-IF", models),
         ["charts.css", "report.css", "charts.js", "transcripts.js"],
         chart_libraries(vl_convert),
-        **modules,
-        summaries=summaries,
-        has_samples=any(model.has_samples for model in models),
         sentence=say_comparison(comparison) if comparison else say_report(summaries),
-        comparison=comparison,
-        metric=metric,
-        published=published,
-        source=PROVENANCE,
         names={code: name_of(code) for model in models for code in model.languages},
-        specs=json_for_script(specs or dict(progress(charts.panels(summaries, bool(published)), "Drawing charts"))),
-        index=json_for_script(index),
-        blocks=blocks,
+        **values,
     )
 
 

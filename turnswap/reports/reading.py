@@ -1,7 +1,6 @@
 """lm-eval's result files of Multi-IF, read and checked: who was measured, on what, how, and each conversation.
 
-lm-eval writes ``DIR/<model>/results_<date>.json`` and, with ``--log_samples``, ``samples_<task>_<date>.jsonl``
-beside it. A model's languages may lie in several such pairs, and so may the conversations of one language.
+A model's languages may lie in several files, and so may the conversations of one language.
 """
 
 from __future__ import annotations
@@ -30,15 +29,9 @@ HEADLINE = "turn1_overall_acc"
 
 @dataclass
 class Reading:
-    """How to read, and what was put up with on the way.
+    """How to read: what the options of the commands that read results say.
 
-    Attributes:
-        latest: of several runs of the same conversations take the newest, instead of refusing.
-        allow_partial: use the whole lines of a truncated samples file, instead of refusing.
-        filter_name: which of lm-eval's filters; needed only where a run has several.
-        regrade: grade every reply again, instead of using the verdicts in the samples.
-        group: whose tasks to read, such as ``leaderboard_multiif``; needed only where several were run.
-        warnings: what a reader of the figures must know; filled while reading.
+    ``warnings`` are what a reader of the figures must know, filled while reading.
     """
 
     latest: bool = False
@@ -50,12 +43,7 @@ class Reading:
 
 
 def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
-    """Every model's results from folders or results files; ``NAME=PATH`` gives the model of that path this name.
-
-    Raises:
-        UserError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
-            the same conversations, or parts of one model that were not run alike.
-    """
+    """Every model's results from folders or results files; ``NAME=PATH`` gives the model of that path this name."""
     parts: list[LanguageRun] = []
     others: dict[str, list[Path]] = {}
     seen: set[tuple[str | None, str]] = set()

@@ -53,9 +53,9 @@ def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
     if untold:
         without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
         yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
-    if summary.model.has_samples and not summary.by_source:
-        some = summary.without_sources != list(summary.model.languages)
-        yield notes_of("no_sources")[0], f" in {', '.join(summary.without_sources)}" if some else ""
+    if summary.model.has_samples and (unnamed := summary.without_sources):
+        some = unnamed != list(summary.model.languages)
+        yield notes_of("no_sources")[0], f" in {', '.join(unnamed)}" if some else ""
     few = [f"{code}: {run.n} of {run.of}" for code, run in summary.model.languages.items() if run.n < run.of]
     if few:
         yield "{} conversations were run.", ", ".join(few)
@@ -75,21 +75,18 @@ def reply_sheets(summary: Summary) -> list[Sheet]:
     """Figures over completed replies where some are not, repeats where there are several, counts and totals."""
     sheets, name = [], summary.model.name
     if completed_note(summary):
-        rows = [
-            [scope_name(scope), *map(with_interval, summary.scores(scope, True).turns), " ".join(n)]
-            for scope in summary.scopes
-            for n in [_counts(summary, scope, "completed")]
-        ]
-        header = ["language", *TURN_NAMES, "n, by turn"]
+        rows, header = [], ["language", *TURN_NAMES, "n, by turn"]
+        for scope in summary.scopes:
+            n = " ".join(_counts(summary, scope, "completed"))
+            rows.append([scope_name(scope), *map(with_interval, summary.scores(scope, True).turns), n])
         sheets.append(Sheet(f"{name}: overall accuracy over completed replies", header, rows))
     if summary.model.repeats > 1:
         sheets.append(_repeats(summary))
     rows = [[kind, *_counts(summary, summary.headline_scope, kind)] for kind in COUNTS]
-    took = [
-        said.format(n) for key, said in _TOOK.items() if (n := summary.count(summary.headline_scope, key)) is not None
-    ]
-    said = [f"The run took {', '.join(took)}."] if took else []
-    return [*sheets, Sheet(f"{name}: replies", ["how many", *TURN_NAMES], rows, notes=said)]
+    totals = {key: summary.count(summary.headline_scope, key) for key in _TOOK}
+    took = ", ".join(_TOOK[key].format(total) for key, total in totals.items() if total is not None)
+    notes = [f"The run took {took}."] if took else []
+    return [*sheets, Sheet(f"{name}: replies", ["how many", *TURN_NAMES], rows, notes=notes)]
 
 
 def _repeats(summary: Summary) -> Sheet:
@@ -108,9 +105,8 @@ def _repeats(summary: Summary) -> Sheet:
         in_all = np.nanstd(summary.estimates[scope].replicates[:, column], axis=0)
         rows.append(["standard error", *map(percent, in_all)])
         rows.append(["of it, by sampling", *map(percent, errors)])
-    return Sheet(
-        f"{summary.model.name}: {repeats} repeats", ["conversations", *TURN_NAMES], rows, notes=notes_of("repeats")
-    )
+    title = f"{summary.model.name}: {repeats} repeats"
+    return Sheet(title, ["conversations", *TURN_NAMES], rows, notes=notes_of("repeats"))
 
 
 def sampling_error(summary: Summary, scope: str, turn: int) -> float:

@@ -76,10 +76,9 @@ class LanguageRun:
         reported: metric -> lm-eval's value and standard error; empty where parts were put together.
         conversations: sorted by key; None without samples.
         when: when the evaluation started, in Unix seconds.
-        content: the hash of what its data holds in the language (``dataset.content_sha256``); None of earlier versions.
-        is_benchmark: whether that is the published Multi-IF.
-        rules: the corrected rules by which the verdicts in the samples were made; None where the samples of an earlier
-            version hold none, or are not to be trusted: then all replies are graded again.
+        content: the hash of what its data holds in the language; None of earlier versions.
+        rules: the corrected rules by which the verdicts in the samples were made; None where they hold none, or are not
+            to be trusted: then all replies are graded again.
     """
 
     model: str
@@ -101,11 +100,6 @@ class LanguageRun:
     def failures(self) -> int:
         """How many of its conversations failed for good, in a request."""
         return sum(conversation.failed for conversation in self.conversations or ())
-
-    @property
-    def names_sources(self) -> bool:
-        """Whether the data tells which conversations share a source prompt; without samples it is not known."""
-        return any(c.source != c.key for c in self.conversations or ())
 
 
 @dataclass(frozen=True)
@@ -175,8 +169,7 @@ def read_samples(
 ) -> tuple[list[LoggedConversation], bool]:
     """The conversations of one samples file, sorted by key, and whether the file was whole.
 
-    lm-eval writes each conversation once per filter. ``allow_partial``: go on with the whole lines where one is broken,
-    and say so in ``warnings``.
+    ``allow_partial``: go on with the whole lines where one is broken, and say so in ``warnings``.
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []

@@ -1,7 +1,7 @@
 """What identifies a run, in one line that stands under every figure: ``multiif:1.0|langs:en|n:909/909|…``.
 
-In the manner of sacreBLEU (Post 2018, arXiv 1804.08771): two figures may be compared where their signatures
-agree in all that belongs to the measurement. Facts of the model itself are told as well, but may differ.
+In the manner of sacreBLEU (Post 2018, arXiv 1804.08771): figures may be compared where their signatures agree in all
+that belongs to the measurement. Facts of the model itself are told as well, but may differ.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""``turnswap leaderboard --site DIR``: a ranking as a static site that grows.
-
-Results lie below ``DIR/results``, a folder per submission; whatever is dropped in there is on the board the next time
-the command runs. The pages are plain files: any web server shows them, and a Hub Space with ``sdk: static`` does.
-"""
+"""``turnswap leaderboard --site DIR``: a ranking as a static site that grows with what lies below ``DIR/results``."""
 
 from __future__ import annotations
 
@@ -74,10 +70,7 @@ def require_samples(summaries: Iterable[Summary]) -> None:
 
 
 def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
-    """Copy what was read of :func:`new_results` into the site: no other tasks' samples, nothing that is private.
-
-    Samples are compressed, and what tells of this machine is left out.
-    """
+    """Copy what was read of :func:`new_results` into the site, compressed: no other tasks' samples, nothing private."""
     runs = [run for summary in summaries for run in summary.model.languages.values()]
     for argument, target in new.items():
         label, path = split_label(argument)
@@ -129,13 +122,7 @@ def _model_page(board: Board, summary: Summary) -> str:
     (row,) = (row for row in board.rows if row.model == name and not row.is_published)
     own = [pair for pair in board.pairs if name in (pair.a, pair.b)]
     first, *others = report_sheets([summary])
-    return render_page(
-        "turnswap.reports",
-        "model.html.j2",
-        title_of("Multi-IF", [summary.model]),
-        ["leaderboard.css"],
-        sentence=first.says,
-        rank=row.shown_rank,
-        of=sum(row.rank is not None for row in board.rows),
-        sheets=[first, *pair_sheets(own), *others],
-    )
+    title, sheets = title_of("Multi-IF", [summary.model]), [first, *pair_sheets(own), *others]
+    ranked, style = sum(each.rank is not None for each in board.rows), ["leaderboard.css"]
+    values = {"sentence": first.says, "rank": row.shown_rank, "of": ranked, "sheets": sheets}
+    return render_page("turnswap.reports", "model.html.j2", title, style, "", **values)

@@ -129,19 +129,15 @@ class Summary:
         return MACRO if len(self.model.languages) > 1 else next(iter(self.model.languages))
 
     @property
-    def by_source(self) -> bool:
-        """Whether the unit of inference is the source prompt: else the data names none, and it is the conversation."""
-        return not self.without_sources
-
-    @property
     def without_sources(self) -> list[str]:
         """The languages whose data names no source prompts, so that each conversation counts as independent."""
-        return [code for code, run in self.model.languages.items() if not run.names_sources]
+        by_language = {code: run.conversations or () for code, run in self.model.languages.items()}
+        return [code for code, own in by_language.items() if all(c.source == c.key for c in own)]
 
     @property
     def unit(self) -> str:
         """What is drawn for intervals, in words."""
-        return "source prompts" if self.by_source else "conversations"
+        return "conversations" if self.without_sources else "source prompts"
 
     def kind_of(self, scope: str, figure: Figure) -> str | None:
         """As :meth:`interval_of`, of one of its figures: whether its interval has no width."""
@@ -152,7 +148,7 @@ class Summary:
         """What kind of intervals the figures of a scope have; None where they have none."""
         level = f"{self.resampling.level:.0%}"
         if scope in self.estimates:
-            return f"{level} bootstrap{'' if self.by_source else ' over conversations'}"
+            return f"{level} bootstrap{' over conversations' if self.without_sources else ''}"
         figure = self.figure(scope, OVERALL[0])
         bound = ", as if languages moved together" if scope == MACRO else ""
         return f"{level} logit-normal (lm-eval's standard error{bound})" if figure.low == figure.low else None

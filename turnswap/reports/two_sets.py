@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 
@@ -17,15 +18,19 @@ from .verdicts import GradedTurn, by_repeat, rules_of, tabulate
 
 
 def differing(summary: Summary) -> pd.DataFrame:
-    """A row per instruction and language, those with most differences first; all there are, differing or not.
+    """A row per instruction and language, differing or not, those with most differences first; strict verdicts.
 
-    Columns, of strict verdicts over all turns and repeats: ``n``; ``gained``, which fail as published and pass as
-    corrected; ``lost``, the other way round; ``unsatisfiable``, which are none by the corrected rules; ``published``
-    and ``corrected``, the shares that pass, of those that there are.
+    ``gained`` fail as published and pass as corrected, ``lost`` the other way round, ``unsatisfiable`` are none by the
+    corrected rules; ``published`` and ``corrected`` are the shares that pass, of those that there are.
     """
     both, other = summary.verdicts, tabulate(summary.corrected)
     before, now, known = both["strict"], other["strict"], ~other["unsatisfiable"]
-    of_each = {"n": 1, "gained": known & now & ~before, "lost": known & ~now & before, "unsatisfiable": ~known}
+    of_each: dict[str, Any] = {
+        "n": 1,
+        "gained": known & now & ~before,
+        "lost": known & ~now & before,
+        "unsatisfiable": ~known,
+    }
     of_each |= {"published": before, "corrected": known & now}
     found = both.assign(**of_each).groupby(["instruction", "language"])[[*of_each]].sum()
     found["published"] /= found["n"]

@@ -1,8 +1,6 @@
-"""Every instruction's verdict: those that the samples keep, or, where there are none, from the replies.
+"""Every instruction's verdict: those that the samples keep, or, in samples of an earlier version, from the replies.
 
-The samples hold a mark per verdict (:mod:`turnswap.tasks.multiif.kept`). They must add up to the figures that were
-logged with them, and those of a sample of replies are held against grading again. Samples of an earlier version hold
-none: grading is deterministic, so all their replies are graded again, and what comes out must add up likewise.
+They must add up to the figures that were logged with them; those of some replies are held against grading again.
 """
 
 from __future__ import annotations
@@ -68,10 +66,7 @@ def published_verdicts(model: Model) -> Graded:
 
 
 def corrected_verdicts(model: Model) -> Graded:
-    """The corrected verdicts of all of a model's replies, by :func:`rules_of`.
-
-    Those that are kept are held against the replies by :func:`published_verdicts`.
-    """
+    """The corrected ones by :func:`rules_of`; those that are kept are proved by :func:`published_verdicts`."""
     _require_gradeable(model)
     return _graded(model, CORRECTED)
 

@@ -1,8 +1,6 @@
 """The figures so far of a run in progress, from its ``--use_cache``, which is only ever read, and from what is through.
 
-The schedule notes there which document is which and which request is whose turn (``tasks/multiturn/cache.py``).
-Replies are graded as they come in. Each look takes milliseconds, so that the run, which waits up to five seconds for
-its turn to write, is never kept from it.
+Each look takes milliseconds: the run, which waits up to five seconds for its turn to write, is never kept from it.
 """
 
 from __future__ import annotations
