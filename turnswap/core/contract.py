@@ -17,6 +17,9 @@ from .errors import UserError
 def unmet(relied_on: Iterable[str]) -> list[str]:
     """What of the other package is not there, or does not take the arguments that we give.
 
+    Args:
+        relied_on: a module and names in it, with the arguments of those that are called.
+
     >>> unmet(["json: loads(s) no_such JSONDecoder.decode(s, twice)"])
     ['json:no_such is missing', 'json:JSONDecoder.decode takes no twice']
     """
@@ -36,7 +39,11 @@ def unmet(relied_on: Iterable[str]) -> list[str]:
 
 
 def require(package: str, problems: list[str]) -> None:
-    """Refuse to work with a package (a distribution's name) that has problems, as :func:`unmet` gives them."""
+    """Refuse to work with a package (a distribution's name) that has problems, as :func:`unmet` gives them.
+
+    Raises:
+        UserError: there are some; it names the installed version and the one that works.
+    """
     if problems:
         raise UserError(
             f"{package} {importlib.metadata.version(package)} does not fit this turnswap: {'; '.join(problems)}.",

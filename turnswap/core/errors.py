@@ -36,9 +36,16 @@ def visible(text: str) -> str:
 
 
 def require_packages(purpose: str, packages: Sequence[str], extra: str, more: str = "") -> None:
-    """Refuse to go on where packages are missing, with the command that installs our ``extra``, which brings them.
+    """Refuse to go on where packages are missing.
 
-    ``purpose`` begins the sentence (``A sweep needs``), ``more`` follows the command.
+    Args:
+        purpose: what needs them, such as ``A sweep needs``.
+        packages: as they are imported.
+        extra: of ours, which brings them.
+        more: what else the advice says, after the command that installs them.
+
+    Raises:
+        UserError: it names those that are missing, and the command.
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:

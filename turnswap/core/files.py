@@ -10,10 +10,18 @@ from .errors import UserError
 
 
 def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
-    """Write a file in one step and return its path: whoever stops us, it is either as it was or whole.
+    """Write a file in one step: whoever stops us, it is either as it was or whole. Its folder is made.
 
-    Its folder is made; a file that is there keeps its permissions. Text goes out as UTF-8; half a surrogate pair, which
-    UTF-8 lacks, as an escape. ``advice`` is what to do where the system refuses.
+    Args:
+        path: of the file; one that is there keeps its permissions.
+        content: text goes out as UTF-8; half a surrogate pair, which UTF-8 lacks, as an escape.
+        advice: what to do where it cannot be written.
+
+    Returns:
+        The path.
+
+    Raises:
+        UserError: the system refuses.
     """
     unfinished = path.with_name(f".{path.name[:99]}.{os.getpid()}.part")
     try:

@@ -26,8 +26,17 @@ ELSEWHERE = "Name another folder with -o."
 def heat_chart(cells: Any, *, x: Any, y: Any, tooltip: Sequence[Any], colour: Any, digits: str = "", dark: Any = None):  # type: ignore[no-untyped-def] # Altair is loaded by those who draw
     """A rectangle per cell, coloured by its ``value``; with ``digits``, the value in it. A cell without one is a cross.
 
-    ``cells`` is an ``altair.Chart`` whose data have a ``value`` per cell, and ``best``, if at all, for one to frame;
-    ``digits`` the format of the values that are written, white on the cells for which the predicate ``dark`` holds.
+    Args:
+        cells: an ``altair.Chart`` whose data have a ``value`` per cell, and ``best``, if at all, for one to be framed.
+        x: an ``altair.X``.
+        y: an ``altair.Y``.
+        tooltip: what the cells tell.
+        colour: an ``altair.Color`` of ``value``.
+        digits: the format of the values that are written; nothing writes none.
+        dark: a predicate of the cells that are dark, on which white is written.
+
+    Returns:
+        An ``altair.LayerChart``.
     """
     import altair as alt
 
@@ -74,9 +83,14 @@ def heat_table(
 ) -> Table:
     """A heat map for a terminal: the stronger the colour, the larger the share of it. A cell without one is a cross.
 
-    ``values`` each have their row and column by the names of the ``axes``, a ``value`` (None for none), and perhaps
-    ``best``, to be marked. ``share`` is of the full colour, for a value (-1 to 1: blue below 0, orange above), ``form``
-    how it is written.
+    Args:
+        title: above it.
+        corner: what rows and columns are.
+        values: each with its row and column, a ``value`` (None for none), and perhaps ``best``, to be marked.
+        axes: the names of row and column, which come in the order in which they come first.
+        share: of the full colour, for a value (-1 to 1: blue below 0, orange above).
+        form: how a value is written.
+        width: of a column, at least.
     """
     table = Table(title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     by_place = {tuple(value[axis] for axis in axes): value for value in values}
@@ -100,7 +114,11 @@ def _cell(value: Mapping[str, Any] | None, share: Callable[[float], float], form
 
 
 def drawing_packages(otherwise: str) -> Any:
-    """``vl_convert``, with Altair at hand; ``otherwise`` is what can be done where they are not installed."""
+    """``vl_convert``, with Altair at hand; ``otherwise`` is what can be done without them.
+
+    Raises:
+        UserError: they are not installed.
+    """
     require_packages("Pictures need", ("altair", "vl_convert"), "report", f"{otherwise}.")
     import vl_convert
 
@@ -129,8 +147,17 @@ def write_heat_maps(
 ) -> list[Path]:
     """Write a PNG per heat map, and a page with all of them; returns the files, the page last.
 
-    ``charts`` is a title and an ``altair`` chart without one per PNG, by the file's name without ending; the ``facts``
-    stand above them, the ``table`` (a header, and rows whose second and third cell are words) and ``notes`` below.
+    Args:
+        folder: where to.
+        page: the page's file name.
+        title: its heading.
+        charts: a title and an ``altair`` chart without one per PNG, by the file's name without ending.
+        facts: shown above the charts.
+        table: a header and rows to show below them, the second and third column of words.
+        notes: at the end.
+
+    Raises:
+        UserError: the packages that draw are not installed, or the folder cannot be written.
     """
     vl_convert = drawing_packages("")
     specs, written = {}, []

@@ -17,6 +17,9 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines; none where there is no file.
 
     A last line without its newline is what a killed run left of a write, and is left out.
+
+    Raises:
+        UserError: the file cannot be read, or a line in between is no JSON object.
     """
     if not path.exists():
         return []
@@ -29,7 +32,11 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def parse_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The objects of lines of JSON, numbered from 1; blank lines hold none. NaN, which JSON lacks, is None."""
+    """The objects of lines of JSON, with their numbers from 1; blank lines hold none. NaN, which JSON lacks, is None.
+
+    Raises:
+        UserError: a line is no JSON object; it names ``path``, the file they are from.
+    """
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -65,9 +72,11 @@ def as_line(content: Mapping[str, Any]) -> str:
 
 
 class Journal:
-    """A file of JSON lines that one process appends to; ``lines`` is what was in it when it was opened.
+    """A file of JSON lines that one process appends to.
 
-    Half a line at its end, left by a process that was killed, is cut off.
+    Attributes:
+        path: of the file.
+        lines: what was in it when it was opened. Half a line at its end, left by a process that was killed, is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -77,11 +86,19 @@ class Journal:
             os.truncate(path, content.rfind(b"\n") + 1)
 
     def start(self, lines: Iterable[Mapping[str, Any]]) -> None:
-        """Make the file hold these lines and nothing else, in one step."""
+        """Make the file hold these lines and nothing else, in one step.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         write_whole(self.path, "".join(map(as_line, lines)))
 
     def append(self, *contents: Mapping[str, Any]) -> None:
-        """Add lines, which are on disk when this returns."""
+        """Add lines, which are on disk when this returns.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write("".join(map(as_line, contents)))

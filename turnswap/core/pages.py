@@ -18,11 +18,18 @@ def render_page(
 ) -> str:
     """A page of one file, made of a package's folder ``html`` and of ``core/html``, which every page shares.
 
-    Texts from outside reach the page through the template, which escapes them, or as :func:`json_for_script`. ``parts``
-    are names of style sheets and of the page's own scripts; before these stand ``libraries``, the text of a script as
-    :func:`.heat_maps.chart_libraries` gives it: charts set styles of their own, so that then any may stand inline. What
-    the template uses and is not given is an error; a ``sentence`` stands first on the page, the ``title`` below every
-    printed one, too.
+    Texts from outside reach the page through the template, which escapes them, or as :func:`json_for_script`.
+
+    Args:
+        package: whose folder ``html`` is looked into first.
+        template: the name of a Jinja template, which extends ``page.html.j2``. What it uses and is not given is an
+            error.
+        title: its heading, which also stands below every printed page.
+        parts: names of style sheets, which come after ``style.css``, and of the page's own scripts.
+        libraries: the text of a script that goes before it, as :func:`.heat_maps.chart_libraries` gives it. Charts
+            set styles of their own, so that then any may stand inline.
+        **values: what the template gets, beside ``title``, ``style``, ``script``, ``libraries`` and ``policy``, the
+            Content-Security-Policy. A ``sentence`` stands first on the page.
     """
     loader = jinja2.ChoiceLoader([jinja2.PackageLoader(name, "html") for name in (package, "turnswap.core")])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)

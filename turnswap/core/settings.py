@@ -41,7 +41,16 @@ class _Trap(UserError):
 
 
 def parse_yaml(text: str, where: str, advice: str) -> Any:
-    """What a YAML text holds; no key stands twice, and every number is one that all read alike."""
+    """What a YAML text holds.
+
+    Args:
+        text: YAML.
+        where: it stands, such as a path.
+        advice: where to see an example.
+
+    Raises:
+        UserError: it is no YAML, a key stands twice in a mapping, or a number is one that few would read as YAML does.
+    """
     try:
         return yaml.load(text, _Loader)
     except _Trap as error:
@@ -51,7 +60,11 @@ def parse_yaml(text: str, where: str, advice: str) -> Any:
 
 
 def read_yaml(path: Path, advice: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds; ``advice`` says where to see one."""
+    """The mapping that a YAML file holds.
+
+    Raises:
+        UserError: it cannot be read, or holds something else; ``advice`` says where to see one.
+    """
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -65,8 +78,14 @@ def read_yaml(path: Path, advice: str) -> dict[str, Any]:
 def read_settings(kind: type[T], content: object, where: str, advice: str = "") -> T:
     """Settings as a dataclass or a pydantic model; names that it does not have are refused.
 
-    ``content`` is what a YAML file or options say (None for nothing) of ``where``, such as ``translate``, and
-    ``advice`` where to see an example. The fields of a dataclass may carry pydantic's annotations.
+    Args:
+        kind: the class; the fields of a dataclass may carry pydantic's annotations.
+        content: what a YAML file or options say; None for nothing.
+        where: of what, such as ``translate`` or ``a sweep``.
+        advice: where to see an example.
+
+    Raises:
+        UserError: it names the setting, what it holds, and what was expected.
     """
     strict = kind if hasattr(kind, "model_fields") else with_config(ConfigDict(extra="forbid"))(kind)
     try:

@@ -28,7 +28,11 @@ _LONGEST = 96  # of a repository's name on the Hub
 
 
 def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
-    """Path -> content of the request and the results, below a folder for boards."""
+    """Path -> content of the request and the results, below a folder for boards.
+
+    Raises:
+        UserError: the model has no name that could be a path, or another model has it there.
+    """
     name, identity = name_on_board(summary.model), summary.model.identity
     own = published_identity(identity)
     # A board tells a model's types apart by itself.
@@ -79,8 +83,10 @@ def board_files(summary: Summary, output: Path) -> dict[PurePosixPath, str]:
 def require_own(folder: Path, own: Mapping[str, Any], theirs_of: Callable[[Any], Mapping[str, Any]]) -> None:
     """Refuse a folder that holds another model's results: names that end alike do not make two models one.
 
-    ``own`` is what it is told apart by, ``theirs_of`` makes the same of the content of a file there; it may fail for
-    files of others, which stay.
+    Args:
+        folder: where files named after the model lie, or will.
+        own: what it is told apart by.
+        theirs_of: the same from the content of a file there; it may fail for files of others, which stay.
     """
     for file in sorted(folder.glob("*.json")):
         try:
@@ -104,6 +110,9 @@ def board_name(name: str) -> str:
     """``org/model`` as it is; of any other path its last part; only characters that the Hub allows in names.
 
     What stands in brackets, as in ``org/model (dtype=float16)``, goes into the last part, whatever slashes it holds.
+
+    Raises:
+        UserError: nothing is left of it.
     """
     known_as, bracket, settings = name.partition(" (")
     parts = re.split(r"[/\\]", known_as)

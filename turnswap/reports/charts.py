@@ -199,7 +199,11 @@ def panels(summaries: Sequence[Summary], with_published: bool, on_paper: bool = 
 
 
 def write_charts(summaries: Sequence[Summary], folder: Path) -> list[Path]:
-    """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files."""
+    """Write each chart of the report as SVG and PDF in black on white, named by what it shows; returns the files.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     published = published_scores([summary.model for summary in summaries])
     config = json.loads((files(__package__) / "html" / "paper.json").read_text("utf-8"))
     written: dict[Path, None] = {}

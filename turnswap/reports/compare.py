@@ -22,15 +22,21 @@ from .table import Summary, records, split_metric
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model ``b`` compared with ``a`` on the ``n`` conversations by language that both ran; ``notes`` tell what is left out.
+    """All of it.
 
-    ``differences`` has a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over
-    the turns) and ``metric``: both figures, the ``gap``, ``b - a``, with its interval, and its two-sided ``p``. The
-    ``primary`` one, the mean over turns and languages, is the one question asked: its p-value is ``corrected`` as it
-    is. The others are corrected by Holm's method for all of their metric's; pooled figures have none. ``instructions``
-    tells how often B follows one that A does not (``gained``), and the other way round (``lost``), of ``n`` times;
-    ``conversations`` how many were followed in each turn, and over all turns how many more by B (``gap``): what
-    changed, the largest change first.
+    Attributes:
+        a: the model compared with, and ``b`` the one compared, on the conversations that both ran.
+        n: how many those are, by language; ``notes`` say what was left out.
+        differences: a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over the
+            turns) and ``metric``: the figures ``a`` and ``b``, and the ``gap``, ``b - a``, with its interval ``low``
+            to ``high``; ``p``, the two-sided p-value of the paired bootstrap. ``primary`` marks the headline, the mean
+            over turns and languages, which is the one question asked: its p-value is ``corrected`` as it is. The others
+            are corrected by Holm's method for all of their metric's comparisons (its turns, in every language and in
+            the macro mean); pooled figures have none.
+        instructions: how often B follows an instruction that A does not (``gained``), and the other way round
+            (``lost``), of ``n`` times; those that changed, the largest change first.
+        conversations: instructions followed in each turn of one conversation by ``a`` and by ``b`` (means over
+            repeats), and over all turns, how many more B follows (``gap``); likewise.
     """
 
     a: Summary
@@ -56,7 +62,17 @@ class Comparison:
 
 
 def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] = ()) -> Comparison:
-    """Compare model ``b`` with ``a`` on the conversations that both ran; ``accepted`` facts may differ."""
+    """Compare two models on the conversations that both ran.
+
+    Args:
+        a: the model to compare with.
+        b: the model compared.
+        resampling: of the paired bootstrap.
+        accepted: facts of the signature that may differ.
+
+    Raises:
+        UserError: without samples, with signatures that are not comparable, or with no conversation in common.
+    """
     for model in (a, b):
         if not model.has_samples:
             raise UserError(
@@ -73,9 +89,16 @@ def compare(a: Model, b: Model, resampling: Resampling, accepted: Sequence[str] 
 
 
 def require_resamples(resampling: Resampling, tests: int, sources: int, of_what: str) -> None:
-    """Refuse so few resamples that no p-value could be significant when it is corrected for so many ``tests``.
+    """Refuse so few resamples that no corrected p-value could be significant.
 
-    They rest on ``sources`` source prompts at most; ``of_what`` says what is tested.
+    Args:
+        resampling: how many there are.
+        tests: how many p-values are corrected together.
+        sources: on how many source prompts they rest, at most.
+        of_what: what is tested, in words.
+
+    Raises:
+        UserError: it says how many it takes.
     """
     if tests < 1 or sources < FEWEST or resampling.resamples >= (needed := figures.resamples_needed(tests, sources)):
         return

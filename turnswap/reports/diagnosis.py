@@ -48,8 +48,15 @@ def slots(summary: Summary) -> pd.DataFrame:
 def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -> tuple[pd.DataFrame, Estimate]:
     """In each group the share Σ ``hit`` / Σ ``asked``, with its interval by source prompt.
 
-    All of the summary's source prompts are drawn, for all groups at once. Returns a row per group, which is its index:
-    ``hits``, ``asked``, ``share``, ``low``, ``high``; and the estimate, a column per group.
+    Args:
+        frame: rows with ``source``, ``asked``, and the columns named by the other arguments.
+        by: the columns whose values make a group.
+        hit: the column that is summed, at most ``asked``.
+        summary: whose replies they are: all of its source prompts are drawn, for all groups at once.
+
+    Returns:
+        A row per group, which is its index: ``hits``, ``asked``, ``share``, ``low``, ``high``. And the estimate, a
+        column per group.
     """
     sources = tuple(sorted({source for sums in summary.sums.values() for source in sums.sources}))
     groups = frame.groupby(list(by))
@@ -69,10 +76,16 @@ def shares(frame: pd.DataFrame, by: Sequence[str], hit: str, summary: Summary) -
 def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> pd.DataFrame:
     """How often an old instruction, followed in the turn before, no longer is in the turn that adds a new one.
 
-    A row per pair of ``old`` and ``new`` (``by`` ``instruction`` or ``family``) that meet ``fewest`` times: the columns
-    of :func:`shares`, ``usual``, the share of the old one that is broken whatever is new, and ``excess``, what the pair
-    has above it, with its interval ``excess_low`` to ``excess_high``. The surest excess first. If a turn adds several,
-    each is paired with each old one.
+    Args:
+        frame: of :func:`slots`.
+        by: ``instruction`` or ``family``.
+        summary: see :func:`shares`.
+        fewest: pairs that meet less often are left out. If a turn adds several, each is paired with each old one.
+
+    Returns:
+        A row per pair of ``old`` and ``new``: the columns of :func:`shares`, ``usual``, the share of the old one that
+        is broken whatever is new, and ``excess``, what the pair has above it, with its interval ``excess_low`` to
+        ``excess_high``. The surest excess first.
     """
     old = frame[frame["before"].eq(True)].rename(columns={by: "old"}).assign(broken=lambda rows: ~rows["strict"])
     turn = ["language", "key", "repeat", "turn"]
@@ -92,10 +105,12 @@ def broken(frame: pd.DataFrame, by: str, summary: Summary, fewest: int = 1) -> p
 def replies(summary: Summary) -> tuple[pd.DataFrame, pd.DataFrame, str]:
     """What replies are like and how many of their instructions they follow, and by how much their counts miss.
 
-    A row per reply and ``kind``: one of :data:`QUARTERS` (of its length, within its language and turn), of :data:`DONE`
-    (all repeats in one row) and of :data:`SPOKEN`. A row per count that fails: its ``relation`` (``exactly`` where it
-    has none) and ``number``, the published grader's ``count``, and by how many it is ``missed``. And of how many
-    replies language and counts are known, where not of all.
+    Returns:
+        A row per reply and ``kind``: one of :data:`QUARTERS` (of its length in characters, within its language and
+        turn), of :data:`DONE` (all repeats in one row) and of :data:`SPOKEN`; with ``language``, ``turn``, ``source``,
+        ``followed`` and ``asked``. A row per count that fails: ``source``, ``asked``, which is 1, ``instruction``, its
+        ``relation`` (``exactly`` where it has none) and ``number``, the published grader's ``count``, and by how many
+        it is ``missed``. And of how many replies language and counts are known, where not of all.
     """
     lengths, kinds, missed, known = [], [], [], 0
     rules = {code: run.rules for code, run in summary.model.languages.items()}
@@ -149,8 +164,13 @@ def _missed(
 def hardest(frames: Sequence[pd.DataFrame], by: Sequence[str]) -> pd.DataFrame:
     """What is followed least, over all turns, repeats and models, of what all models ran; the hardest first.
 
-    ``frames`` are of :func:`slots`, one per model. Returns a row per group, which is its index: ``followed`` of
-    ``asked``, their ``share``, how many ``conversations`` there are, and the ids that no reply follows once, ``never``.
+    Args:
+        frames: of :func:`slots`, one per model.
+        by: the columns that make a group, such as ``source``.
+
+    Returns:
+        A row per group, which is its index: ``followed`` of ``asked``, their ``share``, how many ``conversations``
+        there are, and the ids that no reply follows once, ``never``.
     """
     together = pd.concat(frames)
     together = together[together.groupby(["language", "key"])["model"].transform("nunique") == len(frames)]

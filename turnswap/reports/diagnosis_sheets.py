@@ -22,7 +22,9 @@ _LATER = ["when given", "1 turn later", "2 turns later"]
 def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[Sheet]:
     """What becomes of single instructions, how far counts miss, what replies are like, and what is hardest.
 
-    ``whole``: for a page: more rows, and what breaks what as a matrix. Models without samples are left out.
+    Args:
+        summaries: the models; those without samples are left out.
+        whole: for a page: more rows, and what breaks what as a matrix.
     """
     frames, sheets, shown = [], [], 25 if whole else 6
     for summary in (summary for summary in summaries if summary.model.has_samples):

@@ -36,7 +36,16 @@ def record_id(scope: str, metric: str) -> str:
 
 
 def record(summary: Summary, output: Path, source: str | None = None) -> dict[PurePosixPath, str]:
-    """Path -> content of one model's record below ``output``; the same model gets the same paths again, no other."""
+    """Path -> content of one model's record; the same model gets the same paths again.
+
+    Args:
+        summary: the figures.
+        output: where other records may lie.
+        source: an address where more about the evaluation is found.
+
+    Raises:
+        UserError: the model has no name that could be a path, or another model has it there.
+    """
     model, name = summary.model, name_on_board(summary.model)
     name = name if "/" in name else f"{NOBODY}/{name}"
     known = published_identity(model.identity)

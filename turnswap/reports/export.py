@@ -62,9 +62,16 @@ def require_source(format_: str, source: str) -> None:
 
 
 def export(summary: Summary, format_: str, output: Path, source: str | None = None) -> list[Path]:
-    """Write one model's figures in one of :data:`FORMATS` and return the files; refused, nothing is written.
+    """Write one model's figures in a format, and return the files.
 
-    ``output`` is the model's folder (or its card, for ``model-index``); a folder for the board's files or for records.
+    Args:
+        summary: the figures.
+        format_: one of :data:`FORMATS`.
+        output: the model's folder (or its card, for ``model-index``); a folder for the board's files or for records.
+        source: see :func:`require_source`.
+
+    Raises:
+        UserError: the figures or what lies there already do not allow it; then nothing was written.
     """
     if format_ == MODEL_INDEX:
         contents = _card_contents(summary, output)
@@ -99,7 +106,13 @@ def remarks(summary: Summary, format_: str) -> list[str]:
 
 
 def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub.EvalResultEntry]:
-    """The Hub's eval results, as ``configs/hub_eval.yaml`` declares them; ``source`` is a link to more about them."""
+    """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
+
+    ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
+
+    Raises:
+        UserError: the data was not the whole benchmark.
+    """
     model = summary.model
     if not model.is_benchmark:
         raise UserError(
@@ -163,7 +176,20 @@ def _entries_contents(summary: Summary, output: Path, source: str | None) -> dic
 
 
 def propose(summary: Summary, format_: str, repository: str, source: str | None = None) -> str | None:
-    """Open a pull request on the Hub, and return its address; None where the card there holds these figures already."""
+    """Open a pull request on the Hub with one model's figures, and return its address.
+
+    Args:
+        summary: the figures.
+        format_: ``model-index``, which goes into the card as it is on the Hub now, or ``eval-results``.
+        repository: the model's.
+        source: see :func:`require_source`.
+
+    Returns:
+        None where the repository holds just that already.
+
+    Raises:
+        UserError: offline, without a token, or the Hub refused.
+    """
     require_pushable(format_, repository)
     if huggingface_hub.is_offline_mode():
         raise UserError("A pull request needs the Hub, but HF_HUB_OFFLINE is set.", "Unset it, then run again.")

@@ -54,7 +54,12 @@ class Resampling:
 
 @dataclass(frozen=True)
 class Sums:
-    """A language's conversations by source prompt, sorted: ``pairs`` has shape ``(len(sources), len(RATIOS), 2)``."""
+    """A language's conversations, added up by source prompt.
+
+    Attributes:
+        sources: the source prompts, sorted.
+        pairs: numerator and denominator of every ratio: shape ``(len(sources), len(RATIOS), 2)``.
+    """
 
     sources: tuple[str, ...]
     pairs: NDArray[np.int64]
@@ -62,9 +67,12 @@ class Sums:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value per figure (NaN where a denominator is 0), and in ``replicates`` a row per resample.
+    """A value per figure, and its value in every resample.
 
-    ``sources`` is on how many source prompts each figure rests; over languages, the fewest of one.
+    Attributes:
+        values: shape ``(len(FIGURES),)``; NaN where a denominator is 0.
+        replicates: shape ``(resamples, len(FIGURES))``.
+        sources: on how many source prompts each figure rests; over languages, the fewest of one.
     """
 
     values: Array
@@ -120,9 +128,15 @@ def from_sums(sums: Array) -> Array:
 
 
 def resampled(sums: NDArray[Any], sources: Sequence[str], resampling: Resampling) -> Array:
-    """Sums over source prompts in every resample: ``(…, len(sources), width)`` to ``(…, resamples, width)``.
+    """Sums over source prompts in every resample.
 
-    ``sums`` holds whole numbers; the weights are Poisson with mean 1, drawn from the names of the ``sources``.
+    Args:
+        sums: whole numbers per source prompt: shape ``(…, len(sources), width)``.
+        sources: their names, from which their weights are drawn: Poisson with mean 1.
+        resampling: how to draw.
+
+    Returns:
+        Shape ``(…, resamples, width)``.
     """
     times = np.stack([_weights(source, resampling.resamples, resampling.seed) for source in sources], axis=1)
     # Sums below 2**24, which single precision adds up exactly.
@@ -137,10 +151,15 @@ def _weights(source: str, resamples: int, seed: int) -> NDArray[np.float32]:
 
 
 def estimate(by_language: Mapping[str, Sums], resampling: Resampling) -> dict[str, Estimate]:
-    """Every figure per language, from sums by language code.
+    """Every figure per language, and over the languages.
 
-    With more than one language also ``macro``, the plain mean of the languages (the paper's average), and ``pooled``,
-    all conversations as if of one language (what the published code prints).
+    Args:
+        by_language: language code -> sums, see :func:`add_up`.
+        resampling: how to draw.
+
+    Returns:
+        Language code -> estimate; with more than one language also ``macro``, the plain mean of the languages (the
+        paper's average), and ``pooled``, all conversations as if of one language (what the published code prints).
     """
     estimates, total, together = {}, np.zeros(()), np.zeros(())
     for code, sums in by_language.items():

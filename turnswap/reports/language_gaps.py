@@ -15,9 +15,10 @@ _FEWEST = 2  # source prompts that an interval needs
 def language_gaps(summary: Summary) -> tuple[pd.DataFrame, int]:
     """Every language against the plain mean of all.
 
-    A row per ``language``: its ``average`` over the turns, the ``gap`` to the mean of the languages, and the gap's
-    interval ``low`` to ``high``; and on how many source prompts that rests. No rows where there is one language, a
-    language has no samples, or they share fewer than two source prompts.
+    Returns:
+        A row per ``language``: its ``average`` over the turns, the ``gap`` to the mean of the languages, and the gap's
+        interval ``low`` to ``high``; and on how many source prompts that rests. No rows where there is one language, a
+        language has no samples, or they share fewer than two source prompts.
     """
     sums, rows = summary.sums, []
     several = len(sums) > 1 and summary.model.has_samples

@@ -30,12 +30,15 @@ from .table import Figure, Scores, Summary, figures_of
 
 @dataclass(frozen=True)
 class Pair:
-    """Two ranked models' averages, paired: how much ``b``, which is higher by these conversations, is better.
+    """Two ranked models' averages, paired: how much ``b`` is better than ``a``.
 
-    ``gap`` is NaN where they have no conversations in common in a language, ``p`` from fewer than
-    :data:`.figures.FEWEST` source prompts; ``corrected`` is for all pairs. ``choices`` are difference and ``p`` over
-    every choice of languages: number ``i`` is over those whose bits are set in ``i + 1``, the first one's being the
-    lowest.
+    Attributes:
+        a: a model's name, and ``b`` the other's, which is higher by these conversations.
+        gap: the difference with its interval; NaN where they have no conversations in common in a language.
+        p: its two-sided p-value, NaN from fewer than :data:`.figures.FEWEST` source prompts; ``corrected`` for all
+            pairs.
+        choices: difference and ``p`` over every choice of languages: number ``i`` is over the languages whose bits are
+            set in ``i + 1``, the first language's being the lowest.
     """
 
     a: str
@@ -53,11 +56,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """A model on the board; a published one has no signature.
+    """A model on the board.
 
-    ``choices``: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
-    samples. ``rank``: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing
-    significant.
+    Attributes:
+        model: its name.
+        overall: over the board's languages, ``languages`` by code.
+        signature: what identifies its runs; empty for a published model.
+        choices: the interval of the average over every choice of languages, as :attr:`Pair.choices`; None without
+            samples.
+        rank: None where it is not ranked; ``tied`` if it differs from another ranked model by nothing significant.
     """
 
     model: str
@@ -100,7 +107,16 @@ class Board:
 def build_board(
     summaries: Sequence[Summary], languages: Sequence[str] | None = None, accepted: Sequence[str] = ()
 ) -> Board:
-    """Rank models over these languages, by default all that any was run in; ``accepted`` facts may differ."""
+    """Rank models over these languages.
+
+    Args:
+        summaries: the models.
+        languages: codes; all that any of the models was run in by default.
+        accepted: facts of the signature that may differ.
+
+    Raises:
+        UserError: an unknown language, a model that lacks one, or models that were not run alike.
+    """
     chosen = _choose(summaries, languages)
     models = [Model(s.model.name, {code: s.model.languages[code] for code in chosen}) for s in summaries]
     notes, resampling = _require_comparable(models, accepted), summaries[0].resampling

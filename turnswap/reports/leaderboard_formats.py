@@ -109,7 +109,13 @@ def _figures(scores: Scores) -> dict[str, Any]:
 
 
 def as_page(board: Board, title: str = TITLE, pages: Mapping[str, str] | None = None) -> str:
-    """One self-contained page: a table to sort, with a language picker; ``pages`` are of single models, by name."""
+    """One self-contained page: a plain table that a few lines of script make sortable, with a language picker.
+
+    Args:
+        board: the ranking.
+        title: its heading.
+        pages: model -> address of a page of its own.
+    """
     # What the script computes with. The paper's average over all languages is its own, not one of its languages.
     data = [
         {

@@ -103,8 +103,14 @@ def data_set(model: Model) -> tuple[str, str, str | None]:
 def merge(content: str | None, name: str, results: Sequence[EvalResult], where: str) -> str:
     """The card's text with these results, in place of those that an earlier export wrote for the same data.
 
-    ``content`` is None where there is no card yet; one that has no results yet calls the model ``name``; errors call it
-    ``where``: its metadata is damaged, or something of it would be lost.
+    Args:
+        content: the card; None where there is none yet.
+        name: what to call the model where the card has no results yet.
+        results: see :func:`eval_results`.
+        where: what to call the card in errors.
+
+    Raises:
+        UserError: its metadata is damaged, or something of it would be lost.
     """
     before, block, after, newline = _split(content if content is not None else f"\n# {name}\n", where)
     data, index = _read(block, where)

@@ -31,7 +31,17 @@ _BLOCK = 64  # conversations per compressed block, pairs whole: one is opened in
 
 
 def build_page(summaries: Sequence[Summary], comparison: Comparison | None = None, metric: str = "") -> str:
-    """The HTML of a report; or of a comparison of A and B in a metric, with their replies side by side."""
+    """The HTML of a report, or of a comparison.
+
+    Args:
+        summaries: the models, in the order to show them; of a comparison A and B. Those without samples have no
+            transcripts.
+        comparison: with it the page shows what differs, and both models' replies side by side.
+        metric: the one in which that is.
+
+    Raises:
+        UserError: the packages that draw the charts are not installed.
+    """
     vl_convert = drawing_packages("; or take --format md or terminal")
     from . import charts
 

@@ -77,9 +77,10 @@ def left_out(models: Sequence[Model]) -> str | None:
 def against_published(summary: Summary, published: Mapping[str, Scores]) -> pd.DataFrame:
     """Whether a model's average differs from published ones: see :data:`CAN_SAY`.
 
-    A row per published ``model``: its ``published`` average, the ``gap`` of ours to it, the gap's normal interval
-    ``low`` to ``high``, ``p`` (two-sided), and ``corrected`` by Holm's method for all rows. Nothing where the model's
-    own average has no interval, or rests on fewer than 20 source prompts.
+    Returns:
+        A row per published ``model``: its ``published`` average, the ``gap`` of ours to it, the gap's normal interval
+        ``low`` to ``high`` at the summary's level, ``p`` (two-sided), and ``corrected`` by Holm's method for all rows.
+        Nothing where the model's own average has no interval, or rests on fewer than 20 source prompts.
     """
     ours, rows = summary.estimates.get(summary.headline_scope), []
     column = FIGURES.index(AVERAGE)

@@ -29,9 +29,15 @@ HEADLINE = "turn1_overall_acc"
 
 @dataclass
 class Reading:
-    """How to read: what the options of the commands that read results say.
+    """How to read, and what was put up with on the way.
 
-    ``warnings`` are what a reader of the figures must know, filled while reading.
+    Attributes:
+        latest: of several runs of the same conversations take the newest, instead of refusing.
+        allow_partial: use the whole lines of a truncated samples file, instead of refusing.
+        filter_name: which of lm-eval's filters; needed only where a run has several.
+        regrade: grade every reply again, instead of using the verdicts in the samples.
+        group: whose tasks to read, such as ``leaderboard_multiif``; needed only where several were run.
+        warnings: what a reader of the figures must know; filled while reading.
     """
 
     latest: bool = False
@@ -43,7 +49,16 @@ class Reading:
 
 
 def read_models(arguments: Sequence[str], reading: Reading) -> list[Model]:
-    """Every model's results from folders or results files; ``NAME=PATH`` gives the model of that path this name."""
+    """Every model's results from folders or results files.
+
+    Args:
+        arguments: paths; ``NAME=PATH`` gives the model of that path a name of one's own.
+        reading: see :class:`Reading`.
+
+    Raises:
+        UserError: nothing there is of Multi-IF, files are damaged, samples do not match results, two runs of
+            the same conversations, or parts of one model that were not run alike.
+    """
     parts: list[LanguageRun] = []
     others: dict[str, list[Path]] = {}
     seen: set[tuple[str | None, str]] = set()

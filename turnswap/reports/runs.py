@@ -169,7 +169,14 @@ def read_samples(
 ) -> tuple[list[LoggedConversation], bool]:
     """The conversations of one samples file, sorted by key, and whether the file was whole.
 
-    ``allow_partial``: go on with the whole lines where one is broken, and say so in ``warnings``.
+    Args:
+        path: the JSON lines that lm-eval wrote.
+        filter_name: whose lines to take: lm-eval writes each conversation once per filter.
+        allow_partial: go on with the whole lines where one is broken, and say so in ``warnings``.
+        warnings: what a reader of the figures must know.
+
+    Raises:
+        UserError: a line is broken or lacks what we read, or a conversation occurs twice.
     """
     conversations: dict[str, LoggedConversation] = {}
     broken: list[int] = []

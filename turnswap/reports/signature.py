@@ -101,7 +101,12 @@ def _clean(value: Any) -> str:
 def require_comparable(
     one: str, facts: Mapping[str, str], other: str, others: Mapping[str, str], accepted: Iterable[str]
 ) -> None:
-    """Refuse two models that were not run alike; the chat template may differ, and what is accepted."""
+    """Refuse two models that were not run alike; the chat template may differ, and what is accepted.
+
+    Raises:
+        UserError: it names what differs, or a name in ``accepted`` that is no part of a signature (a misspelt one would
+            accept nothing).
+    """
     accepted = set(accepted)
     for name in accepted:
         if name not in facts and name not in ("description", "reasoning", "args"):

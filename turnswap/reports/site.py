@@ -44,7 +44,11 @@ def submissions(site: Path) -> list[str]:
 
 
 def new_results(site: Path, arguments: Iterable[str]) -> dict[str, Path]:
-    """Which results are not in the site yet, and the folder that each would have there."""
+    """Which results are not in the site yet, and the folder that each would have there.
+
+    Raises:
+        UserError: a path holds no results, or neither the arguments nor the site name any.
+    """
     found = {}
     for argument in arguments:
         label, path = split_label(argument)
@@ -70,7 +74,12 @@ def require_samples(summaries: Iterable[Summary]) -> None:
 
 
 def take_in(new: Mapping[str, Path], summaries: Iterable[Summary]) -> None:
-    """Copy what was read of :func:`new_results` into the site, compressed: no other tasks' samples, nothing private."""
+    """Copy what was read of :func:`new_results` into the site: no other tasks' samples, nothing that is private.
+
+    Args:
+        new: argument -> folder in the site.
+        summaries: the models that were read; samples are compressed, and what tells of this machine is left out.
+    """
     runs = [run for summary in summaries for run in summary.model.languages.values()]
     for argument, target in new.items():
         label, path = split_label(argument)

@@ -52,7 +52,9 @@ def _kept_rules(model: Model) -> str | None:
 def published_verdicts(model: Model) -> Graded:
     """The published verdicts of all of a model's replies.
 
-    Refused where they do not add up to the figures in the samples or, by both sets of rules, are not the replies'.
+    Raises:
+        UserError: the model has no samples; the verdicts do not add up to the figures in them; or, by both sets of
+            rules, they are not those of the replies.
     """
     _require_gradeable(model)
     graded, kept = _graded(model, PUBLISHED), _kept_rules(model)
@@ -66,7 +68,13 @@ def published_verdicts(model: Model) -> Graded:
 
 
 def corrected_verdicts(model: Model) -> Graded:
-    """The corrected ones by :func:`rules_of`; those that are kept are proved by :func:`published_verdicts`."""
+    """The corrected verdicts of all of a model's replies, by :func:`rules_of`.
+
+    Those that are kept are held against the replies by :func:`published_verdicts`.
+
+    Raises:
+        UserError: the model has no samples.
+    """
     _require_gradeable(model)
     return _graded(model, CORRECTED)
 

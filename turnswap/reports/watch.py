@@ -45,8 +45,12 @@ class _Text(pickle.Unpickler):
 class Watch:
     """A run in progress.
 
-    ``paths`` are of ``--use_cache``, as lm_eval got it, or the files themselves; and folders of results, whose finished
-    runs are shown beside it, those too that come meanwhile.
+    Args:
+        paths: of ``--use_cache``, as lm_eval got it, or the files themselves; and folders of results, whose finished
+            runs are shown beside it, those too that come meanwhile.
+
+    Raises:
+        UserError: there is no cache.
     """
 
     def __init__(self, paths: Sequence[str]) -> None:
