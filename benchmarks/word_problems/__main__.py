@@ -91,18 +91,11 @@ def run(settings: Settings, seeds: tuple[int, ...], folder: Path, jobs: int = 1,
             continue
         # A thread each: the figures do not depend on how many there are, and nobody waits for a busy core.
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, context, initializer=_one_thread, max_tasks_per_child=1) as pool:
+        with ProcessPoolExecutor(jobs, context, initializer=study.one_thread, max_tasks_per_child=1) as pool:
             for future in [pool.submit(job, *arguments) for job, *arguments in work]:
                 future.result()
     if not train_only:
         write_tables(settings, {seed: study.rows_of(home) for seed, home in homes.items()}, folder)
-
-
-def _one_thread() -> None:
-    import torch
-
-    logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
 
 
 if __name__ == "__main__":

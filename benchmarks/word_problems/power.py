@@ -12,7 +12,7 @@ from .lines import Lines
 from .settings import Settings
 from .table import FAMILY, Rows, differences
 
-ITEMS = (100, 150, 200, 300)  # of each seed
+ITEMS = (100, 160, 200, 300)  # of each seed
 EFFECTS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10)
 
 

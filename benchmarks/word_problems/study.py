@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -20,6 +21,12 @@ from .settings import Settings, Training
 
 def say(line: str) -> None:
     print(time.strftime("%H:%M:%S"), line, flush=True)
+
+
+def one_thread() -> None:
+    """For a process beside others: what it computes does not depend on how many there are."""
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
 
 
 def train_task(settings: Settings, seed: int, home: Path, base: Path) -> None:
