@@ -1,4 +1,4 @@
-"""``python -m benchmarks.word_problems.power FOLDER``: what the pilot in a folder says about how many items are needed."""
+"""``python -m benchmarks.word_problems.power FOLDER``: how many items the pilot there asks for."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from .lines import Lines
 from .settings import Settings
 from .table import FAMILY, Rows, differences
 
-ITEMS = (100, 150, 200, 300)  # of each seed
+ITEMS = (100, 160, 200, 300)  # of each seed
 EFFECTS = (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10)
 
 
 def pilot_rows(folder: Path) -> Rows:
     """Of the pilot's seeds that are whole."""
-    found = {int(path.parent.name[5:]): Lines(path).found for path in sorted(folder.glob("seed-*/rows.jsonl"))}
+    found = {int(path.parent.name[5:]): Lines(path).found for path in sorted(folder.glob("seed-*/swaps.jsonl"))}
     needed = {name for pair in FAMILY for name in pair}
     return {seed: rows for seed, rows in found.items() if needed <= rows.keys()}
 

@@ -33,21 +33,21 @@ class Settings:
         report, report_english, generated: problems that rows are reported on; of the generated, the first in Spanish.
         bottoms, tops: the candidates' depths, each with each but (0, 0).
         shares: the donor's share in the averages that the tuned one is chosen from.
-        allowance: how much English accuracy a chosen swap may lose against the recipient.
+        allowance: how much less than the recipient's a chosen swap's mean log-likelihood in English may be.
         density, weight: of TIES and DARE.
     """
 
     seeds: tuple[int, ...] = (31, 32, 33)
     task: Training = field(default=Training(640, 3e-5))
-    language: Training = field(default=Training(384, 3e-5))
-    further: Training = field(default=Training(120, 3e-5))
-    select: int = 48
-    report: int = 200
-    report_english: int = 64
-    generated: int = 40
-    bottoms: tuple[int, ...] = (0, 1, 2, 4)
+    language: Training = field(default=Training(320, 3e-5))
+    further: Training = field(default=Training(80, 3e-5))
+    select: int = 40
+    report: int = 160
+    report_english: int = 40
+    generated: int = 24
+    bottoms: tuple[int, ...] = (0, 2, 4, 6)
     tops: tuple[int, ...] = (0, 1, 2)
-    shares: tuple[float, ...] = (0.25, 0.5, 0.75)
+    shares: tuple[float, ...] = (0.1, 0.25, 0.5)
     allowance: float = 0.05
     density: float = 0.5
     weight: float = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,34 +16,51 @@ from benchmarks.cross_lingual.stages import finished
 from . import evaluation, swaps, training
 from .lines import Lines
 from .mergekit_rows import METHODS, merge
-from .settings import Settings
+from .settings import Settings, Training
 
 
 def say(line: str) -> None:
     print(time.strftime("%H:%M:%S"), line, flush=True)
 
 
-def train_seed(settings: Settings, seed: int, home: Path, base: Path) -> None:
-    """Train what a seed lacks: the recipient, the donor, and the recipient trained further."""
-    home.mkdir(parents=True, exist_ok=True)
+def one_thread() -> None:
+    """For a process beside others: what it computes does not depend on how many there are."""
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+
+
+def train_task(settings: Settings, seed: int, home: Path, base: Path) -> None:
+    """Train the recipient, and the recipient further."""
     select = evaluation.drawn("select", seed, settings.select)
-    task, language, further = settings.task, settings.language, settings.further
-    made = {
-        "recipient": (base, task, lambda tokenizer: training.task_examples(tokenizer, task.examples, str(seed))),
-        "donor": (
-            base, language, lambda tokenizer: training.language_examples(tokenizer, language.examples, str(seed)),
-        ),
-        "further": (
-            home / "recipient", further,
-            lambda tokenizer: training.further_examples(tokenizer, select, further.examples),
-        ),
-    }  # fmt: skip
-    for role, (start, figures, examples) in made.items():
-        if not (home / role).is_dir():
-            begin = time.perf_counter()
-            train = lambda part: training.train(start, part, figures, f"{role} {seed}", examples)  # noqa: B023, E731
-            finished(home / role, train)
-            say(f"seed {seed}: {role} trained in {time.perf_counter() - begin:.0f} s")
+    task, further = settings.task, settings.further
+    recipient = _trained(
+        home / "recipient",
+        base,
+        task,
+        seed,
+        lambda tokenizer: training.task_examples(tokenizer, task.examples, str(seed)),
+    )
+    _trained(
+        home / "further", recipient, further, seed,
+        lambda tokenizer: training.further_examples(tokenizer, select, further.examples),
+    )  # fmt: skip
+
+
+def train_language(settings: Settings, seed: int, home: Path, base: Path) -> None:
+    """Train the donor."""
+    count = settings.language.examples
+    _trained(
+        home / "donor", base, settings.language, seed,
+        lambda tokenizer: training.language_examples(tokenizer, count, str(seed)),
+    )  # fmt: skip
+
+
+def _trained(folder: Path, start: Path, figures: Training, seed: int, examples: Any) -> Path:
+    begin, is_there = time.perf_counter(), folder.is_dir()
+    finished(folder, lambda part: training.train(start, part, figures, f"{folder.name} {seed}", examples))
+    if not is_there:
+        say(f"seed {seed}: {folder.name} trained in {time.perf_counter() - begin:.0f} s")
+    return folder
 
 
 class Seed:
@@ -57,7 +75,8 @@ class Seed:
 
     def __init__(self, settings: Settings, seed: int, home: Path, base: Path) -> None:
         self.settings, self.seed, self.home, self.base = settings, seed, home, base
-        self.choices, self.rows = Lines(home / "choices.jsonl"), Lines(home / "rows.jsonl")
+        self.choices = Lines(home / "choices.jsonl")
+        self.swaps, self.models = Lines(home / "swaps.jsonl"), Lines(home / "models.jsonl")
         self._swaps: Any = None
 
     def composed(self, parameters: swaps.Parameters) -> tuple[Any, Any]:
@@ -69,10 +88,6 @@ class Seed:
             self._swaps = HFLayerSwap(**models, layers="none", dtype="float32", device="cpu", batch_size=1)
         self._swaps.compose(parameters)
         return self._swaps.model, self._swaps.tokenizer
-
-    def forget(self) -> None:
-        """Give the memory of both experts back."""
-        self._swaps = None
 
     def scored(self, name: str, parameters: swaps.Parameters) -> dict[str, Any]:
         """A composition's figures on what swaps are chosen by."""
@@ -93,7 +108,7 @@ class Seed:
     def swap(self, name: str, parameters: swaps.Parameters) -> None:
         """A row for a composition."""
         make = lambda: evaluation.row_of(*self.composed(parameters), self.settings, self.seed)  # noqa: E731
-        self._say(self.rows.of(name, parameters, make))
+        self._say(self.swaps.of(name, parameters, make))
 
     def model(self, name: str, folder: Path) -> None:
         """A row for a model in a folder."""
@@ -103,7 +118,7 @@ class Seed:
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
             return evaluation.row_of(model, AutoTokenizer.from_pretrained(folder), self.settings, self.seed)
 
-        self._say(self.rows.of(name, None, make))
+        self._say(self.models.of(name, None, make))
 
     def merged(self, name: str, method: str) -> None:
         """A row for a merge by mergekit, whose folder is deleted again."""
@@ -119,7 +134,7 @@ class Seed:
             tokenizer = AutoTokenizer.from_pretrained(models["recipient"])
             return evaluation.row_of(model, tokenizer, self.settings, self.seed)
 
-        self._say(self.rows.of(name, {"method": method}, make))
+        self._say(self.models.of(name, {"method": method}, make))
         shutil.rmtree(folder, ignore_errors=True)
 
     def _say(self, row: dict[str, Any]) -> None:
@@ -132,8 +147,8 @@ class Seed:
         say(f"seed {self.seed}: {row['name']}: {said}, exact {100 * exact:.1f}, {perplexity} ({row['seconds']} s)")
 
 
-def evaluate_seed(settings: Settings, seed: int, home: Path, base: Path) -> dict[str, dict[str, Any]]:
-    """All rows of a seed, by name."""
+def evaluate_swaps(settings: Settings, seed: int, home: Path, base: Path) -> None:
+    """Choose among swaps, placements and averages, and evaluate the rows that are composed in memory."""
     from transformers import AutoConfig
 
     n_layers = AutoConfig.from_pretrained(base).num_hidden_layers
@@ -144,16 +159,24 @@ def evaluate_seed(settings: Settings, seed: int, home: Path, base: Path) -> dict
     placed = run.chosen("random placement", swaps.random_placements(width, n_layers, len(several), seed))
     shared = run.chosen("average", [swaps.average(share, n_layers) for share in settings.shares])
     run.swap("recipient", swaps.placed([]))
-    run.swap("donor", swaps.placed(range(n_layers)))
-    run.swap("average", swaps.average(0.5, n_layers))
-    run.swap("tuned average", shared)
     run.swap("paper's swap", swaps.PAPER)
     run.swap("selected swap", best)
+    run.swap("average", swaps.average(0.5, n_layers))
+    run.swap("tuned average", shared)
     run.swap("selected random placement", placed)
     run.swap("middle swap", swaps.middle(width, n_layers))
-    run.forget()  # two models' memory for the others
+    run.swap("donor", swaps.placed(range(n_layers)))
+
+
+def evaluate_models(settings: Settings, seed: int, home: Path, base: Path) -> None:
+    """Evaluate the rows that are models in folders."""
+    run = Seed(settings, seed, home, base)
     run.model("base", base)
     run.model("trained further", home / "further")
     for name, method in METHODS.items():
         run.merged(name, method)
-    return run.rows.found
+
+
+def rows_of(home: Path) -> dict[str, dict[str, Any]]:
+    """All rows of a seed, by name."""
+    return Lines(home / "swaps.jsonl").found | Lines(home / "models.jsonl").found

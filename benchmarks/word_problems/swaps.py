@@ -56,14 +56,17 @@ def width_of(parameters: Parameters) -> int:
 
 
 def chosen(scores: Sequence[Mapping[str, float]], recipient: Mapping[str, float], allowance: float) -> int:
-    """Which of several is chosen: the least perplexity of those that keep the recipient's English accuracy.
+    """Which of several is chosen: the least perplexity of those that keep the skill in English.
 
-    Where none keeps it but for the allowance, the one with the highest English accuracy.
+    What keeps it has a mean log-likelihood of the right answers that is at most the allowance under the recipient's.
+    Where none has, the one with the highest.
 
-    >>> chosen([{"english": 0.8, "perplexity": 9}, {"english": 0.5, "perplexity": 7}], {"english": 0.82}, 0.05)
+    >>> several = [{"log_likelihood": -0.5, "perplexity": 9}, {"log_likelihood": -0.6, "perplexity": 7}]
+    >>> chosen(several, {"log_likelihood": -0.48}, 0.05)
     0
     """
-    keeping = [at for at, score in enumerate(scores) if score["english"] >= recipient["english"] - allowance - 1e-9]
+    least = recipient["log_likelihood"] - allowance - 1e-9
+    keeping = [at for at, score in enumerate(scores) if score["log_likelihood"] >= least]
     if keeping:
         return min(keeping, key=lambda at: scores[at]["perplexity"])
-    return max(range(len(scores)), key=lambda at: (scores[at]["english"], -scores[at]["perplexity"]))
+    return max(range(len(scores)), key=lambda at: scores[at]["log_likelihood"])

@@ -57,6 +57,8 @@ def compared(rows: Rows, one: str, other: str, templates: Sequence[Sequence[int]
         "p": sign_flip(np.concatenate(by_seed)),
         "p_templates": sign_flip(np.array(cells)),
         "log_likelihood": float(np.mean([of.mean() for of in differences(rows, one, other, "log_likelihood")])),
+        "exact_match": float(np.mean([np.mean(of[one]["exact_match"]) for of in rows.values()]))
+        - float(np.mean([np.mean(of[other]["exact_match"]) for of in rows.values()])),
     }
 
 
@@ -86,7 +88,8 @@ def summarised(rows: Rows) -> list[dict[str, Any]]:
 
 def results_of(settings: Settings, rows: Rows) -> dict[str, Any]:
     """Everything that the tables show."""
-    templates = [[problem.template for problem in drawn("report", seed, settings.report)] for seed in rows]
+    asked = [drawn("report", seed, settings.report) for seed in rows]
+    templates = [[problem.template for problem in of_seed] for of_seed in asked]
     family = [compared(rows, one, other, templates) for one, other in FAMILY]
     adjusted = holm({f"{at}": comparison["p"] for at, comparison in enumerate(family)})
     for comparison, p in zip(family, adjusted.values(), strict=True):
@@ -96,6 +99,7 @@ def results_of(settings: Settings, rows: Rows) -> dict[str, Any]:
         "fingerprint": fingerprint(settings),
         "settings": asdict(settings),
         "seeds": list(rows),
+        "chance": float(np.mean([1 / (1 + len(problem.others)) for of_seed in asked for problem in of_seed])),
         "rows": summarised(rows),
         "confirmatory": family,
         "explored": [compared(rows, one, other, templates) for one, other in EXPLORED],
@@ -123,12 +127,13 @@ def markdown(results: Mapping[str, Any]) -> str:
         lines.append(f"| {' | '.join([*cells, format(row['perplexity'], '.2f')])} |")
     for kind, last in (("confirmatory", "p (Holm)"), ("explored", "")):
         extra = f" {last} | success |" if last else ""
-        lines += ["", f"| {kind} | difference | by seed | 95 % | p | p over templates |{extra}"]
-        lines.append("|---|--:|---|--:|--:|--:|" + ("--:|---|" if last else ""))
+        lines += ["", f"| {kind} | difference | by seed | 95 % | p | p over templates | exact match |{extra}"]
+        lines.append("|---|--:|---|--:|--:|--:|--:|" + ("--:|---|" if last else ""))
         for one in results[kind]:
             by_seed = " ".join(f"{100 * value:+.1f}" for value in one["by_seed"])
             cells = [f"{one['row']} - {one['against']}", f"{100 * one['difference']:+.1f}", by_seed]
             cells += [_interval(one["interval"]), f"{one['p']:.4f}", f"{one['p_templates']:.4f}"]
+            cells += [f"{100 * one['exact_match']:+.1f}"]
             cells += [f"{one['p_holm']:.4f}", "yes" if one["success"] else "no"] if last else []
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -94,10 +94,10 @@ def test_other_settings_than_the_registered_ones_are_refused() -> None:
 
 
 def test_the_choice_takes_the_least_perplexity_that_keeps_english() -> None:
-    scores = [{"english": 0.9, "perplexity": 9.0}, {"english": 0.86, "perplexity": 8.0}]
-    scores.append({"english": 0.5, "perplexity": 5.0})
-    assert swaps.chosen(scores, {"english": 0.9}, 0.05) == 1
-    assert swaps.chosen(scores, {"english": 1.0}, 0.05) == 0
+    scores = [{"log_likelihood": -0.4, "perplexity": 9.0}, {"log_likelihood": -0.44, "perplexity": 8.0}]
+    scores.append({"log_likelihood": -0.9, "perplexity": 5.0})
+    assert swaps.chosen(scores, {"log_likelihood": -0.4}, 0.05) == 1
+    assert swaps.chosen(scores, {"log_likelihood": -0.1}, 0.05) == 0
 
 
 def test_random_placements_are_as_wide_as_asked_and_differ() -> None:
@@ -180,10 +180,10 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same(tmp_path: Path, monkey
     monkeypatch.setattr(evaluation, "row_of", killed)
     with pytest.raises(KeyboardInterrupt):
         command.run(TINY, TINY.seeds, folder)
-    begun = (folder / "seed-1" / "rows.jsonl").read_text()
+    begun = (folder / "seed-1" / "swaps.jsonl").read_text()
     assert len(begun.splitlines()) == 4
     command.run(TINY, TINY.seeds, folder)
-    assert (folder / "seed-1" / "rows.jsonl").read_text().startswith(begun)
+    assert (folder / "seed-1" / "swaps.jsonl").read_text().startswith(begun)
     results = json.loads((folder / "results.json").read_text())
     names = [row["row"] for row in results["rows"]]
     assert {"base", "recipient", "donor", "average", "tuned average", table.PAPER, table.SELECTED} <= set(names)
