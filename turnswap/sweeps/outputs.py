@@ -78,7 +78,7 @@ def as_rows(search: Search) -> list[dict[str, Any]]:
         flat |= {
             "dropped_figure": dropped,
             "dropped_documents": row.last_rung
-            and row.last_rung.documents_table.groupby("task")["document"].nunique().sum(),
+            and len(row.last_rung.documents_table.drop_duplicates(["task", "document"])),
             "figures_are": f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED,
             "same_as": one.also,
             "parameters": one.parameters,
