@@ -15,8 +15,8 @@ from turnswap.commands.search import sweep as sweep_command
 from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
+from turnswap.sweeps import search as search_module
 from turnswap.sweeps.search import Search
-from turnswap.sweeps.settings import Settings
 
 from ..conftest import REPOSITORY
 from .sweeping import copying, evaluations, own_tasks_alone, run, save_copying_expert, settings_of, write_tasks
@@ -41,20 +41,28 @@ search.run(Settings.model_validate_json(sys.argv[1]), Path(sys.argv[2]), say)
 """
 
 
-def killed(settings: Settings, folder: Path, after: int) -> None:
-    """A search in a process of its own, which is killed after so many evaluations."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, settings.model_dump_json(), str(folder), str(after)],
-        cwd=REPOSITORY, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+def stopped(copying: Path, folder: Path, after: int, **more: Any) -> None:
+    """A search in this process, interrupted after so many evaluations: its trial stays as it is."""
+    said: list[str] = []
+
+    def say(line: str) -> None:
+        said.append(line)
+        if len(said) == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search_module.run(settings_of(copying, **more), folder, say)
 
 
 def test_a_killed_search_goes_on_and_comes_to_the_same_results(copying: Path, tmp_path: Path) -> None:
     more = {"controls": 2, "report_on": "copying:30-59", "averages": [0.3], "select_on": "copying:0-9"}
     whole, _ = run(copying, tmp_path / "whole", **more)
     out = tmp_path / "out"
-    killed(whole.settings, out, 5)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, whole.settings.model_dump_json(), str(out), "5"],
+        cwd=REPOSITORY, capture_output=True, text=True,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     assert len(evaluations(out)) == 5
     (out / "evaluations" / ".half.parquet.1.part").write_bytes(b"PAR1")  # what a killed process was writing
     search, said = run(copying, out, **more)
@@ -72,7 +80,7 @@ def test_a_killed_search_of_a_space_takes_its_trial_up_again(copying: Path, tmp_
     more["select_on"] = "copying:0-9"
     whole, _ = run(copying, tmp_path / "whole", **more)
     out = tmp_path / "out"
-    killed(whole.settings, out, 5)
+    stopped(copying, out, 5, **more)
     search, _ = run(copying, out, **more)
     assert points(search) == points(whole)
     assert {evaluation.plan for evaluation in evaluations(out)} == {
@@ -121,7 +129,7 @@ def test_a_folder_that_moved_is_the_same_search(copying: Path, tmp_path: Path) -
 def test_a_swap_that_was_not_listed_for_a_time_is_evaluated_when_it_is_again(copying: Path, tmp_path: Path) -> None:
     few: dict[str, Any] = {"select_on": "copying:0-4"}
     one, other = {"one": {"layers": "0"}}, {"other": {"layers": "1"}}
-    killed(settings_of(copying, swaps=one | other, **few), tmp_path, 4)
+    stopped(copying, tmp_path, 4, swaps=one | other, **few)
     search, _ = run(copying, tmp_path, swaps=one, **few)
     assert [row.configuration.name for row in search.rows if row.configuration.kind == "swap"] == ["one"]
     search, _ = run(copying, tmp_path, swaps=one | other, **few)

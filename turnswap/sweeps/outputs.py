@@ -20,7 +20,6 @@ from .configurations import merge_content
 from .documents import describe, in_words
 from .evaluations import Role, figure_text
 from .inference import Difference
-from .kept import Evaluation
 from .search import Row, Search
 
 EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
@@ -78,17 +77,14 @@ def as_rows(search: Search) -> list[dict[str, Any]]:
         dropped = row.last_rung and search.roles["select"].figures(row.last_rung)[search.objective][0]
         flat |= {
             "dropped_figure": dropped,
-            "dropped_documents": len(_documents_of(row.last_rung)) if row.last_rung else None,
+            "dropped_documents": row.last_rung
+            and len(row.last_rung.documents_table.drop_duplicates(["task", "document"])),
             "figures_are": f"select: {SELECTED}; report: {REPORTED}" if row.report else SELECTED,
             "same_as": one.also,
             "parameters": one.parameters,
         }
         rows.append(plain(flat))
     return rows
-
-
-def _documents_of(evaluation: Evaluation) -> pd.DataFrame:
-    return evaluation.documents_table.drop_duplicates(["task", "document"])
 
 
 DIFFERENCE = ("difference", "low", "high", "p")  # to the recipient, with its 95 % interval and p-value

@@ -228,7 +228,8 @@ class _Course:
         found = [row.configuration for row in self.rows]
         for draws in [draws for draws, there in ((False, listed), (True, self.space)) if there]:
             study = Study(self.settings, folder, directions, len(self.rungs), self.at.claims, draws)
-            study.enqueue([] if draws else listed)
+            if not draws:
+                study.enqueue(listed)
             study.work(evaluate)
             drawn = study.finished() if draws else []
             found += [one for trial in drawn if (one := self._configuration(trial, by_plan))]

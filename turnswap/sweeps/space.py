@@ -1,6 +1,7 @@
 """The space of swaps that a search draws from: zones, shares per layer or module, methods and donors, from a YAML.
 
-A dimension is a list (one of them), or a range: ``0-8`` (whole numbers), ``0.2-0.8``, or ``{low, high, step}``.
+A dimension is a list (one of them), or a range: ``0-8``, or ``{low, high, step}``. Of ``bottom``, ``top`` and
+``transition``, those that are not said are 0.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from turnswap.merge_methods.layout import Layout
 from turnswap.merge_methods.zones import NO_LAYERS, ranges
 
 SHARES = ("layers", "modules")  # per what ``shares`` draws one
+DEPTHS = ("bottom", "top")
 REAL = ("shares", "blend")  # dimensions whose ranges are of any numbers; others are of whole ones
 _FORM = "Write a list, 0-8, 0.2-0.8, or {low: 0, high: 1, step: 0.25}."
 
@@ -74,7 +76,8 @@ class Space:
                 raise UserError(
                     f"space: {role}: expected dimensions, got {given!r}.", f"Write {role}: {{bottom: 0-8}}."
                 )
-        self.parts: dict[str, dict[str, Dimension]] = {"": self._part("", content)}
+        self.parts: dict[str, dict[str, Dimension]] = {}
+        self.parts[""] = self._part("", content)
         self.parts |= {role: self._part(role, given) for role, given in own.items()}
         if not any(self.parts.values()):
             raise UserError("space: there is no dimension.", "Write bottom: 0-8 and top: 0-4, or shares: layers.")
@@ -104,6 +107,9 @@ class Space:
                     f"space: {name} is no dimension.", f"There are: shares, donors, {', '.join(OF_A_DONOR)}."
                 )
             found[name] = _dimension(name, given)
+        if found.keys() & set(DEPTHS):  # the method's defaults are for one size of models
+            shared = self.parts.get("", {}) if role else {}
+            found = {name: [0] for name in ("bottom", "top", "transition") if name not in shared} | found
         return found
 
     @property

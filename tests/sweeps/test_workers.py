@@ -1,0 +1,91 @@
+"""Several processes that work on one search: the whole command, of which some are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from turnswap.sweeps.claims import BEAT, Claims
+
+from ..conftest import REPOSITORY
+from .sweeping import copying, evaluations, own_tasks_alone, run
+
+__all__ = ["copying", "own_tasks_alone"]  # fixtures
+
+LIST = {"select_on": "copying:0-19", "grid": {"bottom": "0-3", "top": "0-2"}, "controls": 3, "averages": [0.25]}
+
+
+def test_a_claim_is_of_one_process_and_ends_with_it(tmp_path: Path) -> None:
+    one, other = Claims(tmp_path), Claims(tmp_path)
+    with one.claim("work") as mine:
+        assert mine
+        assert other.lives("work")
+        with other.claim("work") as its:
+            assert not its
+    assert not other.lives("work")
+    gone = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from pathlib import Path; from turnswap.sweeps.claims import Claims\n"
+         "with Claims(Path(sys.argv[1])).claim('work') as mine: print(mine, flush=True); time.sleep(60)", str(tmp_path)],
+        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert gone.stdout
+    assert gone.stdout.readline() == "True\n"
+    assert one.lives("work")
+    gone.kill()
+    gone.wait()
+    with one.claim("work") as mine:
+        assert mine
+    one.close()
+    other.close()
+    assert not list(tmp_path.glob("claim-*"))
+
+
+def test_a_claim_that_is_not_renewed_ends_even_where_its_process_number_lives(tmp_path: Path) -> None:
+    claims = Claims(tmp_path)
+    with claims.claim("work"):
+        (path,) = tmp_path.glob("claim-*")
+        os.utime(path, (time.time() - 1000, time.time() - 1000))
+        assert not claims.lives("work")
+        claims.close()
+    assert BEAT < 10
+
+
+@pytest.mark.slow
+def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(copying: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = LIST | {
+        "recipient": str(copying / "recipient"), "donor": str(copying / "donor"), "metric": "acc", "held_out": 0,
+        "include_path": str(copying / "tasks"), "device": "cpu", "batch_size": 8,
+    }  # fmt: skip
+    (tmp_path / "search.yml").write_text(yaml.safe_dump(settings), "utf-8")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "turnswap", "search", str(tmp_path / "search.yml"), "-o", str(out)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
+    workers = []
+    for number in range(4):
+        with (tmp_path / f"{number}.txt").open("w") as said:
+            workers.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said))
+    for victim in workers[:2]:  # each in the middle of its second evaluation
+        while " documents, " not in (tmp_path / f"{workers.index(victim)}.txt").read_text("utf-8"):
+            assert victim.poll() is None, (tmp_path / f"{workers.index(victim)}.txt").read_text("utf-8")[-3000:]
+            time.sleep(0.01)
+        victim.send_signal(signal.SIGKILL)
+    assert [worker.wait() for worker in workers] == [-signal.SIGKILL, -signal.SIGKILL, 0, 0]
+    alone, _ = run(copying, tmp_path / "alone", **LIST)
+    kept, expected = (
+        {(one.configuration, one.plan): one.results for one in evaluations(folder)} for folder in (out, tmp_path / "alone")
+    )  # fmt: skip
+    assert kept == expected
+    written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(expected)} evaluations are done" in done.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
+    assert f"best swap  {alone.best.configuration.layers}" in done.stdout
