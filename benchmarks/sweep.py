@@ -95,7 +95,8 @@ def sweep(folder: str) -> None:
     from turnswap.sweeps.settings import read_settings
 
     root = Path(folder)
-    content = {"recipient": str(root / "recipient"), "donor": str(root / "donor"), "include_path": str(root / "tasks")}
+    content: dict[str, object] = {"recipient": str(root / "recipient"), "donor": str(root / "donor")}
+    content |= {"include_path": str(root / "tasks")}
     content |= {"select_on": "questions", "metric": "acc", "batch_size": "8", "device": "cpu"}
     content |= {"grid": GRID, "sampler": "grid", "held_out": 0, "controls": 0, "averages": []}
     ends: list[tuple[str, float]] = []

@@ -39,7 +39,7 @@ def exercises(
 
 
 def write_documents(settings: Settings, seed: int, folder: Path) -> None:
-    """Write ``skill_a.jsonl`` and ``skill_b.jsonl``, the same lists, and ``select.txt`` and ``report.txt``, texts in B."""
+    """Write the lists, ``skill_a.jsonl`` and ``skill_b.jsonl``, and texts in B, ``select.txt`` and ``report.txt``."""
     languages = Languages(seed)
     rng = random.Random(f"documents {seed}")
     asked = [rng.sample(kept, LIST_LENGTH) for kept in held_out(settings, seed)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ def _rows(searches: Searches, home: Path) -> list[dict[str, Any]]:
     ]
 
 
-def middle(layers: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def middle(layers: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """As many donor layers as a swap has, but in the middle; embeddings and head from where they come in the swap.
 
     >>> middle("DDRRRRRD", {"bottom": 2, "top": 1})

@@ -64,7 +64,7 @@ def figures_of(rows: Rows) -> pd.DataFrame:
 
 def by_seed(figures: pd.DataFrame, figure: str = "skill_b") -> pd.DataFrame:
     """A figure by row and seed; NaN where a seed lacks the row, such as that of a rule that refused."""
-    return figures.pivot(index="row", columns="seed", values=figure).reindex(dict.fromkeys(figures["row"]))
+    return figures.pivot(index="row", columns="seed", values=figure).reindex(figures["row"].unique())
 
 
 def comparisons(skill: pd.DataFrame) -> pd.DataFrame:
