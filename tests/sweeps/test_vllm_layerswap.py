@@ -28,6 +28,23 @@ ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
 MODULE = "turnswap.sweeps.vllm_layerswap"
 
 
+class Head:
+    """Plays a head that is tied to the embeddings, of which vLLM packs a copy on CPUs."""
+
+    cpu_linear = None
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.quant_method = engine, self
+        self.process_weights_after_loading(self)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        return self.engine.weights["model.embed_tokens.weight"]
+
+    def process_weights_after_loading(self, head: Head) -> None:
+        self.packed = head.weight.clone()
+
+
 class Engine(SwapWorker):
     """Plays vLLM's ``LLM`` and its worker at once: its model is a dictionary."""
 
@@ -42,8 +59,13 @@ class Engine(SwapWorker):
         self.weights = dict(tensors(self.folder))
         self.sent: list[list[str]] = []
         self.closed = self.stale = self.busy = False
+        self.head = Head(self)
         self.llm_engine = SimpleNamespace(engine_core=SimpleNamespace(shutdown=self.shutdown))
         Engine.started.append(self)
+
+    def get_model(self) -> Any:
+        bare = SimpleNamespace(cpu_linear=None, weight=torch.empty(0))  # its own weights are packed alone
+        return SimpleNamespace(modules=lambda: [self.head, bare, SimpleNamespace()])
 
     def shutdown(self) -> None:
         self.closed = True
@@ -145,6 +167,13 @@ def test_the_workers_load_what_the_merged_folder_holds_and_only_layers_that_diff
     assert len(engine.sent) == n_sent
     assert lm.get_model_info()["layer_swap"]["plan"] == plan
     assert is_merge_of(engine, experts, ZONES, tmp_path / "again")
+
+
+def test_a_head_that_is_tied_follows_the_embeddings(swaps: Any, tmp_path: Path) -> None:
+    recipient, donor = pair(tmp_path, "qwen3-tied", tokenizer=TOKENS)
+    lm = swaps.VLLMLayerSwap(content((str(recipient), str(donor)), {"layers": "none"}))
+    lm.compose({"layers": "none", "embeddings": "donor", "head": "donor"})
+    assert same(Engine.started[0].head.packed, tensors(donor)["model.embed_tokens.weight"])
 
 
 def test_a_blend_that_is_not_finite_leaves_nothing_composed_until_the_next_that_is(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
-import functools
 import gc
 import inspect
 import logging
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,9 @@ LOG = logging.getLogger(__name__)
 PROBE = tuple(range(3, 19))  # tokens that every vocabulary has
 NOISE = 0.1  # by which the log-likelihoods of equal weights may differ on a GPU
 REFUSED = {
-    "pretrained": "the swap names the models",
-    "model": "the swap names the models",
     "revision": "write MODEL@REVISION: there are several models",
     "lora_local_path": "write MODEL+ADAPTER for a model with a LoRA adapter",
     "data_parallel_size": "lm-eval would load vLLM anew for every call; start several processes instead",
-    "worker_extension_cls": "turnswap has one of its own",
     "device": "vLLM has no such setting; name the GPUs in the environment variable CUDA_VISIBLE_DEVICES",
 }
 MEMORY = (
@@ -78,15 +74,6 @@ def _explained(doing: str) -> Iterator[None]:
         raise UserError(f"vLLM cannot {doing} ({type(error).__name__}: {first_line(error)}).", advice) from error
 
 
-def _asked(request: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(request)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with _explained("answer"):
-            return request(*args, **kwargs)
-
-    return run
-
-
 class VLLMLayerSwap(VLLM):
     """lm-eval's ``vllm`` model of a swap; gives what it gives for the merged folder.
 
@@ -94,9 +81,9 @@ class VLLMLayerSwap(VLLM):
         refusal: why swaps are written to folders; empty where the engine takes other weights.
     """
 
-    loglikelihood = _asked(VLLM.loglikelihood)
-    loglikelihood_rolling = _asked(VLLM.loglikelihood_rolling)
-    generate_until = _asked(VLLM.generate_until)
+    loglikelihood = _explained("answer")(VLLM.loglikelihood)
+    loglikelihood_rolling = _explained("answer")(VLLM.loglikelihood_rolling)
+    generate_until = _explained("answer")(VLLM.generate_until)
 
     def __init__(
         self,
@@ -123,14 +110,18 @@ class VLLMLayerSwap(VLLM):
         show_without_traceback()
         _check_arguments(arguments)
         self._configuration, parameters = content_of(parse_configuration(swap))
-        self._merging = {"lora_merge_cache": lora_merge_cache, "transformers_cache": transformers_cache}
-        self._merging |= {"trust_remote_code": bool(arguments.get("trust_remote_code"))}
+        self._merging = {
+            "lora_merge_cache": lora_merge_cache,
+            "transformers_cache": transformers_cache,
+            "trust_remote_code": bool(arguments.get("trust_remote_code")),
+        }
         options = self._options = MergeOptions(**self._merging)
         self._opened: dict[Any, Any] = {}
         self._present: dict[str, Any] = {}  # what the engine has of each tensor
         self._cache = cache
         self.refusal = "asked for" if written else ""
-        recipe = self._recipe = checked_plan(self._configuration, parameters, options)
+        recipe = checked_plan(self._configuration, parameters, options)
+        self._recipe: Recipe | None = recipe
         self._parameters = parameters
         declared = self._configuration.get("out_dtype") or self._configuration.get("dtype")
         if declared and arguments.get("dtype", "auto") == "auto":
@@ -279,6 +270,7 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
     """Refuse what is for other models, and what neither lm-eval's vllm nor vLLM knows."""
     known = {name for name in inspect.signature(VLLM.__init__).parameters if name not in ("self", "kwargs")}
     known |= {field.name for field in dataclasses.fields(EngineArgs)}
+    known -= {"pretrained", "model", "worker_extension_cls"}  # given here
     for name in arguments:
         if name in REFUSED:
             raise UserError(f"{name} is not for swaps on vLLM: {REFUSED[name]}.", f"Remove {name}.")

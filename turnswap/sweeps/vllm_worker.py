@@ -61,4 +61,8 @@ class SwapWorker:
             self.reload_weights(weights_iterator=tensors())
         finally:
             logger.setLevel(level)
+        # On CPUs a head keeps a packed copy of its weights; where they are the embeddings', nothing reloads the head.
+        for module in self.get_model().modules():
+            if hasattr(module, "cpu_linear") and module.weight.numel():  # others have given up their weights
+                module.quant_method.process_weights_after_loading(module)
         return failed[0] if failed else None
