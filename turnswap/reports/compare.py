@@ -22,7 +22,7 @@ from .table import Summary, records, split_metric
 
 @dataclass(frozen=True)
 class Comparison:
-    """Model ``b`` compared with ``a`` on the ``n`` conversations by language that both ran; ``notes`` tell what is left out.
+    """Model ``b`` compared with ``a`` on the ``n`` conversations by language that both ran; ``notes`` on what is not.
 
     ``differences`` has a row per ``language`` (a code, ``macro`` or ``pooled``), ``turn`` (missing for the mean over
     the turns) and ``metric``: both figures, the ``gap``, ``b - a``, with its interval, and its two-sided ``p``. The
@@ -109,10 +109,9 @@ def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
         if runs[0].keys() != runs[1].keys():
             counts = " and ".join(f"{len(run)} of {model.name}" for run, model in zip(runs, (a, b), strict=True))
             notes.append(f"{code}: compared on the {len(common)} conversations in both, of {counts}")
-        for model, run, languages in zip((a, b), runs, kept, strict=True):
-            if common:
-                conversations = [run[key] for key in common]
-                languages[code] = replace(model.languages[code], conversations=conversations, n=len(common))
+        for model, run, languages in zip((a, b), runs, kept, strict=True) if common else ():
+            conversations = [run[key] for key in common]
+            languages[code] = replace(model.languages[code], conversations=conversations, n=len(common))
     if not kept[0]:
         raise UserError(
             f"{a.name} and {b.name} have no conversation in common.",
