@@ -132,10 +132,9 @@ def in_common(a: Model, b: Model) -> tuple[Model, Model, list[str]]:
         if runs[0].keys() != runs[1].keys():
             counts = " and ".join(f"{len(run)} of {model.name}" for run, model in zip(runs, (a, b), strict=True))
             notes.append(f"{code}: compared on the {len(common)} conversations in both, of {counts}")
-        for model, run, languages in zip((a, b), runs, kept, strict=True):
-            if common:
-                conversations = [run[key] for key in common]
-                languages[code] = replace(model.languages[code], conversations=conversations, n=len(common))
+        for model, run, languages in zip((a, b), runs, kept, strict=True) if common else ():
+            conversations = [run[key] for key in common]
+            languages[code] = replace(model.languages[code], conversations=conversations, n=len(common))
     if not kept[0]:
         raise UserError(
             f"{a.name} and {b.name} have no conversation in common.",

@@ -99,8 +99,8 @@ def as_json(board: Board) -> dict[str, Any]:
         {"a": p.a, "b": p.b, "difference": vars(p.gap), "p": p.p, "corrected": p.corrected, "better": p.better}
         for p in board.pairs
     ]
-    found = {"models": plain(models), "pairs": plain(pairs)}
-    return {"says": say_board(board), "languages": list(board.languages), **found, "notes": list(board.notes)}
+    said = {"says": say_board(board), "languages": list(board.languages)}
+    return {**said, "models": plain(models), "pairs": plain(pairs), "notes": list(board.notes)}
 
 
 def _figures(scores: Scores) -> dict[str, Any]:

@@ -44,9 +44,8 @@ _Loader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|
 def hub_revision(model: Model) -> str | None:
     """The commit of the Hub's data that was run; None where the data came from elsewhere."""
     kind, _, revision = model.facts["data"].partition("@")
-    if kind != "hub":
-        return None
-    return HUB_REVISION if HUB_REVISION.startswith(revision) else revision
+    known = HUB_REVISION if HUB_REVISION.startswith(revision) else revision
+    return known if kind == "hub" else None
 
 
 def eval_results(summary: Summary) -> list[EvalResult]:

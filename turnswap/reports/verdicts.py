@@ -6,6 +6,7 @@ They must add up to the figures that were logged with them; those of some replie
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from random import Random
 from typing import NamedTuple
 
@@ -121,8 +122,8 @@ def _require_gradeable(model: Model) -> None:
         for conversation in run.conversations:
             try:
                 for turn in conversation.turns:
-                    for instruction_id, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True):
-                        parse_kwargs(instruction_id, kwargs)
+                    for asked in zip(turn.instruction_ids, turn.kwargs, strict=True):
+                        parse_kwargs(*asked)
             except MalformedInstruction as error:
                 raise UserError(
                     f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",
@@ -172,12 +173,8 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
     """Refuse kept verdicts that are not those of the replies, of as many as are looked at in each language."""
     each = -(-_LOOKED_AT // len(model.languages))
     for code, run in progress(model.languages.items(), "Grading some replies again"):
-        replies = [
-            (conversation, number, repeat)
-            for conversation in run.conversations or ()
-            for number in range(len(conversation.turns))
-            for repeat in range(conversation.repeats)
-        ]
+        every = run.conversations or ()
+        replies = [(c, *place) for c in every for place in product(range(len(c.turns)), range(c.repeats))]
         for conversation, number, repeat in Random(code).sample(replies, min(each, len(replies))):
             turn, kept = conversation.turns[number], conversation.values[VERDICTS][repeat][number]
             prompts = [t.prompt for t in conversation.turns[: number + 1]]

@@ -55,9 +55,8 @@ def say_comparison(comparison: Comparison) -> str:
     over, level = _over(comparison.a), f"{comparison.a.resampling.level:.0%}"
     if row["p"] != row["p"]:
         return f"Nothing can be said of {b} against {a}: it takes {FEWEST} source prompts or more, in each language."
-    interval = f"{level} interval {points(row['low'])} to {points(row['high'])}, p = {p_value(row['p'])}".replace(
-        "= <", "< "
-    )
+    p = f"p = {p_value(row['p'])}".replace("= <", "< ")
+    interval = f"{level} interval {points(row['low'])} to {points(row['high'])}, {p}"
     if row["p"] < ALPHA:
         better, worse = (b, a) if row["gap"] > 0 else (a, b)
         by = points(abs(row["gap"]))[1:]
@@ -78,12 +77,10 @@ def say_board(board: Board) -> str:
         return f"{first[0]} alone is ranked; there is no one to compare it with."
     if len(first) == 1:
         tied = [pair for pair in board.pairs if first[0] in (pair.a, pair.b) and pair.better is None]
-        if not tied:
-            others = (
-                f"each of the other {len(ranked) - 1} ranked models" if len(ranked) > 2 else "the other ranked model"
-            )
-            return f"{first[0]} is first: significantly better than {others}."
-        return f"{first[0]} is first, though it differs from {len(tied)} others by nothing significant."
+        if tied:
+            return f"{first[0]} is first, though it differs from {len(tied)} others by nothing significant."
+        others = f"each of the other {len(ranked) - 1} ranked models" if ranked[2:] else "the other ranked model"
+        return f"{first[0]} is first: significantly better than {others}."
     names = ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
     worse = len(ranked) - len(first)
     rest = f"; {worse} other{'s are' if worse > 1 else ' is'} significantly worse than one of them" if worse else ""
