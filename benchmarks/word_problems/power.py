@@ -1,4 +1,4 @@
-"""``python -m benchmarks.word_problems.power FOLDER``: how many items the pilot there asks for."""
+"""``python -m benchmarks.word_problems.power FOLDER``: how many items are needed, by the pilot in a folder."""
 
 from __future__ import annotations
 
