@@ -139,7 +139,7 @@ class Study:
         """The next trial, if there is one, and whether others are at work. One process at a time may ask."""
         states, trials = self.optuna.trial.TrialState, self._take_up()
         if any(trial.state == states.WAITING for trial in trials) or (self.draws and self._has_budget(trials)):
-            self.study.sampler = self._sampler(len(trials))
+            self.study.sampler = self._sampler(len(trials) - len(_given_up(trials)))
             return self.study.ask(), True
         return None, any(trial.state == states.RUNNING for trial in trials)
 
