@@ -33,7 +33,8 @@ def test_a_claim_is_of_one_process_and_ends_with_it(tmp_path: Path) -> None:
     assert not other.lives("work")
     gone = subprocess.Popen(
         [sys.executable, "-c", "import sys, time; from pathlib import Path; from turnswap.sweeps.claims import Claims\n"
-         "with Claims(Path(sys.argv[1])).claim('work') as mine: print(mine, flush=True); time.sleep(60)", str(tmp_path)],
+         "with Claims(Path(sys.argv[1])).claim('work') as mine: print(mine, flush=True); time.sleep(60)",
+         str(tmp_path)],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert gone.stdout
@@ -80,8 +81,9 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
     assert [worker.wait() for worker in workers] == [-signal.SIGKILL, -signal.SIGKILL, 0, 0]
     alone, _ = run(copying, tmp_path / "alone", **LIST)
     kept, expected = (
-        {(one.configuration, one.plan): one.results for one in evaluations(folder)} for folder in (out, tmp_path / "alone")
-    )  # fmt: skip
+        {(one.configuration, one.plan): one.results for one in evaluations(folder)}
+        for folder in (out, tmp_path / "alone")
+    )
     assert kept == expected
     written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

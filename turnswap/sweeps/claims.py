@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,16 @@ class Claims:
             if got:
                 self._held.discard(path)
                 path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """Wait until this process holds a claim, for what takes a moment and one process at a time may do."""
+        while True:
+            with self.claim(key) as mine:
+                if mine:
+                    yield
+                    return
+            time.sleep(0.05)
 
     def lives(self, key: str) -> bool:
         """Whether a living process holds this claim."""

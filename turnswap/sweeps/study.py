@@ -56,13 +56,14 @@ class Study:
         wanted: list[Any] = ["maximize" if higher else "minimize" for higher in directions]
         self._name = f"{_name(folder, claims)} {'drawn' if draws else 'listed'}"
         try:
-            self.study = optuna.create_study(
-                storage=self._storage(folder),
-                study_name=self._name,
-                directions=wanted,
-                load_if_exists=True,
-                pruner=self._pruner(ETA ** (n_rungs - 1)),
-            )
+            with claims.turn(NAME):  # of processes that make a database's tables at once, all but one fail
+                self.study = optuna.create_study(
+                    storage=self._storage(folder),
+                    study_name=self._name,
+                    directions=wanted,
+                    load_if_exists=True,
+                    pruner=self._pruner(ETA ** (n_rungs - 1)),
+                )
         except Exception as error:  # each storage has errors of its own
             said = re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1…@", " ".join(str(error).split()))  # no password is shown
             raise UserError(
@@ -104,13 +105,14 @@ class Study:
 
     def enqueue(self, listed: Sequence[Configuration]) -> None:
         """Make trials of the listed swaps that have none yet."""
-        pruned, trials = self.optuna.trial.TrialState.PRUNED, self.study.get_trials(deepcopy=False)
-        # One that was pruned at once was met by a process in whose list it was not.
-        known = {t.user_attrs[SWAP] for t in trials if t.state != pruned or t.intermediate_values}
-        for one in listed:
-            if one.plan not in known:
-                # Processes that start at once may both do so: the second trial finds the first one's evaluation.
-                self.study.enqueue_trial({}, user_attrs={SWAP: one.plan, "name": one.name})
+        pruned = self.optuna.trial.TrialState.PRUNED
+        with self.claims.turn(self._name):
+            trials = self.study.get_trials(deepcopy=False)
+            # One that was pruned at once was met by a process in whose list it was not.
+            known = {t.user_attrs[SWAP] for t in trials if t.state != pruned or t.intermediate_values}
+            for one in listed:
+                if one.plan not in known:
+                    self.study.enqueue_trial({}, user_attrs={SWAP: one.plan, "name": one.name})
 
     def work(self, evaluate: Callable[[Any], Sequence[float] | None]) -> None:
         """Work on trials until none is left, and until other processes have finished theirs.
@@ -119,13 +121,13 @@ class Study:
             evaluate: a trial's figures; None where it was dropped, or cannot be.
         """
         while True:
-            with self.claims.claim(f"next of {self._name}") as mine:
-                trial, others_work = self._next() if mine else (None, True)
+            with self.claims.turn(self._name):
+                trial, others_work = self._next()
             if trial is not None:
                 with self.claims.claim(self._key(trial.number)):
                     self._tell(trial.number, evaluate(trial))
             elif others_work:
-                time.sleep(1 if mine else 0.05)
+                time.sleep(1)
             else:
                 return
 
@@ -139,7 +141,7 @@ class Study:
         """The next trial, if there is one, and whether others are at work. One process at a time may ask."""
         states, trials = self.optuna.trial.TrialState, self._take_up()
         if any(trial.state == states.WAITING for trial in trials) or (self.draws and self._has_budget(trials)):
-            self.study.sampler = self._sampler(len(trials))
+            self.study.sampler = self._sampler(len(trials) - len(_given_up(trials)))
             return self.study.ask(), True
         return None, any(trial.state == states.RUNNING for trial in trials)
 
@@ -181,8 +183,7 @@ def _given_up(trials: Sequence[Any]) -> set[int]:
 def _name(folder: Path, claims: Claims) -> str:
     """A name that no other folder's study has in a shared storage, and that stays when the folder moves."""
     path = folder / NAME
-    while not path.exists():
-        with claims.claim(NAME) as mine:
-            if mine and not path.exists():
-                write_whole(path, f"turnswap {folder.resolve().name} {uuid.uuid4().hex[:8]}")
+    with claims.turn(NAME):
+        if not path.exists():
+            write_whole(path, f"turnswap {folder.resolve().name} {uuid.uuid4().hex[:8]}")
     return path.read_text("utf-8")

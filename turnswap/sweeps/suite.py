@@ -202,8 +202,9 @@ def evaluate(
     """lm-eval's results of the model as it is now, by task and group, and its samples by task."""
     whole = {task for task, numbers in documents.items() if len(numbers) == suite.sizes[task]}
     samples = {task: list(numbers) for task, numbers in documents.items() if task not in whole}
-    # lm-eval lists the machine's hardware and packages with every result, which takes seconds; a search keeps none.
-    with mock.patch.object(evaluator, "add_env_info"):
+    # lm-eval lists the machine's hardware and packages with every result, which takes seconds, and asks git, which may
+    # complain; a search keeps none.
+    with mock.patch.multiple(evaluator, add_env_info=mock.DEFAULT, get_git_commit_hash=mock.DEFAULT):
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,
