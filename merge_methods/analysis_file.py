@@ -121,13 +121,10 @@ def _named(strange: Mapping[int | None, Mapping[str, float]]) -> str:
     for layer, components in strange.items():
         if layer is not None:
             alike.setdefault(tuple(components), []).append(layer)
-    groups = [
-        (
-            f"layers {ranges(layers)} in {', '.join(components)}",
-            [value for n in layers for value in strange[n].values()],
-        )
-        for components, layers in alike.items()
-    ]
+    groups = []
+    for names, layers in alike.items():
+        values = [value for layer in layers for value in strange[layer].values()]
+        groups.append((f"layers {ranges(layers)} in {', '.join(names)}", values))
     groups += [(component, [value]) for component, value in strange.get(None, {}).items()]
     return "; ".join(f"{name} ({min(values):.2f} to {max(values):.2f})" for name, values in groups)
 
@@ -137,14 +134,9 @@ def as_rows(analysis: Analysis) -> list[dict[str, object]]:
     rows = []
     for cell in analysis.cells:
         for role in EXPERTS:
-            row: dict[str, object] = {
-                "layer": cell.layer,
-                "component": cell.component,
-                "expert": role,
-                "parameters": cell.parameters,
-                "ancestor_norm": cell.ancestor_norm,
-            }
-            row |= vars(getattr(cell, role)) | {"cosine": cell.cosine}
+            place = {"layer": cell.layer, "component": cell.component, "expert": role}
+            sizes = {"parameters": cell.parameters, "ancestor_norm": cell.ancestor_norm}
+            row = place | sizes | vars(getattr(cell, role)) | {"cosine": cell.cosine}
             rows.append({name: None if value != value else value for name, value in row.items()})
     return rows
 
@@ -169,11 +161,7 @@ def _checksum(content: Mapping[str, object]) -> str:
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> None:
-    """Write ``analysis.json`` and ``analysis.csv``.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write ``analysis.json`` and ``analysis.csv``."""
     import pandas as pd  # a merge, which reads its models' changes too, does without
 
     advice = "Name another folder with -o."
@@ -183,11 +171,7 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
 
 
 def read_analysis(path: Path) -> Analysis:
-    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote.
-
-    Raises:
-        UserError: there is none, or it is not as this version of turnswap wrote it.
-    """
+    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote."""
     file = path / FILE if path.is_dir() else path
     try:
         content = json.loads(file.read_text("utf-8"))
@@ -203,11 +187,7 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def from_json(content: Any) -> Analysis:
-    """What :func:`as_json` made, as it was.
-
-    Raises:
-        UserError: it is something else, or it was altered.
-    """
+    """What :func:`as_json` made, as it was; anything else is refused."""
     try:
         rows = content["cells"]
         cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]

@@ -80,12 +80,8 @@ class Weight:
 class Layout:
     """All tensors of the merged model, by name.
 
-    Attributes:
-        n_layers: of the text decoder.
-        weights: by name.
-        guessed: why names had to tell where tensors lie, and the names of those.
-        borrowers: layers that use the keys and values of another, and which.
-        missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
+    ``guessed``: why names had to tell where tensors lie, and the names of those. ``borrowers``: layers that use the
+    keys and values of another, and which. ``missing``: parameters that the checkpoint lacks.
     """
 
     n_layers: int
@@ -162,11 +158,7 @@ def is_tied(config: PretrainedConfig) -> bool:
 
 
 def n_layers_of(config: PretrainedConfig) -> int:
-    """The number of decoder layers.
-
-    Raises:
-        UserError: the model is no decoder, or does not say.
-    """
+    """The number of decoder layers; refuses a model that is no decoder, or does not say."""
     n_layers = fact(config, "num_hidden_layers")
     if config.is_encoder_decoder or not isinstance(n_layers, int):
         raise UserError(
@@ -177,11 +169,7 @@ def n_layers_of(config: PretrainedConfig) -> int:
 
 
 def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], trust_remote_code: bool = False) -> Layout:
-    """The layout of the model with this configuration, whose checkpoint holds these tensors.
-
-    Raises:
-        UserError: no decoder, or no layers are found in the checkpoint.
-    """
+    """The layout of the model with this configuration, whose checkpoint holds these tensors."""
     n_layers = n_layers_of(config)
     try:
         graph = module_graph(config, trust_remote_code)
@@ -292,19 +280,11 @@ def converted(
 ) -> torch.Tensor:
     """A tensor of the loaded model that transformers makes of several in a checkpoint, such as fused experts.
 
-    Args:
-        layout: of that checkpoint.
-        config: of its model.
-        target: the tensor's name in the loaded model.
-        read: called with the name of each tensor that it is made of.
-
     Raises:
         LookupError: transformers makes none such of it.
     """
-    parts = [weight.name for weight in layout.by_target.get(target, ())]
-    made = convert_checkpoint_tensors(
-        config.model_type, {name: functools.partial(read, name) for name in parts}, target
-    )
+    parts = {weight.name: functools.partial(read, weight.name) for weight in layout.by_target.get(target, ())}
+    made = convert_checkpoint_tensors(config.model_type, parts, target)
     if made is None:
         raise LookupError(target)
     return made

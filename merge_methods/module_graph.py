@@ -22,29 +22,20 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
+from .checkpoint import first_line
 from .swap_plan import Place
 
 LOG = logging.getLogger(__name__)
 
 
 class ModuleGraph:
-    """A model without its weights.
-
-    Attributes:
-        model: on the ``meta`` device.
-        tensors: its parameters and persistent buffers, by every name that each has.
-    """
+    """A model on the ``meta`` device, and its parameters and persistent buffers, by every name that each has."""
 
     def __init__(self, model: PreTrainedModel, inside: str = "") -> None:
-        """Find the layers, and what is used before them.
+        """Find the layers, and what is used before them; LookupError where there is no list of them.
 
-        Args:
-            model: on the ``meta`` device.
-            inside: where the model stands in a larger one, whose other parts have no code here, such as
-                ``model.language_model.``.
-
-        Raises:
-            LookupError: the model has no list of layers.
+        ``inside``: where the model stands in a larger one, whose other parts have no code here, such as
+        ``model.language_model.``.
         """
         self.model, self._inside = model, inside
         self.tensors: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
@@ -238,11 +229,8 @@ class ModuleGraph:
 class _Watching(TorchFunctionMode):
     """Notes which tensors are used, and answers "no" to questions about numbers that are not there.
 
-    Attributes:
-        seen: the ids of the watched tensors that were used since the last layer.
-        before: of those used before the first layer; None where the run does not come so far.
-        after: of those used behind the last; None likewise.
-        slices: the dimension of those whose product is split into one part per layer, by id.
+    ``seen``, ``before`` and ``after`` are the ids of those used since the last layer, before the first and behind the
+    last; None where the run does not come so far. ``slices``, by id: in which dimension a product is split into layers.
     """
 
     def __init__(self, watched: set[int], n_layers: int) -> None:
@@ -294,15 +282,7 @@ _MADE: dict[str, ModuleGraph] = {}  # a swap reads models of one build several t
 
 
 def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> ModuleGraph:
-    """The model that a configuration describes, without weights.
-
-    Args:
-        config: the model's; it names the model's class.
-        trust_remote_code: whether code that comes with the model may be run.
-
-    Raises:
-        LookupError: no code for it is at hand, or its code makes no such model; the message says why.
-    """
+    """The model that a configuration describes, without weights; LookupError says why no code makes it."""
     remote = bool(trust_remote_code and getattr(config, "auto_map", None))
     compared = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "dtype")}
     key = json.dumps([remote and config._name_or_path, config.architectures, compared], sort_keys=True, default=str)
@@ -312,10 +292,8 @@ def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> M
         except LookupError:
             raise
         except Exception as error:  # whatever a model's code makes of a configuration, or misses on this machine
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise LookupError(
-                f"{config.architectures[0]} cannot be made of it: {type(error).__name__}: {reason}"
-            ) from error
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise LookupError(f"{config.architectures[0]} cannot be made of it: {what}") from error
         while len(_MADE) >= 4:
             _MADE.pop(next(iter(_MADE)))
         _MADE[key] = graph

@@ -32,10 +32,9 @@ WIDTH = 118
 
 @dataclass(frozen=True)
 class Experts:
-    """What a suggestion is for: analyses, their experts, and what a reader must know of their descent.
+    """What a suggestion is for: analyses of each donor with the one recipient, and what to know of their descent.
 
-    ``analyses`` are of each donor with the one recipient. ``opened``: the models as the rules' recipes name them, so
-    that each is read once.
+    ``opened``: the models as the rules' recipes name them, so that each is read once.
     """
 
     analyses: Sequence[Analysis]
@@ -63,10 +62,8 @@ class Proposal:
 def open_experts(analysis: Analysis | Sequence[Analysis], options: MergeOptions, anyway: bool = False) -> Experts:
     """The experts of an analysis, where it says that they are: relative folders are taken from here.
 
-    Args:
-        analysis: made now or read back; several are of as many donors with the same ancestor and recipient.
-        options: mergekit's, for how models are read.
-        anyway: go on where an expert does not seem to come from the ancestor.
+    Several analyses are of as many donors with the same ancestor and recipient. ``anyway``: go on where an expert does
+    not seem to come from the ancestor.
 
     Raises:
         UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor; several
@@ -106,16 +103,8 @@ def propose(
 ) -> Proposal:
     """What a rule suggests, as a configuration that has been read as the merge will read it.
 
-    Args:
-        experts: from :func:`open_experts`.
-        rule: one of :data:`turnswap.merge_methods.suggest.RULES`.
-        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``; other rules have none.
-        accept: differences between the experts to put up with, as in a layerswap.yml.
-        origin: where the analysis lies, for the comments.
-        output: the configuration's file, for the comments.
-
-    Raises:
-        UserError: the rule has nothing to suggest, or the experts do not fit each other.
+    ``settings`` are shin-hwang's own: ``granularity``, ``threshold`` and ``blend``. ``accept`` is as in a
+    layerswap.yml. ``origin`` of the analysis and ``output``, the configuration's file, are for the comments.
     """
     given = settings or {} if rule == "shin-hwang" else {}
     layout, several = experts.recipient.layout, len(experts.analyses) > 1
@@ -130,11 +119,8 @@ def propose(
     donors: list[dict[str, Any]] = [{"model": analysis.models["donor"]} for analysis in experts.analyses]
     if several:
         donors = [donor | {"parameters": suggestion.parameters[donor["model"]]} for donor in donors]
-    content: dict[str, Any] = {
-        "merge_method": NAME,
-        "base_model": experts.analyses[0].models["recipient"],
-        "models": donors,
-    }
+    recipient = experts.analyses[0].models["recipient"]
+    content: dict[str, Any] = {"merge_method": NAME, "base_model": recipient, "models": donors}
     shared = ({} if several else dict(suggestion.parameters)) | ({"accept": accept} if accept else {})
     if shared:
         content["parameters"] = shared

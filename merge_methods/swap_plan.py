@@ -52,14 +52,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a blend is computed: by a merge method of mergekit's.
+    """How a blend is computed: by a merge method of mergekit's, over the roles in ``inputs``; the base is one of them.
 
-    Attributes:
-        method: its name.
-        inputs: the roles of the models that it takes, in its order; the base is one of them.
-        base: the role of its base model; None for methods without one.
-        parameters: by name: a value for all, or pairs of role and value.
-        seed: for methods that draw at random.
+    ``parameters`` are by name: a value for all, or pairs of role and value. ``seed``: for methods that draw at random.
     """
 
     method: str
@@ -128,9 +123,7 @@ def letter_of(origin: str) -> str:
 def layer_sources(swap: Swaps, n_layers: int) -> tuple[TensorSource, ...]:
     """The source of every decoder layer, from 0 to ``n_layers - 1``.
 
-    Args:
-        swap: the parameters, or for several donors those of each, by role.
-        n_layers: of the model.
+    ``swap`` is the parameters, or for several donors those of each, by role.
 
     Raises:
         UserError: ranges are outside the model, overlap, or contradict each other.
@@ -178,11 +171,7 @@ def _claimed(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
 
 
 def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
-    """The source of what several donors may claim: one of them, the recipient, or a blend by all their shares.
-
-    Raises:
-        UserError: two claim it whole, or their shares make more than 1.
-    """
+    """The source of what several donors may claim: one of them, the recipient, or a blend by all their shares."""
     claimed = {role: source for role, source in claims.items() if source.donor_share}
     if not claimed:
         return next(iter(claims.values()))
@@ -248,16 +237,7 @@ def _taken(share: float, why: str) -> TensorSource:
 
 
 def source_of(place: Place, swap: Swaps, n_layers: int) -> TensorSource:
-    """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers.
-
-    Args:
-        place: where it lies.
-        swap: the parameters, or for several donors those of each, by role.
-        n_layers: of the model.
-
-    Raises:
-        UserError: the parameters are contradictory or do not fit the model.
-    """
+    """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers."""
     swaps = _by_role(swap)
     layers = layer_sources(swaps, n_layers)
     match place.part:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from turnswap.core.errors import UserError
@@ -11,7 +11,7 @@ from . import layer_figures as figures
 from .analysis_file import Analysis
 from .layout import Layout
 from .suggest import BLEND, Decision, Suggestion, as_layers, ends_of
-from .swap_plan import TensorSource, layer_sources
+from .swap_plan import layer_sources
 from .zones import SwapParameters, ranges
 
 
@@ -19,18 +19,12 @@ def united(suggestions: Sequence[Suggestion], analyses: Sequence[Analysis], layo
     """One suggestion of several by the same rule; ``parameters`` holds those of each donor by its name.
 
     A layer that several donors would give comes from the one whose share of change there is the largest: ||change|| /
-    ||ancestor|| of the layer's matrices, divided by the sum over the layers.
-
-    Args:
-        suggestions: of each donor.
-        analyses: of each donor with the same recipient, in the same order.
-        layout: the recipient's.
-
-    Raises:
-        UserError: a suggestion is finer than layers.
+    ||ancestor|| of the layer's matrices, divided by the sum over the layers. ``layout`` is the recipient's.
     """
     names = [analysis.models["donor"] for analysis in analyses]
-    claims = [_claims(one.parameters, layout.n_layers) for one in suggestions]
+    if any(isinstance(one.parameters.get("layers"), list) for one in suggestions):
+        raise UserError("Of several donors each gives whole layers.", "Leave --granularity module out.")
+    claims = [layer_sources(SwapParameters(**one.parameters), layout.n_layers) for one in suggestions]
     shares = [figures.shares(figures.matrices(one)[0], figures.change)["donor"] for one in analyses]
     taken: list[dict[int, Decision]] = [dict.fromkeys(range(layout.n_layers), "recipient") for _ in names]
     contested: dict[tuple[str, str], list[int]] = {}
@@ -62,10 +56,3 @@ def united(suggestions: Sequence[Suggestion], analyses: Sequence[Analysis], layo
     rows = [{"donor": name, **row} for name, one in zip(names, suggestions, strict=True) for row in one.figures]
     first = suggestions[0]
     return Suggestion(first.rule, first.source, parameters, tuple(reasons), tuple(rows), tuple(dict.fromkeys(notes)))
-
-
-def _claims(parameters: Mapping[str, Any], n_layers: int) -> tuple[TensorSource, ...]:
-    """What one donor would give of each layer."""
-    if isinstance(parameters.get("layers"), list):
-        raise UserError("Of several donors each gives whole layers.", "Leave --granularity module out.")
-    return layer_sources(SwapParameters(**parameters), n_layers)
