@@ -29,16 +29,11 @@ FORM = 2  # raise it with every change of what the file says: older files are re
 
 @dataclass(frozen=True)
 class ExpertChange:
-    """How one expert changed in one layer and component.
+    """How one expert changed in one layer and component: mean of |change|, ||change|| / ||ancestor|| (Frobenius), …
 
-    Attributes:
-        mean_absolute: mean of |change| over the parameters.
-        relative: ||change|| / ||ancestor||, Frobenius.
-        changed: share of the parameters that differ at all.
-        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row;
-            rows that are zero in the ancestor are left out, and None says that all are.
-        heads: the same for attention heads; None where there are none.
-        likeness: the cosine between the weights themselves and the ancestor's, of matrices; NaN where there are none.
+    ``changed`` is the share of parameters that differ at all, ``rows`` and ``heads`` the shares of rows and attention
+    heads among the model's 5 % most changed, by ||change|| / ||ancestor||; None where there are none that are not zero
+    in the ancestor. ``likeness`` is the cosine between the matrices and the ancestor's; NaN where there are none.
     """
 
     mean_absolute: float

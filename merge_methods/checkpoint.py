@@ -86,14 +86,11 @@ class Checkpoint:
         if _index(single).exists():
             self._file_of = _read_index(_index(single))
             self.files = sorted({folder / name for name in self._file_of.values()})
-        for file in self.files:
-            if not file.is_file():
-                raise UserError(
-                    f"{folder} is incomplete: its index names {file.name}, which is not there."
-                    if self._file_of
-                    else f"{file} is no file.",
-                    "Download or copy the model again.",
-                )
+        missing = next((file for file in self.files if not file.is_file()), None)
+        if missing:
+            incomplete = f"{folder} is incomplete: its index names {missing.name}, which is not there."
+            message = incomplete if self._file_of else f"{missing} is no file."
+            raise UserError(message, "Download or copy the model again.")
         self._open_bin: tuple[Path, Mapping[str, torch.Tensor]] | None = None
         self.stored: dict[str, StoredTensor] = {}
         self.tensors = self._read_headers()

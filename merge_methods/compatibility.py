@@ -69,9 +69,6 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
 
     ``model`` may be a text: a folder, a Hub id, or ``model+adapter``.
-
-    Raises:
-        UserError: it is not there, incomplete, damaged, or no decoder.
     """
     try:
         reference = ModelReference.parse(model) if isinstance(model, str) else model
@@ -190,8 +187,8 @@ def check_pair(
     other: Model,
     accepted: frozenset[str],
     dtype_is_set: bool,
-    own_vocabularies: bool = False,
-    tokenizers: Difference | None = None,
+    own_vocabularies: bool,
+    tokenizers: Difference | None,
 ) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 

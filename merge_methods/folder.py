@@ -1,7 +1,6 @@
 """Every file of a model's folder: which of them decide what loads, which are the recipient's, which do not belong.
 
-Not weights and config.json alone make a model: loaders read tokenizers, templates, code, adapters and further weight
-files without being asked. A merge takes what decides from the recipient, byte for byte, and its check finds the rest.
+Loaders read tokenizers, templates, code, adapters and further weight files without being asked.
 """
 
 from __future__ import annotations

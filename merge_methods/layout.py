@@ -1,8 +1,7 @@
 """Where each tensor of a model lies, and the same as an architecture for mergekit.
 
-Every tensor of the recipient's checkpoint is written again, under its own name. Where it lies comes from the model's
-own modules (``module_graph``); for a model whose code is not at hand, from mergekit's lists of names; and for what
-neither knows from the name alone, which is told in a warning.
+The model's own modules tell it (``module_graph``); where its code is not at hand, mergekit's lists of names; and for
+what neither knows the name alone, with a warning.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import functools
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -24,7 +23,6 @@ from mergekit.architecture import (
     WeightInfo,
     arch_info_for_config,
 )
-from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
 
@@ -55,16 +53,11 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the merged model.
+    """A tensor of the merged model, by its name and header in the checkpoint.
 
-    Attributes:
-        place: where it lies.
-        name: in the checkpoint.
-        header: its shape and type there.
-        target: its name in the loaded model; experts that loading fuses share one.
-        converted: whether loading makes the target of it, alone or with others, and does not just rename it.
-        by_token: whether its first dimension has a row per token of the vocabulary.
-        transposed: whether it is stored as [in, out], as GPT-2's Conv1D does.
+    ``target`` is its name in the loaded model; experts that loading fuses share one. ``converted``: loading makes the
+    target of it, alone or with others, and does not just rename it. ``by_token``: its first dimension has a row per
+    token of the vocabulary. ``transposed``: it is stored as [in, out], as GPT-2's Conv1D does.
     """
 
     place: Place
@@ -273,21 +266,6 @@ def _place_by_name(name: str, prefix: str, tied: bool, by_name_alone: bool) -> P
     if HEAD.search(name):
         return Place("tied" if tied and "lm_head" in name else "head")
     return Place("outside")
-
-
-def converted(
-    layout: Layout, config: PretrainedConfig, target: str, read: Callable[[str], torch.Tensor]
-) -> torch.Tensor:
-    """A tensor of the loaded model that transformers makes of several in a checkpoint, such as fused experts.
-
-    Raises:
-        LookupError: transformers makes none such of it.
-    """
-    parts = {weight.name: functools.partial(read, weight.name) for weight in layout.by_target.get(target, ())}
-    made = convert_checkpoint_tensors(config.model_type, parts, target)
-    if made is None:
-        raise LookupError(target)
-    return made
 
 
 def component_of(weight: Weight) -> str:

@@ -1,7 +1,6 @@
 """Which parameters to train and which to freeze, so that only what a swap keeps of an expert is trained.
 
-The other half of train-then-revert (Bandarkar and Peng 2025, arXiv 2505.18356): what a swap throws away need not be
-trained. The experts need not exist yet; any model of their build tells the names.
+The other half of train-then-revert (Bandarkar and Peng 2025, arXiv 2505.18356). The experts need not exist yet.
 """
 
 from __future__ import annotations

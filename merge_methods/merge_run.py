@@ -1,9 +1,7 @@
 """mergekit's ``run_merge`` for layer swaps: refuse before anything is read, and leave a whole model or none.
 
-mergekit writes straight into the output folder, so that a run that is killed leaves what looks like a model. Here the
-merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. mergekit computes blends,
-changes of type and what is stored in another layout; whatever a model stores as the result has it is copied as bytes
-(``writing``). Other merge methods are handed on untouched.
+The merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. mergekit computes what
+no model stores as the result has it; the rest is copied as bytes (``writing``).
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Where each parameter of a model lies, from the model itself: its modules, and what it uses around its layers.
 
-The model is made without weights (on the ``meta`` device) and run on a text, past its layers. What it has used before
-the first lies with the embeddings, what behind the last with the head; what stands in their list lies in the layers.
-Names say none of this: OPT defines its projections side by side, and LFM2 calls its final norm ``embedding_norm``.
+The model is made without weights (on the ``meta`` device) and run on a text, past its layers. Names say none of this:
+OPT defines its projections side by side, and LFM2 calls its final norm ``embedding_norm``.
 """
 
 from __future__ import annotations
@@ -48,7 +47,10 @@ class ModuleGraph:
             self._names.setdefault(id(tensor), []).append(name)
         self._decoder, self._layers = self._find_layers()
         self.n_layers = len(self._modules[self._layers[0]])
-        self._used = self._use()
+        for n_outputs in (0, 1, 2, 3):  # a layer gives its states, or a tuple of so many that begins with them
+            self._used = self._run(n_outputs)
+            if self._used.after is not None:
+                break
         self._ends = {
             end: {id(p) for p in module.parameters()} if isinstance(module := get(), nn.Module) else set()
             for end, get in (("embeddings", model.get_input_embeddings), ("head", model.get_output_embeddings))
@@ -64,34 +66,18 @@ class ModuleGraph:
         text = self.model.config.get_text_config()
         for decoder in (self.model.get_decoder(), self.model.base_model, self.model):
             path = paths.get(id(decoder), "")
-            lists = {
-                name: module
-                for name, module in self._modules.items()
-                if isinstance(module, nn.ModuleList) and _within(name, path)
-            }
+            inside = [(name, module) for name, module in self._modules.items() if _within(name, path)]
+            lists = [(name, module) for name, module in inside if isinstance(module, nn.ModuleList)]
             for n_layers in (getattr(text, one, None) for one in ("num_hidden_layers", "num_layers")):
-                whole = [
-                    name
-                    for name, module in lists.items()
-                    if len(module) == n_layers and any(next(one.children(), None) is not None for one in module)
-                ]
+                long = {name: module for name, module in lists if len(module) == n_layers}
+                whole = [name for name, module in long.items() if any([*one.children()] for one in module)]
                 whole = [name for name in whole if not any(name != one and _within(name, one) for one in whole)]
-                if len(whole) > 1:
-                    whole = [name for name, module in lists.items() if len(module) == n_layers]
                 if whole:
-                    return path, whole
+                    return path, whole if len(whole) == 1 else [*long]
         raise LookupError(f"{type(self.model).__name__} has no list of as many layers as its configuration names")
 
-    def _use(self) -> _Watching:
-        """What a run on a text uses before its first layer, and behind its last."""
-        for n_outputs in (0, 1, 2, 3):  # a layer gives its states, or a tuple of so many that begins with them
-            used = self._run(n_outputs)
-            if used.after is not None:
-                break
-        return used
-
     def _run(self, n_outputs: int) -> _Watching:
-        """Run the decoder, whose layers hand on what they are given."""
+        """What a run on a text uses before the first layer, and behind the last; layers hand on what they are given."""
         used = _Watching({id(tensor) for tensor in self.tensors.values()}, self.n_layers)
         layers = [layer for path in self._layers for layer in self._modules[path].children()]
         forwards = [layer.forward for layer in layers]

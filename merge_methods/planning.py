@@ -95,9 +95,8 @@ def plan_tensors(
             source = source_of(weight.place, swaps, layout.n_layers)
         except UserError as error:
             names = ", ".join(f"{role} is {roles[role]}" for role in donors)
-            raise UserError(
-                f"{error.message} ({names}.)" if len(donors) > 1 else error.message, error.advice
-            ) from error
+            named = f" ({names}.)" if len(donors) > 1 else ""
+            raise UserError(f"{error.message}{named}", error.advice) from error
         source = _with_mix(source, name, settings)
         stored = weight.header.dtype
         is_kept = not stored.is_floating_point or (stored != layout.main_type and rounds(stored, asked))

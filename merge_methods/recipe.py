@@ -173,10 +173,8 @@ def _warnings_of_layers(recipe: Recipe) -> Iterator[str]:
     used = {origin for source in layers for origin in origins_of(source)}
     for role, model in recipe.models.items():
         if role not in used and role != "pretrained":
-            one = len(recipe.donors) == 1
-            yield f"no layer comes from the {role}" + (
-                ": the result is the other model, layer by layer" if one else f", {model}"
-            )
+            alone = ": the result is the other model, layer by layer"
+            yield f"no layer comes from the {role}{alone if len(recipe.donors) == 1 else f', {model}'}"
 
 
 def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Which layers to take from the donor, by published rules, from where fine-tuning changed both experts.
 
-Each rule is a pure function of an analysis and of the recipient's layout. None of them is known to find the best swap:
-they say what their sources would do, with the figures that they go by.
+Each is a pure function of an analysis and of the recipient's layout. None of them is known to find the best swap.
 """
 
 from __future__ import annotations

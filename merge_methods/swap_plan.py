@@ -34,14 +34,10 @@ MORE_DONORS = "EFGHIJKLMNOQSTUVWXYZ"  # of donor2, donor3, …
 class Place:
     """Where in a model a tensor lies.
 
-    Attributes:
-        part: ``layer``; ``embeddings`` (all that comes before the layers); ``head`` (all that comes after: final norm,
-            lm_head); ``tied`` (one matrix serves as embeddings and lm_head); ``shared`` (one block that several layers
-            use); ``slices`` (a slice for each layer in one tensor); ``prediction`` (layers beyond the last, for
-            multi-token prediction); ``outside`` the text decoder.
-        layer: of ``layer``: its index, from 0.
-        layers: of ``shared``: the layers that use it.
-        axis: of ``slices``: the dimension in which the layers' slices follow each other.
+    In a ``layer``; in the ``embeddings`` (all that comes before the layers) or the ``head`` (all that comes after:
+    final norm, lm_head); ``tied`` (one matrix serves as both ends); ``shared`` (one block that several ``layers`` use);
+    ``slices`` (one tensor holds a slice for each layer, along ``axis``); ``prediction`` (layers beyond the last, for
+    multi-token prediction); ``outside`` the text decoder.
     """
 
     part: Part
@@ -76,15 +72,10 @@ class Mix:
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Where a tensor's values come from.
+    """Where a tensor's values come from: ``origin`` is the role of the one model, ``blend``, or ``slices``.
 
-    Attributes:
-        origin: the role of the one model that it is copied from, ``blend``, or ``slices``.
-        donor_share: the donors' weight together, 0 to 1.
-        why: for people.
-        shares: of a blend: each donor's share, by role. The recipient has the rest.
-        mix: of a blend: how it is computed.
-        slices: of a tensor that holds a slice for each layer: their sources.
+    ``donor_share`` is the donors' weight together, 0 to 1. A blend has the share of each donor, by role (the recipient
+    has the rest), and how it is mixed; ``slices`` are the sources of a tensor that holds a slice for each layer.
     """
 
     origin: Origin
@@ -249,7 +240,10 @@ def source_of(place: Place, swap: Swaps, n_layers: int) -> TensorSource:
         case "shared":
             return _shared([(layer, layers[layer]) for layer in place.layers], swaps)
         case "slices":
-            return _sliced(layers)
+            if len({source.same for source in layers}) == 1:
+                return layers[0]
+            share = sum(source.donor_share for source in layers) / len(layers)
+            return TensorSource("slices", share, "a slice for each layer, which follows it", slices=layers)
         case "embeddings":
             return _at_an_end("embeddings", layers[0], swaps)
         case "head" | "prediction":
@@ -283,14 +277,6 @@ def _shared(users: Sequence[tuple[int, TensorSource]], swaps: Mapping[str, SwapP
         f"This model stores one block for several of its layers, which cannot come from several models: layers {told}.",
         "Say whose it is: add shared: recipient, donor or blend to the parameters.",
     )
-
-
-def _sliced(layers: tuple[TensorSource, ...]) -> TensorSource:
-    """The source of a tensor that holds a slice for each layer."""
-    if len({source.same for source in layers}) == 1:
-        return layers[0]
-    share = sum(source.donor_share for source in layers) / len(layers)
-    return TensorSource("slices", share, "a slice for each layer, which follows it", slices=layers)
 
 
 def _at_an_end(name: str, touching: TensorSource, swaps: Mapping[str, SwapParameters]) -> TensorSource:

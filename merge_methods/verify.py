@@ -1,8 +1,4 @@
-"""Proof that a merged folder is what its configuration declares: every tensor, and every file that loads.
-
-Tensors are read here from the files themselves, one at a time, and compared bit by bit with their declared source.
-Every other file of the folder is accounted for (``folder``), and on demand the model is loaded (``loading``).
-"""
+"""Proof that a merged folder is what its configuration declares: every tensor, bit by bit, and every other file."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Models whose vocabularies differ: padded, extended by tokens, tied and untied. Their layers swap all the same.
 
-Embeddings and head then stay with the recipient, whose tokenizer the result has. Where they are asked for from a donor
-(``embeddings: donor``), its rows are matched with the recipient's by token, and rows of other tokens stay.
+Embeddings and head stay with the recipient, or a donor's rows are matched with the recipient's by token.
 """
 
 from __future__ import annotations

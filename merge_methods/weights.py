@@ -5,6 +5,8 @@ And what a planned tensor is to be, computed from such weights apart from mergek
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import re
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
@@ -24,7 +27,7 @@ from turnswap.core.errors import UserError
 from .blending import composed
 from .checkpoint import Checkpoint, StoredTensor
 from .compatibility import Model
-from .layout import Weight, converted
+from .layout import Weight
 from .planning import Planned, working_type
 from .recipe import Recipe
 from .references import merged_folder
@@ -43,18 +46,20 @@ class WeightReader:
 
     def read(self, weight: Weight) -> torch.Tensor:
         """The weight in the type in which it is stored."""
-        try:
-            name = self.name_of(weight)
-            if name is not None:
+        made: torch.Tensor | None = None
+        with contextlib.suppress(LookupError):
+            if (name := self.name_of(weight)) is not None:
                 return self.checkpoint.read(name)
-            return converted(self.model.layout, self.model.config, weight.target, self.checkpoint.read)
-        except LookupError:
-            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?") from None
+            stored = (one.name for one in self.model.layout.by_target.get(weight.target, ()))
+            parts = {name: functools.partial(self.checkpoint.read, name) for name in stored}
+            made = convert_checkpoint_tensors(self.model.config.model_type, parts, weight.target)
+        if made is None:
+            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?")
+        return made
 
     def name_of(self, weight: Weight) -> str | None:
         """The name under which the model stores the weight; None where it is made of others, or not there."""
-        held = self.model.layout.held(weight)
-        return held.name if held is not None else None
+        return held.name if (held := self.model.layout.held(weight)) else None
 
 
 def _is_kept(planned: Planned, stored: torch.dtype, config: MergeConfiguration) -> bool:
