@@ -29,16 +29,11 @@ FORM = 2  # raise it with every change of what the file says: older files are re
 
 @dataclass(frozen=True)
 class ExpertChange:
-    """How one expert changed in one layer and component.
+    """How one expert changed in one layer and component: mean of |change|, ||change|| / ||ancestor|| (Frobenius), …
 
-    Attributes:
-        mean_absolute: mean of |change| over the parameters.
-        relative: ||change|| / ||ancestor||, Frobenius.
-        changed: share of the parameters that differ at all.
-        rows: share of its rows that are among the model's 5 % most changed, by ||change|| / ||ancestor|| of the row;
-            rows that are zero in the ancestor are left out, and None says that all are.
-        heads: the same for attention heads; None where there are none.
-        likeness: the cosine between the weights themselves and the ancestor's, of matrices; NaN where there are none.
+    ``changed`` is the share of parameters that differ at all, ``rows`` and ``heads`` the shares of rows and attention
+    heads among the model's 5 % most changed, by ||change|| / ||ancestor||; None where there are none that are not zero
+    in the ancestor. ``likeness`` is the cosine between the matrices and the ancestor's; NaN where there are none.
     """
 
     mean_absolute: float
@@ -121,13 +116,10 @@ def _named(strange: Mapping[int | None, Mapping[str, float]]) -> str:
     for layer, components in strange.items():
         if layer is not None:
             alike.setdefault(tuple(components), []).append(layer)
-    groups = [
-        (
-            f"layers {ranges(layers)} in {', '.join(components)}",
-            [value for n in layers for value in strange[n].values()],
-        )
-        for components, layers in alike.items()
-    ]
+    groups = []
+    for names, layers in alike.items():
+        values = [value for layer in layers for value in strange[layer].values()]
+        groups.append((f"layers {ranges(layers)} in {', '.join(names)}", values))
     groups += [(component, [value]) for component, value in strange.get(None, {}).items()]
     return "; ".join(f"{name} ({min(values):.2f} to {max(values):.2f})" for name, values in groups)
 
@@ -137,14 +129,9 @@ def as_rows(analysis: Analysis) -> list[dict[str, object]]:
     rows = []
     for cell in analysis.cells:
         for role in EXPERTS:
-            row: dict[str, object] = {
-                "layer": cell.layer,
-                "component": cell.component,
-                "expert": role,
-                "parameters": cell.parameters,
-                "ancestor_norm": cell.ancestor_norm,
-            }
-            row |= vars(getattr(cell, role)) | {"cosine": cell.cosine}
+            place = {"layer": cell.layer, "component": cell.component, "expert": role}
+            sizes = {"parameters": cell.parameters, "ancestor_norm": cell.ancestor_norm}
+            row = place | sizes | vars(getattr(cell, role)) | {"cosine": cell.cosine}
             rows.append({name: None if value != value else value for name, value in row.items()})
     return rows
 
@@ -169,11 +156,7 @@ def _checksum(content: Mapping[str, object]) -> str:
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> None:
-    """Write ``analysis.json`` and ``analysis.csv``.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
+    """Write ``analysis.json`` and ``analysis.csv``."""
     import pandas as pd  # a merge, which reads its models' changes too, does without
 
     advice = "Name another folder with -o."
@@ -183,11 +166,7 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
 
 
 def read_analysis(path: Path) -> Analysis:
-    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote.
-
-    Raises:
-        UserError: there is none, or it is not as this version of turnswap wrote it.
-    """
+    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote."""
     file = path / FILE if path.is_dir() else path
     try:
         content = json.loads(file.read_text("utf-8"))
@@ -203,11 +182,7 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def from_json(content: Any) -> Analysis:
-    """What :func:`as_json` made, as it was.
-
-    Raises:
-        UserError: it is something else, or it was altered.
-    """
+    """What :func:`as_json` made, as it was; anything else is refused."""
     try:
         rows = content["cells"]
         cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -63,14 +64,8 @@ class StoredTensor:
 class Checkpoint:
     """A folder with weights: ``*.safetensors`` or ``*.bin``, sharded or not. Opening it reads headers only.
 
-    Attributes:
-        folder: where it lies.
-        files: the weight files, in the order of their names.
-        tensors: what each tensor is, by name.
-        stored: where each lies; nothing of ``*.bin``.
-
-    Raises:
-        UserError: no weights, a shard missing, or a file that is cut short or no such file at all.
+    ``files`` are the weight files by name, ``base`` is what a single one is called, and ``tensors`` what each tensor
+    is. ``stored`` is where each lies, but for those of ``*.bin``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,20 +79,18 @@ class Checkpoint:
                 "Check the path; a merge or download that was stopped leaves such folders.",
             )
         # Not by mergekit's ShardedTensorIndex: it lets a pickle run code where torch's environment variables allow it.
+        self.base = single.name
         self._is_safetensors = single.suffix == ".safetensors"
         self._file_of: dict[str, str] = {}
         self.files = [single]
         if _index(single).exists():
             self._file_of = _read_index(_index(single))
             self.files = sorted({folder / name for name in self._file_of.values()})
-        for file in self.files:
-            if not file.is_file():
-                raise UserError(
-                    f"{folder} is incomplete: its index names {file.name}, which is not there."
-                    if self._file_of
-                    else f"{file} is no file.",
-                    "Download or copy the model again.",
-                )
+        missing = next((file for file in self.files if not file.is_file()), None)
+        if missing:
+            incomplete = f"{folder} is incomplete: its index names {missing.name}, which is not there."
+            message = incomplete if self._file_of else f"{missing} is no file."
+            raise UserError(message, "Download or copy the model again.")
         self._open_bin: tuple[Path, Mapping[str, torch.Tensor]] | None = None
         self.stored: dict[str, StoredTensor] = {}
         self.tensors = self._read_headers()
@@ -180,6 +173,15 @@ def _read_index(path: Path) -> dict[str, str]:
     return found
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A file's mapping; empty where there is none."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def type_of(name: str, tensor: str, file: Path) -> torch.dtype:
     """The type that a header names in safetensors' way, ``BF16``; UserError where torch has none such."""
     if name not in str_to_torch_dtype:
@@ -194,7 +196,7 @@ def type_name(dtype: object) -> str:
 
 def first_line(error: Exception) -> str:
     """What the error says first: hosts' messages run to many lines."""
-    return (str(error).splitlines() or [""])[0]
+    return (str(error).strip().splitlines() or [""])[0]
 
 
 def _corrupt(path: Path, error: Exception) -> UserError:

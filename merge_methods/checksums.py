@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -14,7 +13,7 @@ from pathlib import Path
 from turnswap.core.errors import UserError
 from turnswap.core.files import cache_folder, write_whole
 
-from .checkpoint import sha256
+from .checkpoint import read_json, sha256
 from .folder import CARD, CHECKSUMS, PROVENANCE, files_of
 
 REMEMBERED = 1 << 20  # bytes from which on a file's hash is worth remembering
@@ -70,13 +69,13 @@ def _line(name: str, digest: str) -> str:
 
 def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
     """What is not as ``SHA256SUMS`` and ``layer_swap.json`` have recorded it, where they are: problems and notes."""
-    recorded = [(CHECKSUMS, name, digest) for name, digest in _read_checksums(folder / CHECKSUMS).items()]
+    recorded = [(CHECKSUMS, name, digest) for name, digest in read_checksums(folder).items()]
     problems: list[str] = []
     if (folder / PROVENANCE).is_file():
         try:
-            outputs = json.loads((folder / PROVENANCE).read_text("utf-8"))["output"]["sha256"]
+            outputs = read_json(folder / PROVENANCE)["output"]["sha256"]
             recorded += [(PROVENANCE, str(name), str(digest)) for name, digest in outputs.items()]
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        except (AttributeError, KeyError, TypeError):
             problems.append(f"{PROVENANCE}: is none of ours, or damaged: it names no output")
     files = files_of(folder)
     hashes = hashes_of(files[name] for _, name, _ in recorded if name in files and files[name].is_file())
@@ -91,12 +90,9 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
     return problems, notes
 
 
-def recorded_names(folder: Path) -> set[str]:
-    """The files that ``SHA256SUMS`` names."""
-    return set(_read_checksums(folder / CHECKSUMS))
-
-
-def _read_checksums(path: Path) -> dict[str, str]:
+def read_checksums(folder: Path) -> dict[str, str]:
+    """What ``SHA256SUMS`` says of each file that it names; nothing where it is not there."""
+    path = folder / CHECKSUMS
     if not path.is_file():
         return {}
     found: dict[str, str] = {}

@@ -9,21 +9,10 @@ from typing import Any
 
 from mergekit.options import MergeOptions
 
-from .checkpoint import WEIGHT_FILES, Checkpoint, type_name
-from .checksums import hashes_of, recorded_names
+from .checkpoint import WEIGHT_FILES, Checkpoint, read_json, type_name
+from .checksums import hashes_of, read_checksums
 from .compatibility import Model
-from .folder import (
-    ATTESTATION,
-    CHECKSUMS,
-    MOST,
-    PROVENANCE,
-    deciding_files,
-    differing,
-    files_of,
-    is_document,
-    read_json,
-    said,
-)
+from .folder import ATTESTATION, CHECKSUMS, MOST, PROVENANCE, deciding_files, differing, files_of, is_document, said
 from .recipe import Recipe
 from .swap_plan import NAME, TensorSource
 from .weights import WeightReader
@@ -35,8 +24,8 @@ WORDS = ("notes", "warnings")  # which another version of turnswap may put other
 def claims_of(recipe: Recipe, options: MergeOptions, weights: bool = True) -> dict[str, Any]:
     """Plan, configuration and sources of a merge; ``weights``: with the hashes of their weights, which take a while."""
     files = {role: source_files(model, options) for role, model in recipe.models.items()}
-    needed = (path for named in files.values() for path in named.values() if weights or not _is_weights(path))
-    hashes = hashes_of(needed)
+    read = [path for named in files.values() for path in named.values()]
+    hashes = hashes_of(path for path in read if weights or path.suffix not in (".safetensors", ".bin"))
     return {
         "plan": plan_as_json(recipe),
         "configuration": recipe.config.model_dump(exclude_none=True, mode="json"),
@@ -56,22 +45,13 @@ def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def _is_weights(path: Path) -> bool:
-    return path.suffix in (".safetensors", ".bin")
-
-
 def claim_problems(
     folder: Path, recipe: Recipe, found: Mapping[str, Any], options: MergeOptions, *, whole: bool, named: bool
 ) -> Iterator[str]:
-    """What a folder's provenance claims and this check did not find.
+    """What a folder's provenance claims and this check, whose report as JSON is ``found``, did not find.
 
-    Args:
-        folder: of the merged model.
-        recipe: the one that it was compared with.
-        found: the report of the check, as JSON.
-        options: for how models are read.
-        whole: hash the sources' weights again, too.
-        named: whether the configuration is the folder's own, which names the models as the merge did.
+    ``whole``: hash the sources' weights again, too. ``named``: whether the configuration is the folder's own, which
+    names the models as the merge did.
     """
     if not (folder / PROVENANCE).is_file():
         if (folder / ATTESTATION).exists():
@@ -82,7 +62,7 @@ def claim_problems(
         yield f"{CHECKSUMS}: missing, but {PROVENANCE}, which is written with it, is there"
     listed = _part(_part(content, "output"), "sha256")
     lists = {
-        CHECKSUMS: (recorded_names(folder), (CHECKSUMS,)),
+        CHECKSUMS: (read_checksums(folder), (CHECKSUMS,)),
         PROVENANCE: (listed, (CHECKSUMS, PROVENANCE, ATTESTATION)),
     }
     for by, (names, without) in lists.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, first_line, type_name
+from .checkpoint import Checkpoint, first_line, read_json, type_name
 from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layout
 from .references import Description, FoundModel, describe, merged_folder
 
@@ -48,11 +47,7 @@ class Model:
 
     @functools.cached_property
     def tokens(self) -> dict[str, int]:
-        """The ids of its tokens, added ones too.
-
-        Raises:
-            UserError: it came without a tokenizer, or with one that cannot be read or needs code of its own.
-        """
+        """The ids of its tokens, added ones too."""
         folder = self.description.folder
         try:
             # Without a word on code, transformers would ask the user and wait.
@@ -73,12 +68,7 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
 
-    Args:
-        model: mergekit's reference, or a text that is one: a folder, a Hub id, or ``model+adapter``.
-        options: mergekit's, for how models are read.
-
-    Raises:
-        UserError: it is not there, incomplete, damaged, or no decoder.
+    ``model`` may be a text: a folder, a Hub id, or ``model+adapter``.
     """
     try:
         reference = ModelReference.parse(model) if isinstance(model, str) else model
@@ -111,11 +101,8 @@ def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
             f"The configuration of {reference.model} names no architecture (architectures: {config.architectures}).",
             "Check its config.json: a causal language model names its class there.",
         )
-    if (
-        not options.trust_remote_code
-        and hasattr(config, "auto_map")
-        and not hasattr(transformers, *config.architectures)
-    ):
+    needs_own = hasattr(config, "auto_map") and not hasattr(transformers, *config.architectures)
+    if needs_own and not options.trust_remote_code:
         raise _own_code(reference)
     if getattr(config, "quantization_config", None):
         raise UserError(
@@ -135,27 +122,23 @@ def _check_copies(layout: Layout, folder: Path) -> None:
     """Refuse one tensor that is stored twice with different numbers: transformers then does not tie the two."""
     for parts in layout.by_target.values():
         copies = [part.name for part in parts if not part.converted]
-        if len(copies) > 1:
-            checkpoint = Checkpoint(folder)
-            first, *others = (checkpoint.read(name) for name in copies)
-            if any(not torch.equal(first, other) for other in others):
-                raise UserError(
-                    f"{' and '.join(copies)} are one tensor by its configuration, and differ in its weights.",
-                    "Write tie_word_embeddings: false into its config.json, or save the model anew.",
-                )
+        if len(copies) < 2:
+            continue
+        checkpoint = Checkpoint(folder)
+        if any(not torch.equal(checkpoint.read(copies[0]), checkpoint.read(name)) for name in copies[1:]):
+            raise UserError(
+                f"{' and '.join(copies)} are one tensor by its configuration, and differ in its weights.",
+                "Write tie_word_embeddings: false into its config.json, or save the model anew.",
+            )
 
 
 def read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
-    """A model's configuration.
-
-    Raises:
-        UserError: it is not there or cannot be read, or the model comes with its own code.
-    """
+    """A model's configuration, which may need the model's own code."""
     try:
         return model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
         # Neither transformers' advice, which is for its own functions, nor mergekit's traceback.
-        if not options.trust_remote_code and "auto_map" in _config_file(Path(model.local_path())):
+        if not options.trust_remote_code and "auto_map" in read_json(Path(model.local_path()) / "config.json"):
             raise _own_code(model) from None
         raise UserError(
             f"The configuration of {model.model} cannot be read ({first_line(error)}).", "Check its config.json."
@@ -167,14 +150,6 @@ def _own_code(model: ModelReference) -> UserError:
         f"{model.model} comes with its own code, which transformers needs to understand it.",
         "Read that code; if you trust it, add --trust-remote-code (trust_remote_code=True in model_args).",
     )
-
-
-def _config_file(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -190,17 +165,20 @@ class Difference:
 
 
 def check_structure(recipient: Model, other: Model, own_vocabularies: bool = False) -> None:
-    """Refuse models of different build.
+    """Refuse models of different build, and name every difference with both values.
 
-    Args:
-        recipient: a model.
-        other: another one.
-        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
-
-    Raises:
-        UserError: it names every difference with both values.
+    ``own_vocabularies``: embeddings and head may differ in their rows, and be tied in one of the two.
     """
-    found = _structure(recipient, other, own_vocabularies)
+    configs = recipient.config, other.config
+    found = [
+        *_unequal("architecture", *(config.architectures[0] for config in configs)),
+        *_unequal("layers", *map(n_layers_of, configs)),
+        *_facts(recipient, other, "structure"),
+        *_unequal("tied embeddings", *("tied" if is_tied(config) else "untied" for config in configs)),
+    ]
+    if own_vocabularies and {difference.name for difference in found} <= {"vocabulary size", "tied embeddings"}:
+        found = []
+    found = found or _tensors(recipient, other, own_vocabularies)  # which differ wherever the build does
     _refuse(recipient, other, found, "Both must be fine-tuned from one pretrained model.")
 
 
@@ -209,21 +187,13 @@ def check_pair(
     other: Model,
     accepted: frozenset[str],
     dtype_is_set: bool,
-    own_vocabularies: bool = False,
-    tokenizers: Difference | None = None,
+    own_vocabularies: bool,
+    tokenizers: Difference | None,
 ) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
-    Args:
-        recipient: the model that keeps its tokenizer.
-        other: a donor, or the ancestor.
-        accepted: the differences that the user accepts.
-        dtype_is_set: whether the configuration declares a type for all.
-        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
-        tokenizers: what they disagree in, where that matters.
-
-    Raises:
-        UserError: it names every difference with both values.
+    ``dtype_is_set``: the configuration declares a type for all. ``own_vocabularies``: as in :func:`check_structure`.
+    ``tokenizers``: what they disagree in, where that matters.
     """
     check_structure(recipient, other, own_vocabularies)
     found = [*_facts(recipient, other, "behaviour"), *([tokenizers] if tokenizers else [])]
@@ -242,19 +212,6 @@ def _refuse(recipient: Model, other: Model, differences: list[Difference], advic
 
 def _unequal(name: str, ours: object, theirs: object) -> list[Difference]:
     return [] if ours == theirs else [Difference(name, str(ours), str(theirs))]
-
-
-def _structure(recipient: Model, other: Model, own_vocabularies: bool) -> list[Difference]:
-    configs = recipient.config, other.config
-    found = [
-        *_unequal("architecture", *(config.architectures[0] for config in configs)),
-        *_unequal("layers", *map(n_layers_of, configs)),
-        *_facts(recipient, other, "structure"),
-        *_unequal("tied embeddings", *("tied" if is_tied(config) else "untied" for config in configs)),
-    ]
-    if own_vocabularies and {difference.name for difference in found} <= {"vocabulary size", "tied embeddings"}:
-        found = []
-    return found or _tensors(recipient, other, own_vocabularies)  # which differ wherever the build does
 
 
 def _facts(recipient: Model, other: Model, kind: str) -> Iterator[Difference]:
@@ -311,11 +268,7 @@ def _types(recipient: Model, other: Model) -> list[Difference]:
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:
-    """The differences named by ``accept: rope, tokenizer``.
-
-    Raises:
-        UserError: it names something else.
-    """
+    """The differences named by ``accept: rope, tokenizer``."""
     names = frozenset(name.strip() for name in (value or "").split(",") if name.strip())
     if names - set(ACCEPTABLE):
         raise UserError(

@@ -29,11 +29,7 @@ EXAMPLE = "See configs/layerswap.yml for one."
 
 
 def read_configuration(path: Path) -> MergeConfiguration:
-    """A merge configuration for layer_swap.
-
-    Raises:
-        UserError: there is none, it is for another method, or it is malformed.
-    """
+    """A merge configuration for layer_swap; one for another method is refused."""
     content = read_yaml(path, EXAMPLE)
     if content.get("merge_method") != NAME:
         raise UserError(
@@ -46,8 +42,7 @@ def read_configuration(path: Path) -> MergeConfiguration:
 def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
     """mergekit's configuration from what a YAML file holds, with words for what is wrong with it.
 
-    Raises:
-        UserError: keys that mergekit would overlook, values of another kind, no model beside base_model.
+    That is keys that mergekit would overlook, values of another kind, or no model beside base_model.
     """
     levels: list[tuple[str, Mapping[str, Any], type[BaseModel]]] = [("configuration", content, MergeConfiguration)]
     models = content.get("models")
@@ -75,11 +70,7 @@ def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
 
 
 def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
-    """The references by role: ``recipient``, ``donor`` (and ``donor2``, …), and perhaps ``pretrained``.
-
-    Raises:
-        UserError: a model is missing, there are too many, or something is said in the wrong place.
-    """
+    """The references by role: ``recipient``, ``donor`` (and ``donor2``, …), and perhaps ``pretrained``."""
     if config.slices or config.modules:
         raise UserError(
             "layer_swap finds the layers itself: slices and modules are not for it.", "List the donors under models."
@@ -106,8 +97,7 @@ def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
         role = given.get("role", "donor")
         with validated("role", role):
             found = {"donor": donors, "pretrained": ancestors}[SPECS["role"].validate(role)]
-        twin = next((one for one in found if same_model(one, listed.model)), None)
-        if twin is not None:
+        if any(same_model(one, listed.model) for one in found):
             raise UserError(f"{listed.model} is listed twice.", "List each model once; layers may be '0-4,30-31'.")
         found.append(listed.model)
     if len(ancestors) > 1:
@@ -160,13 +150,11 @@ def check_settings(config: MergeConfiguration) -> None:
         allowed = ["role", *(OF_A_DONOR if is_donor else ()), *(name for name, is_own in kernels.items() if is_own)]
         for name, setting in given.items():
             if name not in allowed:
-                where = "Move it to the top-level parameters." if name in (*SHARED, *kernels) else ""
-                raise UserError(
-                    f"{name} stands under {listed.model}, where it has no effect."
-                    if where
-                    else f"{name} is no parameter of a model in layer_swap.",
-                    where or f"There are: {', '.join(allowed)}.",
-                )
+                if name in (*SHARED, *kernels):
+                    what = f"{name} stands under {listed.model}, where it has no effect."
+                    raise UserError(what, "Move it to the top-level parameters.")
+                what = f"{name} is no parameter of a model in layer_swap."
+                raise UserError(what, f"There are: {', '.join(allowed)}.")
             if name != "role":
                 _check_setting(name, setting)
 
@@ -193,9 +181,15 @@ def _check_setting(name: str, setting: Any) -> None:
         )
     if any(isinstance(entry.value, list) for entry in entries):
         raise UserError(f"{name}: gradients (lists of values) are not for layer_swap.", "Write one value.")
-    for value in [entry.value for entry in entries] or [setting]:
-        if name in SPECS:
-            _check_value(name, value)
+    for value in [entry.value for entry in entries] or [setting] if name in SPECS else ():
+        with validated(name, value):
+            SPECS[name].validate(value)
+        if is_ambiguous(name, value):
+            got = f"got the number {value}, which may be what YAML made of {value // 60}:{value % 60}"
+            raise UserError(f"{name}: {got}.", what_to_write(name, value))
+        if is_unreadable(name, value):
+            got = f"expected layers such as '0-4,30-31', got {value!r}"
+            raise UserError(f"{name}: {got}.", what_to_write(name, value))
     # Some tensors must not be left to a default, nor an entry never apply: mergekit takes the first that fits.
     filters = [None if entry.filter == "*" else entry.filter for entry in entries]
     if filters and None not in filters:
@@ -211,18 +205,6 @@ def _check_setting(name: str, setting: Any) -> None:
             "without a filter stands before it.",
             "Put the entry without a filter last.",
         )
-
-
-def _check_value(name: str, value: Any) -> None:
-    with validated(name, value):
-        SPECS[name].validate(value)
-    if is_ambiguous(name, value):
-        raise UserError(
-            f"{name}: got the number {value}, which may be what YAML made of {value // 60}:{value % 60}.",
-            what_to_write(name, value),
-        )
-    if is_unreadable(name, value):
-        raise UserError(f"{name}: expected layers such as '0-4,30-31', got {value!r}.", what_to_write(name, value))
 
 
 def conditional(setting: Any) -> list[ConditionalParameter]:

@@ -1,7 +1,6 @@
 """Every file of a model's folder: which of them decide what loads, which are the recipient's, which do not belong.
 
-Not weights and config.json alone make a model: loaders read tokenizers, templates, code, adapters and further weight
-files without being asked. A merge takes what decides from the recipient, byte for byte, and its check finds the rest.
+Loaders read tokenizers, templates, code, adapters and further weight files without being asked.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from transformers.utils import CHAT_TEMPLATE_DIR, CHAT_TEMPLATE_FILE, CONFIG_NAM
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
-from .checkpoint import WEIGHT_FILES, Checkpoint
+from .checkpoint import Checkpoint, read_json
 from .recipe import Recipe
 from .tokenizer_facts import tokenizer_json
 
@@ -97,15 +96,6 @@ def is_document(name: str) -> bool:
     return _fits(Path(name).name, DOCUMENTS) and not _decides(name)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A file's mapping; empty where there is none."""
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
 def copy_deciding_files(recipe: Recipe, folder: Path, options: MergeOptions) -> None:
     """Give a merged folder the recipient's files that decide what loads, each byte for byte.
 
@@ -147,11 +137,7 @@ def declared_files(recipe: Recipe) -> dict[str, Path | str]:
 
 
 def declared_template(recipe: Recipe) -> str | None:
-    """The chat template that a configuration brings in, as mergekit reads ``chat_template``; None where it has none.
-
-    Raises:
-        UserError: it is no template, and the name of none.
-    """
+    """The chat template that a configuration brings in, as mergekit reads ``chat_template``; None where it has none."""
     if not recipe.config.chat_template or not recipe.recipient.tokenizer_files:
         return None
     from mergekit.merge import _set_chat_template  # it has no public one
@@ -167,7 +153,10 @@ def declared_template(recipe: Recipe) -> str | None:
 
 def folder_problems(folder: Path, recipe: Recipe, output: Checkpoint) -> Iterator[str]:
     """Every file that does not belong to the merged model, is not as declared, or is missing."""
-    yield from stray_files(files_of(folder), recipe, _weight_files(output) | {CONFIG_NAME}, _named_by(output))
+    weights, index = {file.name for file in output.files}, f"{output.base}.index.json"
+    indexed = set(read_json(folder / index).get("weight_map", {}).values())
+    compared = {CONFIG_NAME, *weights, *([index] if indexed == weights else [])}
+    yield from stray_files(files_of(folder), recipe, compared, output.base if weights == {output.base} else index)
     for name in declared_files(recipe):
         if not (folder / name).exists():
             advice = "; copy it, or merge again without --no-copy-tokenizer" if _fits(name, TOKENIZER) else ""
@@ -203,23 +192,6 @@ def stray_files(files: dict[str, Path], recipe: Recipe, compared: Set[str], name
             yield f"{name}: the recipient has no such file, and it is no document"
 
 
-def _weight_files(output: Checkpoint) -> set[str]:
-    """The files of the weights that were compared, with an index that names exactly these."""
-    used = {file.name for file in output.files}
-    index = f"{_base_of(output)}.index.json"
-    named = read_json(output.folder / index).get("weight_map", {})
-    return used | ({index} if set(named.values()) == used else set())
-
-
-def _base_of(output: Checkpoint) -> str:
-    return next(name for name in WEIGHT_FILES if Path(name).suffix == output.files[0].suffix)
-
-
-def _named_by(output: Checkpoint) -> str:
-    base = _base_of(output)
-    return base if [file.name for file in output.files] == [base] else f"{base}.index.json"
-
-
 def code_is_the_recipients(folder: Path, recipe: Recipe) -> bool:
     """Whether a folder brings the recipient's code and no other, so that one who trusts it may run it."""
     theirs = files_of(recipe.recipient.description.folder)
@@ -241,10 +213,8 @@ def _file_problems(name: str, path: Path, declared: Path | str) -> Iterator[str]
         return
     try:
         read = tokenizer_json if name == TOKENIZER_JSON else json.loads
-        pair = [read(content) for content in (ours, theirs)]
+        pair = read(ours), read(theirs)
     except Exception:  # the tokenizers library raises nothing more special
-        pair = []
-    if not pair:
         yield f"{name}: is not, byte for byte, the recipient's ({len(ours)} bytes, the recipient's {len(theirs)})"
         return
     yield from differences(name, *pair)

@@ -1,8 +1,7 @@
 """Where each tensor of a model lies, and the same as an architecture for mergekit.
 
-Every tensor of the recipient's checkpoint is written again, under its own name. Where it lies comes from the model's
-own modules (``module_graph``); for a model whose code is not at hand, from mergekit's lists of names; and for what
-neither knows from the name alone, which is told in a warning.
+The model's own modules tell it (``module_graph``); where its code is not at hand, mergekit's lists of names; and for
+what neither knows the name alone, with a warning.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import functools
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
@@ -24,7 +23,6 @@ from mergekit.architecture import (
     WeightInfo,
     arch_info_for_config,
 )
-from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
 
@@ -55,16 +53,11 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the merged model.
+    """A tensor of the merged model, by its name and header in the checkpoint.
 
-    Attributes:
-        place: where it lies.
-        name: in the checkpoint.
-        header: its shape and type there.
-        target: its name in the loaded model; experts that loading fuses share one.
-        converted: whether loading makes the target of it, alone or with others, and does not just rename it.
-        by_token: whether its first dimension has a row per token of the vocabulary.
-        transposed: whether it is stored as [in, out], as GPT-2's Conv1D does.
+    ``target`` is its name in the loaded model; experts that loading fuses share one. ``converted``: loading makes the
+    target of it, alone or with others, and does not just rename it. ``by_token``: its first dimension has a row per
+    token of the vocabulary. ``transposed``: it is stored as [in, out], as GPT-2's Conv1D does.
     """
 
     place: Place
@@ -80,12 +73,8 @@ class Weight:
 class Layout:
     """All tensors of the merged model, by name.
 
-    Attributes:
-        n_layers: of the text decoder.
-        weights: by name.
-        guessed: why names had to tell where tensors lie, and the names of those.
-        borrowers: layers that use the keys and values of another, and which.
-        missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
+    ``guessed``: why names had to tell where tensors lie, and the names of those. ``borrowers``: layers that use the
+    keys and values of another, and which. ``missing``: parameters that the checkpoint lacks.
     """
 
     n_layers: int
@@ -162,11 +151,7 @@ def is_tied(config: PretrainedConfig) -> bool:
 
 
 def n_layers_of(config: PretrainedConfig) -> int:
-    """The number of decoder layers.
-
-    Raises:
-        UserError: the model is no decoder, or does not say.
-    """
+    """The number of decoder layers; refuses a model that is no decoder, or does not say."""
     n_layers = fact(config, "num_hidden_layers")
     if config.is_encoder_decoder or not isinstance(n_layers, int):
         raise UserError(
@@ -177,11 +162,7 @@ def n_layers_of(config: PretrainedConfig) -> int:
 
 
 def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], trust_remote_code: bool = False) -> Layout:
-    """The layout of the model with this configuration, whose checkpoint holds these tensors.
-
-    Raises:
-        UserError: no decoder, or no layers are found in the checkpoint.
-    """
+    """The layout of the model with this configuration, whose checkpoint holds these tensors."""
     n_layers = n_layers_of(config)
     try:
         graph = module_graph(config, trust_remote_code)
@@ -285,29 +266,6 @@ def _place_by_name(name: str, prefix: str, tied: bool, by_name_alone: bool) -> P
     if HEAD.search(name):
         return Place("tied" if tied and "lm_head" in name else "head")
     return Place("outside")
-
-
-def converted(
-    layout: Layout, config: PretrainedConfig, target: str, read: Callable[[str], torch.Tensor]
-) -> torch.Tensor:
-    """A tensor of the loaded model that transformers makes of several in a checkpoint, such as fused experts.
-
-    Args:
-        layout: of that checkpoint.
-        config: of its model.
-        target: the tensor's name in the loaded model.
-        read: called with the name of each tensor that it is made of.
-
-    Raises:
-        LookupError: transformers makes none such of it.
-    """
-    parts = [weight.name for weight in layout.by_target.get(target, ())]
-    made = convert_checkpoint_tensors(
-        config.model_type, {name: functools.partial(read, name) for name in parts}, target
-    )
-    if made is None:
-        raise LookupError(target)
-    return made
 
 
 def component_of(weight: Weight) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,7 @@ def tensors_of(model: Any) -> dict[str, torch.Tensor]:
 
 
 def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
-    """The name in memory of every planned tensor that is loaded; tied tensors have the first of their names.
-
-    Raises:
-        UserError: a planned tensor that the model lacks, or a parameter that is not planned.
-    """
+    """The name in memory of every planned tensor that is loaded; tied tensors have the first of their names."""
     ours = tensors_of(model)
     first = {id(tensor): name for name, tensor in reversed(ours.items())}
     found: dict[str, str] = {}
@@ -77,58 +72,53 @@ def declared_in_memory(
     return None if made is None or made.shape != like.shape else made
 
 
-@dataclass
-class Loaded:
-    """What became of the tensors of a folder that transformers loaded."""
+def check_loaded(
+    folder: Path, recipe: Recipe, readers: Mapping[str, WeightReader], trusted: bool
+) -> tuple[list[str], list[str], int]:
+    """Load a folder as users do, in the type that it declares, and compare every tensor with what was declared.
 
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    n_equal: int = 0
-
-
-def check_loaded(folder: Path, recipe: Recipe, readers: Mapping[str, WeightReader], trusted: bool) -> Loaded:
-    """Load a folder as users do, in the type that it declares, and compare every tensor with what was declared."""
-    result = Loaded()
+    Returns problems, notes, and how many tensors are as declared.
+    """
     try:
-        model, info = _class_of(recipe).from_pretrained(
+        # The class that the configuration names, with the model's own code where it brings such.
+        config, usual = recipe.recipient.config, transformers.AutoModelForCausalLM
+        has_own = getattr(config, "auto_map", None)
+        kind = usual if has_own else getattr(transformers, config.architectures[0], usual)
+        model, info = kind.from_pretrained(
             folder, dtype="auto", output_loading_info=True, trust_remote_code=trusted, local_files_only=True
         )
         targets = map_names(recipe, model)
     except UserError as error:
-        result.problems.append(f"as loaded: {error.message}")
-        return result
+        return [f"as loaded: {error.message}"], [], 0
     except Exception as error:  # transformers raises errors of many kinds
-        result.problems.append(f"as loaded: transformers fails ({type(error).__name__}: {first_line(error)})")
-        return result
+        return [f"as loaded: transformers fails ({type(error).__name__}: {first_line(error)})"], [], 0
+    problems: list[str] = []
+    notes: list[str] = []
     left_out = sorted(recipe.tensors.keys() - targets.keys())
     # Layers beyond the last are not loaded; transformers knows that of some models only by their number.
     beyond = {name for name in left_out if recipe.tensors[name].weight.place.part == "prediction"}
     for what, keys in info.items():
         keys = set(keys) - beyond
-        result.problems += [f"as loaded: {what.replace('_', ' ')}: {key}" for key in sorted(map(str, keys))]
+        problems += [f"as loaded: {what.replace('_', ' ')}: {key}" for key in sorted(map(str, keys))]
     loaded = tensors_of(model)
     parts: dict[str, list[Planned]] = {}
     for name, target in targets.items():
         parts.setdefault(target, []).append(recipe.tensors[name])
-    result.problems += _unequal(loaded, parts, readers, recipe)
-    result.n_equal = len(parts) - len(result.problems)
+    problems += _unequal(loaded, parts, readers, recipe)
     if left_out:
         named = ", ".join(left_out[:MOST]) + (", …" if len(left_out) > MOST else "")
-        result.notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
+        notes.append(f"{len(left_out)} tensors are left out when it is loaded, by design: {named}")
     for target, part in parts.items():
         stored, found = part[0].dtype, loaded[target].dtype
         # A recipient that stores a tensor in another type than its configuration states is loaded so itself.
         usual = stored == part[0].weight.header.dtype and found == getattr(model.config, "dtype", None)
         if stored != found and not usual and not _keeps(model, target, found):
-            result.problems.append(f"as loaded: {target} is {type_name(found)}, stored as {type_name(stored)}")
-            result.n_equal -= 1
+            problems.append(f"as loaded: {target} is {type_name(found)}, stored as {type_name(stored)}")
     retyped = sorted(target for target, part in parts.items() if loaded[target].dtype != part[0].dtype)
     if retyped:
         types = type_name(parts[retyped[0]][0].dtype), type_name(loaded[retyped[0]].dtype)
-        result.notes.append(
-            f"{len(retyped)} tensors are loaded in another type, such as {retyped[0]}: %s as %s" % types
-        )
-    return result
+        notes.append(f"{len(retyped)} tensors are loaded in another type, such as {retyped[0]}: %s as %s" % types)
+    return problems, notes, len(parts) - len(problems)
 
 
 def _keeps(model: Any, name: str, dtype: torch.dtype) -> bool:
@@ -156,11 +146,3 @@ def _unequal(
     made_up = sorted(loaded.keys() - parts.keys())
     tied = {id(loaded[target]) for target in parts}
     yield from (f"as loaded: {name} is not declared" for name in made_up if id(loaded[name]) not in tied)
-
-
-def _class_of(recipe: Recipe) -> Any:
-    """The class that a configuration names, with the model's own code where it brings such."""
-    config = recipe.recipient.config
-    if getattr(config, "auto_map", None):
-        return transformers.AutoModelForCausalLM
-    return getattr(transformers, config.architectures[0], transformers.AutoModelForCausalLM)

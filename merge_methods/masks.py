@@ -1,14 +1,14 @@
 """Which parameters to train and which to freeze, so that only what a swap keeps of an expert is trained.
 
-The other half of train-then-revert (Bandarkar and Peng 2025, arXiv 2505.18356): what a swap throws away need not be
-trained. The experts need not exist yet; any model of their build tells the names.
+The other half of train-then-revert (Bandarkar and Peng 2025, arXiv 2505.18356). The experts need not exist yet.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,16 +37,10 @@ NUMBERED = re.compile(r"(?:.*?\.)?(?P<list>[^.]+)\.(?P<layer>\d+)\.(?P<inside>.+
 
 @dataclass(frozen=True)
 class Mask:
-    """What to train of one model.
+    """What to train of one model: the parameters that the swap keeps of it, by their names in the loaded model.
 
-    Attributes:
-        model: which it is, or is to become.
-        train: the parameters that the swap keeps of it, by their names in the loaded model.
-        freeze: all others.
-        parameters: how many numbers these are.
-        peft: settings for ``LoraConfig`` that adapt the linear modules in ``train``; None where there are none.
-        modules_to_save: what LoRA cannot train of ``train``: its ``LoraConfig(modules_to_save=...)``.
-        notes: for people.
+    ``parameters`` is how many numbers to train and to freeze. ``peft`` are settings for ``LoraConfig`` that adapt the
+    linear modules in ``train``, if there are such; LoRA cannot train ``modules_to_save``, an argument of its own.
     """
 
     model: str
@@ -63,29 +57,19 @@ class Masks:
     """The masks of a swap's models, by role; ``structure`` is the model whose names they are."""
 
     structure: str
-    models: Mapping[str, Mask]
     notes: tuple[str, ...]
+    models: Mapping[str, Mask]
 
     def as_json(self) -> dict[str, Any]:
         """In lists and mappings alone, as YAML takes them, too."""
-        models = {role: _listed(asdict(mask)) for role, mask in self.models.items()}
-        return {"structure": self.structure, "notes": list(self.notes), "models": models}
-
-
-def _listed(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+        content: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return content
 
 
 def swap_masks(config: MergeConfiguration, options: MergeOptions, structure: str | None = None) -> Masks:
     """What to train of each model of a swap, before there are any.
 
-    Args:
-        config: of the swap.
-        options: mergekit's, for how models are read.
-        structure: a model of the same build; else the first of recipient, pretrained model and donors that is there.
-
-    Raises:
-        UserError: no model tells the names, or the configuration would be refused by the merge.
+    ``structure``: a model of the same build; else the first of recipient, pretrained model and donors that is there.
     """
     config = with_plain_paths(config)
     roles = roles_of(config)
@@ -109,7 +93,7 @@ def swap_masks(config: MergeConfiguration, options: MergeOptions, structure: str
             sources[held] = sources.get(graph.first_part(held), [])
     found = {role: _mask(role, str(model), sizes, sources, graph) for role, model in roles.items()}
     found.pop("pretrained", None)
-    return Masks(name, found, tuple(dict.fromkeys((*notes, *more))))
+    return Masks(name, tuple(dict.fromkeys((*notes, *more))), found)
 
 
 def _structure(
@@ -151,23 +135,19 @@ def _mask(
     train = {name: None for name in sizes if any(role in each for each in givers[name])}
     freeze = [name for name in sizes if name not in train]
     notes = []
-    told = {
-        "blended, so that a part of what it learns is kept": [
-            name for name in train if any(source.mix for source in sources[name])
-        ],
-        "a slice for each layer, and only those of its layers are kept": [
-            name for name in train if any(source.slices for source in sources[name])
-        ],
-        "made of several tensors, and only some of them are kept": [
-            name for name in train if not all(role in each for each in givers[name])
-        ],
+    told: dict[str, Callable[[str], bool]] = {
+        "blended, so that a part of what it learns is kept": lambda name: any(one.mix for one in sources[name]),
+        "a slice for each layer, and only those of its layers are kept":
+            lambda name: any(one.slices for one in sources[name]),
+        "made of several tensors, and only some of them are kept":
+            lambda name: not all(role in each for each in givers[name]),
     }  # fmt: skip
-    for what, names in told.items():
-        if names:
+    for what, is_so in told.items():
+        if names := [*filter(is_so, train)]:
             notes.append(f"{len(names)} in train: {what} ({names[0]}{', …' if names[1:] else ''})")
     peft, others, more = (None, [], []) if graph is None else _for_peft(graph, train)
     notes += more
-    counts = {"train": sum(map(sizes.__getitem__, train)), "freeze": sum(map(sizes.__getitem__, freeze))}
+    counts = {what: sum(sizes[name] for name in names) for what, names in (("train", train), ("freeze", freeze))}
     return Mask(model, tuple(train), tuple(freeze), counts, peft, tuple(others), tuple(notes))
 
 

@@ -1,9 +1,7 @@
 """mergekit's ``run_merge`` for layer swaps: refuse before anything is read, and leave a whole model or none.
 
-mergekit writes straight into the output folder, so that a run that is killed leaves what looks like a model. Here the
-merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. mergekit computes blends,
-changes of type and what is stored in another layout; whatever a model stores as the result has it is copied as bytes
-(``writing``). Other merge methods are handed on untouched.
+The merge is written beside the output, in ``.NAME.incomplete``, and moved when it is finished. mergekit computes what
+no model stores as the result has it; the rest is copied as bytes (``writing``).
 """
 
 from __future__ import annotations
@@ -34,7 +32,16 @@ from .analysis import sampled_drifts
 from .blending import refuse_overflow
 from .checkpoint import Checkpoint, StoredTensor
 from .configuration import EXAMPLE
-from .folder import ATTESTATION, CHECKSUMS, PROVENANCE, copy_deciding_files, declared_template, files_of, stray_files
+from .folder import (
+    ATTESTATION,
+    CARD,
+    CHECKSUMS,
+    PROVENANCE,
+    copy_deciding_files,
+    declared_template,
+    files_of,
+    stray_files,
+)
 from .layer_swap import layer_swap
 from .recipe import Recipe, read_recipe
 from .references import MARK, cache_entry, ingredients, merged_folder
@@ -42,17 +49,8 @@ from .weights import WeightReader, declared_tensor, stored_tensors
 from .writing import write_model
 
 LOG = logging.getLogger(__name__)
-WRITTEN = (
-    "*.safetensors*",
-    "*.bin*",
-    "*config*",
-    "tokenizer*",
-    "chat_template*",
-    "README.md",
-    PROVENANCE,
-    ATTESTATION,
-    CHECKSUMS,
-)
+WEIGHTS_AND_FACTS = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*")
+WRITTEN = (*WEIGHTS_AND_FACTS, CARD, PROVENANCE, ATTESTATION, CHECKSUMS)
 
 
 def run_layer_swap(
@@ -64,8 +62,7 @@ def run_layer_swap(
 ) -> None:
     """Check the configuration and the output folder, let mergekit merge beside it, and move the result there.
 
-    Raises:
-        UserError: the swap is refused, or reading or writing failed; the output folder is as it was.
+    Where the swap is refused, or reading or writing fails, the output folder is as it was.
     """
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
@@ -143,9 +140,6 @@ def merge_adapters(references: list[ModelReference], options: MergeOptions) -> N
     """Merge every adapter into its model, in ``--lora-merge-cache``, where that is not done yet.
 
     A run that is killed leaves no entry, and an entry that an earlier mergekit left unfinished is made anew.
-
-    Raises:
-        UserError: there is an adapter but no cache.
     """
     for reference in references:
         if reference.lora is None:
@@ -238,10 +232,10 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
             shutil.rmtree(unfinished.parent)
         unfinished.mkdir(parents=True)
         yield unfinished
-        if not out.exists():
+        if out.exists():
+            _move_into(out, unfinished)
+        else:
             unfinished.rename(out)
-            return
-        _move_into(out, unfinished)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The merge to {out} failed while reading or writing ({type(error).__name__}: {error}); nothing was kept.",
@@ -253,8 +247,7 @@ def _finished_or_absent(out: Path) -> Iterator[Path]:
 
 def _move_into(out: Path, unfinished: Path) -> None:
     """Move all files into a folder that holds others, or none of them."""
-    undo: list[Callable[[], None]] = []
-    try:
+    with contextlib.ExitStack() as undo:
         # The configuration last, without which nothing takes it for a model.
         for name, path in sorted(files_of(unfinished).items(), key=lambda item: item[0] == "config.json"):
             target = out / name
@@ -262,13 +255,10 @@ def _move_into(out: Path, unfinished: Path) -> None:
                 continue
             if not target.parent.exists():
                 target.parent.mkdir()
-                undo.append(target.parent.rmdir)
+                undo.callback(target.parent.rmdir)
             os.replace(path, target)
-            undo.append(target.unlink)
-    except BaseException:
-        for step in reversed(undo):
-            step()
-        raise
+            undo.callback(target.unlink)
+        undo.pop_all()
 
 
 class _Forgetful(LazyTensorLoader):

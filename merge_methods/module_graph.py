@@ -1,8 +1,7 @@
 """Where each parameter of a model lies, from the model itself: its modules, and what it uses around its layers.
 
-The model is made without weights (on the ``meta`` device) and run on a text, past its layers. What it has used before
-the first lies with the embeddings, what behind the last with the head; what stands in their list lies in the layers.
-Names say none of this: OPT defines its projections side by side, and LFM2 calls its final norm ``embedding_norm``.
+The model is made without weights (on the ``meta`` device) and run on a text, past its layers. Names say none of this:
+OPT defines its projections side by side, and LFM2 calls its final norm ``embedding_norm``.
 """
 
 from __future__ import annotations
@@ -22,29 +21,20 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
 
+from .checkpoint import first_line
 from .swap_plan import Place
 
 LOG = logging.getLogger(__name__)
 
 
 class ModuleGraph:
-    """A model without its weights.
-
-    Attributes:
-        model: on the ``meta`` device.
-        tensors: its parameters and persistent buffers, by every name that each has.
-    """
+    """A model on the ``meta`` device, and its parameters and persistent buffers, by every name that each has."""
 
     def __init__(self, model: PreTrainedModel, inside: str = "") -> None:
-        """Find the layers, and what is used before them.
+        """Find the layers, and what is used before them; LookupError where there is no list of them.
 
-        Args:
-            model: on the ``meta`` device.
-            inside: where the model stands in a larger one, whose other parts have no code here, such as
-                ``model.language_model.``.
-
-        Raises:
-            LookupError: the model has no list of layers.
+        ``inside``: where the model stands in a larger one, whose other parts have no code here, such as
+        ``model.language_model.``.
         """
         self.model, self._inside = model, inside
         self.tensors: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
@@ -57,7 +47,10 @@ class ModuleGraph:
             self._names.setdefault(id(tensor), []).append(name)
         self._decoder, self._layers = self._find_layers()
         self.n_layers = len(self._modules[self._layers[0]])
-        self._used = self._use()
+        for n_outputs in (0, 1, 2, 3):  # a layer gives its states, or a tuple of so many that begins with them
+            self._used = self._run(n_outputs)
+            if self._used.after is not None:
+                break
         self._ends = {
             end: {id(p) for p in module.parameters()} if isinstance(module := get(), nn.Module) else set()
             for end, get in (("embeddings", model.get_input_embeddings), ("head", model.get_output_embeddings))
@@ -73,34 +66,18 @@ class ModuleGraph:
         text = self.model.config.get_text_config()
         for decoder in (self.model.get_decoder(), self.model.base_model, self.model):
             path = paths.get(id(decoder), "")
-            lists = {
-                name: module
-                for name, module in self._modules.items()
-                if isinstance(module, nn.ModuleList) and _within(name, path)
-            }
+            inside = [(name, module) for name, module in self._modules.items() if _within(name, path)]
+            lists = [(name, module) for name, module in inside if isinstance(module, nn.ModuleList)]
             for n_layers in (getattr(text, one, None) for one in ("num_hidden_layers", "num_layers")):
-                whole = [
-                    name
-                    for name, module in lists.items()
-                    if len(module) == n_layers and any(next(one.children(), None) is not None for one in module)
-                ]
+                long = {name: module for name, module in lists if len(module) == n_layers}
+                whole = [name for name, module in long.items() if any([*one.children()] for one in module)]
                 whole = [name for name in whole if not any(name != one and _within(name, one) for one in whole)]
-                if len(whole) > 1:
-                    whole = [name for name, module in lists.items() if len(module) == n_layers]
                 if whole:
-                    return path, whole
+                    return path, whole if len(whole) == 1 else [*long]
         raise LookupError(f"{type(self.model).__name__} has no list of as many layers as its configuration names")
 
-    def _use(self) -> _Watching:
-        """What a run on a text uses before its first layer, and behind its last."""
-        for n_outputs in (0, 1, 2, 3):  # a layer gives its states, or a tuple of so many that begins with them
-            used = self._run(n_outputs)
-            if used.after is not None:
-                break
-        return used
-
     def _run(self, n_outputs: int) -> _Watching:
-        """Run the decoder, whose layers hand on what they are given."""
+        """What a run on a text uses before the first layer, and behind the last; layers hand on what they are given."""
         used = _Watching({id(tensor) for tensor in self.tensors.values()}, self.n_layers)
         layers = [layer for path in self._layers for layer in self._modules[path].children()]
         forwards = [layer.forward for layer in layers]
@@ -238,11 +215,8 @@ class ModuleGraph:
 class _Watching(TorchFunctionMode):
     """Notes which tensors are used, and answers "no" to questions about numbers that are not there.
 
-    Attributes:
-        seen: the ids of the watched tensors that were used since the last layer.
-        before: of those used before the first layer; None where the run does not come so far.
-        after: of those used behind the last; None likewise.
-        slices: the dimension of those whose product is split into one part per layer, by id.
+    ``seen``, ``before`` and ``after`` are the ids of those used since the last layer, before the first and behind the
+    last; None where the run does not come so far. ``slices``, by id: in which dimension a product is split into layers.
     """
 
     def __init__(self, watched: set[int], n_layers: int) -> None:
@@ -294,15 +268,7 @@ _MADE: dict[str, ModuleGraph] = {}  # a swap reads models of one build several t
 
 
 def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> ModuleGraph:
-    """The model that a configuration describes, without weights.
-
-    Args:
-        config: the model's; it names the model's class.
-        trust_remote_code: whether code that comes with the model may be run.
-
-    Raises:
-        LookupError: no code for it is at hand, or its code makes no such model; the message says why.
-    """
+    """The model that a configuration describes, without weights; LookupError says why no code makes it."""
     remote = bool(trust_remote_code and getattr(config, "auto_map", None))
     compared = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "dtype")}
     key = json.dumps([remote and config._name_or_path, config.architectures, compared], sort_keys=True, default=str)
@@ -312,10 +278,8 @@ def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> M
         except LookupError:
             raise
         except Exception as error:  # whatever a model's code makes of a configuration, or misses on this machine
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise LookupError(
-                f"{config.architectures[0]} cannot be made of it: {type(error).__name__}: {reason}"
-            ) from error
+            what = f"{type(error).__name__}: {first_line(error)}"
+            raise LookupError(f"{config.architectures[0]} cannot be made of it: {what}") from error
         while len(_MADE) >= 4:
             _MADE.pop(next(iter(_MADE)))
         _MADE[key] = graph

@@ -75,18 +75,10 @@ def resolve(name: str, settings: Sequence[Mapping[str, Any] | None], tensor: str
 def plan_tensors(
     config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference], apart: Collection[str] = ()
 ) -> tuple[dict[str, Planned], list[str]]:
-    """The source of every tensor, and what was decided on the user's behalf.
+    """The source of every tensor of the recipient's layout, and what was decided on the user's behalf.
 
-    Args:
-        config: its parameters are known and in their places (:func:`check_settings`).
-        layout: the recipient's.
-        roles: the models' references by role.
-        apart: the roles of those whose vocabulary is not the recipient's: their embeddings and head are not taken
-            unless they are asked for.
-
-    Raises:
-        UserError: ranges do not fit the model, or contradict each other; a filter matches nothing; no model is there to
-            revert to.
+    The parameters of ``config`` are known and in their places (:func:`check_settings`). ``apart`` are the roles of
+    models whose vocabulary is not the recipient's: their embeddings and head are taken only where they are asked for.
     """
     listed = {one.model: one.parameters for one in config.models or []}
     settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}
@@ -103,12 +95,11 @@ def plan_tensors(
             source = source_of(weight.place, swaps, layout.n_layers)
         except UserError as error:
             names = ", ".join(f"{role} is {roles[role]}" for role in donors)
-            raise UserError(
-                f"{error.message} ({names}.)" if len(donors) > 1 else error.message, error.advice
-            ) from error
+            named = f" ({names}.)" if len(donors) > 1 else ""
+            raise UserError(f"{error.message}{named}", error.advice) from error
         source = _with_mix(source, name, settings)
         stored = weight.header.dtype
-        is_kept = not stored.is_floating_point or (stored != layout.main_type and _rounds(stored, asked))
+        is_kept = not stored.is_floating_point or (stored != layout.main_type and rounds(stored, asked))
         matched = origins_of(source) & {*apart} if weight.by_token else ()
         dtype = stored if is_kept else asked or stored
         planned[name] = Planned(name, weight, source, dtype, is_kept, frozenset(matched))
@@ -130,7 +121,7 @@ def plan_tensors(
     return planned, notes
 
 
-def _rounds(stored: torch.dtype, asked: torch.dtype | None) -> bool:
+def rounds(stored: torch.dtype, asked: torch.dtype | None) -> bool:
     """Whether numbers of one type lose digits or range in the other."""
     return asked is not None and torch.promote_types(stored, asked) != asked
 

@@ -18,24 +18,24 @@ from mergekit.options import MergeOptions
 from turnswap import __version__
 from turnswap.core.errors import UserError, visible
 
+from . import layer_figures as figures
 from .analysis_file import Analysis, kinship
 from .checkpoint import type_name
 from .compatibility import Model, open_model
 from .layout import Layout, cells_of
 from .recipe import Recipe, read_recipe
-from .suggest import RULES, Suggestion
-from .swap_plan import NAME
-from .union import united
+from .suggest import BLEND, RULES, Decision, Suggestion, as_layers, ends_of
+from .swap_plan import NAME, layer_sources
+from .zones import SwapParameters, ranges
 
 WIDTH = 118
 
 
 @dataclass(frozen=True)
 class Experts:
-    """What a suggestion is for: analyses, their experts, and what a reader must know of their descent.
+    """What a suggestion is for: analyses of each donor with the one recipient, and what to know of their descent.
 
-    ``analyses`` are of each donor with the one recipient. ``opened``: the models as the rules' recipes name them, so
-    that each is read once.
+    ``opened``: the models as the rules' recipes name them, so that each is read once.
     """
 
     analyses: Sequence[Analysis]
@@ -63,14 +63,8 @@ class Proposal:
 def open_experts(analysis: Analysis | Sequence[Analysis], options: MergeOptions, anyway: bool = False) -> Experts:
     """The experts of an analysis, where it says that they are: relative folders are taken from here.
 
-    Args:
-        analysis: made now or read back; several are of as many donors with the same ancestor and recipient.
-        options: mergekit's, for how models are read.
-        anyway: go on where an expert does not seem to come from the ancestor.
-
-    Raises:
-        UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor; several
-            analyses have different recipients.
+    Several analyses are of as many donors with the same ancestor and recipient. ``anyway``: go on where an expert does
+    not seem to come from the ancestor.
     """
     analyses = [analysis] if isinstance(analysis, Analysis) else list(analysis)
     for role in ("base", "recipient"):
@@ -106,16 +100,8 @@ def propose(
 ) -> Proposal:
     """What a rule suggests, as a configuration that has been read as the merge will read it.
 
-    Args:
-        experts: from :func:`open_experts`.
-        rule: one of :data:`turnswap.merge_methods.suggest.RULES`.
-        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``; other rules have none.
-        accept: differences between the experts to put up with, as in a layerswap.yml.
-        origin: where the analysis lies, for the comments.
-        output: the configuration's file, for the comments.
-
-    Raises:
-        UserError: the rule has nothing to suggest, or the experts do not fit each other.
+    ``settings`` are shin-hwang's own: ``granularity``, ``threshold`` and ``blend``. ``accept`` is as in a
+    layerswap.yml. ``origin`` of the analysis and ``output``, the configuration's file, are for the comments.
     """
     given = settings or {} if rule == "shin-hwang" else {}
     layout, several = experts.recipient.layout, len(experts.analyses) > 1
@@ -124,17 +110,14 @@ def propose(
         try:
             suggestions.append(RULES[rule](analysis, layout, **given))
         except UserError as error:
-            raise UserError(f"{analysis.models['donor']}: {error.message}" if several else error.message,
-                            error.advice) from error  # fmt: skip
+            of = f"{analysis.models['donor']}: " if several else ""
+            raise UserError(f"{of}{error.message}", error.advice) from error
     suggestion = united(suggestions, experts.analyses, layout) if several else suggestions[0]
     donors: list[dict[str, Any]] = [{"model": analysis.models["donor"]} for analysis in experts.analyses]
     if several:
         donors = [donor | {"parameters": suggestion.parameters[donor["model"]]} for donor in donors]
-    content: dict[str, Any] = {
-        "merge_method": NAME,
-        "base_model": experts.analyses[0].models["recipient"],
-        "models": donors,
-    }
+    recipient = experts.analyses[0].models["recipient"]
+    content: dict[str, Any] = {"merge_method": NAME, "base_model": recipient, "models": donors}
     shared = ({} if several else dict(suggestion.parameters)) | ({"accept": accept} if accept else {})
     if shared:
         content["parameters"] = shared
@@ -161,6 +144,49 @@ def propose(
     # Commands are not wrapped: they are there to be copied.
     lines = [*(f"# {visible(command)}" for command in commands), *map(_comment, comments), body]
     return Proposal(suggestion, recipe, warnings, "\n".join(lines))
+
+
+def united(suggestions: Sequence[Suggestion], analyses: Sequence[Analysis], layout: Layout) -> Suggestion:
+    """One suggestion of several by the same rule; ``parameters`` holds those of each donor by its name.
+
+    A layer that several donors would give comes from the one whose share of change there is the largest: ||change|| /
+    ||ancestor|| of the layer's matrices, divided by the sum over the layers. ``layout`` is the recipient's.
+    """
+    names = [analysis.models["donor"] for analysis in analyses]
+    if any(isinstance(one.parameters.get("layers"), list) for one in suggestions):
+        raise UserError("Of several donors each gives whole layers.", "Leave --granularity module out.")
+    claims = [layer_sources(SwapParameters(**one.parameters), layout.n_layers) for one in suggestions]
+    shares = [figures.shares(figures.matrices(one)[0], figures.change)["donor"] for one in analyses]
+    taken: list[dict[int, Decision]] = [dict.fromkeys(range(layout.n_layers), "recipient") for _ in names]
+    contested: dict[tuple[str, str], list[int]] = {}
+    for layer in range(layout.n_layers):
+        wanting = [donor for donor, _ in enumerate(names) if claims[donor][layer].donor_share]
+        wanting.sort(key=lambda donor: -shares[donor][layer])
+        if wanting:
+            taken[wanting[0]][layer] = "blend" if claims[wanting[0]][layer].origin == "blend" else "donor"
+        for loser in wanting[1:]:
+            contested.setdefault((names[wanting[0]], names[loser]), []).append(layer)
+    parameters: dict[str, Any] = {}
+    notes = [note for one in suggestions for note in one.notes]
+    for name, suggestion, claimed, decisions in zip(names, suggestions, claims, taken, strict=True):
+        touching, more = ends_of(decisions[0], decisions[layout.n_layers - 1], layout)
+        notes += more
+        parameters[name] = as_layers(decisions) | touching
+        if "blend" in decisions.values():
+            share = parameters[name]["blend"] = suggestion.parameters.get("blend", BLEND)
+            if any(source.origin == "blend" and source.donor_share != share for source in claimed):
+                notes.append(
+                    f"{name}: every blended layer has {share:g} of the donor; alone its transitions would ramp."
+                )
+    reasons = [f"{name}: {said}" for name, one in zip(names, suggestions, strict=True) for said in one.reasons]
+    reasons += [
+        f"Layers {ranges(layers)}, which {winner} and {loser} would both give, are {winner}'s: its share of change "
+        "there is the larger."
+        for (winner, loser), layers in contested.items()
+    ]
+    rows = [{"donor": name, **row} for name, one in zip(names, suggestions, strict=True) for row in one.figures]
+    first = suggestions[0]
+    return Suggestion(first.rule, first.source, parameters, tuple(reasons), tuple(rows), tuple(dict.fromkeys(notes)))
 
 
 def _kinship_warnings(analysis: Analysis, role: str, anyway: bool) -> list[str]:

@@ -34,9 +34,6 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
 
     Beside it: a section of the model card, an in-toto statement where the extra ``attest`` is installed, and
     ``SHA256SUMS`` of every file, last.
-
-    Raises:
-        UserError: the folder is not verified, or cannot be written.
     """
     recipe = report.recipe
     if report.status != "verified" or recipe is None:
@@ -46,7 +43,11 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     hashes = hashes_of(outputs.values())
     content = {
         **claims_of(recipe, options),
-        "versions": _versions(),
+        "versions": {
+            "python": platform.python_version(),
+            "turnswap": __version__,
+            **{package: importlib.metadata.version(package) for package in PACKAGES},
+        },
         "environment": _environment(),
         "commands": _commands(report, options),
         "output": {"sha256": {name: hashes[file] for name, file in outputs.items()}},
@@ -54,18 +55,12 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     }
     _write_card_section(report.folder / CARD, report, recipe, content)
     file = write_whole(report.folder / PROVENANCE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    statement = _statement(content)
-    if statement:
+    if statement := _statement(content):
         write_whole(report.folder / ATTESTATION, statement)
     else:
         (report.folder / ATTESTATION).unlink(missing_ok=True)  # of an earlier check
     write_checksums(report.folder)
     return file
-
-
-def _versions() -> dict[str, str]:
-    packages = {package: importlib.metadata.version(package) for package in PACKAGES}
-    return {"python": platform.python_version(), "turnswap": __version__, **packages}
 
 
 def _environment() -> dict[str, str]:
@@ -87,11 +82,10 @@ def _commands(report: Report, options: MergeOptions) -> dict[str, str]:
     reading = [f"--{name.replace('_', '-')} FOLDER" for name in CACHES if getattr(options, name)]
     reading += ["--trust-remote-code"] if options.trust_remote_code else []
     loading = ["--load"] if report.n_loaded is not None else []
+    name = report.folder.absolute().name
     return {
-        "merge": " ".join(["mergekit-yaml mergekit_config.yml", report.folder.absolute().name, *reading]),
-        "verify": " ".join(
-            ["turnswap verify", report.folder.absolute().name, *loading, "--write-provenance", *reading]
-        ),
+        "merge": " ".join(["mergekit-yaml mergekit_config.yml", name, *reading]),
+        "verify": " ".join(["turnswap verify", name, *loading, "--write-provenance", *reading]),
     }
 
 

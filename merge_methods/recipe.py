@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from mergekit.architecture import WeightInfo
 from mergekit.common import ModelReference, dtype_from_name
 from mergekit.config import MergeConfiguration
@@ -20,7 +19,7 @@ from .compatibility import Model, check_pair, open_model, parse_accepted, soft_d
 from .configuration import all_parameters, check_settings, parse_configuration, roles_of
 from .layer_swap import Plan, Step
 from .layout import architecture
-from .planning import Planned, plan_tensors, resolve, working_type
+from .planning import Planned, plan_tensors, resolve, rounds, working_type
 from .references import with_plain_paths, with_references
 from .swap_plan import letter_of, origins_of
 from .vocabulary import check_matchable, compare, matched_rows, rows_of
@@ -29,15 +28,10 @@ from .zones import ranges
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a configuration says, checked: its models, every tensor of the result, and what a user should know.
+    """What a configuration says, checked: its models by role, every tensor of the result by name.
 
-    Attributes:
-        config: the configuration.
-        models: by role: ``recipient``, ``donor``, and perhaps ``pretrained``.
-        tensors: of the result, by name.
-        notes: what was decided on the user's behalf.
-        warnings: what may be wrong with the swap.
-        apart: the roles of models whose vocabulary is not the recipient's.
+    ``notes`` tell what was decided on the user's behalf, ``warnings`` what may be wrong with the swap. ``apart`` holds
+    the roles of models whose vocabulary is not the recipient's.
     """
 
     config: MergeConfiguration
@@ -112,11 +106,8 @@ def read_recipe(
 ) -> Recipe:
     """Understand a configuration and refuse what would go wrong; reads configurations and headers only.
 
-    Args:
-        config: for layer_swap, or what a YAML file of one holds.
-        options: mergekit's, for how models are read.
-        opened: the models that need not be read again, which the others are added to: for those who plan many swaps of
-            the same ones.
+    ``config`` may be what a YAML file of one holds. ``opened`` are models that need not be read again, to which the
+    others are added: for those who plan many swaps of the same ones.
 
     Raises:
         UserError: unknown or contradictory parameters, missing or surplus models, models that do not fit each other.
@@ -133,33 +124,29 @@ def read_recipe(
     found = {model.reference: model.reference for model in models.values()}
     config = with_references(config, lambda reference: found.get(reference, reference))
     recipient = models["recipient"]
-    warnings = _warnings_of_placement(recipient)
+    reason, guessed = recipient.layout.guessed
+    placed = f"placed by name alone, since {reason}: {', '.join(guessed)}."
+    warnings = [f"{placed} Check where they lie: turnswap plan --tensors"] if guessed else []
     apart: dict[str, str] = {}
     for role, model in models.items():
         if role != "recipient":
-            vocabularies = compare(recipient, model, accepted)
-            apart |= {role: vocabularies.reason} if vocabularies.reason else {}
-            typed = config.dtype is not None
-            check_pair(recipient, model, accepted, typed, role in apart, vocabularies.refused)
+            reason, refused = compare(recipient, model, accepted)
+            apart |= {role: reason} if reason else {}
+            check_pair(recipient, model, accepted, config.dtype is not None, role in apart, refused)
             warnings += soft_differences(recipient, model)
     for model in models.values():
-        _refuse_missing(model)
+        if missing := model.layout.missing:
+            raise UserError(
+                f"Missing component: {model.config.architectures[0]} has {missing[0]}, which {model} does not store "
+                f"({len(missing)} in all): loaded, it would be random numbers.",
+                "Check that the folder is complete and that its config.json belongs to it.",
+            )
     planned, notes = plan_tensors(config, recipient.layout, references, apart.keys())
     notes += _match_vocabularies(planned, models, apart)
     recipe = Recipe(config, models, planned, (), (), frozenset(apart))
     notes = [*notes, *_notes_of_rounding(recipe), *_notes_without_effect(recipe)]
     warnings = [*warnings, *_warnings_of_layers(recipe), *_warnings_of_borrowers(recipe)]
     return replace(recipe, notes=tuple(dict.fromkeys(notes)), warnings=tuple(warnings))
-
-
-def _refuse_missing(model: Model) -> None:
-    missing = model.layout.missing
-    if missing:
-        raise UserError(
-            f"Missing component: {model.config.architectures[0]} has {missing[0]}, which {model} does not store "
-            f"({len(missing)} in all): loaded, it would be random numbers.",
-            "Check that the folder is complete and that its config.json belongs to it.",
-        )
 
 
 def _notes_of_rounding(recipe: Recipe) -> Iterator[str]:
@@ -186,18 +173,8 @@ def _warnings_of_layers(recipe: Recipe) -> Iterator[str]:
     used = {origin for source in layers for origin in origins_of(source)}
     for role, model in recipe.models.items():
         if role not in used and role != "pretrained":
-            one = len(recipe.donors) == 1
-            yield f"no layer comes from the {role}" + (
-                ": the result is the other model, layer by layer" if one else f", {model}"
-            )
-
-
-def _warnings_of_placement(model: Model) -> list[str]:
-    """What stands where only its name tells."""
-    reason, names = model.layout.guessed
-    if not names:
-        return []
-    return [f"placed by name alone, since {reason}: {', '.join(names)}. Check where they lie: turnswap plan --tensors"]
+            alone = ": the result is the other model, layer by layer"
+            yield f"no layer comes from the {role}{alone if len(recipe.donors) == 1 else f', {model}'}"
 
 
 def _warnings_of_borrowers(recipe: Recipe) -> Iterator[str]:
@@ -216,10 +193,7 @@ def is_rounded(planned: Planned, recipe: Recipe) -> bool:
     for role in origins_of(planned.source):
         stored = (recipe.models[role].layout.held(planned.weight) or planned.weight).header.dtype
         working = working_type(planned, recipe.config) or stored
-        if (
-            torch.promote_types(stored, working) != working
-            or torch.promote_types(working, planned.dtype) != planned.dtype
-        ):
+        if rounds(stored, working) or rounds(working, planned.dtype):
             return True
     return False
 
@@ -227,11 +201,7 @@ def is_rounded(planned: Planned, recipe: Recipe) -> bool:
 def _match_vocabularies(
     planned: Mapping[str, Planned], models: Mapping[str, Model], apart: Mapping[str, str]
 ) -> list[str]:
-    """What becomes of embeddings and head where a model has another vocabulary, for people.
-
-    Raises:
-        UserError: they are to come from a model whose rows cannot be matched.
-    """
+    """What becomes of embeddings and head where a model has another vocabulary, for people."""
     notes = []
     for role, reason in apart.items():
         taken = [tensor for tensor in planned.values() if role in tensor.matched]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from transformers import PretrainedConfig
 
 from turnswap.core.errors import UserError
 
-from .checkpoint import Checkpoint, TensorInfo, sha256, type_of
+from .checkpoint import Checkpoint, TensorInfo, read_json, sha256, type_of
 
 MARK = "merged_adapter.json"  # written last into a model merged with its adapter: what it was made of
 # What a merge and its check need besides the weights.
@@ -26,10 +25,7 @@ DESCRIPTION_FILES = ["*.json", "*.model", "*.jinja", "*.txt", "*.tiktoken", "*.p
 
 @dataclass(frozen=True)
 class Description:
-    """A model without its weights: the folder of its small files, its tensors, and the revision for Hub models.
-
-    ``complete``: the weights are in the folder too.
-    """
+    """A model without its weights; ``complete``: they are in the folder of its small files too."""
 
     folder: Path
     tensors: Mapping[str, TensorInfo]
@@ -38,11 +34,7 @@ class Description:
 
 
 def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
-    """Read a model's headers; for a Hub id that is not in the cache, from the Hub, without loading a weight.
-
-    Raises:
-        UserError: it is neither a folder with weights nor a model on the Hub.
-    """
+    """Read a model's headers; for a Hub id that is not in the cache, from the Hub, without loading a weight."""
     if not model.path.strip():
         raise UserError("The path of a model is empty.", "Write a folder or a Hub id.")
     if os.path.isdir(model.path):
@@ -141,11 +133,7 @@ def merged_folder(reference: ModelReference, cache: str | None) -> Path | None:
     if cache is None:
         return None
     folder = cache_entry(reference, cache)
-    try:
-        mark = json.loads((folder / MARK).read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return folder if mark == ingredients(reference) else None
+    return folder if read_json(folder / MARK) == ingredients(reference) else None
 
 
 def cache_entry(reference: ModelReference, cache: str) -> Path:

@@ -1,14 +1,13 @@
 """Which layers to take from the donor, by published rules, from where fine-tuning changed both experts.
 
-Each rule is a pure function of an analysis and of the recipient's layout. None of them is known to find the best swap:
-they say what their sources would do, with the figures that they go by.
+Each is a pure function of an analysis and of the recipient's layout. None of them is known to find the best swap.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from statistics import fmean
 from typing import Any, Literal, TypeAlias
@@ -29,15 +28,10 @@ MATRICES = "Norms do not count; a projection's bias counts with its matrix."
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a rule suggests.
+    """What a rule suggests: ``parameters`` of a layerswap.yml, with where the rule comes from, and why.
 
-    Attributes:
-        rule: its name.
-        source: where the rule comes from, and what of it is not from there.
-        parameters: what stands under ``parameters:`` in a layerswap.yml.
-        reasons: why, for people.
-        figures: what the rule went by: a row per layer (or module), with the same keys in each.
-        notes: what was decided on the user's behalf.
+    ``figures`` is what it went by: a row per layer (or module), with the same keys in each. ``notes`` tell what was
+    decided on the user's behalf.
     """
 
     rule: str
@@ -52,9 +46,6 @@ def paper(analysis: Analysis, layout: Layout) -> Suggestion:
     """Five layers at the bottom and two at the top, with one blended layer at each inner edge, whatever the figures.
 
     Bandarkar et al. 2024, arXiv 2410.01335, for 32 layers; scaled to other depths.
-
-    Raises:
-        UserError: the model has too few layers for the zones.
     """
     n_layers = analysis.n_layers
     depths = resolve_depths(SwapParameters(bottom="auto", top="auto", transition="auto"), n_layers)
@@ -75,9 +66,6 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
 
     The change of a layer is ||change|| / ||ancestor|| over its matrices together; an expert's figures are divided by
     their sum over the layers. After the analysis of Bandarkar et al. 2024, arXiv 2410.01335; the form is ours.
-
-    Raises:
-        UserError: an expert did not change, or the donor's share is the larger at neither end.
     """
     layers, notes = figures.matrices(analysis)
     shares = figures.shares(layers, figures.change)
@@ -122,15 +110,7 @@ def shin_hwang(
     Shin and Hwang 2026, arXiv 2601.22620: r(W) = ||W_expert - W_base|| / ||W_base|| (Frobenius), summed per unit,
     divided by the sum over units; where the shares differ by ``threshold`` or less, both are blended.
 
-    Args:
-        analysis: of the three models.
-        layout: the recipient's.
-        granularity: what the unit is.
-        threshold: tau, 0 or more.
-        blend: the donor's share in blends, 0 to 1.
-
-    Raises:
-        UserError: a value is out of range, an expert did not change, or modules cannot be told by their names.
+    ``granularity`` is what the unit is, ``threshold`` tau, and ``blend`` the donor's share in blends.
     """
     if not (0 <= threshold < math.inf):
         raise UserError(f"threshold: expected 0 or more, got {threshold}.")
@@ -185,9 +165,6 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     arXiv 2605.26735 found the middle updates of two experts aligned and the outer ones diverging. The form is ours: the
     cosine of the two task vectors per layer; of all ways to cut the layers into an inner block and two outer zones of
     at least one layer each, the one that leaves the least squared deviation within the two groups.
-
-    Raises:
-        UserError: a layer has no cosine, since an expert left it as it was; or no middle is the more aligned.
     """
     layers, notes = figures.matrices(analysis)
     cosines = {layer: figures.cosine(cells) for layer, cells in layers.items()}
@@ -270,9 +247,8 @@ def _in_words(decisions: Mapping[Any, Decision]) -> str:
 
 
 def _told(where: str, depth: int) -> str:
-    if not depth:
-        return f"{where} the donor's share of its change does not exceed the recipient's of its own"
-    return f"{where} the donor's share of its change exceeds the recipient's of its own in {depth} layers running"
+    exceeds, running = ("exceeds", f" in {depth} layers running") if depth else ("does not exceed", "")
+    return f"{where} the donor's share of its change {exceeds} the recipient's of its own{running}"
 
 
 def ends_of(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -280,17 +256,18 @@ def ends_of(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, 
 
     A block that several layers share stays with the recipient.
     """
-    if any(weight.place.part == "shared" for weight in layout.weights.values()):
-        parts = {name: weight for name, weight in layout.weights.items() if weight.place.part != "shared"}
-        ends, notes = ends_of(first, last, replace(layout, weights=parts))
-        return {**ends, "shared": "recipient"}, (*notes, "What several layers share stays with the recipient.")
-    tied = any(weight.place.part == "tied" for weight in layout.weights.values())
-    if tied and first != last:
-        return {"embeddings": "recipient"}, (
-            f"Embeddings and lm_head are one matrix here, and the layers that they touch differ (layer 0: {first}, the "
-            f"last: {last}): it stays with the recipient. The final norm follows the last layer.",
-        )
-    return {"embeddings": first, "head": last}, (
+    parts = {weight.place.part for weight in layout.weights.values()}
+    ends: dict[str, str] = {"embeddings": first, "head": last}
+    note = (
         "Embeddings and head (final norm, lm_head) follow the layers that they touch: no rule speaks of them, and what "
-        "the paper did is not known.",
+        "the paper did is not known."
     )
+    if "tied" in parts and first != last:
+        ends = {"embeddings": "recipient"}
+        note = (
+            f"Embeddings and lm_head are one matrix here, and the layers that they touch differ (layer 0: {first}, the "
+            f"last: {last}): it stays with the recipient. The final norm follows the last layer."
+        )
+    if "shared" not in parts:
+        return ends, (note,)
+    return ends | {"shared": "recipient"}, (note, "What several layers share stays with the recipient.")

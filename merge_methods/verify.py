@@ -1,8 +1,4 @@
-"""Proof that a merged folder is what its configuration declares: every tensor, and every file that loads.
-
-Tensors are read here from the files themselves, one at a time, and compared bit by bit with their declared source.
-Every other file of the folder is accounted for (``folder``), and on demand the model is loaded (``loading``).
-"""
+"""Proof that a merged folder is what its configuration declares: every tensor, bit by bit, and every other file."""
 
 from __future__ import annotations
 
@@ -20,19 +16,11 @@ from transformers import AutoConfig
 from turnswap.core.errors import UserError
 
 from .blending import is_finite
-from .checkpoint import Checkpoint, first_line, type_name
+from .checkpoint import Checkpoint, first_line, read_json, type_name
 from .checksums import check_recorded
 from .claims import claim_problems
 from .configuration import read_configuration
-from .folder import (
-    TOKENIZER_CONFIG,
-    code_is_the_recipients,
-    declared_template,
-    differences,
-    folder_problems,
-    read_json,
-    said,
-)
+from .folder import TOKENIZER_CONFIG, code_is_the_recipients, declared_template, differences, folder_problems, said
 from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .planning import Planned
@@ -48,11 +36,8 @@ NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype")
 class Report:
     """What was found. ``problems`` is empty if and only if ``status`` is ``verified``.
 
-    Attributes:
-        notes: what a reader should know, and no problem.
-        tensors: how many were compared, by where they come from.
-        rounded: those whose declared type holds fewer numbers than the one in which a source stores them.
-        n_loaded: the tensors in memory that were compared; None where nothing was loaded.
+    ``tensors`` is how many were compared, by where they come from, ``rounded`` those whose declared type holds fewer
+    numbers than a source's, and ``n_loaded`` how many in memory are as declared; None where nothing was loaded.
     """
 
     folder: Path
@@ -83,13 +68,8 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
     """Compare a merged folder with its own ``mergekit_config.yml``, or with another configuration.
 
     Relative paths in the configuration are taken from the current directory, as mergekit takes them. Code that comes
-    with the folder is run only where ``options`` say so, and it is the recipient's.
-
-    Args:
-        folder: of the merged model.
-        options: mergekit's, for how models are read.
-        config_file: instead of the folder's own.
-        load: load the model too, if nothing else is wrong, and compare what is in memory.
+    with the folder is run only where ``options`` say so, and it is the recipient's. ``load``: load the model too, if
+    nothing else is wrong, and compare what is in memory.
 
     Raises:
         UserError: the configuration or its models cannot be read; what is wrong with the folder itself is reported.
@@ -129,10 +109,9 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
     if load and report.problems:
         report.notes.append("the model was not loaded, since something else is wrong")
     elif load:
-        loaded = check_loaded(folder, recipe, readers, trusted)
-        report.problems += loaded.problems
-        report.notes += loaded.notes
-        report.n_loaded = loaded.n_equal
+        problems, notes, report.n_loaded = check_loaded(folder, recipe, readers, trusted)
+        report.problems += problems
+        report.notes += notes
     found = report.as_json() | {"status": "verified", "problems": []}  # for nothing else is a record written
     report.problems += claim_problems(folder, recipe, found, options, whole=load, named=config_file is None)
     report.status = "differs" if report.problems else "verified"

@@ -1,13 +1,11 @@
 """Models whose vocabularies differ: padded, extended by tokens, tied and untied. Their layers swap all the same.
 
-Embeddings and head then stay with the recipient, whose tokenizer the result has. Where they are asked for from a donor
-(``embeddings: donor``), its rows are matched with the recipient's by token, and rows of other tokens stay.
+Embeddings and head stay with the recipient, or a donor's rows are matched with the recipient's by token.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,26 +22,11 @@ def rows_of(layout: Layout) -> int:
     return next((weight.header.shape[0] for weight in layout.weights.values() if weight.by_token), 0)
 
 
-@dataclass(frozen=True)
-class Vocabularies:
-    """How a model's vocabulary stands to the recipient's.
+def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset()) -> tuple[str, Difference | None]:
+    """Why rows of a model are not of the same token as the recipient's, if so; and what tokenizers disagree in.
 
-    Attributes:
-        reason: why rows of the same number are not of the same token, for people; empty where they are.
-        refused: what the tokenizers disagree in, where one does not just have more tokens.
-    """
-
-    reason: str
-    refused: Difference | None
-
-
-def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset()) -> Vocabularies:
-    """Compare the vocabulary of a model with the recipient's, which the result has.
-
-    Args:
-        recipient: the model that gives the tokenizer.
-        other: a model that gives layers.
-        accepted: with ``tokenizer``, one that gives tokens other ids is no reason to refuse the model.
+    The latter where one does not just have more tokens. With ``tokenizer`` accepted, one that gives tokens other ids is
+    no reason to refuse the model.
     """
     tokenizers, ids = None, []
     if recipient.tokenizer_files and other.tokenizer_files:
@@ -64,7 +47,7 @@ def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset
         reason = f"the recipient's tokenizer has {len(ids[0])} tokens, that of {other} {len(ids[1])}"
     elif "tokenizer" in accepted and ids and ids[0] != ids[1]:
         reason = f"the tokenizers of the recipient and of {other} give tokens different ids"
-    return Vocabularies(reason, refused)
+    return reason, refused
 
 
 def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
@@ -102,11 +85,7 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
 
 
 def check_matchable(recipient: Model, donor: Model) -> None:
-    """Refuse to take embeddings from a donor whose rows cannot be matched.
-
-    Raises:
-        UserError: a tokenizer is missing, or the donor has a head of its own, which tied embeddings have no place for.
-    """
+    """Refuse to take embeddings from a donor whose rows cannot be matched, such as one without a tokenizer."""
     if is_tied(recipient.config) and not is_tied(donor.config):
         raise UserError(
             f"{recipient} ties its embeddings to its head, and {donor} has a head of its own, which would be lost.",

@@ -5,6 +5,8 @@ And what a planned tensor is to be, computed from such weights apart from mergek
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import math
 import re
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mergekit.architecture.conversion import convert_checkpoint_tensors
 from mergekit.common import ModelReference
 from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
@@ -24,7 +27,7 @@ from turnswap.core.errors import UserError
 from .blending import composed
 from .checkpoint import Checkpoint, StoredTensor
 from .compatibility import Model
-from .layout import Weight, converted
+from .layout import Weight
 from .planning import Planned, working_type
 from .recipe import Recipe
 from .references import merged_folder
@@ -35,34 +38,28 @@ PREFIX = "base_model.model."
 
 
 class WeightReader:
-    """Reads a model's weights one at a time.
-
-    Attributes:
-        checkpoint: its files; for a model with a LoRA, those of the merged one.
-    """
+    """Reads a model's weights one at a time; with a LoRA, from the ``checkpoint`` of the merged one."""
 
     def __init__(self, model: Model, options: MergeOptions, folder: Path | None = None) -> None:
         self.model = model
         self.checkpoint = Checkpoint(folder or weights_folder(model, options))
 
     def read(self, weight: Weight) -> torch.Tensor:
-        """The weight in the type in which it is stored.
-
-        Raises:
-            UserError: the model does not have it, or its file is damaged.
-        """
-        try:
-            name = self.name_of(weight)
-            if name is not None:
+        """The weight in the type in which it is stored."""
+        made: torch.Tensor | None = None
+        with contextlib.suppress(LookupError):
+            if (name := self.name_of(weight)) is not None:
                 return self.checkpoint.read(name)
-            return converted(self.model.layout, self.model.config, weight.target, self.checkpoint.read)
-        except LookupError:
-            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?") from None
+            stored = (one.name for one in self.model.layout.by_target.get(weight.target, ()))
+            parts = {name: functools.partial(self.checkpoint.read, name) for name in stored}
+            made = convert_checkpoint_tensors(self.model.config.model_type, parts, weight.target)
+        if made is None:
+            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?")
+        return made
 
     def name_of(self, weight: Weight) -> str | None:
         """The name under which the model stores the weight; None where it is made of others, or not there."""
-        held = self.model.layout.held(weight)
-        return held.name if held is not None else None
+        return held.name if (held := self.model.layout.held(weight)) else None
 
 
 def _is_kept(planned: Planned, stored: torch.dtype, config: MergeConfiguration) -> bool:
@@ -78,9 +75,6 @@ def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTen
 
     Not among them is what must be computed: blends, changes of type, tensors that are stored in another layout or in
     another format.
-
-    Raises:
-        UserError: a model's files cannot be read.
     """
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
     found = {}
@@ -93,16 +87,7 @@ def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTen
 
 
 def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
-    """What a tensor should be: its source in the declared type, or the blend of two in that type.
-
-    Args:
-        planned: a tensor of a recipe.
-        readers: of the recipe's models, by role.
-        config: the recipe's.
-
-    Raises:
-        UserError: a weight cannot be read, or a blend is not finite.
-    """
+    """What a tensor of a recipe should be: its source in the declared type, or the blend of two in that type."""
     working = working_type(planned, config)
 
     def read(role: str) -> torch.Tensor:
@@ -144,11 +129,7 @@ def plain_folder(model: Model, options: MergeOptions) -> Path:
 
 
 def weights_folder(model: Model, options: MergeOptions) -> Path:
-    """Where a model's weights lie on this machine, downloaded if need be.
-
-    Raises:
-        UserError: a LoRA that is not in ``--lora-merge-cache``.
-    """
+    """Where a model's weights lie on this machine, downloaded if need be; a LoRA's are in ``--lora-merge-cache``."""
     if model.reference.lora is None:
         return plain_folder(model, options)
     merged = merged_folder(model.reference, options.lora_merge_cache)
@@ -161,11 +142,7 @@ def weights_folder(model: Model, options: MergeOptions) -> Path:
 
 
 class AdapterReader:
-    """Reads ``model+adapter``: the model's weight, plus what LoRA (Hu et al. 2021, arXiv 2106.09685) adds to it.
-
-    Raises:
-        UserError: no adapter on this machine, a damaged one, or one that is no plain LoRA.
-    """
+    """Reads ``model+adapter``: the model's weight, plus what LoRA (Hu et al. 2021, arXiv 2106.09685) adds to it."""
 
     def __init__(self, reader: WeightReader, reference: ModelReference, options: MergeOptions) -> None:
         from peft.utils import load_peft_weights  # takes a second, which only adapters need
@@ -229,11 +206,7 @@ class AdapterReader:
 
 
 def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:
-    """Of a model; with an adapter that is not merged yet, of the model under it with the adapter's change added.
-
-    Raises:
-        UserError: the model or its adapter cannot be read.
-    """
+    """Of a model; with an adapter that is not merged yet, of the model under it with the adapter's change added."""
     if model.reference.lora is None or merged_folder(model.reference, options.lora_merge_cache):
         return WeightReader(model, options)
     return AdapterReader(WeightReader(model, options, plain_folder(model, options)), model.reference, options)

@@ -1,8 +1,4 @@
-"""Writing a model out of byte ranges of files: what safetensors would write, at the speed of copying, from no memory.
-
-The bytes of a tensor that stays as it is stored are copied within the kernel where the system can. The header is ours,
-its order safetensors' own, so that a file is byte for byte the one that ``safetensors.torch.save_file`` writes.
-"""
+"""Writing a model out of byte ranges of files: byte for byte what safetensors would write, at the speed of copying."""
 
 from __future__ import annotations
 
@@ -32,21 +28,12 @@ def write_model(
 ) -> None:
     """Write the tensors into ``folder``, in this order, as mergekit names and fills its files.
 
-    Args:
-        tensors: the tensors.
-        folder: where ``model.safetensors`` is to lie, or several files and their index.
-        shard_size: how many bytes of tensors a file may hold; 0 for all.
-        quiet: without a progress bar.
-        scratch: the folder of files of one tensor each, which are removed as soon as they are copied.
-
-    Raises:
-        UserError: a file that is copied from has changed since its header was read.
-        OSError: reading or writing failed.
+    A file holds ``shard_size`` bytes of tensors at most; 0 for all. Files of one tensor each, in ``scratch``, are
+    removed as soon as they are copied. A file that has changed since its header was read is refused.
     """
     shards = _shards(tensors, shard_size)
-    names = ["model.safetensors"]
-    if len(shards) > 1:
-        names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]
+    names = names if len(shards) > 1 else ["model.safetensors"]
     total = sum(tensor.info.n_bytes for tensor in tensors)
     with tqdm(total=total, unit="B", unit_scale=True, desc="Copying tensors", disable=quiet) as progress:
         for name, shard in zip(names, shards, strict=True):
