@@ -156,7 +156,11 @@ def _checksum(content: Mapping[str, object]) -> str:
 
 
 def write_analysis(analysis: Analysis, folder: Path) -> None:
-    """Write ``analysis.json`` and ``analysis.csv``."""
+    """Write ``analysis.json`` and ``analysis.csv``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
     import pandas as pd  # a merge, which reads its models' changes too, does without
 
     advice = "Name another folder with -o."
@@ -166,7 +170,11 @@ def write_analysis(analysis: Analysis, folder: Path) -> None:
 
 
 def read_analysis(path: Path) -> Analysis:
-    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote."""
+    """The analysis in a file, or in the folder that ``turnswap analyze -o`` wrote.
+
+    Raises:
+        UserError: there is none, or it is not as this version of turnswap wrote it.
+    """
     file = path / FILE if path.is_dir() else path
     try:
         content = json.loads(file.read_text("utf-8"))
@@ -182,7 +190,11 @@ def read_analysis(path: Path) -> Analysis:
 
 
 def from_json(content: Any) -> Analysis:
-    """What :func:`as_json` made, as it was; anything else is refused."""
+    """What :func:`as_json` made, as it was.
+
+    Raises:
+        UserError: it is something else, it was altered, or rules for choosing layers cannot go by its figures.
+    """
     try:
         rows = content["cells"]
         cells = [_cell(recipient, donor) for recipient, donor in zip(rows[::2], rows[1::2], strict=True)]

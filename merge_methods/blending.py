@@ -25,7 +25,11 @@ NO_BLEND = (NAME, "passthrough")
 
 
 def blend_method(name: object) -> MergeMethod:
-    """mergekit's merge method of this name; refuses what is none for blends."""
+    """mergekit's merge method of this name.
+
+    Raises:
+        UserError: it has none, or it is none for blends.
+    """
     from mergekit.merge_methods import registry  # registers this package's method, which imports this module
 
     known = {method.spec.name: method for method in registry.registered_methods() if method.spec.name not in NO_BLEND}
@@ -38,8 +42,17 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
     """How a blend of one tensor is computed.
 
     The base is the recipient for methods that merge two models (slerp), and the pretrained model for those of task
-    vectors (ties). Where no weight or ``t`` is given, the shares of the blend are taken. ``settings`` are by role: the
-    model's own parameters and those for all, of which the first that has one wins.
+    vectors (ties). Where no weight or ``t`` is given, the shares of the blend are taken.
+
+    Args:
+        method: mergekit's name of it.
+        source: the blend, with the donors' shares.
+        tensor: its name, for filters.
+        settings: by role: the model's own parameters and those for all, the first that has one wins.
+        seed: for methods that draw at random.
+
+    Raises:
+        UserError: the method needs another number of models, an ancestor, or parameters that are not given or unfit.
     """
     spec = blend_method(method).spec
     donors = [role for role, _ in source.shares]
@@ -89,7 +102,11 @@ def takes_shares(method: str) -> bool:
 
 
 def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:
-    """A blend of tensors of one shape and type, by role; refused where it is not finite."""
+    """A blend of tensors of one shape and type, by role.
+
+    Raises:
+        UserError: the result is not finite.
+    """
     if not tensors[mix.inputs[0]].is_floating_point():  # tables of whole numbers have no mean
         return tensors[mix.inputs[0]]
     parameters = {key: dict(value) if isinstance(value, tuple) else value for key, value in mix.parameters}
@@ -126,7 +143,11 @@ def is_finite(tensor: torch.Tensor, dtype: torch.dtype) -> bool:
 
 
 def refuse_overflow(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> None:
-    """Refuse a tensor that would hold NaN or infinite values in the declared type."""
+    """Refuse a tensor that the declared type cannot hold.
+
+    Raises:
+        UserError: it would hold NaN or infinite values.
+    """
     if not is_finite(tensor, dtype):
         raise UserError(
             f"{name} is not finite as {str(dtype).removeprefix('torch.')}: "
@@ -138,7 +159,14 @@ def refuse_overflow(tensor: torch.Tensor, dtype: torch.dtype, name: str) -> None
 def composed(source: TensorSource, tensors: Mapping[str, torch.Tensor], name: str, axis: int = 0) -> torch.Tensor:
     """What a source makes of the models' tensors: one of them as it is, a blend, or slices of either put together.
 
-    ``tensors`` are by role, all of one shape and type. ``axis``: the dimension in which layers' slices lie.
+    Args:
+        source: of the tensor.
+        tensors: by role, all of one shape and type.
+        name: the tensor's.
+        axis: the dimension in which the layers' slices lie, where it has such.
+
+    Raises:
+        UserError: a blend is not finite.
     """
     if source.slices:
         parts = {role: tensor.chunk(len(source.slices), axis) for role, tensor in tensors.items()}

@@ -64,8 +64,14 @@ class StoredTensor:
 class Checkpoint:
     """A folder with weights: ``*.safetensors`` or ``*.bin``, sharded or not. Opening it reads headers only.
 
-    ``files`` are the weight files by name, ``base`` is what a single one is called, and ``tensors`` what each tensor
-    is. ``stored`` is where each lies, but for those of ``*.bin``.
+    Attributes:
+        folder: where it lies.
+        files: the weight files, in the order of their names.
+        tensors: what each tensor is, by name.
+        stored: where each lies; nothing of ``*.bin``.
+
+    Raises:
+        UserError: no weights, a shard missing, or a file that is cut short or no such file at all.
     """
 
     def __init__(self, folder: Path) -> None:

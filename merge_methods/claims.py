@@ -48,10 +48,15 @@ def _part(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 def claim_problems(
     folder: Path, recipe: Recipe, found: Mapping[str, Any], options: MergeOptions, *, whole: bool, named: bool
 ) -> Iterator[str]:
-    """What a folder's provenance claims and this check, whose report as JSON is ``found``, did not find.
+    """What a folder's provenance claims and this check did not find.
 
-    ``whole``: hash the sources' weights again, too. ``named``: whether the configuration is the folder's own, which
-    names the models as the merge did.
+    Args:
+        folder: of the merged model.
+        recipe: the one that it was compared with.
+        found: the report of the check, as JSON.
+        options: for how models are read.
+        whole: hash the sources' weights again, too.
+        named: whether the configuration is the folder's own, which names the models as the merge did.
     """
     if not (folder / PROVENANCE).is_file():
         if (folder / ATTESTATION).exists():

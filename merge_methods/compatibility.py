@@ -47,7 +47,11 @@ class Model:
 
     @functools.cached_property
     def tokens(self) -> dict[str, int]:
-        """The ids of its tokens, added ones too."""
+        """The ids of its tokens, added ones too.
+
+        Raises:
+            UserError: it came without a tokenizer, or with one that cannot be read or needs code of its own.
+        """
         folder = self.description.folder
         try:
             # Without a word on code, transformers would ask the user and wait.
@@ -68,7 +72,12 @@ def tokenizer_files(folder: Path) -> list[Path]:
 def open_model(model: ModelReference | str, options: MergeOptions) -> Model:
     """Read a model's configuration and headers. With a LoRA that is not merged yet, those of the model under it.
 
-    ``model`` may be a text: a folder, a Hub id, or ``model+adapter``.
+    Args:
+        model: mergekit's reference, or a text that is one: a folder, a Hub id, or ``model+adapter``.
+        options: mergekit's, for how models are read.
+
+    Raises:
+        UserError: it is not there, incomplete, damaged, or no decoder.
     """
     try:
         reference = ModelReference.parse(model) if isinstance(model, str) else model
@@ -133,7 +142,11 @@ def _check_copies(layout: Layout, folder: Path) -> None:
 
 
 def read_config(model: FoundModel, options: MergeOptions) -> PretrainedConfig:
-    """A model's configuration, which may need the model's own code."""
+    """A model's configuration.
+
+    Raises:
+        UserError: it is not there or cannot be read, or the model comes with its own code.
+    """
     try:
         return model.config(trust_remote_code=options.trust_remote_code)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
@@ -165,9 +178,15 @@ class Difference:
 
 
 def check_structure(recipient: Model, other: Model, own_vocabularies: bool = False) -> None:
-    """Refuse models of different build, and name every difference with both values.
+    """Refuse models of different build.
 
-    ``own_vocabularies``: embeddings and head may differ in their rows, and be tied in one of the two.
+    Args:
+        recipient: a model.
+        other: another one.
+        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
+
+    Raises:
+        UserError: it names every difference with both values.
     """
     configs = recipient.config, other.config
     found = [
@@ -192,8 +211,16 @@ def check_pair(
 ) -> None:
     """Refuse models whose tensors do not belong into one model, apart from differences that the user accepts.
 
-    ``dtype_is_set``: the configuration declares a type for all. ``own_vocabularies``: as in :func:`check_structure`.
-    ``tokenizers``: what they disagree in, where that matters.
+    Args:
+        recipient: the model that keeps its tokenizer.
+        other: a donor, or the ancestor.
+        accepted: the differences that the user accepts.
+        dtype_is_set: whether the configuration declares a type for all.
+        own_vocabularies: whether embeddings and head may differ in their rows, and be tied in one of the two.
+        tokenizers: what they disagree in, where that matters.
+
+    Raises:
+        UserError: it names every difference with both values.
     """
     check_structure(recipient, other, own_vocabularies)
     found = [*_facts(recipient, other, "behaviour"), *([tokenizers] if tokenizers else [])]
@@ -268,7 +295,11 @@ def _types(recipient: Model, other: Model) -> list[Difference]:
 
 
 def parse_accepted(value: str | None) -> frozenset[str]:
-    """The differences named by ``accept: rope, tokenizer``."""
+    """The differences named by ``accept: rope, tokenizer``.
+
+    Raises:
+        UserError: it names something else.
+    """
     names = frozenset(name.strip() for name in (value or "").split(",") if name.strip())
     if names - set(ACCEPTABLE):
         raise UserError(

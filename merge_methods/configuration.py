@@ -29,7 +29,11 @@ EXAMPLE = "See configs/layerswap.yml for one."
 
 
 def read_configuration(path: Path) -> MergeConfiguration:
-    """A merge configuration for layer_swap; one for another method is refused."""
+    """A merge configuration for layer_swap.
+
+    Raises:
+        UserError: there is none, it is for another method, or it is malformed.
+    """
     content = read_yaml(path, EXAMPLE)
     if content.get("merge_method") != NAME:
         raise UserError(
@@ -42,7 +46,8 @@ def read_configuration(path: Path) -> MergeConfiguration:
 def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
     """mergekit's configuration from what a YAML file holds, with words for what is wrong with it.
 
-    That is keys that mergekit would overlook, values of another kind, or no model beside base_model.
+    Raises:
+        UserError: keys that mergekit would overlook, values of another kind, no model beside base_model.
     """
     levels: list[tuple[str, Mapping[str, Any], type[BaseModel]]] = [("configuration", content, MergeConfiguration)]
     models = content.get("models")
@@ -70,7 +75,11 @@ def parse_configuration(content: Mapping[str, Any]) -> MergeConfiguration:
 
 
 def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
-    """The references by role: ``recipient``, ``donor`` (and ``donor2``, …), and perhaps ``pretrained``."""
+    """The references by role: ``recipient``, ``donor`` (and ``donor2``, …), and perhaps ``pretrained``.
+
+    Raises:
+        UserError: a model is missing, there are too many, or something is said in the wrong place.
+    """
     if config.slices or config.modules:
         raise UserError(
             "layer_swap finds the layers itself: slices and modules are not for it.", "List the donors under models."

@@ -137,7 +137,11 @@ def declared_files(recipe: Recipe) -> dict[str, Path | str]:
 
 
 def declared_template(recipe: Recipe) -> str | None:
-    """The chat template that a configuration brings in, as mergekit reads ``chat_template``; None where it has none."""
+    """The chat template that a configuration brings in, as mergekit reads ``chat_template``; None where it has none.
+
+    Raises:
+        UserError: it is no template, and the name of none.
+    """
     if not recipe.config.chat_template or not recipe.recipient.tokenizer_files:
         return None
     from mergekit.merge import _set_chat_template  # it has no public one

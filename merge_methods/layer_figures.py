@@ -79,7 +79,11 @@ def deviations(layers: Mapping[int, Sequence[Cell]]) -> tuple[str, ...]:
 def shares(
     units: Mapping[Unit, Sequence[Cell]], measure: Callable[[Sequence[Cell], str], float]
 ) -> dict[str, dict[Unit, float]]:
-    """Of each expert: what is measured of each unit, divided by the sum over units."""
+    """Of each expert: what is measured of each unit, divided by the sum over units.
+
+    Raises:
+        UserError: an expert's figures are all zero.
+    """
     found = {}
     for role in EXPERTS:
         values = {unit: measure(cells, role) for unit, cells in units.items()}
@@ -113,6 +117,9 @@ def module_filters(layout: Layout) -> Mapping[str, list[str]]:
     """What to write as mergekit's ``filter:`` for each module alone: ``.self_attn.`` and ``.mlp.`` in most models.
 
     The dots belong to them: ``attention`` alone would match GPT-NeoX's ``post_attention_layernorm`` too.
+
+    Raises:
+        UserError: the names do not tell the modules apart.
     """
     held: dict[str, set[str]] = {}
     for weight in layout.weights.values():

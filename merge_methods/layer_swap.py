@@ -77,10 +77,13 @@ def _declared(
 
 @dataclass(frozen=True)
 class Step:
-    """What a merge does for one tensor, whose layers' slices lie in the dimension ``axis`` where it has such.
+    """What a merge does for one tensor.
 
-    ``working`` is the type in which it takes the models' tensors; None for the one in which they are stored. ``dtype``
-    is the one in which it is written; None for the one in which it is made.
+    Attributes:
+        source: where it comes from.
+        working: the type in which it takes the models' tensors; None for the one in which they are stored.
+        axis: the dimension in which layers' slices lie, where it has such.
+        dtype: in which it is written; None for the one in which it is made.
     """
 
     source: TensorSource
@@ -91,7 +94,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a merge is to do, as it was checked: ``steps`` by the names of the result's tensors, roles by reference."""
+    """What a merge is to do, as it was checked.
+
+    Attributes:
+        steps: by the names of the result's tensors.
+        roles: of the models, by their references.
+        architecture: the tensors of the result, for mergekit.
+    """
 
     steps: Mapping[str, Step]
     roles: Mapping[Hashable, str]
@@ -109,7 +118,11 @@ class LayerSwap(GroupMergeMethod):
 
     @contextlib.contextmanager
     def following(self, recipient: Hashable, plan: Plan) -> Iterator[None]:
-        """Have merges into a recipient follow a plan, for as long as the context lasts."""
+        """Have merges into a recipient follow a plan, for as long as the context lasts.
+
+        Raises:
+            UserError: a merge into it is under way.
+        """
         plan = replace(plan)  # not the very one of another merge, so that of two threads one is refused
         if self._plans.setdefault(recipient, plan) is not plan:
             raise UserError(
@@ -128,7 +141,11 @@ class LayerSwap(GroupMergeMethod):
     def validate_inputs(
         self, input_ids: Sequence[Hashable], base_id: Hashable | None = None, *, group_name: str | None = None
     ) -> None:
-        """Called by mergekit before it reads anything, and again for every tensor: refuses inputs without a plan."""
+        """Called by mergekit before it reads anything, and again for every tensor.
+
+        Raises:
+            UserError: there is no plan for these inputs, since mergekit was not started by way of ``run_merge``.
+        """
         super().validate_inputs(input_ids, base_id, group_name=group_name)
         plan = self._plans.get(base_id)
         if plan is None or not plan.roles.keys() >= set(input_ids):

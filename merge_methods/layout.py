@@ -53,11 +53,16 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the merged model, by its name and header in the checkpoint.
+    """A tensor of the merged model.
 
-    ``target`` is its name in the loaded model; experts that loading fuses share one. ``converted``: loading makes the
-    target of it, alone or with others, and does not just rename it. ``by_token``: its first dimension has a row per
-    token of the vocabulary. ``transposed``: it is stored as [in, out], as GPT-2's Conv1D does.
+    Attributes:
+        place: where it lies.
+        name: in the checkpoint.
+        header: its shape and type there.
+        target: its name in the loaded model; experts that loading fuses share one.
+        converted: whether loading makes the target of it, alone or with others, and does not just rename it.
+        by_token: whether its first dimension has a row per token of the vocabulary.
+        transposed: whether it is stored as [in, out], as GPT-2's Conv1D does.
     """
 
     place: Place
@@ -73,8 +78,12 @@ class Weight:
 class Layout:
     """All tensors of the merged model, by name.
 
-    ``guessed``: why names had to tell where tensors lie, and the names of those. ``borrowers``: layers that use the
-    keys and values of another, and which. ``missing``: parameters that the checkpoint lacks.
+    Attributes:
+        n_layers: of the text decoder.
+        weights: by name.
+        guessed: why names had to tell where tensors lie, and the names of those.
+        borrowers: layers that use the keys and values of another, and which.
+        missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
     """
 
     n_layers: int
@@ -151,7 +160,11 @@ def is_tied(config: PretrainedConfig) -> bool:
 
 
 def n_layers_of(config: PretrainedConfig) -> int:
-    """The number of decoder layers; refuses a model that is no decoder, or does not say."""
+    """The number of decoder layers.
+
+    Raises:
+        UserError: the model is no decoder, or does not say.
+    """
     n_layers = fact(config, "num_hidden_layers")
     if config.is_encoder_decoder or not isinstance(n_layers, int):
         raise UserError(
@@ -162,7 +175,11 @@ def n_layers_of(config: PretrainedConfig) -> int:
 
 
 def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], trust_remote_code: bool = False) -> Layout:
-    """The layout of the model with this configuration, whose checkpoint holds these tensors."""
+    """The layout of the model with this configuration, whose checkpoint holds these tensors.
+
+    Raises:
+        UserError: no decoder, or no layers are found in the checkpoint.
+    """
     n_layers = n_layers_of(config)
     try:
         graph = module_graph(config, trust_remote_code)

@@ -28,7 +28,11 @@ def tensors_of(model: Any) -> dict[str, torch.Tensor]:
 
 
 def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
-    """The name in memory of every planned tensor that is loaded; tied tensors have the first of their names."""
+    """The name in memory of every planned tensor that is loaded; tied tensors have the first of their names.
+
+    Raises:
+        UserError: a planned tensor that the model lacks, or a parameter that is not planned.
+    """
     ours = tensors_of(model)
     first = {id(tensor): name for name, tensor in reversed(ours.items())}
     found: dict[str, str] = {}

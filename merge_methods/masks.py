@@ -37,10 +37,16 @@ NUMBERED = re.compile(r"(?:.*?\.)?(?P<list>[^.]+)\.(?P<layer>\d+)\.(?P<inside>.+
 
 @dataclass(frozen=True)
 class Mask:
-    """What to train of one model: the parameters that the swap keeps of it, by their names in the loaded model.
+    """What to train of one model.
 
-    ``parameters`` is how many numbers to train and to freeze. ``peft`` are settings for ``LoraConfig`` that adapt the
-    linear modules in ``train``, if there are such; LoRA cannot train ``modules_to_save``, an argument of its own.
+    Attributes:
+        model: which it is, or is to become.
+        train: the parameters that the swap keeps of it, by their names in the loaded model.
+        freeze: all others.
+        parameters: how many numbers these are.
+        peft: settings for ``LoraConfig`` that adapt the linear modules in ``train``; None where there are none.
+        modules_to_save: what LoRA cannot train of ``train``: its ``LoraConfig(modules_to_save=...)``.
+        notes: for people.
     """
 
     model: str
@@ -69,7 +75,13 @@ class Masks:
 def swap_masks(config: MergeConfiguration, options: MergeOptions, structure: str | None = None) -> Masks:
     """What to train of each model of a swap, before there are any.
 
-    ``structure``: a model of the same build; else the first of recipient, pretrained model and donors that is there.
+    Args:
+        config: of the swap.
+        options: mergekit's, for how models are read.
+        structure: a model of the same build; else the first of recipient, pretrained model and donors that is there.
+
+    Raises:
+        UserError: no model tells the names, or the configuration would be refused by the merge.
     """
     config = with_plain_paths(config)
     roles = roles_of(config)

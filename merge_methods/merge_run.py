@@ -62,7 +62,8 @@ def run_layer_swap(
 ) -> None:
     """Check the configuration and the output folder, let mergekit merge beside it, and move the result there.
 
-    Where the swap is refused, or reading or writing fails, the output folder is as it was.
+    Raises:
+        UserError: the swap is refused, or reading or writing failed; the output folder is as it was.
     """
     show_without_traceback()
     source = config_source or config.to_yaml()  # before mergekit rewrites the configuration
@@ -140,6 +141,9 @@ def merge_adapters(references: list[ModelReference], options: MergeOptions) -> N
     """Merge every adapter into its model, in ``--lora-merge-cache``, where that is not done yet.
 
     A run that is killed leaves no entry, and an entry that an earlier mergekit left unfinished is made anew.
+
+    Raises:
+        UserError: there is an adapter but no cache.
     """
     for reference in references:
         if reference.lora is None:

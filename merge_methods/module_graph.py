@@ -28,13 +28,23 @@ LOG = logging.getLogger(__name__)
 
 
 class ModuleGraph:
-    """A model on the ``meta`` device, and its parameters and persistent buffers, by every name that each has."""
+    """A model without its weights.
+
+    Attributes:
+        model: on the ``meta`` device.
+        tensors: its parameters and persistent buffers, by every name that each has.
+    """
 
     def __init__(self, model: PreTrainedModel, inside: str = "") -> None:
-        """Find the layers, and what is used before them; LookupError where there is no list of them.
+        """Find the layers, and what is used before them.
 
-        ``inside``: where the model stands in a larger one, whose other parts have no code here, such as
-        ``model.language_model.``.
+        Args:
+            model: on the ``meta`` device.
+            inside: where the model stands in a larger one, whose other parts have no code here, such as
+                ``model.language_model.``.
+
+        Raises:
+            LookupError: the model has no list of layers.
         """
         self.model, self._inside = model, inside
         self.tensors: dict[str, torch.Tensor] = dict(model.state_dict(keep_vars=True))
@@ -215,8 +225,11 @@ class ModuleGraph:
 class _Watching(TorchFunctionMode):
     """Notes which tensors are used, and answers "no" to questions about numbers that are not there.
 
-    ``seen``, ``before`` and ``after`` are the ids of those used since the last layer, before the first and behind the
-    last; None where the run does not come so far. ``slices``, by id: in which dimension a product is split into layers.
+    Attributes:
+        seen: the ids of the watched tensors that were used since the last layer.
+        before: of those used before the first layer; None where the run does not come so far.
+        after: of those used behind the last; None likewise.
+        slices: the dimension of those whose product is split into one part per layer, by id.
     """
 
     def __init__(self, watched: set[int], n_layers: int) -> None:
@@ -268,7 +281,15 @@ _MADE: dict[str, ModuleGraph] = {}  # a swap reads models of one build several t
 
 
 def module_graph(config: PretrainedConfig, trust_remote_code: bool = False) -> ModuleGraph:
-    """The model that a configuration describes, without weights; LookupError says why no code makes it."""
+    """The model that a configuration describes, without weights.
+
+    Args:
+        config: the model's; it names the model's class.
+        trust_remote_code: whether code that comes with the model may be run.
+
+    Raises:
+        LookupError: no code for it is at hand, or its code makes no such model; the message says why.
+    """
     remote = bool(trust_remote_code and getattr(config, "auto_map", None))
     compared = {key: value for key, value in config.to_dict().items() if key not in ("_name_or_path", "dtype")}
     key = json.dumps([remote and config._name_or_path, config.architectures, compared], sort_keys=True, default=str)

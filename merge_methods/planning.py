@@ -75,10 +75,18 @@ def resolve(name: str, settings: Sequence[Mapping[str, Any] | None], tensor: str
 def plan_tensors(
     config: MergeConfiguration, layout: Layout, roles: Mapping[str, ModelReference], apart: Collection[str] = ()
 ) -> tuple[dict[str, Planned], list[str]]:
-    """The source of every tensor of the recipient's layout, and what was decided on the user's behalf.
+    """The source of every tensor, and what was decided on the user's behalf.
 
-    The parameters of ``config`` are known and in their places (:func:`check_settings`). ``apart`` are the roles of
-    models whose vocabulary is not the recipient's: their embeddings and head are taken only where they are asked for.
+    Args:
+        config: its parameters are known and in their places (:func:`check_settings`).
+        layout: the recipient's.
+        roles: the models' references by role.
+        apart: the roles of those whose vocabulary is not the recipient's: their embeddings and head are not taken
+            unless they are asked for.
+
+    Raises:
+        UserError: ranges do not fit the model, or contradict each other; a filter matches nothing; no model is there to
+            revert to.
     """
     listed = {one.model: one.parameters for one in config.models or []}
     settings = {role: (listed.get(reference), config.parameters) for role, reference in roles.items()}

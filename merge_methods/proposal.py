@@ -63,8 +63,14 @@ class Proposal:
 def open_experts(analysis: Analysis | Sequence[Analysis], options: MergeOptions, anyway: bool = False) -> Experts:
     """The experts of an analysis, where it says that they are: relative folders are taken from here.
 
-    Several analyses are of as many donors with the same ancestor and recipient. ``anyway``: go on where an expert does
-    not seem to come from the ancestor.
+    Args:
+        analysis: made now or read back; several are of as many donors with the same ancestor and recipient.
+        options: mergekit's, for how models are read.
+        anyway: go on where an expert does not seem to come from the ancestor.
+
+    Raises:
+        UserError: an expert is not there, is not what was analysed, or does not seem to come from the ancestor; several
+            analyses have different recipients.
     """
     analyses = [analysis] if isinstance(analysis, Analysis) else list(analysis)
     for role in ("base", "recipient"):
@@ -100,8 +106,16 @@ def propose(
 ) -> Proposal:
     """What a rule suggests, as a configuration that has been read as the merge will read it.
 
-    ``settings`` are shin-hwang's own: ``granularity``, ``threshold`` and ``blend``. ``accept`` is as in a
-    layerswap.yml. ``origin`` of the analysis and ``output``, the configuration's file, are for the comments.
+    Args:
+        experts: from :func:`open_experts`.
+        rule: one of :data:`turnswap.merge_methods.suggest.RULES`.
+        settings: shin-hwang's own: ``granularity``, ``threshold`` and ``blend``; other rules have none.
+        accept: differences between the experts to put up with, as in a layerswap.yml.
+        origin: where the analysis lies, for the comments.
+        output: the configuration's file, for the comments.
+
+    Raises:
+        UserError: the rule has nothing to suggest, or the experts do not fit each other.
     """
     given = settings or {} if rule == "shin-hwang" else {}
     layout, several = experts.recipient.layout, len(experts.analyses) > 1

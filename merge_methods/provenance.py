@@ -34,6 +34,9 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
 
     Beside it: a section of the model card, an in-toto statement where the extra ``attest`` is installed, and
     ``SHA256SUMS`` of every file, last.
+
+    Raises:
+        UserError: the folder is not verified, or cannot be written.
     """
     recipe = report.recipe
     if report.status != "verified" or recipe is None:

@@ -28,10 +28,15 @@ from .zones import ranges
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a configuration says, checked: its models by role, every tensor of the result by name.
+    """What a configuration says, checked: its models, every tensor of the result, and what a user should know.
 
-    ``notes`` tell what was decided on the user's behalf, ``warnings`` what may be wrong with the swap. ``apart`` holds
-    the roles of models whose vocabulary is not the recipient's.
+    Attributes:
+        config: the configuration.
+        models: by role: ``recipient``, ``donor``, and perhaps ``pretrained``.
+        tensors: of the result, by name.
+        notes: what was decided on the user's behalf.
+        warnings: what may be wrong with the swap.
+        apart: the roles of models whose vocabulary is not the recipient's.
     """
 
     config: MergeConfiguration
@@ -106,8 +111,11 @@ def read_recipe(
 ) -> Recipe:
     """Understand a configuration and refuse what would go wrong; reads configurations and headers only.
 
-    ``config`` may be what a YAML file of one holds. ``opened`` are models that need not be read again, to which the
-    others are added: for those who plan many swaps of the same ones.
+    Args:
+        config: for layer_swap, or what a YAML file of one holds.
+        options: mergekit's, for how models are read.
+        opened: the models that need not be read again, which the others are added to: for those who plan many swaps of
+            the same ones.
 
     Raises:
         UserError: unknown or contradictory parameters, missing or surplus models, models that do not fit each other.
@@ -201,7 +209,11 @@ def is_rounded(planned: Planned, recipe: Recipe) -> bool:
 def _match_vocabularies(
     planned: Mapping[str, Planned], models: Mapping[str, Model], apart: Mapping[str, str]
 ) -> list[str]:
-    """What becomes of embeddings and head where a model has another vocabulary, for people."""
+    """What becomes of embeddings and head where a model has another vocabulary, for people.
+
+    Raises:
+        UserError: they are to come from a model whose rows cannot be matched.
+    """
     notes = []
     for role, reason in apart.items():
         taken = [tensor for tensor in planned.values() if role in tensor.matched]

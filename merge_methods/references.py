@@ -34,7 +34,11 @@ class Description:
 
 
 def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
-    """Read a model's headers; for a Hub id that is not in the cache, from the Hub, without loading a weight."""
+    """Read a model's headers; for a Hub id that is not in the cache, from the Hub, without loading a weight.
+
+    Raises:
+        UserError: it is neither a folder with weights nor a model on the Hub.
+    """
     if not model.path.strip():
         raise UserError("The path of a model is empty.", "Write a folder or a Hub id.")
     if os.path.isdir(model.path):

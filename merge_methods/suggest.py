@@ -28,10 +28,15 @@ MATRICES = "Norms do not count; a projection's bias counts with its matrix."
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a rule suggests: ``parameters`` of a layerswap.yml, with where the rule comes from, and why.
+    """What a rule suggests.
 
-    ``figures`` is what it went by: a row per layer (or module), with the same keys in each. ``notes`` tell what was
-    decided on the user's behalf.
+    Attributes:
+        rule: its name.
+        source: where the rule comes from, and what of it is not from there.
+        parameters: what stands under ``parameters:`` in a layerswap.yml.
+        reasons: why, for people.
+        figures: what the rule went by: a row per layer (or module), with the same keys in each.
+        notes: what was decided on the user's behalf.
     """
 
     rule: str
@@ -46,6 +51,9 @@ def paper(analysis: Analysis, layout: Layout) -> Suggestion:
     """Five layers at the bottom and two at the top, with one blended layer at each inner edge, whatever the figures.
 
     Bandarkar et al. 2024, arXiv 2410.01335, for 32 layers; scaled to other depths.
+
+    Raises:
+        UserError: the model has too few layers for the zones.
     """
     n_layers = analysis.n_layers
     depths = resolve_depths(SwapParameters(bottom="auto", top="auto", transition="auto"), n_layers)
@@ -66,6 +74,9 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
 
     The change of a layer is ||change|| / ||ancestor|| over its matrices together; an expert's figures are divided by
     their sum over the layers. After the analysis of Bandarkar et al. 2024, arXiv 2410.01335; the form is ours.
+
+    Raises:
+        UserError: an expert did not change, or the donor's share is the larger at neither end.
     """
     layers, notes = figures.matrices(analysis)
     shares = figures.shares(layers, figures.change)
@@ -110,7 +121,15 @@ def shin_hwang(
     Shin and Hwang 2026, arXiv 2601.22620: r(W) = ||W_expert - W_base|| / ||W_base|| (Frobenius), summed per unit,
     divided by the sum over units; where the shares differ by ``threshold`` or less, both are blended.
 
-    ``granularity`` is what the unit is, ``threshold`` tau, and ``blend`` the donor's share in blends.
+    Args:
+        analysis: of the three models.
+        layout: the recipient's.
+        granularity: what the unit is.
+        threshold: tau, 0 or more.
+        blend: the donor's share in blends, 0 to 1.
+
+    Raises:
+        UserError: a value is out of range, an expert did not change, or modules cannot be told by their names.
     """
     if not (0 <= threshold < math.inf):
         raise UserError(f"threshold: expected 0 or more, got {threshold}.")
@@ -165,6 +184,9 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     arXiv 2605.26735 found the middle updates of two experts aligned and the outer ones diverging. The form is ours: the
     cosine of the two task vectors per layer; of all ways to cut the layers into an inner block and two outer zones of
     at least one layer each, the one that leaves the least squared deviation within the two groups.
+
+    Raises:
+        UserError: a layer has no cosine, since an expert left it as it was; or no middle is the more aligned.
     """
     layers, notes = figures.matrices(analysis)
     cosines = {layer: figures.cosine(cells) for layer, cells in layers.items()}

@@ -34,10 +34,14 @@ MORE_DONORS = "EFGHIJKLMNOQSTUVWXYZ"  # of donor2, donor3, …
 class Place:
     """Where in a model a tensor lies.
 
-    In a ``layer``; in the ``embeddings`` (all that comes before the layers) or the ``head`` (all that comes after:
-    final norm, lm_head); ``tied`` (one matrix serves as both ends); ``shared`` (one block that several ``layers`` use);
-    ``slices`` (one tensor holds a slice for each layer, along ``axis``); ``prediction`` (layers beyond the last, for
-    multi-token prediction); ``outside`` the text decoder.
+    Attributes:
+        part: ``layer``; ``embeddings`` (all that comes before the layers); ``head`` (all that comes after: final norm,
+            lm_head); ``tied`` (one matrix serves as embeddings and lm_head); ``shared`` (one block that several layers
+            use); ``slices`` (a slice for each layer in one tensor); ``prediction`` (layers beyond the last, for
+            multi-token prediction); ``outside`` the text decoder.
+        layer: of ``layer``: its index, from 0.
+        layers: of ``shared``: the layers that use it.
+        axis: of ``slices``: the dimension in which the layers' slices follow each other.
     """
 
     part: Part
@@ -48,9 +52,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a blend is computed: by a merge method of mergekit's, over the roles in ``inputs``; the base is one of them.
+    """How a blend is computed: by a merge method of mergekit's.
 
-    ``parameters`` are by name: a value for all, or pairs of role and value. ``seed``: for methods that draw at random.
+    Attributes:
+        method: its name.
+        inputs: the roles of the models that it takes, in its order; the base is one of them.
+        base: the role of its base model; None for methods without one.
+        parameters: by name: a value for all, or pairs of role and value.
+        seed: for methods that draw at random.
     """
 
     method: str
@@ -72,10 +81,15 @@ class Mix:
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Where a tensor's values come from: ``origin`` is the role of the one model, ``blend``, or ``slices``.
+    """Where a tensor's values come from.
 
-    ``donor_share`` is the donors' weight together, 0 to 1. A blend has the share of each donor, by role (the recipient
-    has the rest), and how it is mixed; ``slices`` are the sources of a tensor that holds a slice for each layer.
+    Attributes:
+        origin: the role of the one model that it is copied from, ``blend``, or ``slices``.
+        donor_share: the donors' weight together, 0 to 1.
+        why: for people.
+        shares: of a blend: each donor's share, by role. The recipient has the rest.
+        mix: of a blend: how it is computed.
+        slices: of a tensor that holds a slice for each layer: their sources.
     """
 
     origin: Origin
@@ -114,7 +128,9 @@ def letter_of(origin: str) -> str:
 def layer_sources(swap: Swaps, n_layers: int) -> tuple[TensorSource, ...]:
     """The source of every decoder layer, from 0 to ``n_layers - 1``.
 
-    ``swap`` is the parameters, or for several donors those of each, by role.
+    Args:
+        swap: the parameters, or for several donors those of each, by role.
+        n_layers: of the model.
 
     Raises:
         UserError: ranges are outside the model, overlap, or contradict each other.
@@ -162,7 +178,11 @@ def _claimed(swap: SwapParameters, n_layers: int) -> list[TensorSource]:
 
 
 def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
-    """The source of what several donors may claim: one of them, the recipient, or a blend by all their shares."""
+    """The source of what several donors may claim: one of them, the recipient, or a blend by all their shares.
+
+    Raises:
+        UserError: two claim it whole, or their shares make more than 1.
+    """
     claimed = {role: source for role, source in claims.items() if source.donor_share}
     if not claimed:
         return next(iter(claims.values()))
@@ -228,7 +248,16 @@ def _taken(share: float, why: str) -> TensorSource:
 
 
 def source_of(place: Place, swap: Swaps, n_layers: int) -> TensorSource:
-    """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers."""
+    """The source of a tensor at ``place``, in a model of ``n_layers`` decoder layers.
+
+    Args:
+        place: where it lies.
+        swap: the parameters, or for several donors those of each, by role.
+        n_layers: of the model.
+
+    Raises:
+        UserError: the parameters are contradictory or do not fit the model.
+    """
     swaps = _by_role(swap)
     layers = layer_sources(swaps, n_layers)
     match place.part:

@@ -29,6 +29,9 @@ def tokenizer_json(content: bytes) -> dict[str, Any]:
     """The parts of a ``tokenizer.json`` as one version of the library writes them, defaults filled in.
 
     Those of its model stand beside the others, as ``model.type`` and so on; added tokens and vocabulary by their texts.
+
+    Raises:
+        Exception: it is none.
     """
     return _parts(Tokenizer.from_buffer(content))
 
@@ -44,7 +47,11 @@ def _parts(tokenizer: Tokenizer) -> dict[str, Any]:
 
 
 def loaded_tokenizer(folder: Path, trusted: bool) -> dict[str, Any]:
-    """What transformers loads as a folder's tokenizer, and what it makes of texts in several scripts."""
+    """What transformers loads as a folder's tokenizer, and what it makes of texts in several scripts.
+
+    Raises:
+        Exception: it cannot be loaded, or only by code of its own, which is not ``trusted``.
+    """
     from transformers import AutoTokenizer  # takes a second
 
     loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)

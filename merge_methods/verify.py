@@ -36,8 +36,11 @@ NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype")
 class Report:
     """What was found. ``problems`` is empty if and only if ``status`` is ``verified``.
 
-    ``tensors`` is how many were compared, by where they come from, ``rounded`` those whose declared type holds fewer
-    numbers than a source's, and ``n_loaded`` how many in memory are as declared; None where nothing was loaded.
+    Attributes:
+        notes: what a reader should know, and no problem.
+        tensors: how many were compared, by where they come from.
+        rounded: those whose declared type holds fewer numbers than the one in which a source stores them.
+        n_loaded: the tensors in memory that were compared; None where nothing was loaded.
     """
 
     folder: Path
@@ -68,8 +71,13 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
     """Compare a merged folder with its own ``mergekit_config.yml``, or with another configuration.
 
     Relative paths in the configuration are taken from the current directory, as mergekit takes them. Code that comes
-    with the folder is run only where ``options`` say so, and it is the recipient's. ``load``: load the model too, if
-    nothing else is wrong, and compare what is in memory.
+    with the folder is run only where ``options`` say so, and it is the recipient's.
+
+    Args:
+        folder: of the merged model.
+        options: mergekit's, for how models are read.
+        config_file: instead of the folder's own.
+        load: load the model too, if nothing else is wrong, and compare what is in memory.
 
     Raises:
         UserError: the configuration or its models cannot be read; what is wrong with the folder itself is reported.

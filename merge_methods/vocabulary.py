@@ -23,10 +23,12 @@ def rows_of(layout: Layout) -> int:
 
 
 def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset()) -> tuple[str, Difference | None]:
-    """Why rows of a model are not of the same token as the recipient's, if so; and what tokenizers disagree in.
+    """Compare the vocabulary of a model with the recipient's, which the result has.
 
-    The latter where one does not just have more tokens. With ``tokenizer`` accepted, one that gives tokens other ids is
-    no reason to refuse the model.
+    Args:
+        recipient: the model that gives the tokenizer.
+        other: a model that gives layers.
+        accepted: with ``tokenizer``, one that gives tokens other ids is no reason to refuse the model.
     """
     tokenizers, ids = None, []
     if recipient.tokenizer_files and other.tokenizer_files:
@@ -85,7 +87,11 @@ def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
 
 
 def check_matchable(recipient: Model, donor: Model) -> None:
-    """Refuse to take embeddings from a donor whose rows cannot be matched, such as one without a tokenizer."""
+    """Refuse to take embeddings from a donor whose rows cannot be matched.
+
+    Raises:
+        UserError: a tokenizer is missing, or the donor has a head of its own, which tied embeddings have no place for.
+    """
     if is_tied(recipient.config) and not is_tied(donor.config):
         raise UserError(
             f"{recipient} ties its embeddings to its head, and {donor} has a head of its own, which would be lost.",

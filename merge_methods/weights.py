@@ -38,14 +38,22 @@ PREFIX = "base_model.model."
 
 
 class WeightReader:
-    """Reads a model's weights one at a time; with a LoRA, from the ``checkpoint`` of the merged one."""
+    """Reads a model's weights one at a time.
+
+    Attributes:
+        checkpoint: its files; for a model with a LoRA, those of the merged one.
+    """
 
     def __init__(self, model: Model, options: MergeOptions, folder: Path | None = None) -> None:
         self.model = model
         self.checkpoint = Checkpoint(folder or weights_folder(model, options))
 
     def read(self, weight: Weight) -> torch.Tensor:
-        """The weight in the type in which it is stored."""
+        """The weight in the type in which it is stored.
+
+        Raises:
+            UserError: the model does not have it, or its file is damaged.
+        """
         made: torch.Tensor | None = None
         with contextlib.suppress(LookupError):
             if (name := self.name_of(weight)) is not None:
@@ -75,6 +83,9 @@ def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTen
 
     Not among them is what must be computed: blends, changes of type, tensors that are stored in another layout or in
     another format.
+
+    Raises:
+        UserError: a model's files cannot be read.
     """
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
     found = {}
@@ -87,7 +98,16 @@ def stored_tensors(recipe: Recipe, options: MergeOptions) -> dict[str, StoredTen
 
 
 def declared_tensor(planned: Planned, readers: Mapping[str, WeightReader], config: MergeConfiguration) -> torch.Tensor:
-    """What a tensor of a recipe should be: its source in the declared type, or the blend of two in that type."""
+    """What a tensor should be: its source in the declared type, or the blend of two in that type.
+
+    Args:
+        planned: a tensor of a recipe.
+        readers: of the recipe's models, by role.
+        config: the recipe's.
+
+    Raises:
+        UserError: a weight cannot be read, or a blend is not finite.
+    """
     working = working_type(planned, config)
 
     def read(role: str) -> torch.Tensor:
@@ -129,7 +149,11 @@ def plain_folder(model: Model, options: MergeOptions) -> Path:
 
 
 def weights_folder(model: Model, options: MergeOptions) -> Path:
-    """Where a model's weights lie on this machine, downloaded if need be; a LoRA's are in ``--lora-merge-cache``."""
+    """Where a model's weights lie on this machine, downloaded if need be.
+
+    Raises:
+        UserError: a LoRA that is not in ``--lora-merge-cache``.
+    """
     if model.reference.lora is None:
         return plain_folder(model, options)
     merged = merged_folder(model.reference, options.lora_merge_cache)
@@ -142,7 +166,11 @@ def weights_folder(model: Model, options: MergeOptions) -> Path:
 
 
 class AdapterReader:
-    """Reads ``model+adapter``: the model's weight, plus what LoRA (Hu et al. 2021, arXiv 2106.09685) adds to it."""
+    """Reads ``model+adapter``: the model's weight, plus what LoRA (Hu et al. 2021, arXiv 2106.09685) adds to it.
+
+    Raises:
+        UserError: no adapter on this machine, a damaged one, or one that is no plain LoRA.
+    """
 
     def __init__(self, reader: WeightReader, reference: ModelReference, options: MergeOptions) -> None:
         from peft.utils import load_peft_weights  # takes a second, which only adapters need
@@ -206,7 +234,11 @@ class AdapterReader:
 
 
 def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:
-    """Of a model; with an adapter that is not merged yet, of the model under it with the adapter's change added."""
+    """Of a model; with an adapter that is not merged yet, of the model under it with the adapter's change added.
+
+    Raises:
+        UserError: the model or its adapter cannot be read.
+    """
     if model.reference.lora is None or merged_folder(model.reference, options.lora_merge_cache):
         return WeightReader(model, options)
     return AdapterReader(WeightReader(model, options, plain_folder(model, options)), model.reference, options)

@@ -28,8 +28,16 @@ def write_model(
 ) -> None:
     """Write the tensors into ``folder``, in this order, as mergekit names and fills its files.
 
-    A file holds ``shard_size`` bytes of tensors at most; 0 for all. Files of one tensor each, in ``scratch``, are
-    removed as soon as they are copied. A file that has changed since its header was read is refused.
+    Args:
+        tensors: the tensors.
+        folder: where ``model.safetensors`` is to lie, or several files and their index.
+        shard_size: how many bytes of tensors a file may hold; 0 for all.
+        quiet: without a progress bar.
+        scratch: the folder of files of one tensor each, which are removed as soon as they are copied.
+
+    Raises:
+        UserError: a file that is copied from has changed since its header was read.
+        OSError: reading or writing failed.
     """
     shards = _shards(tensors, shard_size)
     names = [f"model-{number:05d}-of-{len(shards):05d}.safetensors" for number in range(1, len(shards) + 1)]

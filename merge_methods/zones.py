@@ -53,7 +53,11 @@ PARAMETER_NAMES = tuple(field.name for field in fields(SwapParameters))
 
 
 def parse_layers(value: str | int, n_layers: int, name: str) -> frozenset[int]:
-    """The layers that ``"0-4,30-31"`` names: both ends of a range belong to it. ``"none"`` names no layer."""
+    """The layers that ``"0-4,30-31"`` names: both ends of a range belong to it. ``"none"`` names no layer.
+
+    Raises:
+        UserError: it is no such list, a layer is outside the model, or one is named twice.
+    """
     found: set[int] = set()
     if value == NO_LAYERS:
         return frozenset()
@@ -103,7 +107,11 @@ def ranges(numbers: Iterable[int]) -> str:
 
 @functools.lru_cache(maxsize=256)
 def resolve_depths(swap: SwapParameters, n_layers: int) -> Depths:
-    """The four depths as numbers: the user's, the paper's for 32 layers, or scaled for ``auto``."""
+    """The four depths as numbers: the user's, the paper's for 32 layers, or scaled for ``auto``.
+
+    Raises:
+        UserError: a number is missing, negative, or the zones do not fit into the model.
+    """
     if swap.transition is not None and None not in (swap.bottom_transition, swap.top_transition):
         raise UserError("transition is given beside bottom_transition and top_transition.", "Remove one or the other.")
     depths: dict[str, int] = {}
