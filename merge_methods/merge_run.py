@@ -49,8 +49,8 @@ from .weights import WeightReader, declared_tensor, stored_tensors
 from .writing import write_model
 
 LOG = logging.getLogger(__name__)
-WEIGHTS_AND_FACTS = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*")
-WRITTEN = (*WEIGHTS_AND_FACTS, CARD, PROVENANCE, ATTESTATION, CHECKSUMS)
+MODEL_FILES = ("*.safetensors*", "*.bin*", "*config*", "tokenizer*", "chat_template*")
+WRITTEN = (*MODEL_FILES, CARD, PROVENANCE, ATTESTATION, CHECKSUMS)
 
 
 def run_layer_swap(

@@ -166,10 +166,8 @@ class ModuleGraph:
         return Place("outside") if module and not _within(module, self._decoder) else None
 
     def _layer_of(self, name: str) -> int | None:
-        for path in self._layers:
-            if match := re.match(rf"{re.escape(path)}\.(\d+)\.", name):
-                return int(match[1])
-        return None
+        found = (re.match(rf"{re.escape(path)}\.(\d+)\.", name) for path in self._layers)
+        return next((int(match[1]) for match in found if match), None)
 
     def first_part(self, target: str) -> str:
         """By what :meth:`target` knows a tensor that loading splits into several: the first of them."""
