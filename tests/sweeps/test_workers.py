@@ -69,7 +69,7 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "turnswap", "search", str(tmp_path / "search.yml"), "-o", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    workers = []
+    workers: list[subprocess.Popen[bytes]] = []
     for number in range(4):
         with (tmp_path / f"{number}.txt").open("w") as said:
             workers.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said))
@@ -85,9 +85,10 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
         for folder in (out, tmp_path / "alone")
     )
     assert kept == expected
-    written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    names = ["search.json", "search.csv", "documents.parquet", "layerswap.yml", "heat_map.png"]
+    written = {name: (out / name).read_bytes() for name in names}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{len(expected)} evaluations are done" in done.stderr
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
+    assert {name: (out / name).read_bytes() for name in names} == written
     assert f"best swap  {alone.best.configuration.layers}" in done.stdout
