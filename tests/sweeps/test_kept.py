@@ -231,7 +231,9 @@ def test_a_broken_file_is_named(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_folder_of_something_else_is_refused_by_what_changed(tmp_path: Path) -> None:
+    Store(tmp_path, {"models": {"recipient": "misspelt"}, "seed": 1})  # nothing came of it
     early = Store(tmp_path, {"models": {"recipient": "one"}, "seed": 1})
+    early.add(an_evaluation())
     with pytest.raises(UserError, match=r"identity.json is of another search: models: recipient was one and is two\."):
         Store(tmp_path, {"models": {"recipient": "two"}, "seed": 1})
     (tmp_path / "identity.json").unlink()

@@ -295,3 +295,4 @@ def test_storages_and_samplers_that_cannot_be_used_are_refused(
         )
     assert words in str(raised.value)
     assert "secret" not in str(raised.value)
+    assert not evaluations(tmp_path)

@@ -118,6 +118,7 @@ TWO = {"select_on": None, "objectives": {name: {"tasks": "t", "metric": name} fo
             {"select_on": None, "objectives": {"a": {"tasks": "t", "metric": "acc", "optimize": False}}},
             "No objective is optimized",
         ),
+        ({"select_on": None, "objectives": {"a": 3}}, "a search: objectives.a cannot be 3"),
         ({"choose": "speed"}, "choose: speed is no objective"),
         (TWO | {"pruner": "halving"}, "pruner: halving goes by one objective, and there are 2"),
         (TWO | {"sampler": "cmaes"}, "sampler: cmaes goes by one objective"),

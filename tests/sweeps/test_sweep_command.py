@@ -30,6 +30,7 @@ def test_the_command_finds_the_one_good_swap_and_writes_everything(copying: Path
         "report_on": "copying_shown:20-59",
         "metric": "acc",
         "controls": 1,
+        "averages": [],
         "include_path": str(copying / "tasks"),
         "batch_size": 8,
         "model_args": {"dtype": "bfloat16"},

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from turnswap.sweeps.claims import BEAT, Claims
+from turnswap.sweeps import outputs
+from turnswap.sweeps.claims import Claims
 
 from ..conftest import REPOSITORY
 from .sweeping import copying, evaluations, own_tasks_alone, run
@@ -55,8 +56,7 @@ def test_a_claim_that_is_not_renewed_ends_even_where_its_process_number_lives(tm
         (path,) = tmp_path.glob("claim-*")
         os.utime(path, (time.time() - 1000, time.time() - 1000))
         assert not claims.lives("work")
-        claims.close()
-    assert BEAT < 10
+    claims.close()
 
 
 @pytest.mark.slow
@@ -69,7 +69,7 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
     out = tmp_path / "out"
     command = [sys.executable, "-m", "turnswap", "search", str(tmp_path / "search.yml"), "-o", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
-    workers = []
+    workers: list[subprocess.Popen[bytes]] = []
     for number in range(4):
         with (tmp_path / f"{number}.txt").open("w") as said:
             workers.append(subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=said, stderr=said))
@@ -85,9 +85,6 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
         for folder in (out, tmp_path / "alone")
     )
     assert kept == expected
-    written = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert f"{len(expected)} evaluations are done" in done.stderr
-    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == written
-    assert f"best swap  {alone.best.configuration.layers}" in done.stdout
+    outputs.write_outputs(alone, tmp_path / "alone", "search")
+    for name in ("search.json", "search.csv", "documents.parquet", "layerswap.yml"):
+        assert (out / name).read_bytes() == (tmp_path / "alone" / name).read_bytes(), name

@@ -94,7 +94,7 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         unknown, missing = {"extra_forbidden", "unexpected_keyword_argument"}, {"missing", "missing_argument"}
         # A misspelt name is also a missing one: the misspelling says more.
         first = min(error.errors(), key=lambda each: each["type"] not in unknown)
-        name = ".".join(map(str, first["loc"]))
+        name = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # pydantic names members of unions
         if first["type"] in unknown:
             known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
             raise UserError(f"{name} is no setting of {where}.", f"There are: {', '.join(known)}.") from None

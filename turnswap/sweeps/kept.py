@@ -121,7 +121,7 @@ class Store:
         self.folder = folder / FOLDER
         self._path = folder / IDENTITY
         self._identity = json.loads(json.dumps(identity, default=_plain))
-        if not self._path.exists():
+        if not self._path.exists() or not any(self.folder.glob("*.parquet")):  # nothing depends on it yet
             write_whole(self._path, json.dumps({"format": FORMAT, "identity": self._identity}, indent=1), _OTHER)
         self._refuse_another()
 

@@ -181,11 +181,12 @@ class _Course:
             self.rungs = self.rungs[-1:]
 
     def run(self, folder: Path) -> Search:
+        studies = self._studies(folder)  # before anything is evaluated: a storage may not answer
         # The average first: it is what the models are composed to on loading.
         self.at.of_all([row.configuration for row in reversed(self.references)], self.select)
         for row in self.references:
             row.select = self.at.of(row.configuration, self.select)
-        self._try(folder)
+        self._try(studies)
         best = self._best()
         chosen = self._controls(best)
         self._mark_front()
@@ -205,11 +206,22 @@ class _Course:
         figures, bounds = self._figures(row), self._bounds()
         return {one.text: one.violation(figures[one.objective], bounds) for one in self.constraints}
 
-    def _try(self, folder: Path) -> None:
-        """Every swap evaluated, listed ones first; afterwards, the rows of all, whoever evaluated them."""
-        by_plan = {row.configuration.plan: row.configuration for row in self.rows}
+    def _studies(self, folder: Path) -> list[Study]:
+        """Of the listed swaps, if there are any, and of those that are drawn."""
         listed = [row.configuration for row in self.rows if row.configuration.kind == "swap"]
         directions = [one.higher_is_better for one in self.optimized]
+        found = [
+            Study(self.settings, folder, directions, len(self.rungs), self.at.claims, draws)
+            for draws, there in ((False, listed), (True, self.space))
+            if there
+        ]
+        if listed:
+            found[0].enqueue(listed)
+        return found
+
+    def _try(self, studies: list[Study]) -> None:
+        """Every swap evaluated, listed ones first; afterwards, the rows of all, whoever evaluated them."""
+        by_plan = {row.configuration.plan: row.configuration for row in self.rows}
 
         def evaluate(trial: Any) -> list[float] | None:
             one = self._configuration(trial, by_plan)
@@ -226,12 +238,9 @@ class _Course:
             return [figures[objective.name] for objective in self.optimized]
 
         found = [row.configuration for row in self.rows]
-        for draws in [draws for draws, there in ((False, listed), (True, self.space)) if there]:
-            study = Study(self.settings, folder, directions, len(self.rungs), self.at.claims, draws)
-            if not draws:
-                study.enqueue(listed)
+        for study in studies:
             study.work(evaluate)
-            drawn = study.finished() if draws else []
+            drawn = study.finished() if study.draws else []
             found += [one for trial in drawn if (one := self._configuration(trial, by_plan))]
             self.refused = [trial.user_attrs[REFUSED] for trial in drawn if REFUSED in trial.user_attrs]
         known = {row.configuration.plan: row for row in self.references}
@@ -279,7 +288,7 @@ class _Course:
         if not self.swaps:
             refused = f": {self.refused[-1]}" if self.refused else ""
             raise UserError(
-                f"No swap was drawn that mixes the models{refused}", "Try more, --trials 100, or widen the space."
+                f"No swap was drawn that mixes the models{refused}", "Try more (--trials, --hours), or widen the space."
             )
         if not able:
             raise UserError(

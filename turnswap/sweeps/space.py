@@ -109,7 +109,9 @@ class Space:
             found[name] = _dimension(name, given)
         if found.keys() & set(DEPTHS):  # the method's defaults are for one size of models
             shared = self.parts.get("", {}) if role else {}
-            found = {name: [0] for name in ("bottom", "top", "transition") if name not in shared} | found
+            for name in ("bottom", "top", "transition"):
+                if name not in shared:
+                    found.setdefault(name, [0])
         return found
 
     @property

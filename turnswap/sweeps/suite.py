@@ -75,8 +75,9 @@ class Suite:
         torch.manual_seed(DEFAULT_OTHER_SEED)
         try:
             self._built = manager.load(list(specs.values()))
-        except ValueError as error:
-            raise UserError(f"The tasks {', '.join(self.names)} cannot be taken together: {error}.") from error
+        except (ValueError, OSError) as error:  # OSError: their data are not there
+            said = " ".join(str(error).split())
+            raise UserError(f"The tasks {', '.join(self.names)} cannot be built: {said}.") from error
         self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         self.tasks: Mapping[str, Any] = self._built["tasks"]
         self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
