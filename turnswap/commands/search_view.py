@@ -50,13 +50,8 @@ def show_search(console: Console, search: Search) -> None:
         console.print(_heat_map(title, values, span(maps), objective.higher_is_better))
     for role in search.roles.values():
         said = in_words(describe(role.documents))
-<<<<<<< HEAD
-        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
-        console.print(Text(f"{SAID[role.name]} {visible(said)}"), soft_wrap=True)
-=======
         short = said if len(said) <= _LONGEST else f"{said[:_LONGEST]}…"
         console.print(Text(f"{SAID[role.name]} {visible(short)}"), soft_wrap=True)
->>>>>>> t18
         if len(role.documents) > len(role.objectives):
             console.print(f"{SAID[role.name]}: the mean over the tasks or groups named", soft_wrap=True, markup=False)
     for note in search.notes:
