@@ -244,5 +244,7 @@ def test_a_folder_of_something_else_is_refused_by_what_changed(tmp_path: Path) -
 
 def test_an_identity_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text('{"form', "utf-8")
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "evaluations" / "one.parquet").touch()  # without evaluations, there is nothing to refuse
     with pytest.raises(UserError, match=r"identity.json is of no search that this version can go on with"):
         Store(tmp_path, {})
