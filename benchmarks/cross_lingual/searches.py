@@ -11,7 +11,8 @@ from unittest import mock
 from lm_eval.tasks import TaskManager
 
 from turnswap.sweeps import outputs, suite
-from turnswap.sweeps.search import Search, run
+from turnswap.sweeps.rows import Search
+from turnswap.sweeps.search import run
 from turnswap.sweeps.settings import read_settings
 
 from .settings import Settings

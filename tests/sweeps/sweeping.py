@@ -13,10 +13,11 @@ import torch
 import transformers
 from lm_eval.tasks import TaskManager
 
+from turnswap.sweeps import preparing
 from turnswap.sweeps import search as search_module
 from turnswap.sweeps import settings as settings_module
 from turnswap.sweeps.kept import FOLDER, Evaluation, read_evaluation
-from turnswap.sweeps.search import Search
+from turnswap.sweeps.rows import Search
 
 from ..merge_methods.models import GROUPED, SIZES, TOKENS, save_model, save_tokenizer
 
@@ -93,7 +94,7 @@ def own_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def open_manager(settings: Any) -> TaskManager:
         return TaskManager(include_path=settings.include_path, include_defaults=False)
 
-    monkeypatch.setattr(search_module, "open_manager", open_manager)
+    monkeypatch.setattr(preparing, "open_manager", open_manager)
 
 
 def settings_of(copying: Path, models: Path | None = None, **more: Any) -> settings_module.Settings:

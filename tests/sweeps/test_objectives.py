@@ -14,7 +14,7 @@ from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps.objectives import Objective, parse_constraints
 from turnswap.sweeps.pictures import write_pictures
-from turnswap.sweeps.search import Search
+from turnswap.sweeps.rows import Search
 from turnswap.sweeps.suite import Metric
 
 from ..merge_methods.models import TOKENS

@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import inference, outputs
-from turnswap.sweeps.search import Row, Search
+from turnswap.sweeps.rows import Row, Search
 
 from ..merge_methods.models import TOKENS, merge, save_model
 from .sweeping import BEST, LAYERS, copying, evaluations, noise, own_tasks_alone, run, save_copying_expert

@@ -16,7 +16,7 @@ from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps import search as search_module
-from turnswap.sweeps.search import Search
+from turnswap.sweeps.rows import Search
 
 from ..conftest import REPOSITORY
 from .sweeping import copying, evaluations, own_tasks_alone, run, save_copying_expert, settings_of, write_tasks

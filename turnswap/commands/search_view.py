@@ -17,7 +17,7 @@ from turnswap.core.heat_maps import heat_table
 from .merge_view import coloured
 
 if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
-    from turnswap.sweeps.search import Search
+    from turnswap.sweeps.rows import Search
 
 _NAME, _LAYERS = 1, 2  # columns of the table
 _BEST = 10  # ranks that are shown

@@ -16,9 +16,7 @@ from turnswap.merge_methods.swap_plan import letter_of
 from turnswap.merge_methods.zones import NO_LAYERS, PARAMETER_NAMES, ranges
 
 from .configurations import Configuration, Planner, average_of
-from .space import Space
-
-ENDS = ("embeddings", "head", "shared", "prediction")
+from .space import ENDS, Space
 
 
 def averages(planner: Planner) -> list[Configuration]:

@@ -16,11 +16,12 @@ from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import ELSEWHERE
 from turnswap.core.journal import plain
 
+from . import judging
 from .configurations import merge_content
 from .documents import describe, in_words
 from .evaluations import Role, figure_text
 from .inference import Difference
-from .search import Row, Search
+from .rows import Row, Search
 
 EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
 SELECTED, REPORTED = "selected on", "reported on"
@@ -92,7 +93,7 @@ DIFFERENCE = ("difference", "low", "high", "p")  # to the recipient, with its 95
 
 def leading(search: Search, role: Role) -> str:
     """The objective that a role's figures are first of: the one that chose, or another where that is not reported."""
-    return search.objective if search.objective in role.objectives else next(iter(role.objectives))
+    return judging.leading(role, search.roles["select"].objectives[search.objective]).name
 
 
 def as_json(search: Search) -> dict[str, Any]:
@@ -122,12 +123,12 @@ def _as_csv(search: Search) -> str:
 
 
 def _documents(search: Search) -> bytes:
-    """Every document's result in every configuration that is shown."""
+    """Every document's result in every configuration, those that were dropped early as far as they came."""
     tables = [
         evaluation.documents_table.assign(configuration=row.configuration.name, kind=row.configuration.kind, role=role)
         for row in search.rows
-        for role in SAID
-        if (evaluation := getattr(row, role))
+        for role, evaluation in (("select", row.select or row.last_rung), ("report", row.report))
+        if evaluation
     ]
     return bytes(pd.concat(tables, ignore_index=True).to_parquet(index=False))
 
@@ -135,7 +136,8 @@ def _documents(search: Search) -> bytes:
 def layerswap(search: Search, row: Row) -> str:
     """A swap for mergekit-yaml, with its figures and what they mean as comments."""
     shown = [row, *(each for each in search.rows if each.configuration.kind in ("recipient", "donor", "average"))]
-    is_best = "the best of the swaps" if row is search.best else "a swap on the Pareto front"
+    is_best = "the best of the swaps" if row.is_feasible else "outside the constraints, as all swaps are"
+    is_best = is_best if row is search.best else "a swap on the Pareto front"
     lines = ["mergekit-yaml THIS_FILE ./merged", f"{row.configuration.name}, {is_best}, found in the search's folder."]
     for role in search.roles.values():
         lines.append(f"{SAID[role.name]} {in_words(describe(role.documents))}")

@@ -10,7 +10,7 @@ from turnswap.core.heat_maps import drawing_packages, heat_chart, write_heat_map
 
 from .documents import describe, in_words
 from .outputs import SAID, SELECTED, grid_maps, span, table
-from .search import Search
+from .rows import Search
 
 LONGEST = 200  # characters of documents' numbers on the page
 

@@ -9,73 +9,28 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.analysis import sampled_drifts
 
-from . import controls, inference, tied
+from . import controls, inference, judging, tied
 from .claims import Claims
 from .configurations import Configuration, Planner, join_equal
-from .documents import count, hashes, hold_out, refuse_overlap, rungs
+from .documents import rungs
 from .evaluations import Evaluations, Role, Say
 from .hf_arguments import check_arguments, find_device
 from .identity import identity
 from .inference import Difference
-from .kept import Evaluation, Store, cluster_of
-from .objectives import Constraint, objectives_of, parse_constraints
+from .kept import Evaluation
+from .objectives import Constraint, parse_constraints
+from .preparing import constraints_of, kinship, open_store, roles_of
+from .rows import Row, Search
 from .settings import Settings
 from .space import Space
 from .study import ETA, SWAP, Study
-from .suite import Suite, open_manager
 
 REFUSED = "refused"  # an attribute of trials: why their points make no swap
-SOURCE_POINTS = 5  # of the skill in its own language, which a zero-shot choice may cost unless constraints are given
-
-
-@dataclass
-class Row:
-    """A configuration with what is known of it."""
-
-    configuration: Configuration
-    select: Evaluation | None = None  # on all documents that are selected on; None where a pruner dropped it before
-    last_rung: Evaluation | None = None  # on the documents after which a pruner dropped it
-    report: Evaluation | None = None  # on those reported on: references, the front, and the chosen controls alone
-    rank: int | None = None  # by the objective that chooses, from 1; None without a figure, or outside the constraints
-    violations: dict[str, float] = field(default_factory=dict)  # by constraint: up to 0 where it is kept
-    on_front: bool = False  # no other swap is better in one objective without being worse in another
-    # By role and objective: to the recipient. The winner's own on documents selected on are corrected for selection.
-    differences: dict[str, dict[str, Difference]] = field(default_factory=dict)
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether it keeps to the constraints."""
-        return all(violation <= 0 for violation in self.violations.values())
-
-
-@dataclass
-class Search:
-    """What came out."""
-
-    settings: Settings
-    rows: list[Row]  # ranked, those without a rank at the end
-    best: Row  # the swap that was chosen; never a reference or a control
-    chosen: list[Row]  # the best of the controls of each kind
-    objective: str  # that it was chosen by
-    roles: Mapping[str, Role]
-    against: Mapping[str, Difference] = field(default_factory=dict)  # the best - each reference and chosen control
-    notes: list[str] = field(default_factory=list)  # what a reader of the figures must know
-
-    def row(self, kind: str) -> Row:
-        """The first row of a kind."""
-        return next(row for row in self.rows if row.configuration.kind == kind)
-
-    @property
-    def front(self) -> list[Row]:
-        """The Pareto front, the best first."""
-        return sorted((row for row in self.rows if row.on_front), key=lambda row: row is not self.best)
 
 
 def run(settings: Settings, folder: Path, say: Say) -> Search:
@@ -94,7 +49,7 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
         check_arguments({}, settings.model_args | {"batch_size": settings.batch_size})
         find_device(settings.device)
     planner = Planner(settings)
-    notes = _kinship(planner, settings)
+    notes = kinship(planner, settings)
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
     if space and settings.sampler == "cmaes" and space.n_numbers < 2:
         raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Take tpe or random.")
@@ -105,55 +60,19 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     configurations = join_equal([*references, *listed])
     if space is None and all(one.kind != "swap" for one in configurations):
         raise UserError("Every swap is the recipient, the donor or their average.", "Name swaps that mix the two.")
-    roles, said = _roles(settings)
+    roles, said = roles_of(settings)
     notes += said
     constraints = parse_constraints(
-        _constraints(settings), roles["select"].objectives, [one.name for one in references]
+        constraints_of(settings, roles["select"].objectives),
+        roles["select"].objectives,
+        [one.name for one in references],
     )
-    store = _open_store(folder, identity(settings, planner, {name: role.suite for name, role in roles.items()}))
+    store = open_store(folder, identity(settings, planner, {name: role.suite for name, role in roles.items()}))
     with contextlib.closing(Claims(folder / "claims")) as claims:
         if done := len(store.all()):
             say(f"Going on in {folder}: {done} evaluations are done.")
         at = Evaluations(planner, store, claims, say)
         return _Course(at, roles, space, configurations, constraints, notes).run(folder)
-
-
-def _open_store(folder: Path, now: Mapping[str, Any]) -> Store:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}.", "Name another with -o.") from None
-    return Store(folder, now)
-
-
-def _constraints(settings: Settings) -> list[str]:
-    if settings.constraints or not settings.is_zero_shot or "source_skill" not in settings.measures():
-        return settings.constraints
-    return [f"source_skill >= recipient - {SOURCE_POINTS}"]
-
-
-def _roles(settings: Settings) -> tuple[dict[str, Role], list[str]]:
-    """The documents selected on and reported on, with their objectives, and notes."""
-    manager = open_manager(settings)
-    suite = Suite(manager, settings.measures(), settings.limit)
-    objectives = objectives_of(settings.measures(), suite)
-    if reported := settings.reported():
-        other = Suite(manager, reported, settings.limit)
-        refuse_overlap(suite.documents, other.documents)
-        roles = (
-            Role("select", suite, suite.documents, objectives),
-            Role("report", other, other.documents, objectives_of(reported, other)),
-        )
-        return {role.name: role for role in roles}, _alike(suite, other)
-    if not settings.held_out:
-        return {"select": Role("select", suite, suite.documents, objectives)}, []
-    clusters = {
-        task: [cluster_of(task, suite.tasks[task], n, suite.tasks[task].eval_docs[n]) for n in numbers]
-        for task, numbers in suite.documents.items()
-    }
-    select, report = hold_out(suite.documents, clusters, settings.held_out, settings.seed)
-    named = {"select": Role("select", suite, select, objectives), "report": Role("report", suite, report, objectives)}
-    return named, [f"{count(report)} of {count(suite.documents)} documents were held out: nothing was chosen by them"]
 
 
 class _Course:
@@ -191,7 +110,10 @@ class _Course:
         chosen = self._controls(best)
         self._mark_front()
         against = self._report(best, chosen)
-        self._judge(best, against)
+        ahead = [row for row in self.references if self._goodness(row) >= self._goodness(best)]
+        self.notes += judging.notes(self.roles, self.swaps, best, ahead, against, self.objective, self.settings)
+        if self.refused:
+            self.notes.append(f"{len(self.refused)} points made no swap, such as: {self.refused[0]}")
         rows, name = self._ranked(), self.objective.name
         return Search(self.settings, rows, best, chosen, name, self.roles, against, self.notes)
 
@@ -296,8 +218,9 @@ class _Course:
             )
         within = [row for row in able if row.is_feasible]
         if not within:
-            self.notes.append("no swap keeps to the constraints: the one that breaks them least is shown")
-            able = [min(able, key=lambda row: sum(max(0.0, violation) for violation in row.violations.values()))]
+            self.notes.append("no swap keeps to the constraints: of those that break fewest, the best is shown")
+            fewest = min(map(_broken, able))
+            able = [row for row in able if _broken(row) == fewest]
         best = max(within or able, key=self._goodness)  # the first of several
         if ties := sum(self._goodness(row) == self._goodness(best) for row in within) - 1 if within else 0:
             self.notes.append(f"{ties} more swaps are as good as {best.configuration.name}, which came first")
@@ -305,7 +228,7 @@ class _Course:
 
     def _controls(self, best: Row) -> list[Row]:
         """Random placements and other averages on the same documents; the best of each kind, chosen as the swap was."""
-        tried = sum(row.select is not None for row in self.swaps)
+        tried = len(self.swaps)  # those that a pruner dropped were selected among too
         number = tried if self.settings.controls is None else self.settings.controls
         placed, said = controls.placements(self.planner, self.space, best.configuration, number) if number else ([], [])
         self.notes += said
@@ -317,6 +240,8 @@ class _Course:
             for row in rows:
                 row.violations = self._violations(row)
             self.rows += rows
+            if kind is weights:  # the plain average is one of them
+                rows += [row for row in self.references if row.configuration.kind == "average"] if rows else []
             if within := [row for row in rows if row.is_feasible and self._goodness(row) > -math.inf]:
                 chosen.append(max(within, key=self._goodness))
         if placed and len(placed) < tried:
@@ -338,53 +263,11 @@ class _Course:
         """Figures on held-out documents, and all differences; returns the winner's to what it is compared with."""
         front = [row for row in self.swaps if row.on_front]
         shown = list({id(row): row for row in [*self.references, best, *front, *chosen]}.values())
-        if "report" in self.roles:
-            self.at.of_all([row.configuration for row in shown], self.roles["report"])
+        if report := self.roles.get("report"):
+            self.at.of_all([row.configuration for row in shown], report)
             for row in shown:
-                row.report = self.at.of(row.configuration, self.roles["report"])
-        name, others = best.configuration.name, [row.configuration.name for row in (*self.references, *chosen)]
-        against: dict[str, Difference] = {}
-        for role in self.roles.values():
-            rows = [row for row in self.rows if getattr(row, role.name)]
-            tried = [row.configuration.name for row in rows if row.configuration.kind == "swap"]
-            for objective in role.objectives.values():
-                tables = {row.configuration.name: getattr(row, role.name).documents_table for row in rows}
-                parts = objective.parts(role.suite, role.documents)
-                drawn = inference.draw(tables, parts, seed=self.settings.seed)
-                differences = inference.differences(drawn, "recipient")
-                for row in rows:
-                    row.differences.setdefault(role.name, {})[objective.name] = differences[row.configuration.name]
-                is_last = role.name == list(self.roles)[-1]
-                leads = objective.name == self.objective.name or self.objective.name not in role.objectives
-                if role.name == "select":
-                    corrected = inference.best_of(drawn, name, tried, "recipient")
-                    best.differences["select"][objective.name] = corrected
-                    if is_last and leads:
-                        against = {other: inference.best_of(drawn, name, tried, other) for other in others}
-                elif leads and not against:
-                    against = {other: inference.differences(drawn, other)[name] for other in others}
-        return against
-
-    def _judge(self, best: Row, against: Mapping[str, Difference]) -> None:
-        """Note what speaks against the winner."""
-        tried, note, name = len(self.swaps), self.notes.append, best.configuration.name
-        if ahead := [row for row in self.references if row.select and self._goodness(row) >= self._goodness(best)]:
-            names = " and the ".join(row.configuration.name for row in ahead)
-            note(f"no swap beats the {names} on the documents selected on")
-        if best.report is None:
-            note(
-                f"every figure was selected on: the best of {tried} swaps looks better here than it is. Its intervals "
-                "are corrected for that (max statistic); --report-on, or --held-out, gives a figure to quote"
-            )
-        else:
-            note(f"quote the figures reported on: of {tried} swaps, the best looks better where it was chosen")
-        role = list(self.roles.values())[-1]
-        leading = role.objectives.get(self.objective.name) or next(iter(role.objectives.values()))
-        sign = 1 if leading.higher_is_better else -1
-        for other, difference in against.items():
-            low = min(sign * difference.low, sign * difference.high)
-            if not low > 0:
-                note(f"{leading.name}, {role.name}ed on: {name} is not shown to be better than {other}")
+                row.report = self.at.of(row.configuration, report)
+        return judging.differ(self.roles, self.rows, best, [*self.references, *chosen], self.objective, self.settings)
 
     def _ranked(self) -> list[Row]:
         able = [row for row in self.rows if row.select and row.is_feasible and self._goodness(row) > -math.inf]
@@ -393,24 +276,6 @@ class _Course:
         return sorted(self.rows, key=lambda row: (row.rank is None, row.rank or 0, row.select is None))
 
 
-def _kinship(planner: Planner, settings: Settings) -> list[str]:
-    """Notes on whether both experts come from the base; refused if they do not seem to."""
-    if settings.base is None:
-        return ["not checked whether both experts come from one model: no --base was given"]
-    if any(model.reference.lora is not None for model in planner.recipe.models.values()):
-        return ["not checked whether both experts come from the base: their adapters are merged on loading"]
-    far = [found for found in sampled_drifts(planner.recipe, planner.options) if found.is_far]
-    if far and not settings.anyway:
-        raise UserError(
-            f"The experts do not seem to come from one model: {'; '.join(map(str, far))}.",
-            "If you know better, go on with --anyway; the results will say it.",
-        )
-    return [f"{found}; accepted (--anyway)" for found in far]
-
-
-def _alike(select: Suite, report: Suite) -> list[str]:
-    """A note where documents of the two sets are the same word for word, under other numbers or in another task."""
-    seen = {digest for found in hashes(select.tasks, select.documents).values() for digest in found}
-    again = sum(digest in seen for found in hashes(report.tasks, report.documents).values() for digest in found)
-    said = f"{again} of {count(report.documents)} documents reported on are, word for word, also selected on"
-    return [said] if again else []
+def _broken(row: Row) -> int:
+    """How many constraints it breaks."""
+    return sum(violation > 0 for violation in row.violations.values())

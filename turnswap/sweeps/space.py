@@ -19,6 +19,7 @@ from turnswap.merge_methods.zones import NO_LAYERS, ranges
 
 SHARES = ("layers", "modules")  # per what ``shares`` draws one
 DEPTHS = ("bottom", "top")
+ENDS, CHOICES = ("embeddings", "head", "shared", "prediction"), ("donor", "recipient", "blend")
 REAL = ("shares", "blend")  # dimensions whose ranges are of any numbers; others are of whole ones
 _FORM = "Write a list, 0-8, 0.2-0.8, or {low: 0, high: 1, step: 0.25}."
 
@@ -166,6 +167,8 @@ def _name(layer: int, module: str) -> str:
 
 
 def _dimension(name: str, given: Any) -> Dimension:
+    if name in ENDS and (wrong := [one for one in given if one not in CHOICES] if isinstance(given, list) else [given]):
+        raise UserError(f"space: {name} cannot be {wrong[0]!r}.", f"There are: {', '.join(CHOICES)}.")
     if isinstance(given, list) and given and all(isinstance(one, (str, int, float)) for one in given):
         return list(dict.fromkeys(given))
     limits = given

@@ -1,0 +1,87 @@
+"""What speaks for and against the swap that was chosen: differences, and notes for a reader of the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from . import inference
+from .evaluations import Role
+from .inference import Difference
+from .objectives import Objective
+from .rows import Row
+from .settings import Settings
+
+
+def differ(
+    roles: Mapping[str, Role],
+    rows: Sequence[Row],
+    best: Row,
+    others: Sequence[Row],
+    objective: Objective,
+    settings: Settings,
+) -> dict[str, Difference]:
+    """Set every row's differences to the recipient; returns the winner's to others, by their names.
+
+    The winner's own on the documents that it was chosen by are corrected for that: see :func:`.inference.best_of`.
+    """
+    name, against = best.configuration.name, {}
+    for role in roles.values():
+        held = {row.configuration.name: row for row in rows if getattr(row, role.name)}
+        tables = {one: getattr(row, role.name).documents_table for one, row in held.items()}
+        tried = [one for one, row in held.items() if row.configuration.kind == "swap"]
+        for each in role.objectives.values():
+            drawn = inference.draw(tables, each.parts(role.suite, role.documents), seed=settings.seed)
+            for one, difference in inference.differences(drawn, "recipient").items():
+                held[one].differences.setdefault(role.name, {})[each.name] = difference
+            is_chosen_here = role.name == "select"
+            if is_chosen_here:
+                best.differences[role.name][each.name] = inference.best_of(drawn, name, tried, "recipient")
+            if role is last(roles) and each is leading(role, objective):
+                for other in (row.configuration.name for row in others):
+                    to_it = inference.differences(drawn, other)[name]
+                    against[other] = inference.best_of(drawn, name, tried, other) if is_chosen_here else to_it
+    return against
+
+
+def last(roles: Mapping[str, Role]) -> Role:
+    """The role whose figures count: reported on, or where nothing is, selected on."""
+    return roles.get("report") or roles["select"]
+
+
+def leading(role: Role, objective: Objective) -> Objective:
+    """The objective that chose, or the first of those reported where that one is not."""
+    return role.objectives.get(objective.name) or next(iter(role.objectives.values()))
+
+
+def notes(
+    roles: Mapping[str, Role],
+    swaps: Sequence[Row],
+    best: Row,
+    ahead: Sequence[Row],
+    against: Mapping[str, Difference],
+    objective: Objective,
+    settings: Settings,
+) -> list[str]:
+    """What speaks against the winner; ``ahead`` are the references that no swap beat where it was chosen."""
+    said, name = [], best.configuration.name
+    if ahead:
+        names = " and the ".join(row.configuration.name for row in ahead)
+        said.append(f"no swap beats the {names} on the documents selected on")
+    if best.report is None:
+        said.append(
+            f"every figure was selected on: the best of {len(swaps)} swaps looks better here than it is. Its intervals "
+            "are corrected for that (max statistic); --report-on, or --held-out, gives a figure to quote"
+        )
+        if settings.space and settings.sampler != "random":
+            said.append(f"the correction is for lists: {settings.sampler} learns from figures, and it holds less often")
+        if dropped := sum(row.select is None for row in swaps):
+            said.append(f"the correction leaves out {dropped} swaps that were dropped early")
+    else:
+        said.append(f"quote the figures reported on: of {len(swaps)} swaps, the best looks better where it was chosen")
+    role = last(roles)
+    counts = leading(role, objective)
+    for other, difference in against.items():
+        low = difference.low if counts.higher_is_better else -difference.high
+        if not low > 0:
+            said.append(f"{counts.name}, {role.name}ed on: {name} is not shown to be better than {other}")
+    return said
