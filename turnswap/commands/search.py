@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from turnswap.core.errors import UserError, require_packages, visible
 
 from .options import FILE, FOLDER, together
 
+PRUNERS = ["none", "halving", "hyperband", "median"]
+_IN_A_FILE = 180  # columns of output that no terminal shows
 #: What a search and its simple form have in common.
 search_options = together(
     click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too."),
@@ -32,7 +35,7 @@ search_options = together(
         "--controls", type=click.IntRange(0), metavar="N",
         help="Random placements as wide as the best swap.  [default: as many as swaps are tried]",
     ),
-    click.option("--pruner", metavar="NAME", help="Drops early what does badly: halving, hyperband, median."),
+    click.option("--pruner", type=click.Choice(PRUNERS), help="Drops early what does badly."),
     click.option("--storage", metavar="WHERE", help="Optuna's storage: sqlite, postgresql://….  [default: journal]"),
     click.option("--evaluator", type=click.Choice(["hf", "vllm"]), help="What computes.  [default: hf]"),
     click.option("--seed", type=int, help="Of everything that is drawn."),
@@ -54,7 +57,11 @@ search_options = together(
 
 @click.command()
 @click.argument("config", type=FILE)
-@click.option("--sampler", metavar="NAME", help="What draws from the space: tpe, cmaes, nsgaii, random; or list, grid.")
+@click.option(
+    "--sampler",
+    type=click.Choice(["tpe", "cmaes", "nsgaii", "random", "list", "grid"]),
+    help="What draws from the space.",
+)
 @click.option("--trials", type=click.IntRange(1), help="How many swaps to draw, by all processes together.")
 @click.option("--hours", type=click.FloatRange(0, min_open=True), help="How long this process draws swaps.")
 @search_options
@@ -110,20 +117,28 @@ def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: A
 
 def _run(ctx: click.Context, name: str, config: Path | None, output: Path, options: dict[str, Any]) -> None:
     require_packages("A search needs", ("mergekit", "transformers", "optuna", "cmaes"), "hf,merge,search")
+    from turnswap.sweeps.settings import read_settings
+
+    settings = read_settings(config, options)  # before what takes long to load
+    click.echo("Reading tasks and models.", err=True)
+    # Every evaluation has a line of its own; bars of the hosts would bury it.
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from turnswap.sweeps import outputs
     from turnswap.sweeps.pictures import write_pictures
     from turnswap.sweeps.search import run
-    from turnswap.sweeps.settings import read_settings
 
     from .search_view import show_search
 
-    settings = read_settings(config, options)
     try:
         done = run(settings, output, lambda line: click.echo(visible(line), err=True))
     except KeyboardInterrupt:
         click.echo("\nInterrupted. What was evaluated is kept: run the same command again to go on.", err=True)
         ctx.exit(130)
-    show_search(Console(), done)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _IN_A_FILE
+    show_search(console, done)
     written = outputs.write_outputs(done, output, name)
     try:
         written += write_pictures(done, output, name)

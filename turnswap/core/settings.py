@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,7 +98,10 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         name = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # pydantic names members of unions
         if first["type"] in unknown:
             known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
-            raise UserError(f"{name} is no setting of {where}.", f"There are: {', '.join(known)}.") from None
+            near = difflib.get_close_matches(str(first["loc"][-1]), known, 1) if len(first["loc"]) == 1 else []
+            hint = f"Is it {near[0]}? " if near else ""
+            listed = f"There are: {', '.join(known)}." if len(first["loc"]) == 1 else advice
+            raise UserError(f"{name} is no setting of {where}.", f"{hint}{listed}") from None
         if first["type"] in missing:
             names = [".".join(map(str, each["loc"])) for each in error.errors() if each["type"] in missing]
             raise UserError(f"{where} needs {', '.join(names)}.", advice) from None

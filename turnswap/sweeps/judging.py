@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from . import inference
 from .evaluations import Role
 from .inference import Difference
-from .objectives import Objective
+from .objectives import Constraint, Objective
 from .rows import Row
 from .settings import Settings
 
@@ -80,8 +80,18 @@ def notes(
         said.append(f"quote the figures reported on: of {len(swaps)} swaps, the best looks better where it was chosen")
     role = last(roles)
     counts = leading(role, objective)
-    for other, difference in against.items():
-        low = difference.low if counts.higher_is_better else -difference.high
-        if not low > 0:
-            said.append(f"{counts.name}, {role.name}ed on: {name} is not shown to be better than {other}")
+    lows = {other: one.low if counts.higher_is_better else -one.high for other, one in against.items()}
+    if level := [other for other, low in lows.items() if not low > 0]:
+        said.append(f"{counts.name}, {role.name}ed on: {name} is not shown to be better than {', '.join(level)}")
     return said
+
+
+def kept(constraint: Constraint, bound: float, roles: Mapping[str, Role], best: Row) -> str:
+    """A constraint with its bound, and the winner's figures."""
+    figures = [
+        f"{role.figures(evaluation)[constraint.objective][0]:.4f} where it was {role.name}ed on"
+        for role in roles.values()
+        if (evaluation := getattr(best, role.name)) and constraint.objective in role.objectives
+    ]
+    sign = "at least" if constraint.at_least else "at most"
+    return f"constraint {constraint.text}: {sign} {bound:.4f}; {best.configuration.name} has {' and '.join(figures)}"

@@ -148,7 +148,7 @@ def layerswap(search: Search, row: Row) -> str:
             lines += [f"  {each.configuration.name}: {', '.join(texts)}"] if texts else []
     kept = search.settings.model_dump(mode="json", include=EVALUATED_WITH, exclude_defaults=True)
     lines += [f"evaluated with {json.dumps(kept, ensure_ascii=False)}"] if kept else []
-    lines += [f"Note: {note}" for note in search.notes]
+    lines += [f"Note: {note}" for note in search.notes] if row is search.best else []  # they are about that one
     head = "".join(f"# {visible(line)}\n" for line in lines)
     content = merge_content(search.settings, row.configuration.parameters)
     return head + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)

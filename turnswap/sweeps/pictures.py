@@ -27,7 +27,10 @@ def write_pictures(search: Search, folder: Path, name: str) -> list[Path]:
     higher = objectives[search.objective].higher_is_better
     charts = {}
     if len([one for one in objectives.values() if one.optimize]) > 1:
-        charts["pareto"] = ("Every swap; the Pareto front is orange", _front_chart(search))
+        charts["pareto"] = (
+            "Every row; orange: the Pareto front of the swaps, star: the chosen one",
+            _front_chart(search),
+        )
     for number, (title, values) in enumerate(maps.items(), 1):
         charts["heat_map" if number == 1 else f"heat_map_{number}"] = (title, _chart(values, span(maps), higher))
     facts = {"base" if role == "pretrained" else role: model for role, model in settings.models.items()}
@@ -50,13 +53,14 @@ def _front_chart(search: Search) -> Any:
     axes = [one for one in select.objectives.values() if one.optimize][:2]
     points = [
         {"x": figures[axes[0].name][0], "y": figures[axes[1].name][0], "configuration": row.configuration.name}
-        | {"kind": "Pareto front" if row.on_front else row.configuration.kind}
+        | {"kind": "chosen" if row is search.best else "front" if row.on_front else row.configuration.kind}
         for row in search.rows
         if row.select and (figures := select.figures(row.select))
     ]
-    kinds = ["Pareto front", "swap", "recipient", "donor", "average", "control", "weight"]
-    colours = ["#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"]
-    shapes = ["circle", "circle", "square", "diamond", "triangle-up", "cross", "triangle-down"]
+    kinds = ["chosen", "front", "swap", "recipient", "donor", "average", "control", "weight"]
+    colours = ["#d55e00", "#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#000000"]
+    star = "M0,-1.6L0.4,-0.5L1.5,-0.5L0.6,0.2L0.95,1.3L0,0.6L-0.95,1.3L-0.6,0.2L-1.5,-0.5L-0.4,-0.5Z"
+    shapes = [star, "circle", "circle", "square", "diamond", "triangle-up", "cross", "triangle-down"]
     x, y = (f"{one.name} ({'higher' if one.higher_is_better else 'lower'} is better), {SELECTED}" for one in axes)
     chart = alt.Chart(pd.DataFrame(points)).mark_point(filled=True, size=70)
     encoded = chart.encode(

@@ -68,7 +68,14 @@ def roles_of(settings: Settings) -> tuple[dict[str, Role], list[str]]:
         return {role.name: role for role in roles}, _alike(suite, other)
     if not settings.held_out:
         return {"select": Role("select", suite, suite.documents, objectives)}, []
-    select, report = hold_out(suite.documents, _clusters(suite), settings.held_out, settings.seed)
+    # Documents of one number may be one question in two languages, or with and without examples.
+    clusters = {
+        task: [
+            str(n) if source == f"{task}:{n}" else source for n, source in zip(suite.documents[task], held, strict=True)
+        ]
+        for task, held in _clusters(suite).items()
+    }
+    select, report = hold_out(suite.documents, clusters, settings.held_out, settings.seed)
     named = {"select": Role("select", suite, select, objectives), "report": Role("report", suite, report, objectives)}
     return named, [f"{count(report)} of {count(suite.documents)} documents were held out: nothing was chosen by them"]
 

@@ -51,5 +51,5 @@ class Search:
 
     @property
     def front(self) -> list[Row]:
-        """The Pareto front, the best first."""
+        """The Pareto front, the best first; of one objective, none."""
         return sorted((row for row in self.rows if row.on_front), key=lambda row: row is not self.best)

@@ -112,6 +112,8 @@ class _Course:
         against = self._report(best, chosen)
         ahead = [row for row in self.references if self._goodness(row) >= self._goodness(best)]
         self.notes += judging.notes(self.roles, self.swaps, best, ahead, against, self.objective, self.settings)
+        bounds = self._bounds()
+        self.notes += [judging.kept(one, one.bound(bounds), self.roles, best) for one in self.constraints]
         if self.refused:
             self.notes.append(f"{len(self.refused)} points made no swap, such as: {self.refused[0]}")
         rows, name = self._ranked(), self.objective.name
@@ -252,6 +254,8 @@ class _Course:
         return chosen
 
     def _mark_front(self) -> None:
+        if len(self.optimized) == 1:  # equal ones are no front
+            return
         points = [row for row in self.swaps if row.select]
         figures = [[self._figures(row)[one.name] for one in self.optimized] for row in points]
         directions = [one.higher_is_better for one in self.optimized]

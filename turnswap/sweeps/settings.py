@@ -116,8 +116,10 @@ class Measure(BaseModel):
         kinds = [bool(self.tasks), self.perplexity is not None, self.replies_in is not None]
         if sum(kinds) != 1:
             raise ValueError("expected one of tasks (with metric), perplexity, replies_in (with prompts)")
-        if (self.metric is None) == bool(self.tasks) or (self.prompts is None) != (self.replies_in is None):
-            raise ValueError("tasks need a metric, replies_in needs prompts, and neither belongs elsewhere")
+        if (self.metric is None) == bool(self.tasks):
+            raise ValueError("tasks need a metric, such as acc, and nothing else has one")
+        if (self.prompts is None) != (self.replies_in is None):
+            raise ValueError("replies_in needs prompts, a file, and nothing else has any")
         return self
 
 
