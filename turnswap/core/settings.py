@@ -99,9 +99,9 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         if first["type"] in unknown:
             known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
             near = difflib.get_close_matches(str(first["loc"][-1]), known, 1) if len(first["loc"]) == 1 else []
-            hint = f"Is it {near[0]}? " if near else ""
+            hint = f" Is it {near[0]}?" if near else ""
             listed = f"There are: {', '.join(known)}." if len(first["loc"]) == 1 else advice
-            raise UserError(f"{name} is no setting of {where}.", f"{hint}{listed}") from None
+            raise UserError(f"{name} is no setting of {where}.", f"{listed}{hint}") from None
         if first["type"] in missing:
             names = [".".join(map(str, each["loc"])) for each in error.errors() if each["type"] in missing]
             raise UserError(f"{where} needs {', '.join(names)}.", advice) from None
