@@ -56,7 +56,11 @@ search_options = together(
 @click.argument("config", type=FILE)
 @click.option("--sampler", metavar="NAME", help="What draws from the space: tpe, cmaes, nsgaii, random; or list, grid.")
 @click.option("--trials", type=click.IntRange(1), help="How many swaps to draw, by all processes together.")
-@click.option("--hours", type=click.FloatRange(0, min_open=True), help="How long this process draws swaps.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, min_open=True),
+    help="How long this process draws swaps; controls and reports come after it and take about as long.",
+)
 @search_options
 @click.pass_context
 def search(ctx: click.Context, /, config: Path, output: Path, **options: Any) -> None:

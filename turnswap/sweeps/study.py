@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from turnswap.core.errors import UserError, require_packages
 from turnswap.core.files import write_whole
 
@@ -72,7 +74,7 @@ class Study:
             ) from error
         if [direction.name.lower() for direction in self.study.directions] != wanted:
             raise UserError(f"{folder} holds a study with other objectives.", "Name another folder with -o.")
-        self._begun = time.monotonic()
+        self._begun = math.inf
         self._missing: dict[int, float] = {}
 
     def _storage(self, folder: Path) -> Any:
@@ -96,7 +98,8 @@ class Study:
 
     def _sampler(self, number: int) -> Any:
         # Seeded for each trial: processes that begin at once draw different ones, and one that goes on, as before.
-        samplers, seed = self.optuna.samplers, self.settings.seed + number
+        samplers = self.optuna.samplers
+        seed = int(np.random.SeedSequence([self.settings.seed, number]).generate_state(1)[0])
         return {
             "tpe": lambda: samplers.TPESampler(seed=seed),
             "cmaes": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -120,6 +123,7 @@ class Study:
         Args:
             evaluate: a trial's figures; None where it was dropped, or cannot be.
         """
+        self._begun = time.monotonic()
         while True:
             with self.claims.turn(self._name):
                 trial, others_work = self._next()
