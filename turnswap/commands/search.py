@@ -59,7 +59,7 @@ search_options = together(
 @click.option(
     "--hours",
     type=click.FloatRange(0, min_open=True),
-    help="How long this process draws swaps; controls and reports come after it and take about as long.",
+    help="How long this process draws; controls and reports take as long again.",
 )
 @search_options
 @click.pass_context
