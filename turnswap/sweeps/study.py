@@ -89,9 +89,9 @@ class Study:
             ) from error
         for what, now in goes_by.items():
             if (before := self.study.user_attrs[what]) != now:
-                said = [", ".join(each) or "none" for each in (before, now)]
+                old, new = (", ".join(each) or "none" for each in (before, now))
                 raise UserError(
-                    f"{folder} holds a study with other {what}: {said[0]}; now {said[1]}.",
+                    f"{folder} holds a study with other {what}: {old}; now {new}.",
                     "Give the same, in the same order, or name another folder with -o.",
                 )
         self._begun = math.inf
