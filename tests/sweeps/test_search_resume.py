@@ -16,6 +16,7 @@ from turnswap.core.errors import UserError
 from turnswap.sweeps import evaluations as evaluations_module
 from turnswap.sweeps import outputs
 from turnswap.sweeps import search as search_module
+from turnswap.sweeps.hf_layerswap import HFLayerSwap
 from turnswap.sweeps.rows import Search
 
 from ..conftest import REPOSITORY
@@ -203,3 +204,36 @@ def test_a_moved_pair_of_models_is_the_same_pair(tmp_path: Path, copying: Path) 
     root.rename(tmp_path / "moved")
     _, said = run(copying, tmp_path / "out", tmp_path / "moved", **few)
     assert len(said) == 1
+
+
+def test_a_swap_that_cannot_be_composed_is_named_and_the_search_goes_on(
+    copying: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = HFLayerSwap.compose
+
+    def compose(lm: HFLayerSwap, parameters: Any) -> Any:
+        if parameters.get("layers") == "1":
+            raise UserError("its blend is not finite.")
+        return original(lm, parameters)
+
+    monkeypatch.setattr(HFLayerSwap, "compose", compose)
+    swaps = {"one": {"layers": "0"}, "bad": {"layers": "1"}}
+    few: dict[str, Any] = {"select_on": "copying:0-4", "swaps": swaps, "controls": 5}
+    for _ in range(2):
+        search, _ = run(copying, tmp_path, **few)
+        assert search.best.configuration.name == "one"
+        assert any(note.startswith("not evaluated: bad: its blend is not finite") for note in search.notes)
+        assert any(note.startswith("not evaluated: control ") for note in search.notes)
+    monkeypatch.setattr(HFLayerSwap, "compose", original)
+    search, _ = run(copying, tmp_path, **few)
+    assert all(row.select for row in search.rows)
+    assert not any("not evaluated" in note for note in search.notes)
+
+
+def test_an_evaluation_that_was_deleted_is_made_again(copying: Path, tmp_path: Path) -> None:
+    more: dict[str, Any] = {"swaps": {"one": {"layers": "0"}}, "space": {"bottom": "1-3"}, "trials": 2}
+    whole, _ = run(copying, tmp_path, select_on="copying:0-4", **more)
+    for path in (tmp_path / "evaluations").iterdir():
+        path.unlink()
+    search, _ = run(copying, tmp_path, select_on="copying:0-4", **more)
+    assert outputs.as_json(search) == outputs.as_json(whole)

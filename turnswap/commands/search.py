@@ -63,7 +63,11 @@ search_options = together(
     help="What draws from the space.",
 )
 @click.option("--trials", type=click.IntRange(1), help="How many swaps to draw, by all processes together.")
-@click.option("--hours", type=click.FloatRange(0, min_open=True), help="How long this process draws swaps.")
+@click.option(
+    "--hours",
+    type=click.FloatRange(0, min_open=True),
+    help="How long this process draws; controls and reports take as long again.",
+)
 @search_options
 @click.pass_context
 def search(ctx: click.Context, /, config: Path, output: Path, **options: Any) -> None:

@@ -21,6 +21,10 @@ ADVICE = "Reduce batch_size, max_length or max_gen_toks, load in a smaller type 
 _OUT_OF_MEMORY = ("DefaultCPUAllocator: can't allocate memory", "not enough memory", "CUDA out of memory")
 
 
+class TooLittleMemory(UserError):
+    """Memory ran out, or would."""
+
+
 def model_bytes(model: Model, dtype: torch.dtype | None) -> int:
     """What a model occupies once it is loaded in a type; None for the types in which it is stored."""
     return sum(_bytes(weight.header, dtype) for weight in model.layout.weights.values())
@@ -88,7 +92,7 @@ def check_free(needed: int, device: torch.device, what: str) -> None:
     """
     free = free_bytes(device)
     if free is not None and needed > free:
-        raise UserError(
+        raise TooLittleMemory(
             f"Too little memory on {device}: {what} need {size(needed)}, and {size(free)} are free.",
             "Load in a smaller type (dtype=bfloat16), blend fewer layers, or free memory; mergekit-yaml needs less, "
             "and lm-eval's hf evaluates the folder.",
@@ -121,4 +125,5 @@ def out_of_memory_explained(device: torch.device | str | None = None) -> Iterato
         free = free_bytes(where)
         if free is not None:
             told.append(f"{size(free)} are free now")
-        raise UserError(f"Memory ran out on {where}" + (f": {', '.join(told)}." if told else "."), ADVICE) from error
+        said = f"Memory ran out on {where}" + (f": {', '.join(told)}." if told else ".")
+        raise TooLittleMemory(said, ADVICE) from error

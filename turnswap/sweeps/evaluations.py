@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from turnswap.core.errors import UserError
 
-from .capacity import out_of_memory_explained
+from .capacity import TooLittleMemory, out_of_memory_explained
 from .claims import Claims
 from .configurations import Configuration, Planner, average_of, merge_content, with_accepted
 from .documents import Documents, count, describe
@@ -19,6 +19,10 @@ from .suite import Suite, evaluate
 Say: TypeAlias = Callable[[str], None]
 POLL = 1.0  # seconds between looks at what other processes have finished
 _OF_THE_MODEL = {"device", "lora_merge_cache", "transformers_cache", "trust_remote_code"}  # settings
+
+
+class Refused(UserError):
+    """A composition that cannot be made: a blend is not finite, or parts of several models are one tensor in memory."""
 
 
 class Role:
@@ -48,6 +52,7 @@ class Evaluations:
         """A configuration's evaluation: found, made, or waited for where another process is making it.
 
         Raises:
+            Refused: it cannot be composed, though others can.
             UserError: memory ran out, or the models cannot be loaded; what was evaluated before is kept.
         """
         documents = role.documents if documents is None else documents
@@ -60,30 +65,39 @@ class Evaluations:
                     return self.find(one, role, documents) or self._make(one, role, documents)
             time.sleep(POLL)
 
-    def of_all(self, configurations: list[Configuration], role: Role) -> None:
-        """Evaluate all that are missing, in any order: those first that no other process is at work on."""
+    def of_all(self, configurations: list[Configuration], role: Role) -> dict[str, str]:
+        """Evaluate all that are missing, in any order: those first that no other process is at work on.
+
+        Returns:
+            Why some cannot be composed, by their plans.
+        """
         left = list(configurations)
+        refused: dict[str, str] = {}
         while left:
             for one in list(left):
                 if self.find(one, role):
                     left.remove(one)
                 elif not self.claims.lives(f"{one.plan} {role.name} {describe(role.documents)}"):
-                    self.of(one, role)
                     left.remove(one)
+                    try:
+                        self.of(one, role)
+                    except Refused as error:
+                        refused[one.plan] = error.message
             if left:
                 time.sleep(POLL)
+        return refused
 
     def _make(self, one: Configuration, role: Role, documents: Documents) -> Evaluation:
         try:
             with out_of_memory_explained(self._lm and self._lm.device):
                 self._lm = self._lm or self._load()
                 begin = time.perf_counter()
-                self._lm.compose(with_accepted(self.settings, one.parameters))
+                self._compose(one)
                 composed = time.perf_counter()
                 results, samples = evaluate(self._lm, role.suite, documents, self.settings)
         except UserError as error:
             kept = "What is finished is kept: run the command again to go on."
-            raise UserError(f"{one.name}: {error.message}", f"{error.advice} {kept}") from error
+            raise type(error)(f"{one.name}: {error.message}", f"{error.advice} {kept}") from error
         seconds = {"composition": composed - begin, "evaluation": time.perf_counter() - composed}
         made = Evaluation(
             one.plan, one.name, dict(one.parameters), role.name, describe(documents), results, seconds,
@@ -94,6 +108,16 @@ class Evaluations:
         what = "" if role.name == "select" else ", reported on"
         self.say(f"{one.name}{what}: {figures} on {count(documents)} documents, {sum(seconds.values()):.1f} s")
         return made
+
+    def _compose(self, one: Configuration) -> None:
+        try:
+            self._lm.compose(with_accepted(self.settings, one.parameters))
+        except TooLittleMemory:
+            raise
+        except UserError as error:
+            if error.__cause__ is not None:  # a file or an engine failed, which is no matter of this swap
+                raise
+            raise Refused(error.message, error.advice) from error
 
     def _load(self) -> Any:
         settings = self.settings

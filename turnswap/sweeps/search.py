@@ -28,9 +28,7 @@ from .preparing import constraints_of, kinship, open_store, roles_of
 from .rows import Row, Search
 from .settings import Settings
 from .space import Space
-from .study import ETA, SWAP, Study
-
-REFUSED = "refused"  # an attribute of trials: why their points make no swap
+from .study import ETA, REFUSED, SWAP, Study
 
 
 def run(settings: Settings, folder: Path, say: Say) -> Search:
@@ -133,9 +131,10 @@ class _Course:
     def _studies(self, folder: Path) -> list[Study]:
         """Of the listed swaps, if there are any, and of those that are drawn."""
         listed = [row.configuration for row in self.rows if row.configuration.kind == "swap"]
-        directions = [one.higher_is_better for one in self.optimized]
+        objectives = {one.name: one.higher_is_better for one in self.optimized}
+        bounds = [one.text for one in self.constraints]
         found = [
-            Study(self.settings, folder, directions, len(self.rungs), self.at.claims, draws)
+            Study(self.settings, folder, objectives, bounds, len(self.rungs), self.at.claims, draws)
             for draws, there in ((False, listed), (True, self.space))
             if there
         ]
@@ -162,13 +161,21 @@ class _Course:
             return [figures[objective.name] for objective in self.optimized]
 
         found = [row.configuration for row in self.rows]
+        done: set[str] = set()
+        listed: dict[str, str] = {}
         for study in studies:
             study.work(evaluate)
-            drawn = study.finished() if study.draws else []
-            found += [one for trial in drawn if (one := self._configuration(trial, by_plan))]
-            self.refused = [trial.user_attrs[REFUSED] for trial in drawn if REFUSED in trial.user_attrs]
+            for trial in study.finished():
+                one, refusal = self._configuration(trial, by_plan), trial.user_attrs.get(REFUSED)
+                if refusal:
+                    self.refused.append(refusal)
+                    listed |= {one.plan: refusal} if one and not study.draws else {}
+                elif one:
+                    found += [one] if study.draws else []
+                    done |= {one.plan} if trial.state.name != "PRUNED" else set()
         known = {row.configuration.plan: row for row in self.references}
-        self.rows = [known.get(one.plan) or self._look_up(one) for one in join_equal(found)]
+        self.rows = [known.get(one.plan) or self._look_up(one, one.plan in done) for one in join_equal(found)]
+        self.notes += [f"not evaluated: {refusal}" for plan, refusal in listed.items() if plan not in done]
         for row, one in zip(self.rows, join_equal(found), strict=True):
             row.configuration = one  # it has the names of equal ones
         self.swaps = [row for row in self.rows if row.configuration.kind == "swap"]
@@ -194,8 +201,9 @@ class _Course:
         likely = float(table["log_likelihood"].mean())
         return inference.tie_broken(figure, sizes, likely, self.objective.higher_is_better)
 
-    def _look_up(self, one: Configuration) -> Row:
-        row = Row(one, self.at.find(one, self.select))
+    def _look_up(self, one: Configuration, is_done: bool) -> Row:
+        """What was found of a swap; where its trial is done but the file is gone, it is evaluated again."""
+        row = Row(one, self.at.of(one, self.select) if is_done else self.at.find(one, self.select))
         if row.select is None:
             found = (self.at.find(one, self.select, documents) for documents in reversed(self.rungs[:-1]))
             row.last_rung = next((evaluation for evaluation in found if evaluation), None)
@@ -209,14 +217,15 @@ class _Course:
         for row in self.rows:
             row.violations = self._violations(row) if row.select else {}
         able = [row for row in self.swaps if self._goodness(row) > -math.inf]
+        refused = f": {self.refused[-1]}" if self.refused else ""
         if not self.swaps:
-            refused = f": {self.refused[-1]}" if self.refused else ""
             raise UserError(
                 f"No swap was drawn that mixes the models{refused}", "Try more (--trials, --hours), or widen the space."
             )
         if not able:
             raise UserError(
-                f"{self.objective.name} is not a number for any swap.", "Take another metric, or more documents."
+                f"{self.objective.name} is not a number for any swap{refused or '.'}",
+                "Take another metric, or more documents.",
             )
         within = [row for row in able if row.is_feasible]
         if not within:
@@ -235,7 +244,9 @@ class _Course:
         placed, said = controls.placements(self.planner, self.space, best.configuration, number) if number else ([], [])
         self.notes += said
         weights = controls.averages(self.planner)
-        self.at.of_all([*placed, *weights], self.select)
+        refused = self.at.of_all([*placed, *weights], self.select)
+        self.notes += [f"not evaluated: {refused[one.plan]}" for one in (*placed, *weights) if one.plan in refused]
+        placed, weights = ([one for one in kind if one.plan not in refused] for kind in (placed, weights))
         chosen = []
         for kind in (placed, weights):
             rows = [Row(one, select=self.at.of(one, self.select)) for one in kind]

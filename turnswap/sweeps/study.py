@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from turnswap.core.errors import UserError, require_packages
 from turnswap.core.files import write_whole
 
 from .claims import Claims
 from .configurations import Configuration
+from .evaluations import Refused
 from .settings import Settings
 
 JOURNAL, NAME = "optuna.log", "study.txt"
 ETA = 3  # each rung of a pruner has so many times as many documents as the one before
-GRACE = 3.0  # seconds from a trial's beginning to its claim, at most
-# Attributes of trials: the plan of the listed swap that it is, and which trial of a dead process it repeats.
-SWAP, AGAIN = "swap", "again"
+# Attributes of trials: the plan of the listed swap that it is, which trial of a dead process it repeats, and why it
+# makes no swap.
+SWAP, AGAIN, REFUSED = "swap", "again", "refused"
 
 
 class Study:
@@ -32,20 +36,29 @@ class Study:
     """
 
     def __init__(
-        self, settings: Settings, folder: Path, directions: Sequence[bool], n_rungs: int, claims: Claims, draws: bool
+        self,
+        settings: Settings,
+        folder: Path,
+        objectives: Mapping[str, bool],
+        constraints: Sequence[str],
+        n_rungs: int,
+        claims: Claims,
+        draws: bool,
     ) -> None:
         """Open the study of a folder, or begin it.
 
         Args:
             settings: the sampler, the pruner, the budget, the storage.
             folder: of the search.
-            directions: whether the larger figure is the better one, per objective.
+            objectives: whether the larger figure is the better one, by name, in the order of a trial's figures.
+            constraints: in words, as trials have them.
             n_rungs: how often a swap is looked at, each time on more documents.
             claims: of the processes that share the folder.
             draws: whether trials are drawn from a space, up to the budget, or listed.
 
         Raises:
-            UserError: the storage cannot be reached, or its study has other objectives.
+            UserError: the storage cannot be reached, or its study has other objectives, perhaps in another order, or
+                draws by other constraints.
         """
         require_packages("A search needs", ("optuna", "cmaes"), "search")
         import optuna
@@ -53,27 +66,35 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         logging.getLogger("alembic").setLevel(logging.ERROR)
         self.optuna, self.settings, self.claims, self.draws = optuna, settings, claims, draws
-        wanted: list[Any] = ["maximize" if higher else "minimize" for higher in directions]
+        wanted: dict[str, Any] = {name: "maximize" if higher else "minimize" for name, higher in objectives.items()}
+        goes_by = {"objectives": [" ".join(one) for one in zip(wanted.values(), wanted, strict=True)]}
+        goes_by |= {"constraints": sorted(constraints)} if draws else {}  # of no matter to what is listed
         self._name = f"{_name(folder, claims)} {'drawn' if draws else 'listed'}"
         try:
             with claims.turn(NAME):  # of processes that make a database's tables at once, all but one fail
                 self.study = optuna.create_study(
                     storage=self._storage(folder),
                     study_name=self._name,
-                    directions=wanted,
+                    directions=list(wanted.values()),
                     load_if_exists=True,
                     pruner=self._pruner(ETA ** (n_rungs - 1)),
                 )
+                for what in goes_by.keys() - self.study.user_attrs.keys():
+                    self.study.set_user_attr(what, goes_by[what])
         except Exception as error:  # each storage has errors of its own
             said = re.sub(r"(://[^:/@\s]*:)[^@\s]*@", r"\1…@", " ".join(str(error).split()))  # no password is shown
             raise UserError(
                 f"The storage cannot be used: {said[:300]}",
                 "Write journal, sqlite, or an address as Optuna takes it, such as postgresql://user@host/database.",
             ) from error
-        if [direction.name.lower() for direction in self.study.directions] != wanted:
-            raise UserError(f"{folder} holds a study with other objectives.", "Name another folder with -o.")
-        self._begun = time.monotonic()
-        self._missing: dict[int, float] = {}
+        for what, now in goes_by.items():
+            if (before := self.study.user_attrs[what]) != now:
+                old, new = (", ".join(each) or "none" for each in (before, now))
+                raise UserError(
+                    f"{folder} holds a study with other {what}: {old}; now {new}.",
+                    "Give the same, in the same order, or name another folder with -o.",
+                )
+        self._begun = math.inf
 
     def _storage(self, folder: Path) -> Any:
         said = self.settings.storage
@@ -96,7 +117,8 @@ class Study:
 
     def _sampler(self, number: int) -> Any:
         # Seeded for each trial: processes that begin at once draw different ones, and one that goes on, as before.
-        samplers, seed = self.optuna.samplers, self.settings.seed + number
+        samplers = self.optuna.samplers
+        seed = int(np.random.SeedSequence([self.settings.seed, number]).generate_state(1)[0])
         return {
             "tpe": lambda: samplers.TPESampler(seed=seed),
             "cmaes": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -118,18 +140,30 @@ class Study:
         """Work on trials until none is left, and until other processes have finished theirs.
 
         Args:
-            evaluate: a trial's figures; None where it was dropped, or cannot be.
+            evaluate: a trial's figures; None where it was dropped; may raise Refused, which is noted at the trial.
         """
+        self._begun = time.monotonic()
         while True:
-            with self.claims.turn(self._name):
-                trial, others_work = self._next()
-            if trial is not None:
-                with self.claims.claim(self._key(trial.number)):
-                    self._tell(trial.number, evaluate(trial))
-            elif others_work:
-                time.sleep(1)
-            else:
+            with contextlib.ExitStack() as held:
+                with self.claims.turn(self._name):
+                    trial, others_work = self._next()
+                    if trial is not None:
+                        held.enter_context(self.claims.claim(self._key(trial.number)))
+                if trial is not None:
+                    # A process that was suspended may find that another took its trial up.
+                    with contextlib.suppress(self.optuna.exceptions.UpdateFinishedTrialError):
+                        self._tell(trial.number, self._figures(trial, evaluate))
+                    continue
+            if not others_work:
                 return
+            time.sleep(1)
+
+    def _figures(self, trial: Any, evaluate: Callable[[Any], Sequence[float] | None]) -> Sequence[float] | None:
+        try:
+            return evaluate(trial)
+        except Refused as error:
+            trial.set_user_attr(REFUSED, error.message)
+            return None
 
     def finished(self) -> list[Any]:
         """The trials that were evaluated, to the end or until a pruner dropped them, in their order."""
@@ -165,14 +199,14 @@ class Study:
         """All trials, after those of processes that are gone were put back into the queue."""
         running = self.optuna.trial.TrialState.RUNNING
         trials: list[Any] = self.study.get_trials(deepcopy=False)
-        gone = {t.number for t in trials if t.state == running and not self.claims.lives(self._key(t.number))}
-        # A trial that has just begun is not claimed yet: it is given a moment.
-        self._missing = {number: self._missing.get(number, time.monotonic()) for number in gone}
-        overdue = [number for number, since in self._missing.items() if time.monotonic() - since > GRACE]
-        for number in overdue:
+        gone = [t.number for t in trials if t.state == running and not self.claims.lives(self._key(t.number))]
+        if not gone:
+            return trials
+        trials = self.study.get_trials(deepcopy=False)  # one may have been finished before its claim was looked for
+        for number in (number for number in gone if trials[number].state == running):
             self.study.enqueue_trial(trials[number].params, user_attrs=trials[number].user_attrs | {AGAIN: number})
             self._tell(number, None, gone=True)
-        return self.study.get_trials(deepcopy=False) if overdue else trials
+        return self.study.get_trials(deepcopy=False)
 
 
 def _given_up(trials: Sequence[Any]) -> set[int]:
