@@ -34,6 +34,18 @@ def test_a_write_that_is_stopped_leaves_the_file_as_it_was(tmp_path: Path, monke
     assert [each.name for each in tmp_path.iterdir()] == ["file.txt"]
 
 
+def test_writers_of_one_process_number_do_not_share_an_unfinished_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished: list[Path] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "replace", lambda old, new: unfinished.append(old) or replace(old, new))
+    for text in ("one", "other"):
+        write_whole(tmp_path / "file.txt", text)
+    assert len(set(unfinished)) == 2
+
+
 def test_what_the_system_refuses_is_said_with_the_path_and_the_advice(tmp_path: Path) -> None:
     write_whole(tmp_path / "file", "")
     with pytest.raises(UserError) as refused:

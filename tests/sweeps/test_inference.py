@@ -13,9 +13,11 @@ import pytest
 import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
+from lm_eval.api import metrics
 from lm_eval.api.metrics import mean, perplexity, weighted_perplexity
 
 from turnswap.core.errors import UserError
+from turnswap.sweeps import inference
 from turnswap.sweeps.inference import Part, best_of, differences, draw, figure, non_dominated, tie_broken
 
 ACC = {"a": Part("acc,none", mean)}
@@ -74,6 +76,74 @@ def test_any_aggregation_is_drawn_as_the_mean_is() -> None:
     quick, other = (draw(tables, {"a": Part("acc,none", how)}, 200) for how in (mean, slow))
     assert np.allclose(quick.replicates, other.replicates)
     assert np.array_equal(quick.figures, other.figures)
+
+
+WORDS = ["the", "a", "cat", "dog", "sat", "ran", "on", "under", "mat", "log"]
+
+
+def sentence() -> str:
+    return " ".join(RANDOM.choice(WORDS, 6))
+
+
+@pytest.mark.parametrize(
+    ("name", "one"),
+    [
+        ("perplexity", lambda: -float(RANDOM.gamma(4, 2))),
+        ("weighted_perplexity", lambda: (-float(RANDOM.gamma(4, 2)), int(RANDOM.integers(1, 9)))),
+        ("bits_per_byte", lambda: (-float(RANDOM.gamma(4, 2)), int(RANDOM.integers(1, 9)))),
+        ("brier_score", lambda: (int(RANDOM.integers(3)), RANDOM.dirichlet([1, 1, 1]).tolist())),
+        ("bleu", lambda: (sentence(), sentence())),
+        ("chrf", lambda: (sentence(), sentence())),
+        ("chrfpp", lambda: (sentence(), sentence())),
+        ("ter", lambda: (sentence(), sentence())),
+    ],
+)
+def test_closed_forms_equal_lm_evals_aggregations(name: str, one: Callable[[], Any]) -> None:
+    calls = 0
+    aggregation = getattr(metrics, name)
+
+    def counted(items: list[Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        return aggregation(items)
+
+    tables = {"recipient": table([one() for _ in range(25)])}
+    other = draw(tables, {"a": Part("acc,none", counted)}, 30)
+    assert calls == 31
+    counted.__module__, counted.__name__, calls = aggregation.__module__, aggregation.__name__, 0
+    quick = draw(tables, {"a": Part("acc,none", counted)}, 30)
+    assert calls <= 1 + 25  # not one per resample
+    assert np.allclose(quick.replicates, other.replicates)
+    assert np.array_equal(quick.figures, other.figures)
+    assert len(draw(tables, {"a": Part("acc,none", counted)}).replicates) == inference.RESAMPLES
+
+
+def test_what_has_no_closed_form_is_resampled_less_the_more_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "SLOW_ITEMS", 20_000)
+    few, more, many = (
+        draw({str(n): table([0, 1] * 20) for n in range(configurations)}, {"a": Part("acc,none", slow)})
+        for configurations in (1, 2, 9)
+    )
+    assert [len(drawn.replicates) for drawn in (few, more, many)] == [500, 250, 199]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [math.nan, math.inf, 1e300])
+def test_figures_that_are_no_numbers_warn_of_nothing(odd: float) -> None:
+    drawn = draw(answers(30, 0.5, 0.5) | {"odd": table([odd] + [1.0] * 29)}, ACC, 200)
+    for to in drawn.names:
+        differences(drawn, to)
+        best_of(drawn, "swap 1", drawn.names, to)
+
+
+def test_a_difference_that_never_moves_has_no_p_value_and_of_few_sources_no_interval() -> None:
+    for n in (2, 19, 20, 100):
+        drawn = draw({"recipient": table([0] * n), "swap": table([1] * n)}, ACC, 200)
+        for found in (differences(drawn, "recipient")["swap"], best_of(drawn, "swap", ["swap"], "recipient")):
+            assert math.isnan(found.p)
+            assert found.value == 1
+            assert math.isnan(found.low) if n < 20 else (found.low, found.high) == (1, 1)
+        assert differences(drawn, "swap")["swap"][:3] == (0, 0, 0)
 
 
 def test_a_perplexity_has_an_interval() -> None:

@@ -57,6 +57,28 @@ def test_a_constraint_is_a_bound_in_points_where_figures_are_shares(text: str, f
     assert one.violation(figure, FIGURES) == pytest.approx(violation)
 
 
+@pytest.mark.parametrize("metric", ["pass@1", "math_verify", "em", "mc2"])
+def test_points_of_a_metric_of_unknown_scale_are_said(metric: str) -> None:
+    known = {"skill": Objective("skill", (), Metric(metric, {}, True))}
+    shares = {"recipient": {"skill": 0.5}, "donor": {"skill": 0.0}, "average": {"skill": math.nan}}
+    for text in ("skill >= recipient - 2", "skill <= recipient + 1", "skill >= 40"):
+        (one,) = parse_constraints([text], known, ROWS)
+        with pytest.raises(UserError, match="lies between 0 and 1") as refused:
+            one.bound(shares)
+        assert " points, which are 0.0" in refused.value.advice or "40 points, which are 0.4" in refused.value.advice
+        one.bound(shares | {"donor": {"skill": 30.0}})
+    for text in ("skill >= recipient - 2 points", "skill >= recipient - 0.02"):
+        (one,) = parse_constraints([text], known, ROWS)
+        assert one.bound(shares) == pytest.approx(0.48)
+
+
+@pytest.mark.parametrize("text", ["skill >= recipient - 2", "skill >= recipient - 2 points"])
+@pytest.mark.parametrize("metric", ["f1", "chrf"])
+def test_points_are_ones_where_figures_run_to_100(metric: str, text: str) -> None:
+    (one,) = parse_constraints([text], {"skill": Objective("skill", (), Metric(metric, {}, True))}, ROWS)
+    assert one.violation(39.0, {"recipient": {"skill": 40.0}, "donor": {"skill": 0.5}}) == -1
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

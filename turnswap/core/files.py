@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import uuid
 from pathlib import Path
 
 from .errors import UserError
@@ -23,7 +24,8 @@ def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
     Raises:
         UserError: the system refuses.
     """
-    unfinished = path.with_name(f".{path.name[:99]}.{os.getpid()}.part")
+    # Processes of several containers may write here, and share their numbers.
+    unfinished = path.with_name(f".{path.name[:99]}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import sacrebleu
+from lm_eval.api.metrics import _sacreformat
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
@@ -22,8 +24,26 @@ from turnswap.core.errors import UserError
 
 Array = NDArray[np.float64]
 RESAMPLES = 5_000
+SLOW_RESAMPLES = 199, 1_000  # at least and at most, where each takes an aggregation in Python
+SLOW_ITEMS = 2_000_000  # that all of these may aggregate: a minute or so
 FEWEST = 20  # clusters that a p-value needs: of fewer, a bootstrap knows too little of how much they differ
-_MEANS = {("lm_eval.api.metrics", "mean"), ("numpy", "mean")}  # by name: what equals lm-eval's mean may be another
+# Aggregations by name, since what equals lm-eval's mean may be another: what they make of a ratio of two sums.
+_LM_EVAL = "lm_eval.api.metrics"
+_OF_RATIOS: dict[tuple[str, str], Callable[[Array], Array]] = {
+    (_LM_EVAL, "mean"): np.asarray,
+    ("numpy", "mean"): np.asarray,
+    (_LM_EVAL, "brier_score"): np.asarray,
+    (_LM_EVAL, "perplexity"): lambda means: np.exp(-means),
+    (_LM_EVAL, "weighted_perplexity"): lambda means: np.exp(-means),
+    (_LM_EVAL, "bits_per_byte"): lambda means: -means / math.log(2),
+}
+# Those that sacrebleu computes from sums of what it counts in each sentence, as lm-eval calls it.
+_OF_COUNTS: dict[tuple[str, str], Callable[[], Any]] = {
+    (_LM_EVAL, "bleu"): sacrebleu.BLEU,
+    (_LM_EVAL, "chrf"): sacrebleu.CHRF,
+    (_LM_EVAL, "chrfpp"): lambda: sacrebleu.CHRF(word_order=2),
+    (_LM_EVAL, "ter"): sacrebleu.TER,
+}
 _SAME = 1e-12  # figures that differ by less differ by rounding
 
 
@@ -62,10 +82,17 @@ def figure(table: pd.DataFrame, parts: Mapping[str, Part]) -> float:
 def draw(
     tables: Mapping[str, pd.DataFrame], parts: Mapping[str, Part], resamples: int = RESAMPLES, seed: int = 0
 ) -> Drawn:
-    """An objective's figures of configurations, by name, and their figures in resamples of the same documents."""
+    """An objective's figures of configurations, by name, and their figures in resamples of the same documents.
+
+    ``resamples``: at most. Of aggregations without a closed form they are fewer, the fewer the more is compared.
+    """
     values = {task: [_values(table, task, part) for table in tables.values()] for task, part in parts.items()}
     in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
     place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
+    slow = [items for task, part in parts.items() if not _is_quick(part) for _, items in values[task]]
+    if slow:
+        least, most = SLOW_RESAMPLES
+        resamples = min(resamples, most, max(least, SLOW_ITEMS // max(1, sum(map(len, slow)))))
     times = np.random.default_rng(seed).poisson(1, (resamples, len(place))).astype(float)
     figures, replicates = np.zeros(len(tables)), np.zeros((resamples, len(tables)))
     for task, part in parts.items():
@@ -94,10 +121,28 @@ def _aggregated(items: list[Any], part: Part) -> float:
     return float(found) if isinstance(found, (int, float, np.number)) else math.nan
 
 
+def _key(part: Part) -> tuple[str, str]:
+    return getattr(part.aggregation, "__module__", ""), getattr(part.aggregation, "__name__", "")
+
+
+def _is_quick(part: Part) -> bool:
+    return _key(part) in _OF_RATIOS or _key(part) in _OF_COUNTS
+
+
 def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
-    if tuple(getattr(part.aggregation, name, None) for name in ("__module__", "__name__")) in _MEANS:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(weights @ np.array(items, dtype=float) / weights.sum(axis=1))
+    key = _key(part)
+    with np.errstate(all="ignore"):
+        if key in _OF_RATIOS:
+            each = map(part.aggregation, ([item] for item in items)) if key[1] == "brier_score" else items
+            sums = np.array(list(each), dtype=float)
+            above, below = (weights @ (sums if sums.ndim == 2 else np.stack([sums, np.ones(len(sums))], axis=1))).T
+            return _OF_RATIOS[key](above / below)
+        if key in _OF_COUNTS:
+            metric, (references, replies) = _OF_COUNTS[key](), zip(*items, strict=True)
+            counts = metric._extract_corpus_statistics(*reversed(_sacreformat(references, replies)))
+            drawn = (weights @ np.array(counts, dtype=float)).tolist()
+            scores = [metric._compute_score_from_stats(row).score if any(row) else math.nan for row in drawn]
+            return np.array(scores, dtype=float)
     repeated = (map(itertools.repeat, items, row) for row in weights.astype(int).tolist())
     return np.array([_aggregated([*itertools.chain(*each)], part) for each in repeated])
 
@@ -109,6 +154,9 @@ def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
     the difference is from 0, counting the data itself once: at most 0.05 where the interval leaves 0 out. Both are
     expanded to what Student's t would give, for few clusters (Hesterberg 2015, §5.3). Of a winner that was chosen on
     these documents it says too much; on others it holds, also for the winner and a control that was selected alike.
+
+    Where no resample moves a difference that is not 0, chance cannot be told: there is no p-value, and of few clusters
+    no interval.
     """
     return dict(zip(drawn.names, _differences(drawn, drawn.names, to, together=False), strict=True))
 
@@ -128,7 +176,7 @@ def best_of(drawn: Drawn, winner: str, tried: Sequence[str], to: str) -> Differe
 def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> list[Difference]:
     at, reference = [drawn.names.index(name) for name in of], drawn.names.index(to)
     n, resamples = drawn.clusters, len(drawn.replicates)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    with np.errstate(all="ignore"):
         values = drawn.figures[at] - drawn.figures[reference]
         moved = drawn.replicates[:, at] - drawn.replicates[:, [reference]] - values
         known = ~np.isnan(moved)
@@ -142,7 +190,9 @@ def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> li
         half = np.where(moves, -stdtrit(n - 1, ndtr(-critical)) * wider * errors, 0 * values * wider)
         observed = np.where(np.abs(values) > _SAME, -ndtri(stdtr(n - 1, -np.abs(values) / errors / wider)), 0)
         p = (1 + (scaled >= observed).sum(axis=0)) / (1 + resamples)
-    p = np.where(np.isnan(half) | (n < FEWEST), np.nan, p)
+        stuck = ~moves & (np.abs(values) > _SAME)
+    half = np.where(stuck & (n < FEWEST), np.nan, half)
+    p = np.where(np.isnan(half) | stuck | (n < FEWEST), np.nan, p)
     columns = (values, values - half, values + half, p)
     return [Difference(*map(float, each)) for each in zip(*columns, strict=True)]
 

@@ -20,7 +20,7 @@ from lm_eval.tasks import TaskManager
 from turnswap.core.errors import UserError
 from turnswap.tasks import task_folders
 
-from .documents import Documents, Named, documents_of, join, parse_named
+from .documents import Documents, Named, describe, documents_of, in_words, join, parse_named
 from .settings import Measure, Settings
 from .zero_shot import own_task
 
@@ -57,16 +57,20 @@ class Suite:
         self.names_of: dict[str, list[str]] = {}
         self.metrics: dict[str, str] = {}
         specs: dict[str, str | dict[str, Any]] = {}
-        parsed: list[tuple[Named, list[str]]] = []
+        parsed: dict[str, list[tuple[Named, list[str]]]] = {}
         for name, measure in measures.items():
             if own := own_task(name, measure):
                 config, self.metrics[name] = own
                 specs[config["task"]] = config
                 matches = [(Named(config["task"]), [str(config["task"])])]
             else:
-                matches = [(one, _matching(manager, one.name)) for one in map(parse_named, measure.tasks)]
+                # What a glob gives with all its members says nothing more.
+                named = [(one, _matching(manager, one.name)) for one in map(parse_named, measure.tasks)]
+                matches = [
+                    (one, [each for each in names if not _is_given(manager, each, names)]) for one, names in named
+                ]
                 specs |= {match: match for _, names in matches for match in names}
-            parsed += matches
+            parsed[name] = matches
             self.names_of[name] = list(dict.fromkeys(itertools.chain(*(names for _, names in matches))))
         self.names = list(specs)
         self.task_index = manager.task_index
@@ -77,15 +81,27 @@ class Suite:
             self._built = manager.load(list(specs.values()))
         except (ValueError, OSError) as error:  # OSError: their data are not there
             said = " ".join(str(error).split())
-            raise UserError(f"The tasks {', '.join(self.names)} cannot be built: {said}.") from error
+            twice = "Name a group or its tasks, the same in every objective." if "Duplicate task" in said else ""
+            raise UserError(f"The tasks {', '.join(self.names)} cannot be built: {said}.", twice) from error
         self._states = random.getstate(), np.random.get_state(), torch.get_rng_state()
         self.tasks: Mapping[str, Any] = self._built["tasks"]
         self.sizes = {name: len(task.eval_docs) for name, task in self.tasks.items()}  # a task may make them each time
         # A tag is no group: its tasks stand by themselves.
         self.members = {name: self._members(manager, name) for name in self.names}
-        sizes = [{task: self.sizes[task] for name in names for task in self.members[name]} for _, names in parsed]
-        named = [documents_of(one, each, limit) for (one, _), each in zip(parsed, sizes, strict=True)]
-        self.documents = join(named)
+        self.documents: dict[str, Sequence[int]] = {}
+        asked_by: dict[str, str] = {}
+        for name, matches in parsed.items():
+            sizes = [{task: self.sizes[task] for each in names for task in self.members[each]} for _, names in matches]
+            documents = [documents_of(one, each, limit) for (one, _), each in zip(matches, sizes, strict=True)]
+            for task, numbers in join(documents).items():
+                other = asked_by.setdefault(task, name)
+                if list(self.documents.setdefault(task, numbers)) != list(numbers):
+                    both = [in_words(describe({task: each})) for each in (self.documents[task], numbers)]
+                    raise UserError(
+                        f"{other} and {name} name different documents of one task, {both[0]} and {both[1]}.",
+                        "Name the same in both, or give one a task of its own: a YAML with another name that includes "
+                        "this one.",
+                    )
 
     def _members(self, manager: TaskManager, name: str) -> list[str]:
         if name in self.tasks:
@@ -112,11 +128,19 @@ class Suite:
 
 def _matching(manager: TaskManager, name: str) -> list[str]:
     if found := list(manager.match_tasks([name])):
-        return found
+        # A group or tag that a glob gives beside all its members says nothing more.
+        return [each for each in found if not _is_given(manager, each, found)]
     raise UserError(
         f"lm-eval knows no task, group or tag called {name}.",
         "lm_eval ls tasks lists them; --include-path names a folder with your own.",
     )
+
+
+def _is_given(manager: TaskManager, name: str, names: Sequence[str]) -> bool:
+    """Whether a group or tag is among names with everything that is in it."""
+    entry = manager.task_index[name]
+    held = {"TAG": entry.tags, "GROUP": (entry.cfg or {}).get("task")}.get(entry.kind.name)
+    return bool(held) and all(member != name and member in names for member in held or ())
 
 
 def _copy(task: Any) -> Any:
