@@ -196,9 +196,7 @@ class _Course:
     def _early(self, evaluation: Evaluation) -> float:
         """The figure of an early rung, in which ties are broken by how likely the right answers are."""
         figure, _ = self.select.figures(evaluation)[self.objective.name]
-        table = evaluation.documents_table.drop_duplicates(["task", "document"])
-        sizes = table.groupby("task").size().tolist()
-        likely = float(table["log_likelihood"].mean())
+        sizes, likely = self.objective.ties(self.select.suite, self.select.documents, evaluation.documents_table)
         return inference.tie_broken(figure, sizes, likely, self.objective.higher_is_better)
 
     def _look_up(self, one: Configuration, is_done: bool) -> Row:
