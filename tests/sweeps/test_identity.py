@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pydantic import BaseModel
 
 from turnswap.merge_methods import checksums
 from turnswap.merge_methods.compatibility import open_model
+from turnswap.sweeps import identity as identity_module
 from turnswap.sweeps.identity import differences, identity
 from turnswap.sweeps.task_files import Files, task_files
 
@@ -25,6 +27,8 @@ from ..merge_methods.models import TOKENS, save_model
 
 
 class Settings(BaseModel):
+    evaluator: str = "hf"
+    device: str | None = None
     batch_size: int = 8
     num_fewshot: int | None = None
     include_path: str | None = None
@@ -213,6 +217,42 @@ def test_our_own_code_and_lm_evals_count_as_far_as_they_compute_figures(tmp_path
         "lm_eval/models/huggingface.py",
     } <= set(code)
     assert not [name for name in code if name.startswith(("turnswap/reports", "turnswap/commands", "lm_eval/_cli"))]
+
+
+def test_packages_that_figures_go_through_count_with_their_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = of_tasks(write(tmp_path))
+    versions = before["versions"]
+    assert {"numpy", "datasets", "langdetect", "sacrebleu", "accelerate", "peft", "torch", "evaluate"} <= set(versions)
+    assert "vllm" not in versions
+    real = importlib.metadata.version
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "sacrebleu" else real(name))
+    (changed,) = differences(before, of_tasks(tmp_path))
+    assert changed.startswith("versions: sacrebleu was ")
+
+
+def test_vllm_counts_where_it_evaluates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / "site-packages"
+    for name, text in (
+        ("vllm/__init__.py", ""),
+        ("vllm-9.9.dist-info/METADATA", "Metadata-Version: 2.1\nName: vllm\nVersion: 9.9\n"),
+        ("vllm-9.9.dist-info/top_level.txt", "vllm\n"),
+    ):
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).write_text(text)
+    monkeypatch.syspath_prepend(str(installed))
+    identity_module._distributions.cache_clear()
+    found = of_tasks(write(tmp_path), evaluator="vllm")
+    identity_module._distributions.cache_clear()
+    assert found["versions"]["vllm"] == "9.9"
+    assert "turnswap/sweeps/vllm_layerswap.py" in found["code"]
+
+
+def test_which_of_several_devices_does_not_matter(tmp_path: Path) -> None:
+    one, other, cpu = (of_tasks(write(tmp_path), device=device) for device in ("cuda:0", "cuda:1", "cpu"))
+    assert list(differences(one, other)) == []
+    assert list(differences(one, cpu)) == ["settings: device was cuda and is cpu"]
 
 
 def test_few_shot_examples_count_where_there_are_any(tmp_path: Path) -> None:

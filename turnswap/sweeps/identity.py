@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -27,8 +28,8 @@ from .suite import Suite
 from .task_files import Files, locate, task_files
 
 PACKAGES = ("turnswap", "lm_eval", "mergekit", "torch", "transformers", "tokenizers")
-# Modules that compute figures, with all they import.
-CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.hf_layerswap", "turnswap.sweeps.vllm_layerswap")
+# Modules that compute figures, with all they import; and the one of the evaluator.
+CORE = ("turnswap.sweeps.suite", "turnswap.sweeps.{}_layerswap")
 # Where files lie, what is tried, how long, and how one is chosen, change no figure: a search may grow.
 NO_MATTER = {"recipient", "donor", "base", "grid", "swaps", "controls", "averages", "trials", "hours", "storage"}
 NO_MATTER |= {"sampler", "pruner", "choose", "constraints", "anyway", "lora_merge_cache", "transformers_cache"}
@@ -51,14 +52,17 @@ def identity(
     """
     code, given = Files(), Files()
     for name in CORE:
-        code.add_modules(locate(name))
+        code.add_modules(locate(name.format(settings.evaluator)))
     tasks = {
         role: {name: _task(suite, name, settings, code) for name in suite.documents} for role, suite in suites.items()
     }
+    own = settings.model_dump(mode="json", exclude=set(no_matter))
+    if own.get("device"):
+        own["device"] = own["device"].partition(":")[0]  # which of several alike does not matter
     return {
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": _versions(code.packages, PACKAGES),
         "models": {role: _hashed(model_files(model, planner.options)) for role, model in planner.recipe.models.items()},
-        "settings": given.settle(settings.model_dump(mode="json", exclude=set(no_matter)), Path.cwd()),
+        "settings": given.settle(own, Path.cwd()),
         "files of settings": _hashed(given.found),
         "tasks": tasks,
         "code": _hashed(code.found),
@@ -87,8 +91,6 @@ def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str,
     entry = suite.task_index.get(name) or suite.task_index.get(name.split("::")[0])  # ``group::task`` stands in a group
     files, configuration = task_files(task, entry and entry.yaml_path, code)
     shots = task.config.num_fewshot if settings.num_fewshot is None else settings.num_fewshot
-    packages = importlib.metadata.packages_distributions() if files.packages else {}
-    imported = {package for top in files.packages for package in packages.get(top, ())}
     return {
         "version": task.VERSION,
         **_hashed(files.found),
@@ -97,8 +99,18 @@ def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str,
         "documents": describe(documents)[name],
         "content": _digest(hashes(suite.tasks, documents)[name]),
         "examples": _digest(list(task.fewshot_docs())) if shots else None,
-        "packages": {package: importlib.metadata.version(package) for package in sorted(imported)},
+        "packages": _versions(files.packages),
     }
+
+
+def _versions(imported: Collection[str], always: Collection[str] = ()) -> dict[str, str]:
+    """The versions of the installed packages that modules are imported from."""
+    packages = _distributions() if imported else {}
+    named = {package for top in imported for package in packages.get(top, ())} - {*always}
+    return {package: importlib.metadata.version(package) for package in [*always, *sorted(named)]}
+
+
+_distributions = functools.cache(importlib.metadata.packages_distributions)
 
 
 def _digest(content: Any) -> str:
