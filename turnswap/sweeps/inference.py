@@ -15,8 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import sacrebleu
-from lm_eval.api.metrics import _sacreformat
 from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
@@ -36,13 +34,6 @@ _OF_RATIOS: dict[tuple[str, str], Callable[[Array], Array]] = {
     (_LM_EVAL, "perplexity"): lambda means: np.exp(-means),
     (_LM_EVAL, "weighted_perplexity"): lambda means: np.exp(-means),
     (_LM_EVAL, "bits_per_byte"): lambda means: -means / math.log(2),
-}
-# Those that sacrebleu computes from sums of what it counts in each sentence, as lm-eval calls it.
-_OF_COUNTS: dict[tuple[str, str], Callable[[], Any]] = {
-    (_LM_EVAL, "bleu"): sacrebleu.BLEU,
-    (_LM_EVAL, "chrf"): sacrebleu.CHRF,
-    (_LM_EVAL, "chrfpp"): lambda: sacrebleu.CHRF(word_order=2),
-    (_LM_EVAL, "ter"): sacrebleu.TER,
 }
 _SAME = 1e-12  # figures that differ by less differ by rounding
 
@@ -126,7 +117,7 @@ def _key(part: Part) -> tuple[str, str]:
 
 
 def _is_quick(part: Part) -> bool:
-    return _key(part) in _OF_RATIOS or _key(part) in _OF_COUNTS
+    return _key(part) in _OF_RATIOS
 
 
 def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
@@ -137,12 +128,6 @@ def _resampled(items: list[Any], weights: Array, part: Part) -> Array:
             sums = np.array(list(each), dtype=float)
             above, below = (weights @ (sums if sums.ndim == 2 else np.stack([sums, np.ones(len(sums))], axis=1))).T
             return _OF_RATIOS[key](above / below)
-        if key in _OF_COUNTS:
-            metric, (references, replies) = _OF_COUNTS[key](), zip(*items, strict=True)
-            counts = metric._extract_corpus_statistics(*reversed(_sacreformat(references, replies)))
-            drawn = (weights @ np.array(counts, dtype=float)).tolist()
-            scores = [metric._compute_score_from_stats(row).score if any(row) else math.nan for row in drawn]
-            return np.array(scores, dtype=float)
     repeated = (map(itertools.repeat, items, row) for row in weights.astype(int).tolist())
     return np.array([_aggregated([*itertools.chain(*each)], part) for each in repeated])
 

@@ -19,18 +19,20 @@ def differ(
     others: Sequence[Row],
     objective: Objective,
     settings: Settings,
-) -> dict[str, Difference]:
-    """Set every row's differences to the recipient; returns the winner's to others, by their names.
+) -> tuple[dict[str, Difference], list[str]]:
+    """Set every row's differences to the recipient; returns the winner's to others, by their names, and notes.
 
     The winner's own on the documents that it was chosen by are corrected for that: see :func:`.inference.best_of`.
     """
     name, against = best.configuration.name, {}
+    resamples: dict[str, int] = {}
     for role in roles.values():
         held = {row.configuration.name: row for row in rows if getattr(row, role.name)}
         tables = {one: getattr(row, role.name).documents_table for one, row in held.items()}
         tried = [one for one, row in held.items() if row.configuration.kind == "swap"]
         for each in role.objectives.values():
             drawn = inference.draw(tables, each.parts(role.suite, role.documents), seed=settings.seed)
+            resamples[each.name] = len(drawn.replicates)
             for one, difference in inference.differences(drawn, "recipient").items():
                 held[one].differences.setdefault(role.name, {})[each.name] = difference
             is_chosen_here = role.name == "select"
@@ -40,7 +42,9 @@ def differ(
                 for other in (row.configuration.name for row in others):
                     to_it = inference.differences(drawn, other)[name]
                     against[other] = inference.best_of(drawn, name, tried, other) if is_chosen_here else to_it
-    return against
+    few = {each: n for each, n in resamples.items() if n < inference.RESAMPLES}
+    said = [f"intervals of {each} rest on {n} resamples: its aggregation is slow" for each, n in few.items()]
+    return against, said
 
 
 def last(roles: Mapping[str, Role]) -> Role:

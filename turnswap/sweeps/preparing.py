@@ -46,7 +46,7 @@ def constraints_of(settings: Settings, objectives: Mapping[str, Objective]) -> l
             f"How much of source_skill a choice may cost is not clear: {settings.zero_shot.metric} is no share.",
             "Say it: constraints: [source_skill >= recipient - 0.1] (<= recipient + 0.1 where lower is better).",
         )
-    return [f"source_skill >= recipient - {SOURCE_POINTS}"]
+    return [f"source_skill >= recipient - {SOURCE_POINTS} points"]
 
 
 def roles_of(settings: Settings) -> tuple[dict[str, Role], list[str]]:

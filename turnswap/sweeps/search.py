@@ -103,6 +103,8 @@ class _Course:
         self.at.of_all([row.configuration for row in reversed(self.references)], self.select)
         for row in self.references:
             row.select = self.at.of(row.configuration, self.select)
+        for one in self.constraints:
+            one.bound(self._bounds())  # a number whose unit is not clear is refused before anything is tried
         self._try(studies)
         best = self._best()
         chosen = self._controls(best)
@@ -280,7 +282,10 @@ class _Course:
             self.at.of_all([row.configuration for row in shown], report)
             for row in shown:
                 row.report = self.at.of(row.configuration, report)
-        return judging.differ(self.roles, self.rows, best, [*self.references, *chosen], self.objective, self.settings)
+        others = [*self.references, *chosen]
+        against, said = judging.differ(self.roles, self.rows, best, others, self.objective, self.settings)
+        self.notes += said
+        return against
 
     def _ranked(self) -> list[Row]:
         able = [row for row in self.rows if row.select and row.is_feasible and self._goodness(row) > -math.inf]
