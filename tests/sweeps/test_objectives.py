@@ -217,7 +217,7 @@ def test_zero_shot_is_the_default_where_the_target_task_is_only_reported(
     assert used == {
         "select": {"target_perplexity_text", "copying_shown", "reply_language_prompts"}, "report": {"copying"}
     }  # fmt: skip
-    assert list(search.best.violations) == ["source_skill >= recipient - 5"]
+    assert list(search.best.violations) == ["source_skill >= recipient - 5 points"]
     perplexity = figures(search, "target_perplexity")
     assert all(value > 1 for value in perplexity.values())
     assert set(figures(search, "reply_language").values()) == {0.0}
