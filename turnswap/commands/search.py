@@ -125,9 +125,6 @@ def _run(ctx: click.Context, name: str, config: Path | None, output: Path, optio
 
     settings = read_settings(config, options)  # before what takes long to load
     click.echo("Reading tasks and models.", err=True)
-    # Every evaluation has a line of its own; bars of the hosts would bury it.
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     from turnswap.sweeps import outputs
     from turnswap.sweeps.pictures import write_pictures
     from turnswap.sweeps.search import run

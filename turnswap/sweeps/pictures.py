@@ -57,6 +57,8 @@ def _front_chart(search: Search) -> Any:
         for row in search.rows
         if row.select and (figures := select.figures(row.select))
     ]
+    logarithmic = alt.Scale(type="log", nice=False)  # perplexities of bad swaps dwarf all others
+    scales = [logarithmic if "perplexity" in one.metric.name else alt.Scale(zero=False) for one in axes]
     kinds = ["chosen", "front", "swap", "recipient", "donor", "average", "control", "weight"]
     colours = ["#d55e00", "#d55e00", "#999999", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#000000"]
     star = "M0,-1.6L0.4,-0.5L1.5,-0.5L0.6,0.2L0.95,1.3L0,0.6L-0.95,1.3L-0.6,0.2L-1.5,-0.5L-0.4,-0.5Z"
@@ -64,8 +66,8 @@ def _front_chart(search: Search) -> Any:
     x, y = (f"{one.name} ({'higher' if one.higher_is_better else 'lower'} is better), {SELECTED}" for one in axes)
     chart = alt.Chart(pd.DataFrame(points)).mark_point(filled=True, size=70)
     encoded = chart.encode(
-        x=alt.X("x:Q", title=x, scale=alt.Scale(zero=False)),
-        y=alt.Y("y:Q", title=y, scale=alt.Scale(zero=False)),
+        x=alt.X("x:Q", title=x, scale=scales[0]),
+        y=alt.Y("y:Q", title=y, scale=scales[1]),
         color=alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=colours)),
         shape=alt.Shape("kind:N", title=None, scale=alt.Scale(domain=kinds, range=shapes)),
         tooltip=["configuration:N", alt.Tooltip("x:Q", format=".4f"), alt.Tooltip("y:Q", format=".4f")],

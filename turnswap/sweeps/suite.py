@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import itertools
 import math
 import random
@@ -229,7 +231,9 @@ def evaluate(
     samples = {task: list(numbers) for task, numbers in documents.items() if task not in whole}
     # lm-eval lists the machine's hardware and packages with every result, which takes seconds, and asks git, which may
     # complain; a search keeps none.
-    with mock.patch.multiple(evaluator, add_env_info=mock.DEFAULT, get_git_commit_hash=mock.DEFAULT):
+    no_facts = mock.patch.multiple(evaluator, add_env_info=mock.DEFAULT, get_git_commit_hash=mock.DEFAULT)
+    # Its bars, several per evaluation, would bury what a search says; what it logs stays.
+    with no_facts, contextlib.redirect_stderr(io.StringIO()):
         results = evaluator.simple_evaluate(
             model=lm,
             tasks=suite.names,

@@ -29,7 +29,9 @@ def own_task(name: str, measure: Measure) -> tuple[dict[str, Any], str] | None:
             "output_type": "loglikelihood_rolling",
             "doc_to_text": "",
             "doc_to_target": "{{text}}",
-            "metric_list": [{"metric": "byte_perplexity", "aggregation": "weighted_perplexity"}],
+            "metric_list": [
+                {"metric": "byte_perplexity", "aggregation": "weighted_perplexity", "higher_is_better": False}
+            ],
         }
         return task, "byte_perplexity"
     if measure.replies_in is None or measure.prompts is None:
