@@ -20,6 +20,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from turnswap.core.errors import UserError
+from turnswap.sweeps.search import run
+from turnswap.sweeps.settings import read_settings
 from turnswap.sweeps.vllm_worker import SwapWorker
 
 from ..merge_methods.models import LAYERS, TOKENS, merge, pair, recipe, same, tensors
@@ -289,8 +291,11 @@ def test_arguments_for_something_else_are_refused(
     assert Engine.started == []
 
 
-def test_without_vllm_the_command_that_installs_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_vllm_the_command_that_installs_it_is_said_before_anything_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    monkeypatch.delitem(sys.modules, MODULE, raising=False)
+    given = {"recipient": "r", "donor": "d", "select_on": "t", "metric": "m", "swaps": {"one": {"layers": "0"}}}
     with pytest.raises(UserError, match="pip install vllm"):
-        importlib.import_module(MODULE)
+        run(read_settings(None, given | {"evaluator": "vllm"}), tmp_path / "out", print)
+    assert not (tmp_path / "out").exists()

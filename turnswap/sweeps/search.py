@@ -7,6 +7,7 @@ on documents that nothing was chosen by. Several processes may work on one searc
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,6 +47,8 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     if settings.evaluator == "hf":
         check_arguments({}, settings.model_args | {"batch_size": settings.batch_size})
         find_device(settings.device)
+    elif importlib.util.find_spec("vllm") is None:
+        raise UserError("The evaluation by vLLM needs vllm.", "Install it: pip install vllm. Or evaluate with hf.")
     planner = Planner(settings)
     notes = kinship(planner, settings)
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None

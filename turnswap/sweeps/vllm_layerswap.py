@@ -21,26 +21,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from lm_eval.models.vllm_causallms import VLLM
+from mergekit.options import MergeOptions
+from vllm import LLM, EngineArgs, SamplingParams, TokensPrompt
 
 from turnswap.core.errors import UserError, show_without_traceback
+from turnswap.merge_methods.checkpoint import first_line
+from turnswap.merge_methods.configuration import parse_configuration
+from turnswap.merge_methods.recipe import Recipe, read_recipe
+from turnswap.merge_methods.weights import plain_folder, weights_folder
 
-try:
-    from lm_eval.models.vllm_causallms import VLLM
-    from mergekit.options import MergeOptions
-    from vllm import LLM, EngineArgs, SamplingParams, TokensPrompt
-
-    from turnswap.merge_methods.checkpoint import first_line
-    from turnswap.merge_methods.configuration import parse_configuration
-    from turnswap.merge_methods.recipe import Recipe, read_recipe
-    from turnswap.merge_methods.weights import plain_folder, weights_folder
-
-    from .in_memory import checked_plan, content_of, swap_content, told
-except ImportError as missing:
-    show_without_traceback()
-    raise UserError(
-        f"The evaluation by vLLM needs vllm and mergekit ({missing}).",
-        "Install them: pip install vllm 'turnswap[merge]'. Or evaluate with hf, which needs no vLLM.",
-    ) from missing
+from .in_memory import checked_plan, content_of, swap_content, told
 
 LOG = logging.getLogger(__name__)
 PROBE = tuple(range(3, 19))  # tokens that every vocabulary has
