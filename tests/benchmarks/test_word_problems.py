@@ -23,7 +23,7 @@ from benchmarks.word_problems import __main__ as command
 from benchmarks.word_problems import evaluation, inference, swaps, table
 from benchmarks.word_problems.lines import Lines
 from benchmarks.word_problems.problems import TEXTS, Part, problems, templates
-from benchmarks.word_problems.settings import REGISTERED, Settings, Training, fingerprint
+from benchmarks.word_problems.settings import Settings, Training, fingerprint
 from benchmarks.word_problems.texts_of_our_own import instructions
 from benchmarks.word_problems.trees import Tree, hidden_of
 from turnswap.core.errors import UserError
@@ -83,7 +83,6 @@ def test_instructions_say_nothing_of_numbers() -> None:
     assert not {asked for asked, _ in instructions("train")} & {asked for asked, _ in instructions("perplexity")}
 
 
-@pytest.mark.skipif(not REGISTERED.is_file(), reason="nothing is registered yet")
 def test_the_settings_are_the_registered_ones() -> None:
     command.check_registered(Settings())
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from turnswap.core.errors import UserError
+from turnswap.sweeps import study as study_module
 from turnswap.sweeps.claims import Claims
 from turnswap.sweeps.evaluations import Refused
 from turnswap.sweeps.settings import Settings
@@ -35,21 +37,23 @@ def opened(
     return Study(settings, folder, dict.fromkeys(objectives, True), bounds, 1, claims, draws=True)
 
 
-def drawn(study: Study) -> list[float]:
+def drawn(study: Study, after_each: Callable[[], object] = lambda: None) -> list[float]:
     """What a study draws, each trial's figure being its point."""
 
     def evaluate(trial: Any) -> list[float]:
-        time.sleep(0.2 if study.settings.hours else 0)
+        after_each()
         return [trial.suggest_float("x", 0, 1)]
 
     study.work(evaluate)
     return [trial.params["x"] for trial in study.finished()]
 
 
-def test_hours_begin_when_drawing_does(tmp_path: Path, claims: Claims) -> None:
-    study = drawing(tmp_path, claims, hours=0.3 / 3600)
-    time.sleep(0.5)  # references and listed swaps
-    assert 1 <= len(drawn(study)) <= 3
+def test_hours_begin_when_drawing_does(tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch) -> None:
+    hours = [0.0]  # a clock that the test moves
+    monkeypatch.setattr(study_module, "time", SimpleNamespace(monotonic=lambda: 3600 * hours[-1], sleep=time.sleep))
+    study = drawing(tmp_path, claims, hours=2.5)
+    hours.append(7)  # references and listed swaps
+    assert len(drawn(study, lambda: hours.append(hours[-1] + 1))) == 3
 
 
 def test_another_seed_draws_other_points(tmp_path: Path, claims: Claims) -> None:
@@ -86,12 +90,15 @@ def test_a_trial_is_claimed_before_another_process_may_look(tmp_path: Path, clai
     assert len(one.finished()) == 1
 
 
-def test_a_trial_of_a_dead_process_is_taken_up_at_once(tmp_path: Path, claims: Claims) -> None:
+def test_a_trial_of_a_dead_process_is_taken_up_without_waiting(
+    tmp_path: Path, claims: Claims, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(study_module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=waited.append))
     study = drawing(tmp_path, claims, trials=2)
     study.study.ask().suggest_float("x", 0.25, 0.25)
-    begin = time.monotonic()
     assert drawn(study)[0] == 0.25
-    assert time.monotonic() - begin < 3
+    assert waited == []
 
 
 def test_a_point_that_cannot_be_composed_is_marked_and_others_are_drawn(tmp_path: Path, claims: Claims) -> None:
