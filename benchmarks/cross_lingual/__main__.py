@@ -13,10 +13,11 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from turnswap.core.errors import UserError, format_error
+from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
 from .settings import FIRST_SEED, QUICK, Settings
+from .stages import told
 from .study import run_seed
 from .table import write_tables
 
@@ -43,14 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "OMP_NUM_THREADS": "1",
         "TQDM_DISABLE": "1",
     }
-    try:
-        run(settings, seeds, folder, given.jobs or n_jobs)
-    except UserError as error:
-        print(format_error(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is finished is kept: run the same command again to go on.", file=sys.stderr)
-        return 130
+    if status := told(lambda: run(settings, seeds, folder, given.jobs or n_jobs)):
+        return status
     print((folder / "table.md").read_text("utf-8"))
     return 0
 

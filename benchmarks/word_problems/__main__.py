@@ -12,7 +12,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from turnswap.core.errors import UserError, format_error
+from benchmarks.cross_lingual.stages import told
+from turnswap.core.errors import UserError
 
 from .settings import REGISTERED, Settings, fingerprint
 
@@ -31,26 +32,22 @@ def main() -> int:
     given = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
     logging.disable(logging.WARNING)
-    try:
-        if given.ability:
-            from .pretrained import ability
+    return told(lambda: _work(given))
 
-            print(json.dumps(ability(), indent=1))
-            return 0
-        settings = Settings()
-        seeds = PILOT_SEEDS if given.pilot else settings.seeds
-        if not given.pilot and not given.train_only:
-            check_registered(settings)
-        run(settings, seeds, given.output, given.jobs, given.train_only)
-    except UserError as error:
-        print(format_error(error), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted. What is finished is kept: run the same command again to go on.", file=sys.stderr)
-        return 130
+
+def _work(given: argparse.Namespace) -> None:
+    if given.ability:
+        from .pretrained import ability
+
+        print(json.dumps(ability(), indent=1))
+        return
+    settings = Settings()
+    seeds = PILOT_SEEDS if given.pilot else settings.seeds
+    if not given.pilot and not given.train_only:
+        check_registered(settings)
+    run(settings, seeds, given.output, given.jobs, given.train_only)
     if not given.train_only:
         print((given.output / "table.md").read_text("utf-8"))
-    return 0
 
 
 def check_registered(settings: Settings) -> None:
