@@ -95,6 +95,7 @@ class _Course:
         self.objective = self.select.objectives[chosen]
         self.rows = [Row(one) for one in configurations]
         self.references = [row for row in self.rows if row.configuration.kind != "swap"]
+        self.bounds: dict[str, dict[str, float]] = {}  # the references' figures, which constraints go by
         self.refused: list[str] = []
         self.rungs = rungs(self.select.documents, ETA, self.settings.seed)
         if self.settings.pruner == "none":
@@ -106,8 +107,9 @@ class _Course:
         self.at.of_all([row.configuration for row in reversed(self.references)], self.select)
         for row in self.references:
             row.select = self.at.of(row.configuration, self.select)
+        self.bounds = {row.configuration.name: self._figures(row) for row in self.references}
         for one in self.constraints:
-            one.bound(self._bounds())  # a number whose unit is not clear is refused before anything is tried
+            one.bound(self.bounds)  # a number whose unit is not clear is refused before anything is tried
         self._try(studies)
         best = self._best()
         chosen = self._controls(best)
@@ -115,8 +117,7 @@ class _Course:
         against = self._report(best, chosen)
         ahead = [row for row in self.references if self._goodness(row) >= self._goodness(best)]
         self.notes += judging.notes(self.roles, self.swaps, best, ahead, against, self.objective, self.settings)
-        bounds = self._bounds()
-        self.notes += [judging.kept(one, one.bound(bounds), self.roles, best) for one in self.constraints]
+        self.notes += [judging.kept(one, one.bound(self.bounds), self.roles, best) for one in self.constraints]
         if self.refused:
             self.notes.append(f"{len(self.refused)} points made no swap, such as: {self.refused[0]}")
         rows, name = self._ranked(), self.objective.name
@@ -126,12 +127,9 @@ class _Course:
         assert row.select is not None
         return {name: figure for name, (figure, _) in self.select.figures(row.select).items()}
 
-    def _bounds(self) -> dict[str, dict[str, float]]:
-        return {row.configuration.name: self._figures(row) for row in self.references}
-
     def _violations(self, row: Row) -> dict[str, float]:
-        figures, bounds = self._figures(row), self._bounds()
-        return {one.text: one.violation(figures[one.objective], bounds) for one in self.constraints}
+        figures = self._figures(row)
+        return {one.text: one.violation(figures[one.objective], self.bounds) for one in self.constraints}
 
     def _studies(self, folder: Path) -> list[Study]:
         """Of the listed swaps, if there are any, and of those that are drawn."""
@@ -179,10 +177,12 @@ class _Course:
                     found += [one] if study.draws else []
                     done |= {one.plan} if trial.state.name != "PRUNED" else set()
         known = {row.configuration.plan: row for row in self.references}
-        self.rows = [known.get(one.plan) or self._look_up(one, one.plan in done) for one in join_equal(found)]
-        self.notes += [f"not evaluated: {refusal}" for plan, refusal in listed.items() if plan not in done]
-        for row, one in zip(self.rows, join_equal(found), strict=True):
+        self.rows = []
+        for one in join_equal(found):
+            row = known.get(one.plan) or self._look_up(one, one.plan in done)
             row.configuration = one  # it has the names of equal ones
+            self.rows.append(row)
+        self.notes += [f"not evaluated: {refusal}" for plan, refusal in listed.items() if plan not in done]
         self.swaps = [row for row in self.rows if row.configuration.kind == "swap"]
 
     def _configuration(self, trial: Any, by_plan: Mapping[str, Configuration]) -> Configuration | None:
