@@ -88,9 +88,8 @@ class Space:
         found: dict[str, Dimension] = {}
         shares = content.pop("shares", None)
         if shares is not None:
-            per, limits = (
-                (shares.pop("per", None), shares) if isinstance(shares := _copied(shares), dict) else (shares, {})
-            )
+            limits = dict(shares) if isinstance(shares, Mapping) else {"per": shares}
+            per = limits.pop("per", None)
             if per not in SHARES or role or content.keys() & {"bottom", "top", "layers", "blend"}:
                 raise UserError(
                     f"space: shares cannot be {shares!r} here.",
@@ -156,10 +155,6 @@ class Space:
     def _share_keys(self) -> list[tuple[int, str]]:
         keys = [(layer, module) for layer in range(self.layout.n_layers) for module in self.filters]
         return [key for key in keys if _name(*key) in self.parts[""]]
-
-
-def _copied(value: Any) -> Any:
-    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _name(layer: int, module: str) -> str:
