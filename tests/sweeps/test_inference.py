@@ -182,6 +182,13 @@ def test_nothing_differs_from_itself_and_nothing_is_said_of_what_has_no_figure()
     assert best_of(drawn, "swap 1", ["swap 1", "broken", "same"], "recipient") == found["swap 1"]
 
 
+@pytest.mark.parametrize(("n", "known"), [(2, False), (19, False), (20, True)])
+def test_equal_answers_to_few_documents_say_nothing_of_others(n: int, known: bool) -> None:
+    found = differences(draw(answers(n, 0, 0), ACC, 200), "recipient")
+    assert (found["swap 1"].value, found["swap 1"].low == 0) == (0, known)
+    assert found["recipient"].low == found["recipient"].high == 0  # of itself, all is known
+
+
 def test_few_sources_give_no_p_value_and_one_gives_no_interval() -> None:
     few = differences(draw(answers(19, 0.2, 0.8), ACC, 200), "recipient")["swap 1"]
     assert math.isnan(few.p)

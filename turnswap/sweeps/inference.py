@@ -140,8 +140,8 @@ def differences(drawn: Drawn, to: str) -> dict[str, Difference]:
     expanded to what Student's t would give, for few clusters (Hesterberg 2015, §5.3). Of a winner that was chosen on
     these documents it says too much; on others it holds, also for the winner and a control that was selected alike.
 
-    Where no resample moves a difference that is not 0, chance cannot be told: there is no p-value, and of few clusters
-    no interval.
+    Where no resample moves a difference, chance cannot be told: of few clusters there is no interval, and where the
+    difference is not 0 no p-value.
     """
     return dict(zip(drawn.names, _differences(drawn, drawn.names, to, together=False), strict=True))
 
@@ -176,7 +176,8 @@ def _differences(drawn: Drawn, of: Sequence[str], to: str, together: bool) -> li
         observed = np.where(np.abs(values) > _SAME, -ndtri(stdtr(n - 1, -np.abs(values) / errors / wider)), 0)
         p = (1 + (scaled >= observed).sum(axis=0)) / (1 + resamples)
         stuck = ~moves & (np.abs(values) > _SAME)
-    half = np.where(stuck & (n < FEWEST), np.nan, half)
+    another = np.array(at) != reference
+    half = np.where(~moves & another & (n < FEWEST), np.nan, half)
     p = np.where(np.isnan(half) | stuck | (n < FEWEST), np.nan, p)
     columns = (values, values - half, values + half, p)
     return [Difference(*map(float, each)) for each in zip(*columns, strict=True)]

@@ -81,7 +81,7 @@ def notes(
         if dropped := sum(row.select is None for row in swaps):
             said.append(f"the correction leaves out {dropped} swaps that were dropped early")
     else:
-        said.append(f"quote the figures reported on: of {len(swaps)} swaps, the best looks better where it was chosen")
+        said.append(f"quote the figures reported on: the best of {len(swaps)} looks better where it was chosen")
     role = last(roles)
     counts = leading(role, objective)
     lows = {other: one.low if counts.higher_is_better else -one.high for other, one in against.items()}
