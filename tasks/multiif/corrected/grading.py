@@ -37,6 +37,7 @@ def grade_corrected(
     kwargs: Sequence[Mapping[str, object]],
     language: str,
     prompts: Sequence[str] = (),
+    without: frozenset[str] = frozenset(),
 ) -> list[Verdict]:
     """Grade one reply against its instructions by the corrected rules.
 
@@ -48,6 +49,7 @@ def grade_corrected(
             one, that one decides.
         prompts: the user's turns so far. In Chinese and Japanese they tell whether a number is of words or characters;
             without them it is of characters.
+        without: names of corrections that are switched off, to measure what each does (docs/corrected.md).
 
     Returns:
         One verdict per instruction, in order. An empty or blank reply follows none.
@@ -57,7 +59,7 @@ def grade_corrected(
     """
     require_same_length(instruction_ids, kwargs)
     variants = loose_variants(reply.strip())
-    asked = asked_of(instruction_ids, kwargs, language, prompts)
+    asked = asked_of(instruction_ids, kwargs, language, prompts)._replace(without=without)
     verdicts = []
     for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
         instruction = get_instruction(instruction_id)

@@ -137,10 +137,21 @@ def instruction(
 
 
 class Asked(NamedTuple):
-    """What a reply must be read with: the code of the language it is to be in, and the user's turns up to it."""
+    """What a reply must be read with.
+
+    Attributes:
+        language: the code of the language that it is to be in.
+        prompts: the user's turns up to it.
+        without: names of corrections that are switched off, to measure what each does.
+    """
 
     language: str
     prompts: Sequence[str] = ()
+    without: frozenset[str] = frozenset()
+
+    def by(self, correction: str) -> bool:
+        """Whether a correction is in force, by its name in ``corrected/corrections.toml``."""
+        return correction not in self.without
 
 
 def corrects(id: str) -> Callable[[Check], Check]:
