@@ -1,81 +1,128 @@
-"""Words of the data found in a reply: as written, whole characters, and no accident of neighbouring words."""
+"""Words of the data found in a reply: as written or in another form, whole words, and no accident of neighbours."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Set
 from functools import lru_cache
 
 import regex
 
+from .morphology import is_form, one_spelling
 from .segmentation import UNSPACED, base_language, dictionary_bounds, segmenter
 
-# Ways to write the apostrophe, and what no reader sees.
-_SAME = str.maketrans(dict.fromkeys("’‘ʼ＇", "'") | dict.fromkeys("\u00ad\u200b\u2060\ufeff", ""))
+# Ways to write the apostrophe and the hyphen, and what no reader sees.
+_SAME = str.maketrans(
+    dict.fromkeys("’‘ʼ＇", "'") | dict.fromkeys("‐‑‒–−", "-") | dict.fromkeys("\u00ad\u200b\u2060\ufeff", "")
+)
 
 _SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]"
+_WORD = regex.compile(rf"{_SPACED}+", regex.V1)
 _STARTS_SPACED = regex.compile(_SPACED, regex.V1)
 _ENDS_SPACED = regex.compile(rf"{_SPACED}\Z", regex.V1)
 _HANGUL_END = regex.compile(r"\p{Hangul}\Z")
 _UNSPACED_ONLY = regex.compile(rf"[{UNSPACED}\p{{M}}]{{2,}}")
+# What has other signs or digits, such as C++ and 3.5, has no forms.
+_INFLECTS = regex.compile(r"[\p{L}\p{M}\s'-]+")
 # Arabic writes the article and short prepositions together with the word.
 _ARABIC = regex.compile(r"\p{Arabic}")
 _ARABIC_BEFORE = r"(?:[وف]?(?:[بك]?ال|لل|[بكل])?)"
-
-# Languages that inflect at the end of words: what starts with a keyword is a form of it, what only holds it is not.
-_INFLECTED_AT_THE_END = frozenset(("en", "fr", "ru", "hi", "es", "it", "pt"))
+# The ``\b`` of Python's re, which takes a vowel sign of Hindi for no part of a word.
+_PUBLISHED_BOUND = r"(?:(?<![\p{L}\p{N}_])(?=[\p{L}\p{N}_])|(?<=[\p{L}\p{N}_])(?![\p{L}\p{N}_]))"
 
 
 @lru_cache(maxsize=256)
 def folded(text: str) -> str:
-    """One form of all ways to write a text: Unicode's NFKC, straight apostrophes, nothing invisible."""
+    """One form of all ways to write a text: Unicode's NFKC, straight apostrophes and hyphens, nothing invisible."""
     return unicodedata.normalize("NFKC", text.translate(_SAME))
 
 
-def count(reply: str, keyword: str, language: str) -> int:
-    """How often a keyword occurs, case ignored, forms of it with an ending included."""
-    starts = base_language(language) in _INFLECTED_AT_THE_END
-    return sum(1 for _ in _found(reply, keyword, language, starts=starts, ends=False))
+def count(
+    reply: str, keyword: str, language: str, without: Set[str] = frozenset(), published_bounds: bool = False
+) -> int:
+    r"""How often a keyword occurs as a word or words, in any form of it, case ignored.
 
+    Args:
+        reply: the text to look in.
+        keyword: one word or several, each of which may be inflected.
+        language: the code of the language that decides about forms.
+        without: names of corrections that are switched off.
+        published_bounds: whether, without the correction ``word-boundaries``, it must stand between ``\b``; else it is
+            found anywhere then.
 
-def contains_word(reply: str, word: str, language: str) -> bool:
-    """Whether a word occurs as such: with nothing attached to it in scripts that part words by spaces."""
-    return any(_found(reply, word, language, starts=True, ends=True))
+    Returns:
+        The number of places, none of which overlap.
+    """
+    same = "same-characters" not in without
+    text, word = (folded(reply), folded(keyword).strip()) if same else (reply, keyword.strip())
+    if not word:
+        return 0
+    code = base_language(language)
+    inflected = code if "inflected-forms" not in without and _INFLECTS.fullmatch(word) else None
+    pieces = tuple(_pieces(text, word, inflected, same))
+    if "word-boundaries" not in without:
+        pattern = _bounded(word, pieces)
+    else:
+        bound = _PUBLISHED_BOUND if published_bounds else ""
+        pattern = _compiled(bound, pieces, bound)
+    accidents = frozenset() if "no-accidental-words" in without else _accidents(text, word, code)
+    return sum(1 for match in pattern.finditer(text) if match.start() not in accidents)
 
 
 def starts_with(text: str, word: str, language: str) -> bool:
     """Whether the first word or words of ``text`` are ``word``, quotation marks and Markdown before them ignored."""
     text, word = _from_first_letter(folded(text)), _from_first_letter(folded(word))
-    return bool(word) and any(start == 0 for start in _found(text, word, language, starts=True, ends=True))
+    if not word or 0 in _accidents(text, word, base_language(language)):
+        return False
+    return _bounded(word, tuple(_pieces(text, word, None, True))).match(text) is not None
 
 
 def _from_first_letter(text: str) -> str:
     return regex.sub(r"\A[^\p{L}\p{N}]+(?=.*[\p{L}\p{N}])", "", text, flags=regex.DOTALL).strip()
 
 
-def _found(reply: str, word: str, language: str, *, starts: bool, ends: bool) -> Iterator[int]:
-    """Where ``word`` is found, literally.
+def _pieces(text: str, keyword: str, inflected: str | None, same: bool) -> list[str | tuple[str, ...]]:
+    """A keyword as strings, to be found as they are, and the words of ``text`` that may stand for each of its words."""
+    pieces: list[str | tuple[str, ...]] = []
+    end = 0
+    for run in _WORD.finditer(keyword):
+        word = run[0].lower()
+        found = {
+            other
+            for other in _words(text)
+            if other == word
+            or (same and one_spelling(other) == one_spelling(word))
+            or (inflected and is_form(other, word, inflected))
+        }
+        pieces += keyword[end : run.start()], tuple(sorted(found | {word}, key=len, reverse=True))
+        end = run.end()
+    return [*pieces, keyword[end:]]
 
-    ``starts`` and ``ends``: only where no other letter of a spaced script stands before it, or behind it.
-    """
-    text, word = folded(reply), folded(word).strip()
-    if not word:
-        return
-    accidental = _accidents(text, word, base_language(language))
-    for match in _pattern(word, starts, ends).finditer(text):
-        if (match.end() - len(word)) not in accidental:
-            yield match.start()
+
+@lru_cache(maxsize=64)
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _WORD.findall(text))
+
+
+def _bounded(word: str, pieces: tuple[str | tuple[str, ...], ...]) -> regex.Pattern[str]:
+    """No letter of a script with spaces touches it, Korean particles aside, and it is no first half of a character."""
+    before, after = "", r"(?!\p{M})"
+    if _STARTS_SPACED.match(word):
+        before = rf"(?<!{_SPACED})" + (_ARABIC_BEFORE if _ARABIC.match(word) else "")
+    if _ENDS_SPACED.search(word) and not _HANGUL_END.search(word):
+        after += rf"(?!{_SPACED})"
+    return _compiled(before, pieces, after)
 
 
 @lru_cache(maxsize=4096)
-def _pattern(word: str, starts: bool, ends: bool) -> regex.Pattern[str]:
-    before, after = "", r"(?!\p{M})"  # never the first half of a character: कम is not in कमी
-    if starts and _STARTS_SPACED.match(word):
-        before = rf"(?<!{_SPACED})" + (_ARABIC_BEFORE if _ARABIC.match(word) else "")
-    # Korean particles follow without a space.
-    if ends and _ENDS_SPACED.search(word) and not _HANGUL_END.search(word):
-        after += rf"(?!{_SPACED})"
-    return regex.compile(before + regex.escape(word) + after, regex.V1 | regex.IGNORECASE)
+def _compiled(before: str, pieces: tuple[str | tuple[str, ...], ...], after: str) -> regex.Pattern[str]:
+    body = "".join(
+        regex.sub(r"(?:\\?\s)+", r"\\s+", regex.escape(piece))
+        if isinstance(piece, str)
+        else f"(?:{'|'.join(map(regex.escape, piece))})"
+        for piece in pieces
+    )
+    return regex.compile(before + body + after, regex.V1 | regex.IGNORECASE)
 
 
 def _accidents(text: str, word: str, language: str) -> frozenset[int]:

@@ -8,15 +8,19 @@ from functools import partial
 from ..grading import Verdict, holds, loose_variants, require_same_length
 from ..instructions import get_instruction
 from ..instructions.spec import Asked
+from ..morphology import morphology
 from ..segmentation import segmenter
 
 # To be raised by whoever changes a verdict.
-VERSION = 1
+VERSION = 2
 
 
 def rules_in_use() -> str:
-    """What corrected figures must be shown with, such as ``1,icu:78.3``: the rules' version, and the segmenter."""
-    return f"{VERSION},{segmenter() or 'no segmenter'}"
+    """What corrected figures must be shown with, such as ``2,icu:78.3,simplemma:2.0.0,pymorphy3:2.0.6``.
+
+    The rules' version, the segmenter, and what knows the forms of words.
+    """
+    return f"{VERSION},{segmenter() or 'no segmenter'},{morphology()}"
 
 
 def asked_of(

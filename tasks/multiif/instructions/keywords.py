@@ -18,6 +18,16 @@ def _is_letter(value: Any) -> bool:
 LETTER = Kwarg("a letter", lambda value: isinstance(value, str), published=_is_letter, may_be_blank=False)
 
 
+_REGEX_SIGN = re.compile(r"[.^$*+?{}\[\]\\|()]")
+
+
+def _count(reply: str, word: str, asked: Asked, bound: str = "") -> int:
+    """How often a reader finds a word. ``bound``: what the published pattern has on both sides of it."""
+    if not asked.by("literal-words") and _REGEX_SIGN.search(word):
+        return len(compile_word(word, bound, bound, re.IGNORECASE).findall(reply))
+    return matching.count(reply, word, asked.language, asked.without, published_bounds=bool(bound))
+
+
 @instruction("keywords:existence", keywords=PATTERNS)
 def existence(reply: str, keywords: list[str]) -> bool:
     """Each keyword is found, case ignored."""
@@ -26,7 +36,7 @@ def existence(reply: str, keywords: list[str]) -> bool:
 
 @corrects("keywords:existence")
 def _existence(reply: str, asked: Asked, keywords: list[str]) -> bool:
-    return all(matching.count(reply, word, asked.language) for word in keywords)
+    return all(_count(reply, word, asked) for word in keywords)
 
 
 @instruction("keywords:frequency", keyword=PATTERN, frequency=COUNT, relation=RELATION)
@@ -39,7 +49,7 @@ def frequency(reply: str, keyword: str, frequency: int, relation: Relation) -> b
 
 @corrects("keywords:frequency")
 def _frequency(reply: str, asked: Asked, keyword: str, frequency: int, relation: Relation) -> bool:
-    return compares(matching.count(reply, keyword, asked.language), relation, frequency)
+    return compares(_count(reply, keyword, asked), relation, frequency)
 
 
 @instruction("keywords:forbidden_words", forbidden_words=PATTERNS)
@@ -50,7 +60,7 @@ def forbidden_words(reply: str, forbidden_words: list[str]) -> bool:
 
 @corrects("keywords:forbidden_words")
 def _forbidden_words(reply: str, asked: Asked, forbidden_words: list[str]) -> bool:
-    return not any(matching.contains_word(reply, word, asked.language) for word in forbidden_words)
+    return not any(_count(reply, word, asked, r"\b") for word in forbidden_words)
 
 
 @instruction("keywords:letter_frequency", letter=LETTER, let_frequency=COUNT, let_relation=RELATION)

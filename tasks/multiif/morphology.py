@@ -1,0 +1,118 @@
+"""Which words are inflected forms of another: кота of кот, sociaux of social; but no который, and no société.
+
+By maintained libraries, both MIT (``turnswap[morphology]``): pymorphy3 for Russian (with its dictionary 16 MB), and
+simplemma for the fifty other languages that it has (19 MB). Without them, and in other languages, a word has no form
+but itself. How well each does is measured on ``tests/multiif/word_forms.toml``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import cache, lru_cache
+from typing import Any
+
+import regex
+
+# A plural in -s whose singular simplemma takes for a word of its own (blanche, niña), or that it takes for a verb alone
+# (les votes): the singular's lemmas are those of its plural too.
+_PLURAL_IN_S = ("es", "fr", "pt")
+
+# Nasals of Hindi that are written in two ways, हिन्दी and हिंदी, लड़कियाँ and लड़कियां.
+_NASAL = regex.compile("ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])|ँ")
+_FINAL_NASAL = regex.compile(r"ं\Z")
+_DOT_BELOW = "़"  # many leave it out: फिल्म, पढना
+_LETTERS = str.maketrans({"ё": "е", "œ": "oe", "æ": "ae"})
+
+
+@lru_cache(maxsize=100_000)
+def one_spelling(word: str) -> str:
+    """A word without the differences that a language's readers pass over: case, ё and е, œ and oe, हिन्दी and हिंदी."""
+    return _NASAL.sub("ं", word.casefold().translate(_LETTERS)).replace(_DOT_BELOW, "")
+
+
+def is_form(word: str, of: str, language: str) -> bool:
+    """Whether ``word`` is an inflected form of the word ``of``, in small letters both.
+
+    Of a word in the form of the dictionary all forms are (goes of go). One in another form (engages, друзья) stands for
+    itself: engaged is none of it. In Russian it may change its case there (друзей), and its gender and person.
+    """
+    return not _as_keyword(of, language).isdisjoint(_as_found(word, language))
+
+
+@cache
+def morphology() -> str:
+    """What is installed, such as ``simplemma:2.0.0,pymorphy3:2.0.6``, or ``no morphology``."""
+    found = {"simplemma": _simplemma(), "pymorphy3": _pymorphy()}
+    versions = [f"{name}:{module.__version__}" for name, module in found.items() if module]
+    return ",".join(versions) or "no morphology"
+
+
+@lru_cache(maxsize=100_000)
+def _as_found(word: str, language: str) -> frozenset[Hashable]:
+    """What ``word`` may be a form of: lemmas, and in Russian each of them with what cannot change in a keyword."""
+    if language == "ru" and _pymorphy():
+        return frozenset(lemma for lemma, _ in _russian(word)) | _russian(word)
+    return _lemmas(word, language)
+
+
+@lru_cache(maxsize=4096)
+def _as_keyword(word: str, language: str) -> frozenset[Hashable]:
+    """What a form of ``word`` shares with it."""
+    if language == "ru" and _pymorphy():
+        return frozenset((one_spelling(word), *_russian(word)))
+    return frozenset((one_spelling(word), *_lemmas_of_plural(word, language)))
+
+
+def _lemmas(word: str, language: str) -> frozenset[str]:
+    written = {word, word.capitalize(), _FINAL_NASAL.sub("ँ", word)}
+    return frozenset((*(_lemma(way, language) for way in written), *_lemmas_of_plural(word, language)))
+
+
+def _lemmas_of_plural(word: str, language: str) -> tuple[str, ...]:
+    if language in _PLURAL_IN_S and _lemma(word, language) == one_spelling(word):
+        return (_lemma(f"{word}s", language),)
+    return ()
+
+
+def _lemma(word: str, language: str) -> str:
+    if library := _simplemma():
+        try:
+            return one_spelling(library.lemmatize(word, language, low_memory=True))
+        except ValueError:  # a language that it does not have
+            pass
+    return one_spelling(word)
+
+
+@lru_cache(maxsize=100_000)
+def _russian(word: str) -> frozenset[tuple[str, Hashable]]:
+    """All readings of a word: its lemma, and part of speech, tense, and a noun's number. Rare ones count, as a reply
+    that is to have сталь means steel by стали.
+    """
+    return frozenset(
+        (one_spelling(parse.normal_form), (tag.POS, tag.tense, tag.number if tag.POS == "NOUN" else None))
+        for parse in _analyser().parse(word)
+        for tag in (parse.tag,)
+    )
+
+
+@cache
+def _simplemma() -> Any:
+    try:
+        import simplemma
+    except ImportError:
+        return None
+    return simplemma
+
+
+@cache
+def _pymorphy() -> Any:
+    try:
+        import pymorphy3
+    except ImportError:
+        return None
+    return pymorphy3
+
+
+@cache
+def _analyser() -> Any:
+    return _pymorphy().MorphAnalyzer(lang="ru")
