@@ -54,7 +54,8 @@ def count(
         The number of places, none of which overlap.
     """
     same = "same-characters" not in without
-    text, word = (folded(reply), folded(keyword).strip()) if same else (reply, keyword.strip())
+    text, word = (folded(reply), folded(keyword)) if same else (reply, keyword)
+    text, word = text.lower(), word.lower().strip()
     if not word:
         return 0
     code = base_language(language)
@@ -71,7 +72,7 @@ def count(
 
 def starts_with(text: str, word: str, language: str) -> bool:
     """Whether the first word or words of ``text`` are ``word``, quotation marks and Markdown before them ignored."""
-    text, word = _from_first_letter(folded(text)), _from_first_letter(folded(word))
+    text, word = _from_first_letter(folded(text).lower()), _from_first_letter(folded(word).lower())
     if not word or 0 in _accidents(text, word, base_language(language)):
         return False
     return _bounded(word, tuple(_pieces(text, word, None, True))).match(text) is not None
@@ -86,7 +87,7 @@ def _pieces(text: str, keyword: str, inflected: str | None, same: bool) -> list[
     pieces: list[str | tuple[str, ...]] = []
     end = 0
     for run in _WORD.finditer(keyword):
-        word = run[0].lower()
+        word = run[0]
         found = {
             other
             for other in _words(text)
@@ -101,7 +102,7 @@ def _pieces(text: str, keyword: str, inflected: str | None, same: bool) -> list[
 
 @lru_cache(maxsize=64)
 def _words(text: str) -> frozenset[str]:
-    return frozenset(word.lower() for word in _WORD.findall(text))
+    return frozenset(_WORD.findall(text))
 
 
 def _bounded(word: str, pieces: tuple[str | tuple[str, ...], ...]) -> regex.Pattern[str]:
@@ -122,7 +123,7 @@ def _compiled(before: str, pieces: tuple[str | tuple[str, ...], ...], after: str
         else f"(?:{'|'.join(map(regex.escape, piece))})"
         for piece in pieces
     )
-    return regex.compile(before + body + after, regex.V1 | regex.IGNORECASE)
+    return regex.compile(before + body + after, regex.V1)
 
 
 def _accidents(text: str, word: str, language: str) -> frozenset[int]:
