@@ -38,7 +38,7 @@ _ITEM = regex.compile(
     rf"|(?:\*\*)?{_NUMBER}(?:[.)．]\s+|[、．）.](?=[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}])\s*|[、）]\s*))"
 )
 # A star needs a blank behind it unless no other star follows: *note* is emphasis. A dash before a digit is a minus.
-_BULLET = regex.compile(r"\s*(?:[-+*•・‣◦▪●○–·]\s+\S|[-•・‣◦▪●·](?=[^\s\d>-])|\*(?=[^*\s])(?!.*\*))")
+_BULLET = regex.compile(r"\s*(?:[-*•・‣◦▪●○–·]\s+\S|[-•・‣◦▪●·](?=[^\s\d>-])|\*(?=[^*\s])(?!.*\*))")
 _ENDS_WITH_STOP = regex.compile(rf"[{STOPS}]{CLOSING}*\s*\Z")
 _WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*")
 

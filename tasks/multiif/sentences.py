@@ -135,9 +135,9 @@ def _is_known(word: str, code: str) -> bool:
 def _starts_sentences(rest: str, code: str) -> bool:
     """Whether the next word is one that Punkt has learned to start sentences."""
     word = regex.match(r"\W*([\p{L}\p{M}]+)", rest)
-    return (
-        bool(word) and code in _PUNKT and word[1].lower() in published.punkt(NAMES[code].lower())._params.sent_starters
-    )
+    if word is None or code not in _PUNKT:
+        return False
+    return word[1].lower() in published.punkt(NAMES[code].lower())._params.sent_starters
 
 
 @lru_cache(maxsize=4096)

@@ -62,8 +62,10 @@ def _is_one_pair(reply: str) -> bool:
         mark = reply[at]
         if opening == closing and mark == opening:  # told apart by what they touch
             opens = not reply[at - 1].isalnum() and reply[at - 1] not in ".,!?…;:)" and not reply[at + 1].isspace()
-            at_line_start = reply[at - 1] == "\n"  # a new paragraph of a long quotation opens again
-            depth += (0 if at_line_start and depth == 1 and opens else 1) if opens else -1
+            line = reply[at:].partition("\n")[0]
+            # A new paragraph of a long quotation opens again; there is one mark too many on its line.
+            again = reply[at - 1] == "\n" and depth == 1 and line.count(mark) % 2 == (at + len(line) < len(reply))
+            depth += (0 if again else 1) if opens else -1
         elif mark == opening:
             depth += 0 if reply[at - 1] == "\n" else 1
         elif mark == closing:
