@@ -39,6 +39,7 @@ _STOP = regex.compile(
     regex.V1,
 )
 _BEFORE = regex.compile(r"[^\s(\[«“\"'—–]*\Z")
+_SPEECH_DASH = regex.compile(r"[—–-]+\s*\p{Ll}")
 _INITIAL = regex.compile(r"(?:\p{Lu}\p{M}*\.-?)*\p{Lu}\p{M}*")
 _ENDS_SENTENCES_ELSEWHERE = regex.compile(r"[[\p{Sentence_Terminal}]--[.!?]]", regex.V1)
 
@@ -87,7 +88,7 @@ def _ends(text: str, code: str, speech: bool) -> Iterator[int]:
         stop, rest = match[0][: match.start("closing") - match.start()], text[match.end() :]
         if cased and regex.match(r"\p{Ll}", rest):
             continue
-        if speech and match["closing"].strip() and _goes_on(rest):
+        if speech and (_SPEECH_DASH.match(rest) or (match["closing"].strip() and _goes_on(rest))):
             continue
         if stop == "." and not match["closing"].strip():
             before = _BEFORE.search(text, 0, match.start())[0]  # type: ignore[index] # it matches the empty string
@@ -103,7 +104,7 @@ def _speech() -> regex.Pattern[str]:
     unspaced = "|".join(verbs["zh"])
     hindi, latin = "|".join(verbs["hi"]), "|".join((*verbs["en"], *verbs["de"]))
     return regex.compile(
-        rf"[—–-]+\s*\p{{Ll}}|,|，|、|(?:{'|'.join(verbs['ja'])})|[^。！？，,\s]{{0,6}}(?:{unspaced})"
+        rf",|，|、|(?:{'|'.join(verbs['ja'])})|[^。！？，,\s]{{0,6}}(?:{unspaced})"
         rf"|[^।,!?\s]+(?:\s+[^।,!?\s]+){{0,3}}\s+(?:{hindi})(?!\p{{M}})|(?:\p{{Lu}}[\p{{L}}'’.-]*\s+){{1,3}}(?:{latin})\b"
     )
 
