@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=.venv-lowest/bin
 torch=torch==2.13.0
-extras=api,build,cjk,hf,merge,report,search,test,thai
+extras=api,build,cjk,hf,merge,morphology,report,search,test,thai
 
 if [[ pyproject.toml -nt .venv-lowest/.made || .ci/lowest.sh -nt .venv-lowest/.made ]]; then
   "${PYTHON:-python3}" -m venv --clear .venv-lowest

@@ -20,9 +20,10 @@ lm_eval run … --tasks multiif --metadata '{{"verdicts": "both"}}'   # adds fig
 turnswap report results/ -o report.html   # where the two sets differ, for any run with --log_samples
 ```
 
-Corrected figures hold for a version of the rules and a segmenter, which the results name as `corrected_rules`
-(`1,icu:78.3`). `pip install 'turnswap[cjk]'` brings the segmenter, ICU's dictionaries; the rules that need it say so,
-and without it they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
+Corrected figures hold for a version of the rules, a segmenter and what knows the forms of words, which the results name
+as `corrected_rules` (`2,icu:78.3,simplemma:2.0.0,pymorphy3:2.0.6`). `pip install 'turnswap[cjk,morphology]'` brings
+them; the rules that need one say so, and without it they do nothing. `turnT_unsatisfiable_corrected` counts the
+instructions that were left out.
 
 Made by `python docs/corrected.py > docs/corrected.md`; tests hold the examples against both graders, and this page
 against the code.
@@ -37,7 +38,8 @@ def page() -> str:
 
 def _section(correction: Correction) -> str:
     languages = "all languages" if correction.languages == (ALL,) else ", ".join(correction.languages)
-    needs = " With `turnswap[cjk]` only." if correction.needs_segmenter else ""
+    extra = "cjk" if correction.needs_segmenter else "morphology" if correction.needs_morphology else ""
+    needs = f" With `turnswap[{extra}]` only." if extra else ""
     instructions = ", ".join(f"`{id_}`" for id_ in correction.instructions)
     rows = "\n".join(map(_row, correction.examples))
     return (

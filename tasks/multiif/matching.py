@@ -53,14 +53,13 @@ def count(
     Returns:
         The number of places, none of which overlap.
     """
-    same = "same-characters" not in without
-    text, word = (folded(reply), folded(keyword)) if same else (reply, keyword)
+    text, word = (reply, keyword) if "same-characters" in without else (folded(reply), folded(keyword))
     text, word = text.lower(), word.lower().strip()
     if not word:
         return 0
     code = base_language(language)
     inflected = code if "inflected-forms" not in without and _INFLECTS.fullmatch(word) else None
-    pieces = tuple(_pieces(text, word, inflected, same))
+    pieces = tuple(_pieces(text, word, inflected, "spelling-variants" not in without))
     if "word-boundaries" not in without:
         pattern = _bounded(word, pieces)
     else:
@@ -82,7 +81,7 @@ def _from_first_letter(text: str) -> str:
     return regex.sub(r"\A[^\p{L}\p{N}]+(?=.*[\p{L}\p{N}])", "", text, flags=regex.DOTALL).strip()
 
 
-def _pieces(text: str, keyword: str, inflected: str | None, same: bool) -> list[str | tuple[str, ...]]:
+def _pieces(text: str, keyword: str, inflected: str | None, variants: bool) -> list[str | tuple[str, ...]]:
     """A keyword as strings, to be found as they are, and the words of ``text`` that may stand for each of its words."""
     pieces: list[str | tuple[str, ...]] = []
     end = 0
@@ -92,7 +91,7 @@ def _pieces(text: str, keyword: str, inflected: str | None, same: bool) -> list[
             other
             for other in _words(text)
             if other == word
-            or (same and one_spelling(other) == one_spelling(word))
+            or (variants and one_spelling(other) == one_spelling(word))
             or (inflected and is_form(other, word, inflected))
         }
         pieces += keyword[end : run.start()], tuple(sorted(found | {word}, key=len, reverse=True))

@@ -53,6 +53,7 @@ class Correction:
         reason: where the published rule errs, and why a reader of the language would judge otherwise.
         examples: at least one.
         needs_segmenter: whether it takes ``turnswap[cjk]``, without which the published rule stays.
+        needs_morphology: whether it takes ``turnswap[morphology]``, without which the published rule stays.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Correction:
     reason: OneLine
     examples: tuple[Example, ...] = field(repr=False)
     needs_segmenter: bool = False
+    needs_morphology: bool = False
 
 
 @cache
