@@ -129,6 +129,24 @@ def measure(judged: Sequence[Judged]) -> Agreement:
     return Agreement(rules_in_use(), cells, changes)
 
 
+def weighed(judged: Sequence[Judged]) -> tuple[Share, Share]:
+    """How often the published and the corrected verdicts agree among the replies that the labelled ones stand for.
+
+    Each counts by its weight; the intervals are of as many replies as the weights are worth (Kish 1965).
+    """
+    weights = [each.label.weight for each in judged]
+    worth = sum(weights) ** 2 / sum(weight**2 for weight in weights) if weights else 0.0
+
+    def share(verdicts: Iterable[bool]) -> Share:
+        agreed = sum(weight for weight, right in zip(weights, verdicts, strict=True) if right)
+        return Share(worth * agreed / (sum(weights) or 1), worth)
+
+    return (
+        share(each.published == each.label.reader for each in judged),
+        share(each.corrected == each.label.reader for each in judged),
+    )
+
+
 def as_json(agreement: Agreement) -> str:
     """The counts as ``agreement.json`` holds them: of a cell n, published, corrected; of a correction right, n."""
     cells = {
@@ -137,7 +155,7 @@ def as_json(agreement: Agreement) -> str:
         for id_, cell in row.items()
     }
     changes = {name: [share.right, share.n] for name, share in agreement.changes.items()}
-    parts = {"cells": cells, "changes": changes}
+    parts: dict[str, Mapping[str, Sequence[float]]] = {"cells": cells, "changes": changes}
     shown = [f'"rules": {json.dumps(agreement.rules)}']
     for name, rows in parts.items():
         lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items())
