@@ -25,7 +25,7 @@ def label() -> None:
     """Ask people whether replies follow their instructions, and hold the verdicts against what they say.
 
     \b
-      turnswap label make results/ --language hi -o sheet     sheet/labels.html, for a native speaker: an hour's work
+      turnswap label make results/ --language hi -o sheet      sheet/labels.html, for a native speaker: an hour's work
       turnswap label read sheet asha.csv ravi.csv -o hi.jsonl  what they agree on, and how far
       turnswap label agreement hi.jsonl                        which verdicts agree with them, and which do not
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
