@@ -32,6 +32,8 @@ def english_capital(reply: str) -> bool:
 
 @corrects("change_case:english_capital")
 def _english_capital(reply: str, asked: Asked) -> bool:
+    if not asked.by("case-of-letters"):
+        return english_capital(reply)
     return reply.isupper() and _is_english(reply)
 
 
@@ -51,6 +53,8 @@ def english_lowercase(reply: str) -> bool:
 
 @corrects("change_case:english_lowercase")
 def _english_lowercase(reply: str, asked: Asked) -> bool:
+    if not asked.by("case-of-letters"):
+        return english_lowercase(reply)
     return reply.islower() and _is_english(reply)
 
 
@@ -62,4 +66,6 @@ def no_comma(reply: str) -> bool:
 
 @corrects("punctuation:no_comma")
 def _no_comma(reply: str, asked: Asked) -> bool:
+    if not asked.by("commas-of-all-scripts"):
+        return no_comma(reply)
     return (_COMMAS_IN_JAPANESE if base_language(asked.language) == "ja" else _COMMAS).isdisjoint(reply)

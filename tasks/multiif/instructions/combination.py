@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from .spec import TEXT, instruction
+import re
+
+from ..layout import is_heading, plain
+from ..matching import folded
+from .spec import TEXT, Asked, corrects, instruction
+
+_QUOTES_AND_BLANKS = "\"'“”„«»‹›「」『』 "
 
 
 @instruction("combination:two_responses")
@@ -15,7 +21,32 @@ def two_responses(reply: str) -> bool:
     return len(answers) == 2 and answers[0] != answers[1]
 
 
+@corrects("combination:two_responses")
+def _two_responses(reply: str, asked: Asked) -> bool:
+    if not asked.by("dividers"):
+        return two_responses(reply)
+    # Only a divider before the first answer, under its label, and behind the last one stands beside nothing.
+    parts = [part.strip() for part in re.split(r"\*{6,}", reply)]
+    answers = [part for part in parts if re.search(r"\w", part) and not _is_label(part)]
+    return len(answers) == 2 and answers[0] != answers[1]
+
+
+def _is_label(part: str) -> bool:
+    """Whether a part only names an answer: "Story 1", **Response A**, "Première réponse :"."""
+    if "\n" in part or len(part.split()) > 4:
+        return False
+    return is_heading(part) or part.endswith((":", "：")) or bool(re.search(r"\d\W*\Z", part))
+
+
 @instruction("combination:repeat_prompt", prompt_to_repeat=TEXT)
 def repeat_prompt(reply: str, prompt_to_repeat: str) -> bool:
     """The reply starts with the prompt, case ignored."""
     return reply.strip().lower().startswith(prompt_to_repeat.strip().lower())
+
+
+@corrects("combination:repeat_prompt")
+def _repeat_prompt(reply: str, asked: Asked, prompt_to_repeat: str) -> bool:
+    if not asked.by("phrases-as-seen"):
+        return repeat_prompt(reply, prompt_to_repeat)
+    text, prompt = (plain(folded(each)).lower().strip(_QUOTES_AND_BLANKS) for each in (reply, prompt_to_repeat))
+    return text.startswith(prompt.rstrip(".。।"))

@@ -12,6 +12,12 @@ from .spec import COUNT, Asked, corrects, instruction
 # of the line with it, as no later one on that line can be closed either.
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 
+# Brackets, but not those of a link, an image or a reference: [text](address), [text][1], [1]: address.
+_TO_FILL_IN = re.compile(r"(?<!\])\[([^\[\]\n]+)\](?!\(|\[|:\s*http)")
+
+# Where a postscript can start, behind marks of emphasis and quotation; a mention of it in a sentence is none.
+_STARTS_A_SENTENCE = r"(?:^|[.!?।。！？…])[^\w\n]*\n*[^\w\n]*"
+
 _POSTSCRIPTS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\s?s\.")}
 
 
@@ -19,6 +25,24 @@ _POSTSCRIPTS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\
 def number_placeholders(reply: str, num_placeholders: int) -> bool:
     """At least n placeholders in square brackets."""
     return sum(1 for match in _PLACEHOLDER.finditer(reply) if match[1]) >= num_placeholders
+
+
+@corrects("detectable_content:number_placeholders")
+def _number_placeholders(reply: str, asked: Asked, num_placeholders: int) -> bool:
+    if not asked.by("placeholders"):
+        return number_placeholders(reply, num_placeholders)
+    return sum(1 for match in _TO_FILL_IN.finditer(folded(reply)) if _is_to_fill_in(match[1])) >= num_placeholders
+
+
+def _is_to_fill_in(inside: str) -> bool:
+    """Whether brackets hold what a reader would replace: no check box, footnote, list of strings or sentence."""
+    inside = inside.strip()
+    return (
+        bool(re.search(r"[^\W\d_]", inside))
+        and inside not in ("x", "X", "v", "V")
+        and inside[0] not in "\"'{^"
+        and not re.search(r"[.!?。！？]\Z", inside)
+    )
 
 
 @instruction("detectable_content:postscript", postscript_marker=PATTERN)
@@ -33,6 +57,17 @@ def postscript(reply: str, postscript_marker: str) -> bool:
 
 @corrects("detectable_content:postscript")
 def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
-    if pattern := _POSTSCRIPTS.get(postscript_marker):
-        return pattern.search(reply.lower()) is not None
-    return folded(postscript_marker).strip().lower() in folded(reply).lower()
+    marker, text = folded(postscript_marker).strip(), folded(reply)
+    letters = re.sub(r"[\W_]", "", marker)
+    if asked.by("postscript-marks"):
+        pattern = re.escape(marker)
+        if len(letters) <= 3 and letters.isupper():
+            # P.S., P. S., PS and P.-S. are one mark.
+            pattern = r"\.?[\s-]?".join(letters) + r"(?!\w)"
+        elif marker[-1:].isalnum():
+            pattern += r"(?!\w)"
+        return re.search(rf"(?im){_STARTS_A_SENTENCE}(?:{pattern})", text) is not None
+    if not asked.by("literal-words"):
+        return postscript(reply, postscript_marker)
+    known = _POSTSCRIPTS.get(postscript_marker)
+    return known.search(reply.lower()) is not None if known else marker.lower() in text.lower()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import regex
+
+from ..layout import is_bullet
 from ..matching import folded
+from ..segmentation import base_language
 from .patterns import PATTERN, compile_word
 from .spec import COUNT, Asked, corrects, counts, instruction
 
@@ -16,6 +20,15 @@ _DASH_BULLET = re.compile(r"^[^\S\n]*+-.*$", re.MULTILINE)
 
 _HIGHLIGHT = re.compile(r"\*([^\n*]*)\*")
 _DOUBLE_HIGHLIGHT = re.compile(r"\*\*([^\n*]*)\*\*")
+
+# Stars around something that touches them, however many: ***both*** is one. Japanese prompts ask for 《 》.
+_EMPHASISED = re.compile(r"(?<!\*)(\*{1,3})(?![\s*])([^*\n]*[^*\s])\1(?!\*)")
+_EMPHASISED_IN_JAPANESE = re.compile(r"《[^《》\n]*[^《》\s][^《》\n]*》")
+_TITLE_IN_JAPANESE = re.compile(r"(?:タイトル[::：]\s*)?(?:『[^』]+』|《[^》]+》|≪[^≫]+≫)")
+
+# Arabic (in any digits), Roman and Han numerals.
+_SECTION_NUMBER = r"(?:\d+|[IVXLC]+(?![\p{L}])|[一二三四五六七八九十百]+|[A-Z](?![\p{L}\p{M}]))"
+_UNSPACED_SPLITTER = regex.compile(r"\A[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
 
@@ -35,6 +48,15 @@ def _bullets(reply: str, *_: object, **__: object) -> int:
     return len(_STAR_BULLET.findall(reply)) + len(_DASH_BULLET.findall(reply))
 
 
+@corrects("detectable_format:number_bullet_lists")
+def _number_bullet_lists(reply: str, asked: Asked, num_bullets: int) -> bool:
+    if not asked.by("bullets"):
+        return number_bullet_lists(reply, num_bullets)
+    lines = reply.splitlines()
+    # Plus signs are bullets of a list inside another, unless they are all there is.
+    return (sum(map(is_bullet, lines)) or sum(1 for line in lines if line.lstrip().startswith("+ "))) == num_bullets
+
+
 @instruction("detectable_format:constrained_response")
 def constrained_response(reply: str) -> bool:
     """Contains one of three fixed answers."""
@@ -48,6 +70,16 @@ def number_highlighted_sections(reply: str, num_highlights: int) -> bool:
     return sum(1 for inside in found if inside.strip()) >= num_highlights
 
 
+@corrects("detectable_format:number_highlighted_sections")
+def _number_highlighted_sections(reply: str, asked: Asked, num_highlights: int) -> bool:
+    if not asked.by("highlights"):
+        return number_highlighted_sections(reply, num_highlights)
+    found = len(_EMPHASISED.findall(reply))
+    if base_language(asked.language) == "ja":
+        found += len(_EMPHASISED_IN_JAPANESE.findall(reply))
+    return found >= num_highlights
+
+
 @instruction("detectable_format:multiple_sections", section_spliter=PATTERN, num_sections=COUNT)
 def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bool:
     """At least n sections, each opened by the splitter and a number."""
@@ -56,8 +88,22 @@ def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bo
 
 @corrects("detectable_format:multiple_sections")
 def _multiple_sections(reply: str, asked: Asked, section_spliter: str, num_sections: int) -> bool:
-    splitter = re.escape(folded(section_spliter).strip())
-    return len(re.findall(rf"{splitter}\s?\d+", folded(reply))) >= num_sections
+    if not asked.by("literal-words"):
+        return multiple_sections(reply, section_spliter, num_sections)
+    if not asked.by("section-numbers"):
+        splitter = re.escape(folded(section_spliter).strip())
+        return len(re.findall(rf"{splitter}\s?\d+", folded(reply))) >= num_sections
+    return _sections(folded(reply), folded(section_spliter).strip()) >= num_sections
+
+
+def _sections(text: str, splitter: str) -> int:
+    """How many numbers go with the splitter: each once, so that a mention of section 2 opens no other one."""
+    word, text = regex.escape(splitter), regex.sub(r"[*_]", "", text)
+    behind = regex.findall(rf"(?<![\p{{L}}\p{{M}}]){word}\s*(?:[-:#.]|Nº|№|No\.)?\s*({_SECTION_NUMBER})", text, regex.I)
+    before = regex.findall(rf"(?:第\s*)({_SECTION_NUMBER})\s*{word}", text, regex.I)  # 第1章
+    if _UNSPACED_SPLITTER.search(splitter):  # 2章 at the start of a line
+        before += regex.findall(rf"(?m)^\W*({_SECTION_NUMBER})\s*{word}", text, regex.I)
+    return len({number.lower() for number in (*behind, *before)})
 
 
 @instruction("detectable_format:json_format")
@@ -80,3 +126,10 @@ def title(reply: str) -> bool:
         if start >= 0 and start + 3 <= end and line[start : end + 2].lstrip("<").rstrip(">").strip():
             return True
     return False
+
+
+@corrects("detectable_format:title")
+def _title(reply: str, asked: Asked) -> bool:
+    if title(reply) or not asked.by("titles-in-japanese") or base_language(asked.language) != "ja":
+        return title(reply)
+    return any(_TITLE_IN_JAPANESE.fullmatch(line.strip("#* \t\u3000")) for line in reply.splitlines())

@@ -51,6 +51,8 @@ def response_language(reply: str, language: str) -> bool:
 
 @corrects("language:response_language")
 def _response_language(reply: str, asked: Asked, language: str) -> bool:
+    if not asked.by("language-by-script"):
+        return response_language(reply, language)
     code = "zh" if language.startswith("zh") else language
     script = main_script(reply)
     if script is not None:

@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping
 import regex
 
 from .. import matching, text
-from ..segmentation import asks_for_words, count_sentences, count_words
+from ..layout import count_plain_words, has_stop, is_heading
+from ..segmentation import asks_for_words, count_words
+from ..sentences import count_sentences
 from .spec import COUNT, PHRASE, RELATION, Asked, Relation, compares, corrects, counts, instruction
 
+_LONGEST_TITLE = 8  # words
+
 _HAS_LETTER = regex.compile(r"[\p{L}\p{N}]")
+# Three stars or more, as they stand in the text; ***word*** is emphasis. Markdown also has them with blanks between.
+_DIVIDER = regex.compile(r"\*{3,}|(?<![^\n])[^\S\n]*\*[^\S\n]\*[^\S\n]\*[^\S\n]*(?![^\n])")
+_STRONG = regex.compile(r"(?<!\*)\*{3}(?=[^\s*])([^*\n]*[^\s*])\*{3}(?!\*)")
 # By method; published.
 _WORDS = {text.GENERAL: text.count_words, text.CJK: text.count_words_cjk, text.THAI: text.count_words_thai}
 _SENTENCES = {
@@ -45,9 +52,15 @@ def _compared(
 
 @counts("length_constraints:number_words")
 def _words(reply: str, asked: Asked | None, num_words: int, **_: object) -> int:
-    if asked is None:
+    if asked is None or not asked.by("unicode-words"):
         return text.by_method(reply, _WORDS)(reply)
-    return count_words(reply, asked.language, asks_for_words(asked.prompts, num_words))
+    in_words = asked.by("words-by-dictionary") and asks_for_words(asked.prompts, num_words)
+    return count_words(reply, _language(reply, asked), in_words, hyphenated=asked.by("hyphenated-words"))
+
+
+def _language(reply: str, asked: Asked) -> str:
+    """The language to count in: the one that the reply is to be in, or, as published, the one that is found in it."""
+    return asked.language if asked.by("conversation-language") else text.detect_language(reply) or "en"
 
 
 @corrects("length_constraints:number_words")
@@ -72,7 +85,9 @@ def number_sentences(reply: str, num_sentences: int, relation: Relation) -> bool
 
 @counts("length_constraints:number_sentences")
 def _sentences(reply: str, asked: Asked | None, **_: object) -> int:
-    return text.by_method(reply, _SENTENCES)(reply) if asked is None else count_sentences(reply, asked.language)
+    if asked is None or not asked.by("sentences-of-the-language"):
+        return text.by_method(reply, _SENTENCES)(reply)
+    return count_sentences(reply, _language(reply, asked), asked.by)
 
 
 @corrects("length_constraints:number_sentences")
@@ -97,6 +112,28 @@ def number_paragraphs(reply: str, num_paragraphs: int) -> bool:
 def _parts(reply: str, *_: object, **__: object) -> int:
     parts = re.split(r"\s?\*\*\*\s?", reply)
     return len(parts) - (not parts[0].strip()) - (len(parts) > 1 and not parts[-1].strip())
+
+
+@corrects("length_constraints:number_paragraphs")
+def _number_paragraphs(reply: str, asked: Asked, num_paragraphs: int) -> bool:
+    if not asked.by("dividers"):
+        return number_paragraphs(reply, num_paragraphs)
+    parts = [part.strip() for part in _DIVIDER.split(_STRONG.sub(r"**\1**", reply))]
+    kept = [part for part in parts if _HAS_LETTER.search(part) and not _is_title(part, first=False)]
+    return len(kept) == num_paragraphs
+
+
+def _is_title(part: str, first: bool) -> bool:
+    """Whether a paragraph is a line that only names what follows: a heading, or a label such as "Paragraph 1:".
+
+    ``first``: whether it opens the reply, where a short line without a stop is a title even without a mark.
+    """
+    part = part.strip()
+    if "\n" in part:
+        return False
+    if first and not has_stop(part) and not part.endswith((",", "，", ";", ":", "：")):
+        return count_plain_words(part) <= _LONGEST_TITLE
+    return is_heading(part) or (part.endswith((":", "：")) and bool(re.search(r"\d", part[:40])))
 
 
 def _no_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> str | None:
@@ -132,7 +169,11 @@ def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int
 def _nth_paragraph_first_word(
     reply: str, asked: Asked, num_paragraphs: int, nth_paragraph: int, first_word: str
 ) -> bool:
+    if not asked.by("paragraphs-as-seen"):
+        return nth_paragraph_first_word(reply, num_paragraphs, nth_paragraph, first_word)
     paragraphs = [part for part in re.split(r"\n\s*\n", reply) if _HAS_LETTER.search(part)]
+    if asked.by("titles-are-no-paragraphs"):
+        paragraphs = [part for at, part in enumerate(paragraphs) if not _is_title(part, first=at == 0)]
     if len(paragraphs) != num_paragraphs or not 1 <= nth_paragraph <= num_paragraphs:
         return False
     return matching.starts_with(paragraphs[nth_paragraph - 1], first_word, asked.language)

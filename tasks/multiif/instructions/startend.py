@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..layout import plain
 from ..matching import folded
 from .spec import PHRASE, Asked, corrects, instruction
 
 _QUOTES = (('"', '"'), ("“", "”"), ("「", "」"))
 _PAIRS = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』", "＂＂", "〝〞")
+_STOPS = (".", "。")
 _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
 
 
@@ -18,11 +20,18 @@ def end_checker(reply: str, end_phrase: str) -> bool:
 
 @corrects("startend:end_checker")
 def _end_checker(reply: str, asked: Asked, end_phrase: str) -> bool:
-    return _end(reply).endswith(_end(end_phrase))
+    if not asked.by("end-inside-quotation-marks"):
+        return end_checker(reply, end_phrase)
+    stops = asked.by("phrases-as-seen")
+    return _end(reply, stops).endswith(_end(end_phrase, stops))
 
 
-def _end(text: str) -> str:
-    return folded(text.rstrip(_CLOSING_QUOTES + " \t\r\n\u00a0\u202f").lstrip()).lower()
+def _end(text: str, as_seen: bool) -> str:
+    text = folded(text.rstrip(_CLOSING_QUOTES + " \t\r\n\u00a0\u202f").lstrip()).lower()
+    if not as_seen:
+        return text
+    # Emphasis is not read, and a full stop is easily added to a phrase or left out.
+    return plain(text).rstrip(_CLOSING_QUOTES + ".。।｡ ")
 
 
 @instruction("startend:quotation")
@@ -34,5 +43,33 @@ def quotation(reply: str) -> bool:
 
 @corrects("startend:quotation")
 def _quotation(reply: str, asked: Asked) -> bool:
+    if not asked.by("quotation-marks-of-all-languages"):
+        return quotation(reply)
     reply = reply.strip()
-    return len(reply) > 1 and (reply[0] + reply[-1]) in _PAIRS
+    if asked.by("one-pair-of-quotation-marks"):
+        reply = reply.strip("*_ \n")
+        if reply[-1:] in _STOPS and reply[-2:-1] in _CLOSING_QUOTES:  # Russian puts the full stop outside
+            reply = reply[:-1]
+    if len(reply) < 2 or reply[0] + reply[-1] not in _PAIRS:
+        return False
+    return not asked.by("one-pair-of-quotation-marks") or _is_one_pair(reply)
+
+
+def _is_one_pair(reply: str) -> bool:
+    """Whether the first mark is closed by the last one, and by none before: "A" and "B" is two quotations."""
+    opening, closing, depth = reply[0], reply[-1], 1
+    for at in range(1, len(reply) - 1):
+        mark = reply[at]
+        if opening == closing and mark == opening:  # told apart by what they touch
+            opens = not reply[at - 1].isalnum() and reply[at - 1] not in ".,!?…;:)" and not reply[at + 1].isspace()
+            line = reply[at:].partition("\n")[0]
+            # A new paragraph of a long quotation opens again; there is one mark too many on its line.
+            again = reply[at - 1] == "\n" and depth == 1 and line.count(mark) % 2 == (at + len(line) < len(reply))
+            depth += (0 if again else 1) if opens else -1
+        elif mark == opening:
+            depth += 0 if reply[at - 1] == "\n" else 1
+        elif mark == closing:
+            depth -= 1
+        if depth <= 0:
+            return False
+    return True
