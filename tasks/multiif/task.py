@@ -40,9 +40,9 @@ class MultiIF(MultiTurnTask):
             self.config.metadata["data_sha256"] = hashlib.sha256(Path(source.location).read_bytes()).hexdigest()
         column = self.config.metadata.get("cluster_column")
         conversations = load_conversations(source, self.config.dataset_name, column)
+        self.config.metadata["content_sha256"] = content_sha256(conversations)
         languages = {str(code_of(self.config.dataset_name))}
         self.config.metadata["corrected_unlabelled"] = corrected.measured().unlabelled(languages)
-        self.config.metadata["content_sha256"] = content_sha256(conversations)
         return conversations
 
     def doc_to_turns(self, doc: dict[str, Any]) -> list[str]:
