@@ -6,6 +6,7 @@ the verbs of direct speech, in the languages where they are known, are in ``lett
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ CLOSING = r"[\p{Pe}\p{Pf}\p{Pi}\"'*_`\u00a0\u202f]"
 
 EMPHASIS = regex.compile(r"\*{1,3}|(?<![\p{L}\p{N}])_{1,3}|_{1,3}(?![\p{L}\p{N}])|`")
 _FENCE = regex.compile(r"\s*(?:```+|~~~+)")
+_NO_CODE = frozenset(("", "text", "txt", "plaintext", "plain", "markdown", "md"))
+_CODE = regex.compile(r"[;{}=#]|\w\(|//")
 _RULE = regex.compile(r"\s*(?:[*_=~-]\s*){3,}|\s*[*_=~—–-]{3,}\s*")
 _TABLE = regex.compile(r"\s*\|.*\|\s*")
 _MARKED_HEADING = regex.compile(
@@ -68,7 +71,7 @@ def _letter_patterns() -> tuple[regex.Pattern[str], ...]:
     return (
         regex.compile(rf"{bare}(?:{subject})\s*{bare}[:：].*", regex.I),
         regex.compile(rf"{bare}(?:{greeting})(?![\p{{L}}\p{{M}}]).{{0,60}}", regex.I),
-        regex.compile(rf"{bare}(?:{farewell})(?![\p{{L}}\p{{M}}])[^.!?。！？।]{{0,40}}[,，.!！。।:：]?{bare}", regex.I),
+        regex.compile(rf"{bare}(?:{farewell})(?![\p{{L}}\p{{M}}])(?:[^.!?。！？।]{{0,40}}|[.!！。।]){bare}", regex.I),
         # Japanese and Chinese write the reader's name first: 田中様, 尊敬的王先生：
         regex.compile(r"\s*.{1,20}(?:様|さま|殿|御中|先生[：:，,]|女士[：:，,]|小姐[：:，,])[、，：:]?\s*"),
     )
@@ -124,10 +127,11 @@ def _frames_a_letter(line: str) -> bool:
     return bool(greeting.fullmatch(line)) and bool(regex.search(r"[,，、:：!！]\s*[*_]*\s*\Z", line))
 
 
-def _is_prose(lines: list[str]) -> bool:
-    """Whether what stands between fences is text for readers: most of its lines end as sentences do."""
+def _is_prose(fence: str, lines: list[str]) -> bool:
+    """Whether what stands between fences is text for readers: it names no language, and most lines end as sentences."""
     filled = [line for line in lines if line.strip()]
-    return bool(filled) and sum(map(has_stop, filled)) * 2 > len(filled)
+    sentences = sum(1 for line in filled if has_stop(line) and not _CODE.search(line))
+    return fence.strip("`~ \t").lower() in _NO_CODE and sentences * 2 > len(filled)
 
 
 def _without_code(lines: list[str]) -> Iterator[tuple[str, bool]]:
@@ -140,17 +144,39 @@ def _without_code(lines: list[str]) -> Iterator[tuple[str, bool]]:
             continue
         end = next((i for i in range(at + 1, len(lines)) if _FENCE.match(lines[i])), len(lines))
         inside = lines[at + 1 : end]
+        # A reply that is all in one fence is a text in the fence.
         whole = not any(line.strip() for line in lines[:at] + lines[end + 1 :])
-        code = not whole and not _is_prose(inside)
+        named = lines[at].strip("`~ \t").lower()
+        code = not (whole and named in _NO_CODE) and not _is_prose(lines[at], inside)
         yield "", False
         yield from ((line, code) for line in inside)
         yield "", False
         at = end + 1
 
 
+def _texts_of_json(reply: str) -> Iterator[str]:
+    """The strings among the values of a reply that is JSON, in a fence or not; none where it is none."""
+    inside = regex.sub(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", "", reply, flags=regex.I)
+    if not inside.lstrip().startswith(("{", "[")):
+        return
+    try:
+        waiting = [json.loads(inside)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        else:
+            waiting += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    yield ""  # JSON it is, even without a text
+
+
 @lru_cache(maxsize=64)
 def blocks(reply: str) -> tuple[Block, ...]:
     """The reply's blocks, in order. Blank lines part prose; a line of any other kind is a block by itself."""
+    if texts := list(_texts_of_json(reply)):
+        return tuple(Block("item", text) for text in texts)
     found: list[Block] = []
     prose: list[str] = []
 
@@ -198,4 +224,5 @@ def _is_lone_line(lines: list[tuple[str, bool]], at: int) -> bool:
     """Whether a line between blank ones is a greeting, heading or signature by its looks: short, and without a stop."""
     line = lines[at][0]
     alone = (at == 0 or not lines[at - 1][0].strip()) and (at + 1 == len(lines) or not lines[at + 1][0].strip())
-    return alone and len(lines) > 1 and not has_stop(line) and count_plain_words(line) <= 5
+    clause = regex.search(r"[,，、;；]\s*\S", line)
+    return alone and len(lines) > 1 and not has_stop(line) and not clause and count_plain_words(line) <= 5

@@ -66,8 +66,11 @@ def dictionary_bounds(text: str, language: str) -> tuple[int, ...]:
 
 
 def asks_for_words(prompts: Sequence[str], number: int) -> bool:
-    """Whether a Chinese or Japanese prompt asks for so many words (词, 単語), where 字 and 文字 are characters."""
-    forms = "|".join((f"{number:,}", str(number), _in_han(number)))
+    """Whether a Chinese or Japanese prompt asks for so many words (词, 単語), where 字 and 文字 are characters.
+
+    "No more than 100" is graded as less than 101, so the number before counts too.
+    """
+    forms = "|".join(form for n in (number, number - 1) for form in (f"{n:,}", str(n), _in_han(n)))
     pattern = regex.compile(_WORDS_ASKED_FOR.format(number=f"(?:{forms})"))
     return any(pattern.search(unicodedata.normalize("NFKC", prompt)) for prompt in prompts)
 

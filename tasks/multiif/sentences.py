@@ -22,11 +22,15 @@ from .segmentation import UNSPACED, base_language, segmenter
 _PUNKT = tuple("cs da de el en es et fi fr it ml nl no pl pt ru sl sv tr".split())  # noqa: SIM905 - shorter
 # Languages that write a full stop behind ordinals: 3. Oktober.
 _ORDINALS = frozenset(("cs", "da", "de", "et", "fi", "hr", "hu", "lv", "no", "sk", "sl", "tr"))
-# No maintained source knows these.
+# What CLDR and Punkt lack: titles, in any language with Latin letters; and some more.
+_TITLES = frozenset("dr dra prof mr mrs ms mme mlle sr sra st ste".split())  # noqa: SIM905 - shorter
 _ABBREVIATIONS = {
+    "en": {"e.g", "i.e", "vs"},
+    "fr": {"av", "apr"},
     "hi": {"डॉ", "श्री", "प्रो", "पं", "सं", "रु", "कु", "स्व", "मो", "कि", "मी"},
-    "en": {"e.g", "i.e", "p.s", "vs"},
 }
+# And so on: with a capital behind them they end a sentence. The Russian ones are и т. д., и т. п., и др.
+_AND_SO_ON = frozenset(("etc", "ecc", "usw", "д", "п", "др"))
 
 _WORD = regex.compile(r"[\p{L}\p{N}]")
 # ASCII stops end a sentence before a space or the end of the text, before a character of a script without spaces, and
@@ -39,13 +43,14 @@ _STOP = regex.compile(
     regex.V1,
 )
 _BEFORE = regex.compile(r"[^\s(\[«“\"'—–]*\Z")
+_CAPITALS, _CAPITALS_NEXT = regex.compile(r"\p{Lu}{2}"), regex.compile(r"\p{Lu}{1,2}\.")
 _SPEECH_DASH = regex.compile(r"[—–-]+\s*\p{Ll}")
 _INITIAL = regex.compile(r"(?:\p{Lu}\p{M}*\.-?)*\p{Lu}\p{M}*")
 _ENDS_SENTENCES_ELSEWHERE = regex.compile(r"[[\p{Sentence_Terminal}]--[.!?]]", regex.V1)
 
 
 def count_sentences(text: str, language: str, by: Callable[[str], bool] = lambda correction: True) -> int:
-    """Sentences of a reply; at least one where it has a letter.
+    """Sentences of a reply; none in one that is only a list of nouns, a table or code.
 
     Args:
         text: the reply.
@@ -55,8 +60,7 @@ def count_sentences(text: str, language: str, by: Callable[[str], bool] = lambda
     code = base_language(language)
     if code == "th":  # Thai has no stops: the published rule
         return published.count_sentences_thai(text)
-    found = sum(_sentences_of(block, code, by) for block in blocks(text))
-    return max(found, int(bool(_WORD.search(text))))
+    return sum(_sentences_of(block, code, by) for block in blocks(text))
 
 
 def _sentences_of(block: Block, code: str, by: Callable[[str], bool]) -> int:
@@ -76,22 +80,28 @@ def _sentences_of(block: Block, code: str, by: Callable[[str], bool]) -> int:
 
 def split(text: str, code: str, by: Callable[[str], bool] = lambda correction: True) -> list[str]:
     """The sentences of a block of prose, without Markdown's marks."""
-    text = EMPHASIS.sub("", text)
+    # The vertical bar is typed for the danda.
+    text = regex.sub(r"(?<=[\p{Devanagari}])\|", "।", EMPHASIS.sub("", text))
     ends = _ends(text, code, by("direct-speech"))
     parts = [text[start:end].strip() for start, end in itertools.pairwise([0, *ends, len(text)])]
     return [part for part in parts if _WORD.search(part)]
 
 
 def _ends(text: str, code: str, speech: bool) -> Iterator[int]:
+    """Where sentences end."""
     dandas, cased = "।" in text, text != text.lower()
     for match in _STOP.finditer(text):
         stop, rest = match[0][: match.start("closing") - match.start()], text[match.end() :]
         if cased and regex.match(r"\p{Ll}", rest):
             continue
+        # Without capitals nothing shows whether a sentence starts behind an ellipsis.
+        if ("…" in stop or ".." in stop) and regex.match(r"\p{Lo}", rest):
+            continue
         if speech and (_SPEECH_DASH.match(rest) or (match["closing"].strip() and _goes_on(rest))):
             continue
-        if stop == "." and not match["closing"].strip():
-            before = _BEFORE.search(text, 0, match.start())[0]  # type: ignore[index] # it matches the empty string
+        parted = match[0][-1:].isspace()
+        if stop == "." and parted and not match["closing"].strip():
+            before = str(_BEFORE.search(text, 0, match.start())[0])  # type: ignore[index] # it matches the empty string
             # Where dandas end the sentences, a full stop is an abbreviation's.
             if dandas or _is_abbreviated(before, rest, code):
                 continue
@@ -115,15 +125,19 @@ def _goes_on(rest: str) -> bool:
 
 
 def _is_abbreviated(before: str, rest: str, code: str) -> bool:
-    """Whether the full stop between a word and what follows it belongs to the word."""
+    """Whether the full stop between a word and what follows it, in small letters never, belongs to the word."""
     if not before or not rest:
         return False
-    if _INITIAL.fullmatch(before):  # not the pronoun: "so do I. Then"
-        return before != "I"
+    if _INITIAL.fullmatch(before):
+        return (before, code) != ("I", "en")  # the pronoun: "so do I. Then"
     if before.isdecimal():
-        return len(before) <= 2 and code in _ORDINALS and not _starts_sentences(rest, code)
+        return len(before) <= 2 and code in _ORDINALS
+    if _CAPITALS.fullmatch(before):  # EE. UU.
+        return _CAPITALS_NEXT.match(rest) is not None
     small = before.lower()
-    if _is_suppressed(before, code) or small in _ABBREVIATIONS.get(code, ()):
+    if small in _AND_SO_ON and rest[0].isupper():
+        return False
+    if small in _TITLES or small in _ABBREVIATIONS.get(code, ()) or _is_suppressed(before, code):
         return True
     return _is_known(small, code) and not _starts_sentences(rest, code)
 

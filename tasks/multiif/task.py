@@ -41,6 +41,8 @@ class MultiIF(MultiTurnTask):
         column = self.config.metadata.get("cluster_column")
         conversations = load_conversations(source, self.config.dataset_name, column)
         self.config.metadata["content_sha256"] = content_sha256(conversations)
+        languages = {str(code_of(self.config.dataset_name))}
+        self.config.metadata["corrected_unlabelled"] = corrected.measured().unlabelled(languages)
         return conversations
 
     def doc_to_turns(self, doc: dict[str, Any]) -> list[str]:

@@ -1,15 +1,20 @@
-"""An LLM that is gone half-way."""
+"""An LLM that is gone half-way, and the pages of sheets in a browser."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from lm_eval.api.instance import Instance
 
 from turnswap.construction.llm import RecordedLM
 from turnswap.core.errors import UserError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 GoneAt = Callable[[str], AbstractContextManager[list[str]]]
 
@@ -35,3 +40,27 @@ def gone_at(monkeypatch: pytest.MonkeyPatch) -> GoneAt:
                 yield asked
 
     return block
+
+
+@pytest.fixture
+def open_form(browser: Browser) -> Iterator[Any]:
+    """Opens a sheet's page; at the end it must not have complained, asked, or loaded anything."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    opened: set[str] = set()
+    context = browser.new_context(accept_downloads=True)
+
+    def open_(path: Path) -> Page:
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: requests.append(request.url))
+        opened.add(path.as_uri())
+        page.goto(path.as_uri())
+        return page
+
+    yield open_
+    context.close()
+    assert complaints == []
+    assert {url for url in requests if not url.startswith("blob:")} == opened

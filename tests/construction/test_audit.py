@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from turnswap.construction.audit import Audit, AuditSettings
+from turnswap.construction.forms import as_csv, neutral, original, read_csv
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import DraftConversation, Outcome
-from turnswap.construction.sheet import COLUMNS, FILLED_IN, as_csv, neutral, original, read_csv
+from turnswap.construction.sheet import AUDIT, COLUMNS, FILLED_IN
 from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.core.errors import UserError
 
@@ -33,7 +34,7 @@ def audit(folder: Path, *reviews: Path, returned: Mapping[str, str] | None = Non
 
 
 def sheet(folder: Path) -> list[dict[str, str]]:
-    return read_csv((folder / "audit" / "audit.csv").read_bytes(), "audit.csv")
+    return read_csv(AUDIT, (folder / "audit" / "audit.csv").read_bytes(), "audit.csv")
 
 
 def written(folder: Path, conversations: Sequence[DraftConversation], **more: Any) -> list[dict[str, str]]:
@@ -46,7 +47,7 @@ def fill(folder: Path, name: str, rows: Sequence[Mapping[str, str]], filled: Map
     """A copy of the sheet, filled in per key; the file's name is the reviewer's."""
     path = folder / f"{name}.csv"
     made = [{**row, **({"reviewer": name, **filled[row["key"]]} if row["key"] in filled else {})} for row in rows]
-    path.write_bytes(as_csv(made).encode("utf-8-sig"))
+    path.write_bytes(as_csv(made, COLUMNS).encode("utf-8-sig"))
     return path
 
 
@@ -112,7 +113,7 @@ def test_no_cell_is_a_formula_and_every_cell_reads_back_as_it_was(cell: str) -> 
     assert neutral(cell)[:1] not in ("=", "+", "-", "@", "\t", "\n", "＝")
     assert original(neutral(cell)) == cell
     row = dict.fromkeys(COLUMNS, "") | {"key": "k", "comment": cell}
-    assert read_csv(as_csv([row]).encode(), "x")[0]["comment"] == cell
+    assert read_csv(AUDIT, as_csv([row], COLUMNS).encode(), "x")[0]["comment"] == cell
 
 
 @pytest.mark.parametrize("delimiter", [";", "\t"])
@@ -138,7 +139,7 @@ def test_a_sheet_is_written_anew_for_other_texts_but_never_over_what_was_filled_
     rows = written(tmp_path, three[:1])
     assert [row["key"] for row in written(tmp_path, three)] == ["a:sw", "b:sw", "c:sw"]
     path = tmp_path / "audit" / "audit.csv"
-    path.write_bytes(as_csv([{**rows[0], "comment": "hm"}, *sheet(tmp_path)[1:]]).encode("utf-8-sig"))
+    path.write_bytes(as_csv([{**rows[0], "comment": "hm"}, *sheet(tmp_path)[1:]], COLUMNS).encode("utf-8-sig"))
     before = path.read_bytes()
     audit(tmp_path).run(three)  # the same conversations: it stays
     with pytest.raises(UserError, match="has decisions filled in"):
@@ -308,7 +309,7 @@ def test_a_row_that_cannot_be_used_is_refused_and_no_other_row_is_applied(
     rows = written(tmp_path, three)
     good = {"decision": "accept", "reviewer": "A"}
     path = tmp_path / "A.csv"
-    path.write_bytes(as_csv([{**rows[0], **good, **change}, {**rows[1], **good}, rows[2]]).encode("utf-8-sig"))
+    path.write_bytes(as_csv([{**rows[0], **good, **change}, {**rows[1], **good}, rows[2]], COLUMNS).encode("utf-8-sig"))
     before = (tmp_path / "audit" / "audit.csv").read_bytes()
     with pytest.raises(UserError) as raised:
         audit(tmp_path, path).run(three)
@@ -322,7 +323,7 @@ def test_every_problem_is_listed_and_the_list_goes_when_they_are_mended(
 ) -> None:
     rows = written(tmp_path, three)
     bad = fill(tmp_path, "A", rows, {"a:sw": {"decision": "x"}, "b:sw": {"decision": "y"}})
-    with pytest.raises(UserError, match="2 rows of the reviews cannot be used"):
+    with pytest.raises(UserError, match="2 rows cannot be used"):
         audit(tmp_path, bad).run(three)
     problems = tmp_path / "audit" / "problems.txt"
     assert [line.removeprefix(f"{bad}, ")[:11] for line in problems.read_text().splitlines()] == [
@@ -349,9 +350,9 @@ def test_a_conversation_decided_twice_by_one_reviewer_in_one_file_is_refused(
         (b"key,decision\r\na,accept\r\n", "lacks the columns digest"),
         (as_csv([], (*COLUMNS, "mood")).encode(), "columns that no sheet has: 'mood'"),
         (as_csv([], (*COLUMNS, "comment")).encode(), "has a column twice"),
-        (as_csv([]).encode() + b"a,b\r\n", "row 1, has 2 cells"),
+        (as_csv([], COLUMNS).encode() + b"a,b\r\n", "row 1, has 2 cells"),
         ("key,décision".encode("latin-1"), "is not in UTF-8"),
-        (as_csv([]).encode() + b'"never closed', "is no CSV"),
+        (as_csv([], COLUMNS).encode() + b'"never closed', "is no CSV"),
     ],
 )
 def test_a_file_that_is_no_sheet_is_refused(

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from turnswap.construction.audit import Audit, AuditSettings
+from turnswap.construction.forms import as_csv, read_csv
 from turnswap.construction.records import DraftConversation, Turn
-from turnswap.construction.sheet import COLUMNS, as_csv, read_csv, row_of, write_sheets
+from turnswap.construction.sheet import AUDIT, COLUMNS, row_of, write_sheets
 
 from .auditing import SW, translated
+from .form_pages import choose, export
 from .test_audit import PROOF
 
 if TYPE_CHECKING:
@@ -28,39 +29,16 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
 
 
 @pytest.fixture
-def open_sheet(browser: Browser, tmp_path: Path) -> Iterator[Any]:
-    """Opens the page of some conversations; at the end it must not have complained, asked, or loaded anything."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    address = (tmp_path / "audit" / "audit.html").as_uri()
-    context = browser.new_context(accept_downloads=True)
+def open_sheet(open_form: Any, tmp_path: Path) -> Any:
+    """Opens the page of some conversations."""
 
     def open_(conversations: list[DraftConversation], returned: dict[str, str] | None = None) -> Page:
         rows = [row_of(each, (returned or {}).get(each.key, "")) for each in conversations]
         write_sheets(tmp_path / "audit", rows)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(f"dialog: {dialog.message}"))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
+        page: Page = open_form(tmp_path / "audit" / "audit.html")
         return page
 
-    yield open_
-    context.close()
-    assert complaints == []
-    assert {url for url in requests if not url.startswith("blob:")} == {address}
-
-
-def export(page: Page, path: Path) -> Path:
-    with page.expect_download() as download:
-        page.click("#export")
-    download.value.save_as(path)
-    return path
-
-
-def choose(page: Page, number: int, decision: str) -> None:
-    page.locator("article").nth(number).locator(f"[value={decision}]").check()
+    return open_
 
 
 def test_what_is_filled_in_is_exported_as_the_command_reads_it(
@@ -82,7 +60,7 @@ def test_what_is_filled_in_is_exported_as_the_command_reads_it(
     path = export(page, tmp_path / "asha.csv")
     assert page.inner_text("#progress") == "3 of 3 decided"
     assert path.read_bytes().startswith(b"\xef\xbb\xbf")
-    rows = read_csv(path.read_bytes(), "asha.csv")
+    rows = read_csv(AUDIT, path.read_bytes(), "asha.csv")
     assert [row["decision"] for row in rows] == ["edit", "reject", "accept"]
     assert rows[0]["comment"] == "=HYPERLINK(1)\nsecond line"
     assert b"'=HYPERLINK" in path.read_bytes()
@@ -147,7 +125,7 @@ def test_texts_are_text(open_sheet: Any, tmp_path: Path, three: list[DraftConver
     assert page.locator("article img, article script").count() == 0
     choose(page, 0, "edit")
     page.fill("#reviewer", ATTACK)
-    (row,) = read_csv(export(page, tmp_path / "x.csv").read_bytes(), "x.csv")
+    (row,) = read_csv(AUDIT, export(page, tmp_path / "x.csv").read_bytes(), "x.csv")
     assert row["translation_1"] == conversation.turns[0].prompt
     assert row["reviewer"] == ATTACK
 
@@ -181,4 +159,4 @@ def test_on_a_phone_the_columns_stack_and_without_javascript_the_texts_are_there
 def test_the_pages_columns_are_the_csvs(three: list[DraftConversation]) -> None:
     row = row_of(three[0])
     assert tuple(row) == COLUMNS
-    assert read_csv(as_csv([row]).encode(), "x") == [row]
+    assert read_csv(AUDIT, as_csv([row], COLUMNS).encode(), "x") == [row]

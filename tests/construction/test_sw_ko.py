@@ -23,12 +23,13 @@ from lm_eval.tasks import TaskManager
 
 from turnswap.commands.demo_model import write_demo_model
 from turnswap.construction.filter import occurs, read_words
+from turnswap.construction.forms import as_csv, read_csv
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.construction.instructions.making import texts_of
 from turnswap.construction.pipeline import Count
 from turnswap.construction.records import DraftConversation
 from turnswap.construction.release import release
-from turnswap.construction.sheet import as_csv, read_csv
+from turnswap.construction.sheet import AUDIT, COLUMNS
 from turnswap.construction.steps import Build, assemble
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
@@ -211,12 +212,12 @@ def test_reviewers_are_waited_for_and_what_they_reject_is_not_released(
 
     reviews = []
     for reviewer in ("first", "second"):
-        rows = read_csv((tmp_path / "steps" / "audit" / "audit.csv").read_bytes(), "audit.csv")
+        rows = read_csv(AUDIT, (tmp_path / "steps" / "audit" / "audit.csv").read_bytes(), "audit.csv")
         for row in rows:
             bad = row["key"] == "guitar:ko"
             row |= {"decision": "reject" if bad else "accept", "reviewer": reviewer, "comment": "stiff" * bad}
         reviews.append(tmp_path / f"{reviewer}.csv")
-        reviews[-1].write_text(as_csv(rows), "utf-8")
+        reviews[-1].write_text(as_csv(rows, COLUMNS), "utf-8")
     made = assemble(configured(tmp_path, audit={"required": 2, "reviews": [str(path) for path in reviews]}))
     assert [count.kept for count in made.pipeline.run()][-2:] == [40, 40]
     assert "stiff" in rejected(made, "audit")["guitar:ko"]

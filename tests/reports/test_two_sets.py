@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 
 from tests.conftest import Turnswap, make_row, write_csv
+from turnswap.reports import two_sets
 from turnswap.tasks.multiif.corrected import rules_in_use
+from turnswap.tasks.multiif.corrected.agreement import Agreement
 
 from .evaluations import evaluate
 from .test_terminal import rows_of
@@ -58,6 +60,14 @@ def test_markdown_tells_where_the_two_sets_differ(turnswap: Turnswap, chinese_ru
     ]  # strict 1/2 and 6/8; without the last line, loosely all
     assert "4 of 25 strict verdicts differ." in output
     assert f"|corrected:{rules_in_use()}|" in output
+    assert "Without readers' labels: zh." in output.replace("\\", "")
+
+
+def test_languages_whose_replies_readers_have_labelled_are_not_named(
+    turnswap: Turnswap, chinese_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(two_sets, "measured", lambda: Agreement("", {"zh": {}}, {}))
+    assert "Without readers' labels" not in turnswap("report", chinese_run, "--format", "md").output
 
 
 def test_what_the_run_logged_is_what_the_report_grades_again(

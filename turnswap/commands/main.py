@@ -20,6 +20,7 @@ from turnswap.tasks import tasks_path
 
 from .boards import export, leaderboard
 from .build import build
+from .label import label
 from .options import FOLDER
 from .results import compare, report, table
 from .search import search, sweep
@@ -170,6 +171,7 @@ for command in (
     export,
     leaderboard,
     build,
+    label,
 ):
     main.add_command(command)
 

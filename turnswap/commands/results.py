@@ -33,12 +33,16 @@ COMPARE_FORMATS = ("terminal", "md", "json", "html")
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
 METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correction_loose")
 
-# Of every command that reads results; see :func:`read_summaries`.
-results_options = together(
+# Which of the results to read, and how.
+reading_options = together(
     click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
     click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
     click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
     click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
+)
+# Of every command that shows results; see :func:`read_summaries`.
+results_options = together(
+    reading_options,
     click.option("--regrade", is_flag=True, help="Grade every reply again; the verdicts in the samples are not used."),
     click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),

@@ -1,31 +1,23 @@
-"""The audit's sheets: what reviewers fill in, as CSV for spreadsheets and as one page for a browser.
+"""The audit's sheets (:mod:`.forms`): what reviewers fill in of each conversation.
 
-Both have the same columns. The page needs no network, keeps what is filled in in the browser, and exports it as CSV.
 What was filled in is read back strictly: all of it fits the conversations as they are, or none is used.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
-from turnswap.core.pages import json_for_script, render_page
 from turnswap.tasks.multiif.dataset import TURNS
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 from turnswap.tasks.multiif.languages import name_of
 
 from .constructors import graded
 from .equivalent import equivalent, questions_words
+from .forms import Form, decision_of, read_filled_in, write_form
 from .instructions.making import texts_of
 from .records import Conversations, DraftConversation, Turn, digest, json_text
 
@@ -34,20 +26,15 @@ FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
 _TEXTS = [f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")]
 _LAST_TURN = ("instructions", "source_kwargs", "kwargs")
 COLUMNS = ("key", "digest", "language", "returned", *_TEXTS, *_LAST_TURN, "scores", "problems", *FILLED_IN)
-DECISIONS = ("accept", "edit", "reject")
-
-# What spreadsheets take for a formula; behind an apostrophe they show it as text.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-
-
-def neutral(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; :func:`original` is its inverse."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def original(cell: str) -> str:
-    """What :func:`neutral` was given; also of a cell typed with a leading apostrophe, as spreadsheets have it."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
+AUDIT = Form(
+    "audit",
+    "Audit of translated conversations",
+    "audit.html.j2",
+    COLUMNS,
+    FILLED_IN,
+    {"a": "accept", "e": "edit", "r": "reject"},
+    {**{f"edited_{turn}": f"translation_{turn}" for turn in TURNS}, "edited_kwargs": "kwargs"},
+)
 
 
 def text_digest(conversation: DraftConversation) -> str:
@@ -91,88 +78,15 @@ def _scores(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {json_text(figures[name])}" for name in shown if figures.get(name) is not None)
 
 
-def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str] = COLUMNS) -> str:
-    """Rows as CSV, no cell a formula."""
-    cells = [[neutral(row.get(column, "")) for column in columns] for row in rows]
-    return str(pd.DataFrame(cells, columns=list(columns)).to_csv(index=False, lineterminator="\r\n"))
-
-
-def read_csv(content: bytes, name: str) -> list[dict[str, str]]:
-    """The rows of a sheet that was filled in, as they were before :func:`as_csv`. Line breaks are LF.
-
-    Spreadsheets part columns by semicolons or tabs where commas are decimal: the first line tells.
-
-    Raises:
-        UserError: it is no CSV in UTF-8, or a column is missing, unknown, or there twice.
-    """
-    try:
-        text = content.decode("utf-8-sig")
-        first = text.split("\n", 1)[0]
-        csv.field_size_limit(10**9)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-        header, *lines = [line for line in reader if any(line)] or [[]]
-    except UnicodeDecodeError as error:
-        raise UserError(f"{name} is not in UTF-8: {error}.", 'Save it as "CSV UTF-8".') from error
-    except csv.Error as error:
-        raise UserError(f"{name} is no CSV: {error}.", "Save it again, or export it from the page.") from error
-    if missing := [column for column in COLUMNS if column not in header]:
-        raise UserError(
-            f"{name} lacks the columns {', '.join(missing)}.", "Fill in a copy of audit.csv, all columns kept."
-        )
-    if unknown := [column for column in header if column not in COLUMNS]:
-        raise UserError(f"{name} has columns that no sheet has: {', '.join(map(repr, unknown))}.", "Remove them.")
-    if len(header) > len(COLUMNS):
-        raise UserError(f"{name} has a column twice.", "Remove one of them.")
-    for number, line in enumerate(lines, 1):
-        if len(line) != len(header):
-            raise UserError(
-                f"{name}, row {number}, has {len(line)} cells; expected {len(header)}.", "Save it again as CSV."
-            )
-    return [
-        {column: original(cell.replace("\r\n", "\n")) for column, cell in zip(header, line, strict=True)}
-        for line in lines
-    ]
-
-
 def write_sheets(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """``audit.csv`` and ``audit.html`` of rows as :func:`row_of` makes them, unless there are the same already.
 
     Raises:
         UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
     """
-    path, content = folder / "audit.csv", as_csv(rows).encode("utf-8-sig")
-    if path.exists():
-        there = read_csv(path.read_bytes(), str(path))
-        filled = any(row[column].strip() for row in there for column in FILLED_IN)
-        if filled and list(map(_fixed, there)) == list(map(_fixed, read_csv(content, str(path)))):
-            return
-        if filled:
-            raise UserError(
-                f"{path} has decisions filled in, and the sheet would change: other conversations or texts.",
-                "Save it under another name, name that under audit.reviews, and delete audit.csv.",
-            )
-    write_whole(path, content)
-    write_whole(folder / "audit.html", as_page(rows))
-
-
-def _fixed(row: Mapping[str, str]) -> dict[str, str]:
-    return {column: row[column] for column in COLUMNS if column not in FILLED_IN}
-
-
-def as_page(rows: Sequence[Mapping[str, str]]) -> str:
-    """The page. Texts reach it through the template, which escapes them, and as JSON that cannot end its element."""
-    fixed = list(map(_fixed, rows))
-    return render_page(
-        "turnswap.construction",
-        "sheet.html.j2",
-        "Audit of translated conversations",
-        ["sheet.css", "sheet.js"],
-        rows=rows,
-        turns=TURNS,
-        decisions=DECISIONS,
-        names={language: name_of(language) for language in sorted({row["language"] for row in rows})},
-        data=json_for_script({"columns": COLUMNS, "sheet": digest(fixed), "rows": fixed}),
-    )
+    names = {language: name_of(language) for language in sorted({row["language"] for row in rows})}
+    advice = "Save it under another name, name that under audit.reviews, and delete audit.csv."
+    write_form(AUDIT, folder, rows, advice, turns=TURNS, names=names)
 
 
 @dataclass(frozen=True)
@@ -209,22 +123,7 @@ def read_reviews(files: Mapping[str, bytes], conversations: Conversations) -> tu
         UserError: a file is no sheet.
     """
     known = {conversation.key: conversation for conversation in conversations}
-    reviews: list[Review] = []
-    problems: list[str] = []
-    for name, content in files.items():
-        seen: dict[tuple[str, str], int] = {}
-        for number, row in enumerate(read_csv(content, name), 1):
-            if not any(row[column].strip() for column in FILLED_IN if column != "reviewer"):
-                continue
-            try:
-                review = _read(row, known)
-                earlier = seen.setdefault((review.key, review.reviewer), number)
-                if earlier != number:
-                    raise ValueError(f"{review.reviewer} decided it in row {earlier} already")
-                reviews.append(review)
-            except ValueError as problem:
-                problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
-    return reviews, problems
+    return read_filled_in(AUDIT, files, lambda row: _read(row, known))
 
 
 def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
@@ -234,12 +133,7 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
     if row["digest"].strip() != text_digest(conversation):
         raise ValueError("its texts changed since the sheet was written: review it again, on the new sheet")
     _refuse_changes(row, conversation)
-    decision, reviewer = row["decision"].strip().lower(), " ".join(row["reviewer"].split())
-    if decision not in DECISIONS:
-        came = f"{row['decision']!r} is no decision" if decision else "something is filled in, but no decision"
-        raise ValueError(f"{came}; expected {', '.join(DECISIONS)}")
-    if not reviewer:
-        raise ValueError("the column reviewer is empty")
+    decision, reviewer = decision_of(AUDIT, row)
     edited = [column for column in EDITED if row[column].strip()]
     if edited and decision != "edit":
         raise ValueError(f"{edited[0]} is filled in, and the decision is {decision}; expected edit")
@@ -257,7 +151,7 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
     """An edit in the wrong column would be lost without a word."""
     written = row_of(conversation)
-    for column, right in zip((*(f"translation_{turn}" for turn in TURNS), "kwargs"), EDITED, strict=True):
+    for right, column in AUDIT.edits.items():
         if row[column] != written[column]:
             raise ValueError(f"{column} was changed; write edits into {right}")
 

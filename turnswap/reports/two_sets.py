@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from turnswap.tasks.multiif.corrected import measured
 from turnswap.tasks.multiif.metrics import CORRECTED, TURNS, corrected_values, pool, ratios
 
 from .figures import Resampling
@@ -77,6 +78,8 @@ def two_sets_sheets(summary: Summary) -> list[Sheet]:
         rows.append(row)
     header = ["language", *(text for turn in TURNS for text in (f"turn {turn}", "corrected", "Δ"))]
     said = notes_of("two_sets", differ=(changed["gained"] + changed["lost"]).sum(), n=changed["n"].sum())
+    if unlabelled := measured().unlabelled(summary.model.languages):
+        said += notes_of("unlabelled", languages=", ".join(unlabelled))
     signatures = [f"{name}, corrected: {by_corrected.signature}"]
     sheets = [Sheet(f"{name}: published and corrected verdicts", header, rows, 1, said, signatures)]
     columns: dict[str, Column] = {"instruction": "instruction", "language": "language", "n": "n"}

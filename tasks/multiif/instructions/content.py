@@ -15,6 +15,9 @@ _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 # Brackets, but not those of a link, an image or a reference: [text](address), [text][1], [1]: address.
 _TO_FILL_IN = re.compile(r"(?<!\])\[([^\[\]\n]+)\](?!\(|\[|:\s*http)")
 
+# Where a postscript can start, behind marks of emphasis and quotation; a mention of it in a sentence is none.
+_STARTS_A_SENTENCE = r"(?:^|[.!?।。！？…])[^\w\n]*\n*[^\w\n]*"
+
 _POSTSCRIPTS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\s?s\.")}
 
 
@@ -56,11 +59,15 @@ def postscript(reply: str, postscript_marker: str) -> bool:
 def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
     marker, text = folded(postscript_marker).strip(), folded(reply)
     letters = re.sub(r"[\W_]", "", marker)
-    if asked.by("postscript-marks") and len(letters) <= 3 and letters.isupper():
-        # P.S., P. S., PS and P.-S. are one mark, in capitals, and no part of a word: temps holds no PS.
-        marks = r"\.?[\s-]?".join(letters)
-        return re.search(rf"(?<!\w)(?:{marks}|{marks.lower()}(?=\.))(?!\w)", text) is not None
+    if asked.by("postscript-marks"):
+        pattern = re.escape(marker)
+        if len(letters) <= 3 and letters.isupper():
+            # P.S., P. S., PS and P.-S. are one mark.
+            pattern = r"\.?[\s-]?".join(letters) + r"(?!\w)"
+        elif marker[-1:].isalnum():
+            pattern += r"(?!\w)"
+        return re.search(rf"(?im){_STARTS_A_SENTENCE}(?:{pattern})", text) is not None
     if not asked.by("literal-words"):
         return postscript(reply, postscript_marker)
-    pattern = _POSTSCRIPTS.get(postscript_marker)
-    return pattern.search(reply.lower()) is not None if pattern else marker.lower() in text.lower()
+    known = _POSTSCRIPTS.get(postscript_marker)
+    return known.search(reply.lower()) is not None if known else marker.lower() in text.lower()

@@ -52,7 +52,9 @@ def _bullets(reply: str, *_: object, **__: object) -> int:
 def _number_bullet_lists(reply: str, asked: Asked, num_bullets: int) -> bool:
     if not asked.by("bullets"):
         return number_bullet_lists(reply, num_bullets)
-    return sum(1 for line in reply.splitlines() if is_bullet(line)) == num_bullets
+    lines = reply.splitlines()
+    # Plus signs are bullets of a list inside another, unless they are all there is.
+    return (sum(map(is_bullet, lines)) or sum(1 for line in lines if line.lstrip().startswith("+ "))) == num_bullets
 
 
 @instruction("detectable_format:constrained_response")

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from turnswap.construction.audit import agreements, cohen_kappa
+from turnswap.construction.kappa import agreements, cohen_kappa
 
 
 def pairs(**counts: int) -> list[tuple[str, str]]:
@@ -41,7 +41,7 @@ def test_it_is_undefined_for_one_category_and_for_nothing() -> None:
     assert one.reason == "both used one and the same decision throughout"
     (none,) = agreements({"A": {"1": "accept"}, "B": {"2": "accept"}})
     assert (none.n, none.agreed, none.kappa) == (0, None, None)
-    assert none.reason == "no conversation was decided by both"
+    assert none.reason == "nothing was decided by both"
 
 
 def test_the_interval_holds_the_value_is_seeded_and_narrows_with_n() -> None:

@@ -4,7 +4,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const articles = [...document.querySelectorAll("article")];
 const reviewer = document.getElementById("reviewer");
 const trouble = document.getElementById("trouble");
-const place = `turnswap-audit-${data.sheet}`;
+const place = `turnswap-${data.name}-${data.sheet}`;
 let kept = { reviewer: "", rows: {} };
 
 try {
@@ -25,12 +25,11 @@ const filled = (article) => (kept.rows[data.rows[article.dataset.row].key] ??= {
 
 function show(article) {
   const row = filled(article);
-  article.classList.remove("accept", "edit", "reject");
-  if (row.decision) article.classList.add(row.decision);
+  article.dataset.decision = row.decision ?? "";
   for (const radio of article.querySelectorAll("[type=radio]")) radio.checked = radio.value === row.decision;
   for (const label of article.querySelectorAll(".editing")) label.hidden = row.decision !== "edit";
-  for (const area of article.querySelectorAll("textarea")) {
-    area.value = row[area.name] ?? (area.dataset.from ? data.rows[article.dataset.row][area.dataset.from] : "");
+  for (const area of article.querySelectorAll("textarea, [inputmode]")) {
+    area.value = row[area.name] ?? data.rows[article.dataset.row][data.edits[area.name]] ?? "";
   }
   const done = articles.filter((each) => filled(each).decision).length;
   document.getElementById("progress").textContent = `${done} of ${articles.length} decided`;
@@ -50,7 +49,7 @@ for (const article of articles) {
   const undo = article.querySelector(".undo");
   undo.disabled = false;
   undo.addEventListener("click", () => decide(article, ""));
-  for (const area of article.querySelectorAll("textarea")) {
+  for (const area of article.querySelectorAll("textarea, [inputmode]")) {
     area.addEventListener("input", () => {
       filled(article)[area.name] = area.value;
       keep();
@@ -68,7 +67,7 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.matches("textarea, input:not([type=radio])");
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   const here = articles.indexOf(document.activeElement.closest("article"));
-  const decision = { a: "accept", e: "edit", r: "reject" }[event.key];
+  const decision = data.keys[event.key];
   if (event.key === "j" || event.key === "k") {
     const next = articles[here < 0 ? 0 : here + (event.key === "j" ? 1 : -1)];
     if (next) next.focus();
@@ -88,15 +87,15 @@ function cells(row) {
   return data.columns.map((column) => {
     if (column in row) return row[column];
     if (column === "reviewer") return own.decision ? reviewer.value.trim() : "";
-    if (!column.startsWith("edited_")) return own[column] ?? "";
-    const before = row[column === "edited_kwargs" ? "kwargs" : column.replace("edited", "translation")];
+    if (!(column in data.edits)) return own[column] ?? "";
+    const before = row[data.edits[column]];
     return edits && own[column] !== undefined && own[column] !== before ? own[column] : "";
   });
 }
 
 document.getElementById("export").addEventListener("click", () => {
   if (!reviewer.value.trim()) {
-    trouble.textContent = "Enter your name first: agreement between reviewers needs it.";
+    trouble.textContent = "Enter your name first: how far people agree is told by their names.";
     reviewer.focus();
     return;
   }
@@ -104,7 +103,7 @@ document.getElementById("export").addEventListener("click", () => {
   const lines = [data.columns, ...data.rows.map(cells)].map((line) => line.map(neutral).map(quoted).join(","));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", lines.join("\r\n"), "\r\n"], { type: "text/csv" }));
-  link.download = `audit-${reviewer.value.trim().replace(/[^\p{L}\p{N}]+/gu, "-")}.csv`;
+  link.download = `${data.name}-${reviewer.value.trim().replace(/[^\p{L}\p{N}]+/gu, "-")}.csv`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 });

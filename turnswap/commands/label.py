@@ -1,0 +1,173 @@
+"""The commands by which people label replies: ``turnswap label``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from turnswap.core.errors import UserError, visible
+from turnswap.core.files import write_whole
+from turnswap.core.journal import as_line
+
+from . import results as common
+from .options import ANYTHING, FILE, FOLDER
+
+if TYPE_CHECKING:
+    from turnswap.construction.label_sheet import Pair
+
+SHOWN_AS = ("terminal", "md")
+
+
+@click.group()
+def label() -> None:
+    """Ask people whether replies follow their instructions, and hold the verdicts against what they say.
+
+    \b
+      turnswap label make results/ --language hi -o sheet      sheet/labels.html, for a native speaker: an hour's work
+      turnswap label read sheet asha.csv ravi.csv -o hi.jsonl  what they agree on, and how far
+      turnswap label agreement hi.jsonl                        which verdicts agree with them, and which do not
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+
+
+@label.command()
+@click.argument("sources", nargs=-1, required=True, metavar="RESULT_OR_JSONL...")
+@click.option("--language", required=True, metavar="CODE", help="Whose replies, such as hi.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="A folder for the sheet.")
+@click.option("-n", "--number", default=60, show_default=True, type=click.IntRange(1), help="Replies to read.")
+@click.option(
+    "--differing",
+    default=0.25,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="The share on which the published and the corrected verdict differ.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
+@click.option("--words", type=FILE, help="A TOML file that asks in other words or another language.")
+@common.reading_options
+def make(
+    sources: tuple[str, ...],
+    language: str,
+    output: Path,
+    number: int,
+    differing: float,
+    seed: int,
+    words: Path | None,
+    **how: Any,
+) -> None:
+    """Write a sheet of replies for people to read: labels.html for a browser, or labels.csv.
+
+    RESULT_OR_JSONL is a folder that lm_eval wrote with --log_samples, or a file of JSON lines of language,
+    instruction_id, kwargs and reply, and prompt where it is known. The sheet shows no verdict. Send labels.html to the
+    readers; sampling.json stays with you: it says how the replies were drawn.
+    """
+    from turnswap.construction.label_sheet import draw, read_pairs, write_label_sheet
+    from turnswap.construction.plain_words import plain_words
+    from turnswap.tasks.multiif.languages import name_of
+
+    name_of(language)
+    asked = plain_words(words)
+    files = [source for source in sources if source.endswith((".jsonl", ".jsonl.gz"))]
+    runs = tuple(source for source in sources if source not in files)
+    pairs = [pair for file in files for pair in read_pairs(Path(file))] + (_pairs_of_runs(runs, how) if runs else [])
+    if not (of_language := [pair for pair in pairs if pair.language == language]):
+        there = ", ".join(sorted({pair.language for pair in pairs})) or "none"
+        raise UserError(f"There is no reply in {language}.", f"There are some in: {there}.")
+    drawn, strata = draw(of_language, number, differing, seed)
+    if not drawn:
+        raise UserError(
+            f"No reply in {language} can be labelled: they are blank, or their instructions cannot be graded."
+        )
+    told = {"seed": seed, "number": number, "share_of_differing": differing, "sources": list(sources)}
+    write_label_sheet(output, drawn, strata, asked, told)
+    differ = sum(stratum.drawn for stratum in strata if stratum.differ)
+    population = sum(stratum.population for stratum in strata)
+    click.echo(f"{len(drawn)} of {population} replies; on {differ} the published and the corrected verdict differ.")
+    click.echo(
+        f"For the readers: {output / 'labels.html'}, or labels.csv. Keep {output / 'sampling.json'} for yourself."
+    )
+
+
+def _pairs_of_runs(paths: tuple[str, ...], how: dict[str, Any]) -> list[Pair]:
+    from turnswap.construction.label_sheet import Pair
+    from turnswap.reports.reading import Reading, read_models
+
+    reading = Reading(**how)
+    models = read_models(paths, reading)
+    for warning in reading.warnings:
+        click.echo(visible(f"Warning: {warning}"), err=True)
+    if bare := next((model.name for model in models if not model.has_samples), None):
+        raise UserError(f"The results of {bare} hold no replies.", "Run lm_eval with --log_samples.")
+    return [
+        Pair(
+            code, id_, kwargs, reply, tuple(t.prompt for t in c.turns[:number]), f"{model.name}, {c.key}, turn {number}"
+        )
+        for model in models
+        for code, c in model.conversations
+        for number, turn in enumerate(c.turns, 1)
+        for reply in turn.replies
+        for id_, kwargs in zip(turn.instruction_ids, turn.kwargs, strict=True)
+    ]
+
+
+@label.command()
+@click.argument("sheet", type=FOLDER)
+@click.argument("filled_in", nargs=-1, required=True, type=FILE, metavar="CSV...")
+@click.option("-o", "--output", type=FILE, required=True, help="A .jsonl file for the labels.")
+def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
+    """Read CSV..., the files that readers of SHEET sent back, and write what they agree on as labels.
+
+    A label is a reply of which all who read it say the same, yes or no. How far the readers agree is shown, and how far
+    the verdicts agree with them.
+    """
+    from turnswap.construction.label_answers import labelled, read_answers, read_sampling
+    from turnswap.tasks.multiif.corrected.agreement import judge
+    from turnswap.tasks.multiif.corrected.labels import read_labels
+
+    from .label_view import agreement_sheets, reader_sheets
+
+    pairs = read_sampling(sheet)
+    answers = read_answers(pairs, {str(path): _content(path) for path in filled_in})
+    made = labelled(pairs, answers)
+    if not made.labels:
+        raise UserError("The readers agree on no reply.", "Did they choose yes or no, and export what they filled in?")
+    write_whole(output, "".join(map(as_line, made.labels)), common.ELSEWHERE)
+    sheets = [*reader_sheets(made), *agreement_sheets([judge(each) for each in read_labels(output)])]
+    common.show(sheets, "terminal", None)
+    readers = len({answer.reader for answer in answers})
+    click.echo(
+        f"{len(made.labels)} labels of {readers} {'readers' if readers > 1 else 'reader'}: {output}. Left out: "
+        f"{len(made.disagreements)} on which readers disagree, {len(made.undecided)} that they cannot tell, "
+        f"{len(made.unread)} that nobody read."
+    )
+    if readers == 1:
+        click.echo("One reader alone: how far another one would agree is not known.")
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}.", "Name files that readers sent back.") from None
+
+
+@label.command()
+@click.argument("labels", nargs=-1, required=True, type=FILE, metavar="LABELS...")
+@click.option("-o", "--output", type=ANYTHING, help="A .md file.")
+@click.option("--format", "format_", type=click.Choice(SHOWN_AS), help="[default: terminal, or by the file's name]")
+def agreement(labels: tuple[Path, ...], output: Path | None, format_: str | None) -> None:
+    """Hold the verdicts against LABELS...: by language, instruction and correction.
+
+    The files are of JSON lines, as "turnswap label read" writes them; they may be compressed by gzip.
+    """
+    from turnswap.tasks.multiif.corrected.agreement import judge
+    from turnswap.tasks.multiif.corrected.labels import read_labels
+
+    from .label_view import agreement_sheets
+
+    format_ = common.format_of(format_, output, SHOWN_AS)
+    judged = [judge(each) for path in labels for each in read_labels(path)]
+    if not judged:
+        raise UserError("There is no label.", "Name files that turnswap label read wrote.")
+    common.show(agreement_sheets(judged), format_, output)

@@ -1,0 +1,105 @@
+"""Instructions in plain words, in English or in words of one's own: ``instructions/plain.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
+from turnswap.tasks.multiif.instructions.spec import COUNT, RELATION
+from turnswap.tasks.multiif.languages import name_of
+
+from .instructions.making import listed
+from .records import json_text
+
+_ENGLISH = (files(__package__) / "instructions" / "plain.toml").read_text("utf-8")
+
+
+class _Number(int):
+    """A number with what it counts: ``{n:word|words}`` is ``1 word`` or ``3 words``."""
+
+    def __format__(self, forms: str) -> str:
+        one, _, more = forms.partition("|")
+        return f"{int(self)} {one if self == 1 else more}" if forms else str(int(self))
+
+
+@dataclass(frozen=True)
+class PlainWords:
+    """What to say of each instruction, by the names of ``plain.toml``."""
+
+    sayings: Mapping[str, str]
+    instructions: Mapping[str, str]
+
+    def question(self, id_: str, kwargs: Mapping[str, Any]) -> str:
+        """Whether a reply follows an instruction, as one asks people.
+
+        Raises:
+            MalformedInstruction: there is no such instruction.
+        """
+        instruction = get_instruction(id_)
+        values: dict[str, Any] = {}
+        for name, kwarg in instruction.kwargs.items():
+            value = kwargs[name]
+            if kwarg is COUNT:
+                values[name] = _Number(value)
+            elif kwarg is RELATION:
+                values[name] = self.sayings[value]
+            elif id_ == "language:response_language":
+                values[name] = _language(value)
+            else:
+                values[name] = ", ".join(self.sayings["quoted"].format(each) for each in listed(value))
+        # An instruction of one's own goes by its id where nobody described it.
+        said = self.instructions.get(id_, "").format(**values) or f"{id_} {json_text(kwargs)}"
+        return self.sayings["question"].format(instruction=said[:1].upper() + said[1:])
+
+
+def _language(code: str) -> str:
+    try:
+        return name_of({"zh-cn": "zh", "zh-tw": "zh"}.get(code, code))
+    except UserError:
+        return code
+
+
+def plain_words(path: Path | None = None) -> PlainWords:
+    """The words of ``plain.toml``, with those of a file of one's own in their place.
+
+    Raises:
+        UserError: the file cannot be read, or says something of what there is not.
+    """
+    english = tomllib.loads(_ENGLISH)
+    own: dict[str, Any] = {}
+    if path is not None:
+        advice = "See turnswap/construction/instructions/plain.toml for a whole one."
+        try:
+            own = tomllib.loads(path.read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path} cannot be read: {error}.", advice) from None
+        own_ids = own.get("instructions", {})
+        unknown = [name for name in own if name not in english] + [id_ for id_ in own_ids if id_ not in INSTRUCTIONS]
+        if unknown:
+            raise UserError(f"{path} says something of {unknown[0]}, which there is not.", advice)
+        for id_, saying in own_ids.items():
+            kinds = get_instruction(id_).kwargs.items()
+            _require_fillable(
+                path, saying, {name: _Number(1) if kwarg is COUNT else "x" for name, kwarg in kinds}, advice
+            )
+        for name, saying in own.items():
+            if name != "instructions":
+                _require_fillable(path, saying, {"instruction": "x"} if name == "question" else {}, advice)
+    instructions = english.pop("instructions") | own.pop("instructions", {})
+    return PlainWords({**english, **own}, instructions)
+
+
+def _require_fillable(path: Path, saying: object, values: Mapping[str, Any], advice: str) -> None:
+    try:
+        str(saying).format("x", **values)
+    except (LookupError, ValueError) as error:
+        known = ", ".join(f"{{{name}}}" for name in values) or "nothing in braces"
+        raise UserError(
+            f"{path}: {saying!r} cannot be filled in ({type(error).__name__}: {error}).", f"Expected {known}. {advice}"
+        ) from None
