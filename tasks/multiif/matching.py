@@ -16,7 +16,7 @@ _SAME = str.maketrans(
     dict.fromkeys("’‘ʼ＇", "'") | dict.fromkeys("‐‑‒–−", "-") | dict.fromkeys("\u00ad\u200b\u2060\ufeff", "")
 )
 
-_SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}_]--[{UNSPACED}]]"
+_SPACED = rf"[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]"  # no _, which is Markdown's around a word
 _WORD = regex.compile(rf"{_SPACED}+", regex.V1)
 _STARTS_SPACED = regex.compile(_SPACED, regex.V1)
 _ENDS_SPACED = regex.compile(rf"{_SPACED}\Z", regex.V1)
@@ -64,7 +64,7 @@ def count(
         pattern = _bounded(word, pieces)
     else:
         bound = _PUBLISHED_BOUND if published_bounds else ""
-        pattern = _compiled(bound, pieces, bound)
+        pattern = _compiled(bound, pieces, bound, gap="")
     accidents = frozenset() if "no-accidental-words" in without else _accidents(text, word, code)
     return sum(1 for match in pattern.finditer(text) if match.start() not in accidents)
 
@@ -115,13 +115,18 @@ def _bounded(word: str, pieces: tuple[str | tuple[str, ...], ...]) -> regex.Patt
 
 
 @lru_cache(maxsize=4096)
-def _compiled(before: str, pieces: tuple[str | tuple[str, ...], ...], after: str) -> regex.Pattern[str]:
-    body = "".join(
-        regex.sub(r"(?:\\?\s)+", r"\\s+", regex.escape(piece))
-        if isinstance(piece, str)
-        else f"(?:{'|'.join(map(regex.escape, piece))})"
-        for piece in pieces
-    )
+def _compiled(
+    before: str, pieces: tuple[str | tuple[str, ...], ...], after: str, gap: str = r"[*_`~]*\s+[*_`~]*"
+) -> regex.Pattern[str]:
+    """``gap``: what may stand between the words of a keyword, Markdown's marks around one of them too."""
+    body = ""
+    for piece in pieces:
+        if not isinstance(piece, str):
+            body += f"(?:{'|'.join(map(regex.escape, piece))})"
+        elif gap:
+            body += gap.join(map(regex.escape, regex.split(r"\s+", piece)))
+        else:
+            body += regex.escape(piece)
     return regex.compile(before + body + after, regex.V1)
 
 

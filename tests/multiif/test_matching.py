@@ -66,6 +66,8 @@ def test_no_keyword_is_found_in_another_word(language: str) -> None:
         # several words, each inflected, over a line's end too
         ("fr", "pomme de terre", "Des pommes de\nterre.", 1),
         ("fr", "pomme de terre", "La pomme tombe de la terre.", 0),
+        ("en", "climate change", "**Climate** change, _climate change_, climate-change", 2),
+        ("es", "empresa", "La _empresa_ y **empresa**", 2),
         ("ru", "двоюродные братья", "Двоюродных братьев и двоюродным братьям.", 2),
         ("es", "red social", "Las redes sociales y la red.", 1),
         # a keyword that is no dictionary form stands for itself
