@@ -79,7 +79,7 @@ def _letter_patterns() -> tuple[regex.Pattern[str], ...]:
 
 def plain(text: str) -> str:
     """A text without Markdown's marks of emphasis, headings and quotations, its white space in single blanks."""
-    text = EMPHASIS.sub("", regex.sub(r"(?m)^\s*(?:#{1,6}|>)\s+", "", text))
+    text = EMPHASIS.sub("", regex.sub(r"(?m)^[^\S\n]*+(?:#{1,6}|>)[^\S\n]++", "", text))
     return " ".join(text.split())
 
 
@@ -156,8 +156,8 @@ def _without_code(lines: list[str]) -> Iterator[tuple[str, bool]]:
 
 def _texts_of_json(reply: str) -> Iterator[str]:
     """The strings among the values of a reply that is JSON, in a fence or not; none where it is none."""
-    inside = regex.sub(r"\A\s*```(?:json)?\s*|\s*```\s*\Z", "", reply, flags=regex.I)
-    if not inside.lstrip().startswith(("{", "[")):
+    inside = regex.sub(r"\A```(?:json)?", "", reply.strip(), flags=regex.I).removesuffix("```").strip()
+    if not inside.startswith(("{", "[")):
         return
     try:
         waiting = [json.loads(inside)]

@@ -42,6 +42,7 @@ _STOP = regex.compile(
     rf"(?:\s++|(?=\Z|[{UNSPACED}«“「『\p{{So}}])|(?<=\p{{Ll}}{{2}}[.!?])(?=\p{{Lu}}\p{{Ll}}))",
     regex.V1,
 )
+_NEAR = 80  # characters
 _BEFORE = regex.compile(r"[^\s(\[«“\"'—–]*\Z")
 _CAPITALS, _CAPITALS_NEXT = regex.compile(r"\p{Lu}{2}"), regex.compile(r"\p{Lu}{1,2}\.")
 _SPEECH_DASH = regex.compile(r"[—–-]+\s*\p{Ll}")
@@ -91,7 +92,8 @@ def _ends(text: str, code: str, speech: bool) -> Iterator[int]:
     """Where sentences end."""
     dandas, cased = "।" in text, text != text.lower()
     for match in _STOP.finditer(text):
-        stop, rest = match[0][: match.start("closing") - match.start()], text[match.end() :]
+        # A little of what follows and comes before decides: a long text is read once.
+        stop, rest = match[0][: match.start("closing") - match.start()], text[match.end() : match.end() + _NEAR]
         if cased and regex.match(r"\p{Ll}", rest):
             continue
         # Without capitals nothing shows whether a sentence starts behind an ellipsis.
@@ -101,7 +103,8 @@ def _ends(text: str, code: str, speech: bool) -> Iterator[int]:
             continue
         parted = match[0][-1:].isspace()
         if stop == "." and parted and not match["closing"].strip():
-            before = str(_BEFORE.search(text, 0, match.start())[0])  # type: ignore[index] # it matches the empty string
+            near = text[max(0, match.start() - _NEAR) : match.start()]
+            before = str(_BEFORE.search(near)[0])  # type: ignore[index] # it matches the empty string
             # Where dandas end the sentences, a full stop is an abbreviation's.
             if dandas or _is_abbreviated(before, rest, code):
                 continue

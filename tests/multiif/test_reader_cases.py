@@ -1,7 +1,8 @@
 """Replies of each kind that corrected verdicts are for, in ten languages, with what a reader says of them.
 
-``reader_cases.jsonl`` was written for this purpose by someone who had not seen the grader: near misses stand beside what
-follows, most of them exactly at the number that is asked for. What readers would dispute is not in it.
+``reader_cases.jsonl`` was written for this purpose by someone who had not seen the grader: near misses stand beside
+what follows, most of them exactly at the number that is asked for. What readers would dispute is not in it, nor are
+inflected verbs of Japanese, which no rule is for.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 # Brackets, but not those of a link, an image or a reference: [text](address), [text][1], [1]: address.
 _TO_FILL_IN = re.compile(r"(?<!\])\[([^\[\]\n]+)\](?!\(|\[|:\s*http)")
 
-# Where a postscript can start, behind marks of emphasis and quotation; a mention of it in a sentence is none.
-_STARTS_A_SENTENCE = r"(?:^|[.!?।。！？…])[^\w\n]*\n*[^\w\n]*"
+_GAP = re.compile(r"\W*\Z")
+_NEAR = 40  # characters
 
 _POSTSCRIPTS = {"P.P.S": re.compile(r"p\.\s?p\.\s?s"), "P.S.": re.compile(r"p\.\s?s\.")}
 
@@ -55,6 +55,13 @@ def postscript(reply: str, postscript_marker: str) -> bool:
     return pattern.search(reply.lower()) is not None
 
 
+def _starts_a_sentence(text: str, at: int) -> bool:
+    """Whether a postscript can start there: a mention of it in the middle of a sentence is none."""
+    before = text[max(0, at - _NEAR) : at]
+    gap = _GAP.search(before)[0]  # type: ignore[index] # it matches the empty string
+    return gap == before or any(mark in gap for mark in ".!?।。！？…\n")
+
+
 @corrects("detectable_content:postscript")
 def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
     marker, text = folded(postscript_marker).strip(), folded(reply)
@@ -66,7 +73,7 @@ def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
             pattern = r"\.?[\s-]?".join(letters) + r"(?!\w)"
         elif marker[-1:].isalnum():
             pattern += r"(?!\w)"
-        return re.search(rf"(?im){_STARTS_A_SENTENCE}(?:{pattern})", text) is not None
+        return any(_starts_a_sentence(text, found.start()) for found in re.finditer(pattern, text, re.IGNORECASE))
     if not asked.by("literal-words"):
         return postscript(reply, postscript_marker)
     known = _POSTSCRIPTS.get(postscript_marker)
