@@ -69,7 +69,9 @@ IN_FULL: dict[str, Callable[..., bool]] = {
     ),
     "change_case:english_capital": lambda reply: reply.isupper() and detect(reply) in ("en", None),
     "change_case:english_lowercase": lambda reply: reply.islower() and detect(reply) in ("en", None),
-    "language:response_language": lambda reply, language: detect(reply) in (language, f"{language}-cn", f"{language}-tw", None),
+    "language:response_language": lambda reply, language: (
+        detect(reply) in (language, f"{language}-cn", f"{language}-tw", None)
+    ),
     "length_constraints:number_words": lambda reply, num_words, relation: compares(
         counted(reply, length._WORDS), relation, num_words
     ),

@@ -137,7 +137,10 @@ class LanguageIdentifier:
                 probabilities *= row
                 if step % 5 == 0:
                     probabilities /= np.add.accumulate(probabilities)[-1]  # left to right, as sum() in Python 3.11
-                    if probabilities[probabilities.argmax()] > Detector.CONV_THRESHOLD or step == Detector.ITERATION_LIMIT:
+                    if (
+                        probabilities[probabilities.argmax()] > Detector.CONV_THRESHOLD
+                        or step == Detector.ITERATION_LIMIT
+                    ):
                         return probabilities, taken + int(places[place]) + 1
                 step += 1
             taken, block = taken + block, min(2 * block, _LAST_BLOCK)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .spec import TEXT, instruction
 
 
@@ -15,7 +17,7 @@ def two_responses(reply: str) -> bool:
     return len(answers) == 2 and answers[0] != answers[1]
 
 
-@instruction("combination:repeat_prompt", prompt_to_repeat=TEXT)
+@instruction("combination:repeat_prompt", prompt_to_repeat=replace(TEXT, published=bool))  # raises on an empty one
 def repeat_prompt(reply: str, prompt_to_repeat: str) -> bool:
     """The reply starts with the prompt, case ignored."""
     return reply.strip().lower().startswith(prompt_to_repeat.strip().lower())

@@ -6,7 +6,7 @@ import json
 import re
 
 from ..matching import folded
-from .patterns import PATTERN, compile_word
+from .patterns import PATTERN, compile_word, is_usable
 from .spec import COUNT, Asked, corrects, counts, instruction
 
 # Published: ``^\s*\*[^\*].*$`` and ``^\s*-.*$``. Blank lines before a bullet change neither where a match ends
@@ -48,10 +48,19 @@ def number_highlighted_sections(reply: str, num_highlights: int) -> bool:
     return sum(1 for inside in found if inside.strip()) >= num_highlights
 
 
-@instruction("detectable_format:multiple_sections", section_spliter=PATTERN, num_sections=COUNT)
+# What the published pattern has around the splitter.
+_AROUND_SPLITTER = (r"\s?", r"\s?\d+\s?")
+
+
+@instruction(
+    "detectable_format:multiple_sections",
+    published=lambda section_spliter, **_: is_usable(section_spliter.strip(), *_AROUND_SPLITTER),
+    section_spliter=PATTERN,
+    num_sections=COUNT,
+)
 def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bool:
     """At least n sections, each opened by the splitter and a number."""
-    return len(compile_word(section_spliter.strip(), r"\s?", r"\s?\d+\s?").split(reply)) - 1 >= num_sections
+    return len(compile_word(section_spliter.strip(), *_AROUND_SPLITTER).split(reply)) - 1 >= num_sections
 
 
 @corrects("detectable_format:multiple_sections")
@@ -63,8 +72,9 @@ def _multiple_sections(reply: str, asked: Asked, section_spliter: str, num_secti
 @instruction("detectable_format:json_format")
 def json_format(reply: str) -> bool:
     """The whole reply is JSON, in a Markdown fence or not."""
+    reply = reply.strip()
     for fence in ("```json", "```Json", "```JSON", "```"):
-        reply = reply.strip().removeprefix(fence)
+        reply = reply.removeprefix(fence)
     try:
         json.loads(reply.removesuffix("```").strip())
     except (ValueError, RecursionError):
