@@ -166,7 +166,7 @@ class _Punkt(PunktSentenceTokenizer):
         super().__init__(parameters)
         # Words that Punkt does not always end a sentence behind.
         self._doubtful = parameters.abbrev_types | {first for first, _ in parameters.collocations}
-        self._taken_apart = lru_cache(maxsize=16_384)(super().text_contains_sentbreak)
+        self._taken_apart: Callable[[str], bool] = lru_cache(maxsize=16_384)(super().text_contains_sentbreak)
 
     def text_contains_sentbreak(self, text: str) -> bool:
         """Whether a sentence ends at a possible stop, given the word before it and what follows it."""
