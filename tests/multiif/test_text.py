@@ -225,7 +225,7 @@ PIECES = st.sampled_from(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["english", "german"])
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=4000, deadline=None)
 @given(pieces=st.lists(PIECES | st.text(max_size=3), max_size=14))
 def test_sentences_are_those_of_nltk(language: str, pieces: list[str]) -> None:
     ours, string = text.punkt(language), "".join(pieces)
