@@ -104,7 +104,6 @@ def baseline(slots: list[Slot]) -> list[tuple[bool, bool]]:
 def forget() -> None:
     """Empty every cache that a reply could have filled."""
     text._detect.cache_clear()
-    text._language_identifier()._words.clear()
     text.punkt("english")._taken_apart.cache_clear()
 
 

@@ -10,12 +10,13 @@ drawn once, and no trial is made that could not change the answer. A test compar
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from functools import reduce
 from math import cos, log, pi, sin, sqrt
 from pathlib import Path
 from random import Random
 
 import numpy as np
+import pandas as pd
 from langdetect.detector import Detector
 from langdetect.detector_factory import PROFILES_DIRECTORY, DetectorFactory
 from langdetect.utils.ngram import NGram
@@ -30,7 +31,7 @@ _TRIALS = 7
 _OUTPUTS = np.frombuffer(Random(0).getrandbits(32 << 15).to_bytes(4 << 15, "little"), "<u4")
 # A trial looks at so many outputs at a time, and at more each time: most end after a few.
 _FIRST_BLOCK, _LAST_BLOCK = 64, 512
-_MAX_BYTES = 1 << 25  # of words kept as n-grams
+_LETTER_BITS = 13  # of an n-gram as a number: profiles have three thousand characters
 
 
 class _Normalized(dict[int, str]):
@@ -39,31 +40,6 @@ class _Normalized(dict[int, str]):
     def __missing__(self, codepoint: int) -> str:
         self[codepoint] = stand_in = str(NGram.normalize(chr(codepoint)))
         return stand_in
-
-
-class _Words(dict[str, bytes]):
-    """The known n-grams of each word, as the bytes of their numbers, looked up once."""
-
-    def __init__(self, numbers: dict[str, int]) -> None:
-        self._numbers, self._bytes = numbers, 0
-
-    def __missing__(self, word: str) -> bytes:
-        """Those of one to three characters that end at each character in turn; a capital behind a capital ends none.
-
-        The word comes with two blanks before it, so that three characters end at its first one: no profile knows them.
-        """
-        ends: Iterable[int] = range(2, len(word))
-        if not word.islower():
-            ends = [i for i in ends if not (word[i].isupper() and word[i - 1].isupper())]
-        found = [ngram for i in ends for ngram in (word[i], word[i - 1 : i + 1], word[i - 2 : i + 1])]
-        known = [number for number in map(self._numbers.get, found) if number is not None]
-        ngrams = np.array(known, np.int32).tobytes()
-        self._bytes += len(ngrams) + len(word)
-        if self._bytes > _MAX_BYTES:
-            self._bytes = 0
-            self.clear()
-        self[word] = ngrams
-        return ngrams
 
 
 class LanguageIdentifier:
@@ -76,7 +52,14 @@ class LanguageIdentifier:
         self.languages: list[str] = factory.langlist
         self.probabilities: dict[str, list[float]] = factory.word_lang_prob_map
         self._rows = np.array(list(self.probabilities.values()))  # (n-grams, languages)
-        self._words = _Words({ngram: number for number, ngram in enumerate(self.probabilities)})
+        # Letters are numbered from 1; those that no profile has are one more. An n-gram is the number that its letters
+        # make, the last one lowest.
+        letters = {letter: number for number, letter in enumerate(sorted(set("".join(self.probabilities))), 1)}
+        self._letters = np.full(1 << 16, len(letters) + 1)  # all are of Unicode's first plane
+        self._letters[list(map(ord, letters))] = list(letters.values())
+        self._numbers = pd.Index(
+            [reduce(lambda n, letter: n << _LETTER_BITS | letters[letter], ngram, 0) for ngram in self.probabilities]
+        )
         self._stand_ins = _Normalized()
 
     def key(self, text: str) -> str:
@@ -99,9 +82,7 @@ class LanguageIdentifier:
 
     def detect(self, key: str) -> str | None:
         """langdetect's language code for the text of this :meth:`key`; None where it knows no n-gram of it."""
-        *words, last = key.split(" ")
-        around = [f"  {word} " for word in words] + [f"  {last}"]  # no blank is behind the last
-        ngrams = np.frombuffer(b"".join(map(self._words.__getitem__, around)), np.int32)
+        ngrams = self._ngrams(key)
         if not len(ngrams):
             return None
         total = np.zeros(len(self.languages))
@@ -119,6 +100,24 @@ class LanguageIdentifier:
             if best - second_best > (_TRIALS - 1 - trial) / _TRIALS + 1e-6:
                 break
         return self.languages[int(total.argmax())] if total.max() > Detector.PROB_THRESHOLD else Detector.UNKNOWN_LANG
+
+    def _ngrams(self, key: str) -> np.ndarray:
+        """The rows of the known n-grams of one to three characters that end at each character in turn.
+
+        Of those with a blank in their midst, at which langdetect stops, no profile knows any.
+        """
+        padded = "  " + key
+        codes = np.frombuffer(padded.encode("utf-32-le", "surrogatepass"), "<u4")
+        letters = self._letters[np.minimum(codes, 0xFFFF)]
+        one = letters[2:]
+        two = letters[1:-1] << _LETTER_BITS | one
+        three = letters[:-2] << 2 * _LETTER_BITS | two
+        numbers = np.column_stack([one, two, three])
+        if padded != padded.lower():
+            upper = np.fromiter(map(str.isupper, padded), bool, len(padded))
+            numbers = numbers[~(upper[2:] & upper[1:-1])]  # a capital behind a capital ends none
+        rows = self._numbers.get_indexer(numbers.ravel())
+        return rows[rows >= 0]
 
     def _sample(self, ngrams: np.ndarray, gauss: float, taken: int) -> tuple[np.ndarray, int]:
         """One trial: the languages' probabilities after as many n-grams as one needs to dominate.
