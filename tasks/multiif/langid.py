@@ -55,7 +55,7 @@ class LanguageIdentifier:
         # Letters are numbered from 1; those that no profile has are one more. An n-gram is the number that its letters
         # make, the last one lowest.
         letters = {letter: number for number, letter in enumerate(sorted(set("".join(self.probabilities))), 1)}
-        self._letters = np.full(1 << 16, len(letters) + 1)  # all are of Unicode's first plane
+        self._letters = np.full(1 << 16, len(letters) + 1, np.int64)  # all are of Unicode's first plane
         self._letters[list(map(ord, letters))] = list(letters.values())
         self._numbers = pd.Index(
             [reduce(lambda n, letter: n << _LETTER_BITS | letters[letter], ngram, 0) for ngram in self.probabilities]

@@ -19,11 +19,14 @@ from .spec import Kwarg
 _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 _ONE_CHARACTER = (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.CATEGORY)
 _MAX_CHOICES = 8
+_SPECIAL = frozenset(".^$*+?{}[]()|\\")  # a word without any is a regex for itself, wherever it stands
 
 
 @lru_cache(maxsize=4096)
 def compiles(pattern: str) -> bool:
     """Whether ``re`` takes it for a regex; the published grader raises where not."""
+    if _SPECIAL.isdisjoint(pattern):
+        return True
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
@@ -38,6 +41,8 @@ def is_regex(word: str) -> bool:
     """Whether ``word`` compiles and is bounded: no backreference or lookaround, at most 8 choices (optional
     parts, alternatives), no repeat of more than one character, and an unbounded one only at the very end.
     """
+    if _SPECIAL.isdisjoint(word):
+        return True
     if not compiles(word):
         return False
     with warnings.catch_warnings():
@@ -71,7 +76,7 @@ def _choices(items: list[Any], *, last: bool) -> int:
 
 def is_usable(word: str, before: str = "", after: str = "") -> bool:
     """Whether ``word`` is a usable regex, also where the published grader puts it: between ``before`` and ``after``."""
-    return is_regex(word) and compiles(before + word + after)
+    return _SPECIAL.isdisjoint(word) or (is_regex(word) and compiles(before + word + after))
 
 
 @lru_cache(maxsize=4096)
