@@ -116,7 +116,7 @@ class LanguageIdentifier:
         if padded != padded.lower():
             upper = np.fromiter(map(str.isupper, padded), bool, len(padded))
             numbers = numbers[~(upper[2:] & upper[1:-1])]  # a capital behind a capital ends none
-        rows = self._numbers.get_indexer(numbers.ravel())
+        rows = self._numbers.get_indexer(pd.Index(numbers.ravel()))
         return rows[rows >= 0]
 
     def _sample(self, ngrams: np.ndarray, gauss: float, taken: int) -> tuple[np.ndarray, int]:
