@@ -15,6 +15,7 @@ from langdetect.detector_factory import DetectorFactory
 from langdetect.lang_detect_exception import LangDetectException
 
 from turnswap.tasks.multiif import langid
+from turnswap.tasks.multiif import text as text_module
 from turnswap.tasks.multiif.grading import loose_variants
 from turnswap.tasks.multiif.langid import profiles
 from turnswap.tasks.multiif.text import detect_language
@@ -107,6 +108,15 @@ WORDS = st.sampled_from(MIXED.split())
 def test_long_mixed_text_is_in_the_language_langdetect_finds(start: list[str], again: list[str], times: int) -> None:
     text = " ".join(start) + "\n" + " ".join(again * times)
     assert detect_language(text) == langdetect(text)
+
+
+def test_no_profile_knows_an_ngram_across_words_or_of_blanks_alone() -> None:
+    """What looking up all n-grams of a text rests on: langdetect starts anew behind each blank."""
+    assert [
+        ngram
+        for ngram in text_module._language_identifier().probabilities
+        if not ngram[1:-1].strip(" ") and (ngram == " " or len(ngram) == 3)
+    ] == []
 
 
 def test_random_numbers_are_those_of_python() -> None:
