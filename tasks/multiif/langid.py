@@ -3,8 +3,9 @@
 Verdicts depend on langdetect (Nakatani Shuyo's method: a naive Bayes over character n-grams, sampled until one
 language dominates, seven times), and grading would spend nearly all of its time there. This runs the same method on
 langdetect's own profiles: the same n-grams in the same order, the same random draws, the same floating-point
-operations. What saves time is exact: a text's n-grams are looked up all at once, the random numbers that follow from the
-seed are drawn once, and no trial is made that could not change the answer. A test compares the two on every text it has.
+operations. What saves time is exact: a text's n-grams are looked up all at once, the random numbers that follow from
+the seed are drawn once, and no trial is made that could not change the answer. A test compares the two on every text
+it has.
 """
 
 from __future__ import annotations
