@@ -7,7 +7,7 @@ It is a list per repeat of an object per turn, up to the last reply that came::
 ``language`` is what langdetect finds in the reply, null where it finds nothing. ``published`` and ``corrected`` hold a
 mark per instruction of the turn, by the published and by the corrected rules: S where the reply follows it strictly
 (and so loosely), L where loosely alone, N where it does not. A small letter is a verdict that says nothing: the
-published grader would have judged at random, or, by the corrected rules, no reply can follow the instruction.
+published grader would have judged at random or failed on; or, by the corrected rules, no reply can follow it.
 ``counts`` tells of some instructions, by their place in the turn counted from 0, how many words, sentences, paragraphs
 or bullets there are by the published and by the corrected rules; it is absent where there are none.
 """

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.processes import call_many
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
 from .dataset import content_sha256, find_source, load_conversations
-from .kept import judge
+from .kept import Judged, judge
 from .languages import code_of
 
 VERDICTS = ("published", "both")
@@ -25,6 +26,9 @@ class MultiIF(MultiTurnTask):
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones;
     the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`).
     """
+
+    # What was judged before it was asked for, by key, turn and reply.
+    _judged: Mapping[tuple[str, int, str], Judged] = {}
 
     own_metadata = frozenset({"multiif_data", "verdicts", "cluster_column"})
 
@@ -51,11 +55,10 @@ class MultiIF(MultiTurnTask):
 
     def grade(self, doc: dict[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
         """Each turn's reply against that turn's whole cumulative list of instructions."""
-        language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
-        turns, prompts = doc["turns"], self.doc_to_turns(doc)
+        turns = doc["turns"]
         judged = [
-            judge(reply, turn["instruction_ids"], turn["kwargs"], language, prompts[:number])
-            for number, (reply, turn) in enumerate(zip(replies, turns, strict=False), 1)
+            self._judged.get((doc["key"], number, reply)) or judge(*self._asked(doc, number, reply))
+            for number, (reply, _) in enumerate(zip(replies, turns, strict=False))
         ]
         published = [(reply, turn.published) for reply, turn in zip(replies, judged, strict=True)]
         values = metrics.conversation_values(published, len(turns))
@@ -63,6 +66,24 @@ class MultiIF(MultiTurnTask):
         if self.both:
             values |= metrics.corrected_values([turn.corrected for turn in judged])
         return values | {metrics.VERDICTS: [[turn.kept for turn in judged]]}
+
+    def _asked(self, doc: dict[str, Any], number: int, reply: str) -> tuple[Any, ...]:
+        """The arguments of :func:`judge` for a reply to a turn, counted from 0."""
+        language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
+        turn, prompts = doc["turns"][number], self.doc_to_turns(doc)
+        return str(reply), turn["instruction_ids"], turn["kwargs"], language, prompts[: number + 1]
+
+    def apply_filters(self) -> None:
+        """After the filters all replies are there: they are judged at once, so that many go over processes."""
+        super().apply_filters()
+        asked = {}
+        for instance in self._instances:
+            for replies in instance.filtered_resps.values():
+                for reply in replies if isinstance(replies, list) else [replies]:
+                    if reply is not None:
+                        place = (instance.doc["key"], instance.idx, str(reply))
+                        asked[place] = self._asked(instance.doc, instance.idx, reply)
+        self._judged = dict(zip(asked, call_many(judge, list(asked.values())), strict=True))
 
     def combine_repeats(self, graded: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Repeats are pooled, and told how they differ."""

@@ -93,7 +93,7 @@ _CJK_PUNCTUATION = re.compile(
 )
 # Every emoji holds one of these; those made of an ASCII character hold a variation selector or a keycap too.
 _EMOJI_CHARACTERS = frozenset(character for character in "".join(emoji.EMOJI_DATA) if not character.isascii())
-_CJK_CHARACTER = re.compile(r"[\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
+_CJK_CHARACTER = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\u3040-\u30ff\uac00-\ud7af]")
 
 
 def count_words(text: str) -> int:
@@ -107,12 +107,11 @@ def count_words(text: str) -> int:
 def count_words_cjk(text: str) -> int:
     """Chinese and Japanese: each Han, kana or hangul character, each other word between spaces, each emoji."""
     text = _CJK_PUNCTUATION.sub("", text)
-    others = _CJK_CHARACTER.sub(" ", text)
-    characters = len(_CJK_CHARACTER.findall(text))
     emojis = 0
-    if not _EMOJI_CHARACTERS.isdisjoint(others):  # saves looking for emoji in most text, which is slow
-        emojis = emoji.emoji_count(others)
-        others = emoji.replace_emoji(others, " ")
+    if not _EMOJI_CHARACTERS.isdisjoint(text):  # saves looking for emoji in most text, which is slow
+        emojis = emoji.emoji_count(text)
+        text = emoji.replace_emoji(text, "")
+    others, characters = _CJK_CHARACTER.subn(" ", text)
     return characters + emojis + len(others.split())
 
 
@@ -154,6 +153,34 @@ _HINDI_SENTENCE_END = re.compile(r"(?<=[।!?])")
 _CJK_SENTENCE = re.compile(r"[^!?。\.\!\?\！\？\．\n]+[!?。\.\!\?\！\？\．\n]?")
 
 
+# A word of letters alone, its full stop, and a word behind it. (What else is white space depends on NLTK's version.)
+_WORD_STOP_WORD = re.compile(r"([^\W\d_]{2,})\.[ \n]+[^\W\d_]")
+# The first stop is one of these, and no word sticks to it.
+_MARK = re.compile(r"""[^.!?]*[!?](?=[)";}\]*:@'({\[!?]|[ \n]+\S)""")
+
+
+class _Punkt(PunktSentenceTokenizer):
+    """NLTK's Punkt, which decides the plain cases without taking their context apart, and the same context once."""
+
+    def __init__(self, parameters: PunktParameters) -> None:
+        super().__init__(parameters)
+        # Words that Punkt does not always end a sentence behind.
+        self._doubtful = parameters.abbrev_types | {first for first, _ in parameters.collocations}
+        self._taken_apart: Callable[[str], bool] = lru_cache(maxsize=16_384)(super().text_contains_sentbreak)
+
+    def text_contains_sentbreak(self, text: str) -> bool:
+        """Whether a sentence ends at a possible stop, given the word before it and what follows it."""
+        # "!" and "?" are tokens of their own and always end a sentence, as something follows.
+        if _MARK.match(text):
+            return True
+        # Behind a word of two letters or more, which is no initial, a full stop ends a sentence unless the word is an
+        # abbreviation, or is known to go with the next word.
+        plain = _WORD_STOP_WORD.match(text)
+        if plain and plain[1].lower() not in self._doubtful:
+            return True
+        return self._taken_apart(text)
+
+
 @cache
 def punkt(language: str) -> PunktSentenceTokenizer:
     """NLTK's Punkt with a language's model, whose data comes from a package instead of a download."""
@@ -163,7 +190,7 @@ def punkt(language: str) -> PunktSentenceTokenizer:
     parameters.collocations = set(model.collocations)
     parameters.sent_starters = set(model.sent_starters)
     parameters.ortho_context.update(model.ortho_context)
-    return PunktSentenceTokenizer(parameters)
+    return _Punkt(parameters)
 
 
 def split_sentences(text: str) -> list[str]:
@@ -209,6 +236,8 @@ def word_tokens(text: str) -> list[str]:
 
 # Words that the tokenizer cuts in two; it leaves every other stretch of letters whole.
 _CUT_WORDS = frozenset({"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"})
+# Marks without a case: a token of letters in capitals is one whether they stay with it or are cut off.
+_AROUND_WORDS = '.,;:!?"()[]{}*_#<>-«»“”„…—–'
 
 
 def capital_word_bounds(text: str) -> tuple[int, int]:
@@ -217,9 +246,10 @@ def capital_word_bounds(text: str) -> tuple[int, int]:
     for chunk in text.split():
         if chunk.islower():
             continue
-        letters = chunk.strip('.,;:!?"()[]*')
-        if letters.isalpha() and not letters.isupper() and letters.lower() not in _CUT_WORDS:
-            continue
-        least += chunk.isalpha() and chunk.isupper()
-        most += sum(map(str.isupper, chunk))
+        letters = chunk.strip(_AROUND_WORDS)
+        if letters.isalpha() and letters.lower() not in _CUT_WORDS:
+            least += letters.isupper()
+            most += letters.isupper()
+        else:
+            most += sum(map(str.isupper, chunk))
     return least, most

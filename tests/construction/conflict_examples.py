@@ -77,7 +77,7 @@ def sections(splitter: str, number: int) -> Example:
 
 EXAMPLES: dict[str, tuple[tuple[Example, ...], tuple[Example, ...]]] = {
     "fewer than none": ((sentences("less than", 1),), (words("less than", 1),)),
-    "nothing to count": ((keyword(" ", "at least", 1),), (keyword(" ", "less than", 1),)),
+    "nothing to count": ((keyword("", "at least", 1),), (keyword("", "less than", 1),)),
     "a number below zero": (((BULLETS, {"num_bullets": -1}),), ((BULLETS, {"num_bullets": 0}),)),
     "a paragraph beyond the last": ((nth(2, 3, "rain"),), (nth(2, 2, "rain"),)),
     "a first word that is no word": ((nth(1, 1, "don't"),), (nth(1, 1, "well-known"),)),

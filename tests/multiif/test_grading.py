@@ -16,6 +16,7 @@ import pytest
 from turnswap.tasks.multiif.dataset import LANGUAGES, Source, load_conversations
 from turnswap.tasks.multiif.grading import Verdict, grade_reply, loose_variants
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, MalformedInstruction
+from turnswap.tasks.multiif.text import known_languages
 
 from ..conftest import SHARED
 from ..published_ids import PUBLISHED
@@ -143,12 +144,37 @@ def test_an_empty_or_blank_reply_follows_nothing(reply: str, instruction_id: str
     [
         ("keywords:letter_frequency", {"letter": "#", "let_frequency": 2, "let_relation": "at least"}, True),
         ("keywords:letter_frequency", {"letter": "", "let_frequency": 1, "let_relation": "at least"}, False),
-        ("keywords:frequency", {"keyword": " ", "frequency": 1, "relation": "less than"}, True),
+        ("keywords:letter_frequency", {"letter": "ab", "let_frequency": 1, "let_relation": "less than"}, False),
+        ("keywords:letter_frequency", {"letter": "é", "let_frequency": 1, "let_relation": "less than"}, True),
+        ("keywords:letter_frequency", {"letter": "İ", "let_frequency": 1, "let_relation": "less than"}, True),
+        ("keywords:frequency", {"keyword": "", "frequency": 1, "relation": "less than"}, True),
         ("keywords:existence", {"keywords": ["++"]}, True),  # compiles nowhere: found literally
-        ("keywords:forbidden_words", {"forbidden_words": ["(tag"]}, True),
         ("keywords:existence", {"keywords": ["(a+)+$"]}, False),  # could hang: found literally
+        ("keywords:frequency", {"keyword": "(a+)+$", "frequency": 1, "relation": "at least"}, False),
+        ("keywords:forbidden_words", {"forbidden_words": ["(tag"]}, True),
+        ("keywords:forbidden_words", {"forbidden_words": ["(?i)signs"]}, True),  # compiles at the start alone
+        ("detectable_content:postscript", {"postscript_marker": r"\Z"}, False),  # no escape in small letters
+        ("detectable_format:multiple_sections", {"section_spliter": "(?i)two", "num_sections": 0}, True),
+        ("combination:repeat_prompt", {"prompt_to_repeat": ""}, True),
         ("language:response_language", {"language": "zh"}, False),
+        ("language:response_language", {"language": "zh-cn"}, False),
+        ("language:response_language", {"language": "nl"}, False),
         ("length_constraints:number_words", {"num_words": -1, "relation": "at least"}, True),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 1, "nth_paragraph": 2, "first_word": "two"},
+            False,
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 1, "nth_paragraph": 0, "first_word": "two"},
+            False,
+        ),
+        (
+            "length_constraints:nth_paragraph_first_word",
+            {"num_paragraphs": 1, "nth_paragraph": -9, "first_word": "two"},
+            False,
+        ),
     ],
 )
 def test_what_the_published_grader_draws_at_random_or_dies_of_is_decided_and_reported(
@@ -157,6 +183,62 @@ def test_what_the_published_grader_draws_at_random_or_dies_of_is_decided_and_rep
     reply = "Two ## signs and one ++ in a plain English sentence about nothing in particular."
     (verdict,) = grade_reply(reply, [instruction_id], [kwargs])
     assert verdict == Verdict(holds, holds, ungradeable=True)
+
+
+@pytest.mark.parametrize(
+    ("instruction_id", "kwargs", "holds"),
+    [
+        # A blank keyword is not an empty one: a pattern that is empty once it is stripped matches everywhere.
+        ("keywords:frequency", {"keyword": " ", "frequency": 70, "relation": "at least"}, True),
+        ("keywords:frequency", {"keyword": " ", "frequency": 1, "relation": "less than"}, False),
+        # Here alone the error of a pattern that does not compile is caught.
+        ("keywords:frequency", {"keyword": "++", "frequency": 1, "relation": "at least"}, False),
+        ("keywords:frequency", {"keyword": "++", "frequency": 9, "relation": "less than"}, False),
+        ("keywords:existence", {"keywords": ["", " "]}, True),
+        ("keywords:forbidden_words", {"forbidden_words": [""]}, False),
+        ("keywords:letter_frequency", {"letter": "\u212a", "let_frequency": 1, "let_relation": "less than"}, True),
+        ("combination:repeat_prompt", {"prompt_to_repeat": " "}, True),
+        ("startend:end_checker", {"end_phrase": ""}, True),
+        ("detectable_content:postscript", {"postscript_marker": " "}, True),
+        ("detectable_format:multiple_sections", {"section_spliter": " ", "num_sections": 1}, False),
+        ("change_case:capital_word_frequency", {"capital_frequency": -1, "capital_relation": "at least"}, True),
+        ("length_constraints:number_words", {"num_words": 0, "relation": "less than"}, False),
+    ],
+)
+def test_what_the_published_grader_decides_is_gradeable_however_odd(
+    instruction_id: str, kwargs: dict[str, Any], holds: bool
+) -> None:
+    reply = "Two ## signs and one ++ in a plain English sentence about nothing in particular."
+    (verdict,) = grade_reply(reply, [instruction_id], [kwargs])
+    assert verdict == Verdict(holds, holds)
+
+
+def test_response_language_is_gradeable_in_the_thirty_languages_of_the_published_table() -> None:
+    codes = known_languages() | {"zh"}
+    gradeable = {
+        code
+        for code in codes
+        if not grade_reply("A reply.", ["language:response_language"], [{"language": code}])[0].ungradeable
+    }
+    assert len(gradeable) == 30
+    assert codes - gradeable > {"zh", "zh-cn", "zh-tw", "nl", "el", "tr", "sv", "id"}
+
+
+def test_the_cases_are_of_what_the_published_grader_decides() -> None:
+    assert [case for case in CASES if grade(case).ungradeable] == []
+
+
+@needs_reference
+def test_one_slot_of_the_english_data_is_ungradeable() -> None:
+    conversations = load_conversations(Source("csv", str(SHARED / "multiif_english.csv")), "English")
+    ungradeable = {
+        conversation["key"]
+        for conversation in conversations
+        for turn in conversation["turns"]
+        for verdict in grade_reply("", turn["instruction_ids"], turn["kwargs"])
+        if verdict.ungradeable
+    }
+    assert ungradeable == {"1122:18:en"}
 
 
 def test_a_regex_among_the_keywords_stays_one() -> None:

@@ -6,6 +6,7 @@ import gzip
 import json
 from functools import cache
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from langdetect.detector_factory import DetectorFactory
 from langdetect.lang_detect_exception import LangDetectException
 
+from turnswap.tasks.multiif import langid
+from turnswap.tasks.multiif import text as text_module
 from turnswap.tasks.multiif.grading import loose_variants
 from turnswap.tasks.multiif.langid import profiles
 from turnswap.tasks.multiif.text import detect_language
@@ -89,6 +92,43 @@ def test_the_published_replies_are_in_the_languages_langdetect_finds() -> None:
 )
 def test_random_text_is_in_the_language_langdetect_finds(text: str) -> None:
     assert detect_language(text) == langdetect(text)
+
+
+MIXED = (
+    "The the THE DIE Die und de la EL el é É ñ NASA A I 東京 です ひらがな カタカナ 的 是 了 мир МИР Мир їжа हिन्दी ไทย "
+    "है عربي یک ưở ș ț ß İ ı ﬁ 한국 한국어 a1b x_y don't «Oui» “Yes” 😀 \ud83d \u200d \u0301 http://a.b/c?d=e "
+    "me@x.org @ ... * # 12"
+)
+WORDS = st.sampled_from(MIXED.split())
+
+
+@pytest.mark.slow
+@settings(max_examples=800, deadline=None)
+@given(st.lists(WORDS, max_size=8), st.lists(WORDS, max_size=8), st.integers(0, 12))
+def test_long_mixed_text_is_in_the_language_langdetect_finds(start: list[str], again: list[str], times: int) -> None:
+    text = " ".join(start) + "\n" + " ".join(again * times)
+    assert detect_language(text) == langdetect(text)
+
+
+def test_no_profile_knows_an_ngram_across_words_or_of_blanks_alone() -> None:
+    """What looking up all n-grams of a text rests on: langdetect starts anew behind each blank."""
+    ngrams = text_module._language_identifier().probabilities
+    assert [ngram for ngram in ngrams if ngram == " " or (len(ngram) == 3 and ngram[1] == " ")] == []
+
+
+def test_random_numbers_are_those_of_python() -> None:
+    """What the trials draw: two numbers of ``gauss`` with ``choice`` between them, from the same outputs."""
+    random, taken = Random(0), 4
+    gauss, second = langid._gauss(*langid._OUTPUTS[:4].tolist())
+    assert gauss == random.gauss(0.0, 1.0)
+    for _ in range(9):
+        index = random.choice(range(1000))
+        while (ours := int(langid._OUTPUTS[taken]) >> (32 - (1000).bit_length())) >= 1000:
+            taken += 1
+        taken += 1
+        assert ours == index
+    assert second == random.gauss(0.0, 1.0)
+    assert langid._gauss(*langid._OUTPUTS[taken : taken + 4].tolist())[0] == random.gauss(0.0, 1.0)
 
 
 @pytest.mark.parametrize(

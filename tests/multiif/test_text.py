@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import sys
 
@@ -8,9 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langdetect import DetectorFactory
 from langdetect.utils.ngram import NGram
+from nltk.tokenize.punkt import PunktSentenceTokenizer
 
 from turnswap.tasks.multiif import text
 from turnswap.tasks.multiif.instructions import content, format, patterns
+
+from ..conftest import SHARED
 
 
 @pytest.mark.slow
@@ -62,6 +67,8 @@ def test_words_are_matches_of_re(string: str, words: int) -> None:
         ("我用 Python 写code", 5),
         ("これはペンです", 7),
         ("你好👋🏽！", 3),
+        ("abc😀def", 2),
+        ("㐀㐁", 2),
         ("한국어", 3),
         ("！？", 0),
     ],
@@ -110,7 +117,29 @@ def test_without_pythainlp_a_thai_reply_is_counted_and_reported(monkeypatch: pyt
 WORDS = st.lists(
     st.one_of(
         st.sampled_from(
-            ["NASA", "Hello,", "CANnot", "DON'T", "'Tis", "I", "U.S.", "(Ab)", "A-B", "«ÉTÉ»", "x", "GONNA", "wannA"]
+            [
+                "NASA",
+                "NASA,",
+                "“NASA”",
+                "(NASA)",
+                "*NASA*",
+                "«NASA»",
+                "NASA...",
+                "NASA—",
+                "CANNOT!",
+                "Hello,",
+                "CANnot",
+                "DON'T",
+                "'Tis",
+                "I",
+                "U.S.",
+                "(Ab)",
+                "A-B",
+                "«ÉTÉ»",
+                "x",
+                "GONNA",
+                "wannA",
+            ]
         )
         | st.sampled_from(
             ["Gimme.", "中A", "Ⓐ", "ǅ", "İ", "*Bold*", "“Я”", "e.g.", "End.Next", "a?B", "''", "D'ye", "MORE'N", "!"]
@@ -128,6 +157,88 @@ def test_the_bounds_of_capital_words_and_sentences_hold(string: str) -> None:
     least, most = text.capital_word_bounds(string)
     assert least <= sum(map(str.isupper, text.word_tokens(string))) <= most
     assert len(text.split_sentences(string)) <= text.most_sentences(string)
+
+
+PIECES = st.sampled_from(
+    [
+        "Mr",
+        "Dr",
+        "U.S",
+        "e.g",
+        "a",
+        "J",
+        "word",
+        "Great",
+        "мир",
+        "Мир",
+        "ª",
+        "²",
+        "İ",
+        "的",
+        "No",
+        "Inc",
+        "etc",
+        "3",
+        "3.5",
+    ]
+    + [
+        ". ",
+        ".",
+        "..",
+        "...",
+        ". . .",
+        "! ",
+        "?",
+        "!",
+        "?!",
+        "。",
+        "\n",
+        "\n\n",
+        " ",
+        "\x1c",
+        "\x85",
+        "\u2028",
+        "\u00a0",
+    ]
+    + [
+        "“",
+        "”",
+        '"',
+        "'",
+        "»",
+        ")",
+        "(",
+        "]",
+        "*",
+        "**",
+        "-",
+        "--",
+        ",",
+        ":",
+        "_",
+        "\u0301",
+        "\ud83d",
+        "https://a.b/c.d",
+    ]
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("language", ["english", "german"])
+@settings(max_examples=4000, deadline=None)
+@given(pieces=st.lists(PIECES | st.text(max_size=3), max_size=14))
+def test_sentences_are_those_of_nltk(language: str, pieces: list[str]) -> None:
+    ours, string = text.punkt(language), "".join(pieces)
+    assert ours.tokenize(string) == PunktSentenceTokenizer(ours._params).tokenize(string)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the published verdicts are not beside this checkout")
+def test_sentences_of_real_replies_are_those_of_nltk() -> None:
+    with gzip.open(SHARED / "real_verdicts_dev.jsonl.gz", "rt", encoding="utf-8") as file:
+        replies = [json.loads(line)["response"] for line in file][::3]
+    ours = text.punkt("english")
+    nltk = PunktSentenceTokenizer(ours._params)
+    assert [reply for reply in replies if ours.tokenize(reply) != nltk.tokenize(reply)] == []
 
 
 # ------------------------------------------------- linear-time patterns against the published ones

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from tests.conftest import Turnswap, make_row, read_results, write_csv
+from turnswap.core import processes
 from turnswap.reports import verdicts
 from turnswap.reports.reading import Reading, read_models
 from turnswap.reports.runs import Model
 from turnswap.reports.verdicts import corrected_verdicts, published_verdicts, rules_of
+from turnswap.tasks.multiif import task as multiif_task
 from turnswap.tasks.multiif.corrected import grade_corrected, rules_in_use
 from turnswap.tasks.multiif.grading import grade_reply
-from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED, verdicts_of
+from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED, judge, verdicts_of
 from turnswap.tasks.multiif.text import detect_language
 from turnswap.tasks.multiturn import Reply
 
@@ -36,9 +38,7 @@ def row_with(key: str, language: str, more: list[tuple[str, dict[str, Any]]]) ->
     return row | {"turn_3_instruction_id_list": json.dumps(ids), "turn_3_kwargs": json.dumps(kwargs)}
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("kept")
+def evaluated(folder: Path) -> Path:
     rows = [row_with(f"{n}:1:zh", "Chinese", ODD if n % 2 else HOPELESS) for n in range(1, 5)]
     rows += [row_with(f"{n}:1:en", "English", ODD) for n in range(1, 4)]
     data = write_csv(folder / "data.csv", rows)
@@ -47,6 +47,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return WITH_COMMA if ":zh" in prompt else "Sure:\n<<Title>>\n\nIt rains, we say."
 
     return evaluate(folder / "results", "org/kept", reply, data=data, tasks=("multiif_zh", "multiif_en"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return evaluated(tmp_path_factory.mktemp("kept"))
 
 
 @pytest.fixture
@@ -133,6 +138,22 @@ def test_what_is_read_back_is_what_grading_again_gives(run: Path) -> None:
     kept, again = model_of(run), model_of(run, regrade=True)
     assert published_verdicts(kept) == published_verdicts(again)
     assert corrected_verdicts(kept) == corrected_verdicts(again)
+
+
+@pytest.mark.slow
+def test_over_processes_verdicts_are_the_same(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_WORTH_IT", 1)
+    monkeypatch.setenv("TURNSWAP_PROCESSES", "2")
+    graded: list[int] = []
+    monkeypatch.setattr(
+        multiif_task, "judge", lambda *args: graded.append(1)
+    )  # not in this process, from the kept ones on
+    monkeypatch.setattr(multiif_task, "call_many", lambda _, calls: processes.call_many(judge, calls))
+    other = evaluated(tmp_path)
+    assert graded == []
+    assert samples_of(other, "multiif_zh") == samples_of(run, "multiif_zh")
+    assert published_verdicts(model_of(run, regrade=True)) == published_verdicts(model_of(run))
+    assert corrected_verdicts(model_of(run, regrade=True)) == corrected_verdicts(model_of(run))
 
 
 def test_only_some_replies_of_each_language_are_graded_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

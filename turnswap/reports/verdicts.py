@@ -14,6 +14,7 @@ import pandas as pd
 
 from turnswap import __version__
 from turnswap.core.errors import UserError
+from turnswap.core.processes import call_many
 from turnswap.core.progress import progress
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.dataset import content_sha256
@@ -134,24 +135,32 @@ def _require_gradeable(model: Model) -> None:
 def _graded(model: Model, rules: str) -> Graded:
     """The verdicts by one of ``KEPT``: those that are kept, or by grading again."""
     kept = _kept_rules(model) is not None
+    again = iter([] if kept else _graded_again(model, rules))
 
-    def verdicts(code: str, conversation: LoggedConversation, number: int) -> list[list[Verdict]]:
+    def verdicts(conversation: LoggedConversation, number: int) -> list[list[Verdict]]:
         if kept:
             return [verdicts_of(turns[number], rules) for turns in conversation.values[VERDICTS]]
-        turn = conversation.turns[number]
-        asked = (turn.instruction_ids, turn.kwargs)
-        if rules == PUBLISHED:
-            return [grade_reply(reply, *asked) for reply in turn.replies]
-        prompts = [t.prompt for t in conversation.turns[: number + 1]]
-        return [corrected.grade_corrected(reply, *asked, code, prompts) for reply in turn.replies]
+        return [next(again) for _ in conversation.turns[number].replies]
 
     return {
         code: {
-            c.key: [GradedTurn(turn, verdicts(code, c, number)) for number, turn in enumerate(c.turns)]
+            c.key: [GradedTurn(turn, verdicts(c, number)) for number, turn in enumerate(c.turns)]
             for c in progress(run.conversations or (), f"{rules.capitalize()} verdicts, {code}")
         }
         for code, run in model.languages.items()
     }
+
+
+def _graded_again(model: Model, rules: str) -> list[list[Verdict]]:
+    """The verdicts on every reply, in order, by grading it."""
+    calls = []
+    for code, run in model.languages.items():
+        for conversation in run.conversations or ():
+            for number, turn in enumerate(conversation.turns, 1):
+                prompts = [asked.prompt for asked in conversation.turns[:number]]
+                further = () if rules == PUBLISHED else (code, prompts)
+                calls += [(str(reply), turn.instruction_ids, turn.kwargs, *further) for reply in turn.replies]
+    return call_many(grade_reply if rules == PUBLISHED else corrected.grade_corrected, calls)
 
 
 def by_repeat(turns: Sequence[GradedTurn]) -> list[list[Sequence[Verdict]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..segmentation import base_language, count_words
 from ..text import capital_word_bounds, detect_language, word_tokens
 from .language import LATIN, main_script
-from .spec import COUNT, RELATION, Asked, Relation, compares, corrects, instruction
+from .spec import ANY_COUNT, RELATION, Asked, Relation, compares, corrects, instruction
 
 _FEW_WORDS = 10
 
@@ -15,7 +15,7 @@ _COMMAS = frozenset(",，﹐︐،՝፣߸᠂꓾")
 _COMMAS_IN_JAPANESE = _COMMAS | frozenset("、､﹑︑")
 
 
-@instruction("change_case:capital_word_frequency", capital_frequency=COUNT, capital_relation=RELATION)
+@instruction("change_case:capital_word_frequency", capital_frequency=ANY_COUNT, capital_relation=RELATION)
 def capital_word_frequency(reply: str, capital_frequency: int, capital_relation: Relation) -> bool:
     """Enough or few enough words in capitals, as NLTK cuts words."""
     least, most = capital_word_bounds(reply)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ..layout import is_heading, plain
 from ..matching import folded
@@ -38,7 +39,7 @@ def _is_label(part: str) -> bool:
     return is_heading(part) or part.endswith((":", "：")) or bool(re.search(r"\d\W*\Z", part))
 
 
-@instruction("combination:repeat_prompt", prompt_to_repeat=TEXT)
+@instruction("combination:repeat_prompt", prompt_to_repeat=replace(TEXT, published=bool))  # raises on an empty one
 def repeat_prompt(reply: str, prompt_to_repeat: str) -> bool:
     """The reply starts with the prompt, case ignored."""
     return reply.strip().lower().startswith(prompt_to_repeat.strip().lower())

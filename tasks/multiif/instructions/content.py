@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..matching import folded
-from .patterns import PATTERN, compile_word
+from .patterns import PATTERN, compile_word, is_usable
 from .spec import COUNT, Asked, corrects, instruction
 
 # Stands for ``\[.*?\]`` in linear time: an opening bracket that no other closes on its line takes the rest
@@ -45,13 +45,20 @@ def _is_to_fill_in(inside: str) -> bool:
     )
 
 
-@instruction("detectable_content:postscript", postscript_marker=PATTERN)
+@instruction(
+    "detectable_content:postscript",
+    published=lambda postscript_marker: (
+        postscript_marker.strip() in _POSTSCRIPTS or is_usable(postscript_marker.strip().lower(), r"\s*", ".*$")
+    ),
+    postscript_marker=PATTERN,
+)
 def postscript(reply: str, postscript_marker: str) -> bool:
     """The marker of a postscript occurs, case ignored.
 
     The published pattern allows white space before it and anything behind it on its line, which always match.
     """
-    pattern = _POSTSCRIPTS.get(postscript_marker) or compile_word(postscript_marker.lower(), flags=re.MULTILINE)
+    marker = postscript_marker.strip()
+    pattern = _POSTSCRIPTS.get(marker) or compile_word(marker.lower(), flags=re.MULTILINE)
     return pattern.search(reply.lower()) is not None
 
 

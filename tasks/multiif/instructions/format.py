@@ -10,7 +10,7 @@ import regex
 from ..layout import is_bullet
 from ..matching import folded
 from ..segmentation import base_language
-from .patterns import PATTERN, compile_word
+from .patterns import PATTERN, compile_word, is_usable
 from .spec import COUNT, Asked, corrects, counts, instruction
 
 # Published: ``^\s*\*[^\*].*$`` and ``^\s*-.*$``. Blank lines before a bullet change neither where a match ends
@@ -80,10 +80,19 @@ def _number_highlighted_sections(reply: str, asked: Asked, num_highlights: int) 
     return found >= num_highlights
 
 
-@instruction("detectable_format:multiple_sections", section_spliter=PATTERN, num_sections=COUNT)
+# What the published pattern has around the splitter.
+_AROUND_SPLITTER = (r"\s?", r"\s?\d+\s?")
+
+
+@instruction(
+    "detectable_format:multiple_sections",
+    published=lambda section_spliter, **_: is_usable(section_spliter.strip(), *_AROUND_SPLITTER),
+    section_spliter=PATTERN,
+    num_sections=COUNT,
+)
 def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bool:
     """At least n sections, each opened by the splitter and a number."""
-    return len(compile_word(section_spliter.strip(), r"\s?", r"\s?\d+\s?").split(reply)) - 1 >= num_sections
+    return len(compile_word(section_spliter.strip(), *_AROUND_SPLITTER).split(reply)) - 1 >= num_sections
 
 
 @corrects("detectable_format:multiple_sections")
@@ -109,8 +118,9 @@ def _sections(text: str, splitter: str) -> int:
 @instruction("detectable_format:json_format")
 def json_format(reply: str) -> bool:
     """The whole reply is JSON, in a Markdown fence or not."""
+    reply = reply.strip()
     for fence in ("```json", "```Json", "```JSON", "```"):
-        reply = reply.strip().removeprefix(fence)
+        reply = reply.removeprefix(fence)
     try:
         json.loads(reply.removesuffix("```").strip())
     except (ValueError, RecursionError):

@@ -6,12 +6,13 @@ import re
 from typing import Any
 
 from .. import matching
-from .patterns import PATTERN, PATTERNS, compile_word
+from .patterns import PATTERN, PATTERNS, compile_word, compiles, is_usable
 from .spec import COUNT, RELATION, Asked, Kwarg, Relation, compares, corrects, instruction
 
 
 def _is_letter(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 1 and "a" <= value.lower() <= "z"
+    # "İ" has two characters in lower case, on which the published grader raises.
+    return isinstance(value, str) and len(value) == 1 == len(value.lower()) and "a" <= value.lower() <= "z"
 
 
 # Anything but a single Latin letter is replaced at random by the published grader (``#`` in 1122:18:en).
@@ -28,7 +29,7 @@ def _count(reply: str, word: str, asked: Asked, bound: str = "") -> int:
     return matching.count(reply, word, asked.language, asked.without, published_bounds=bool(bound))
 
 
-@instruction("keywords:existence", keywords=PATTERNS)
+@instruction("keywords:existence", published=lambda keywords: all(map(is_usable, keywords)), keywords=PATTERNS)
 def existence(reply: str, keywords: list[str]) -> bool:
     """Each keyword is found, case ignored."""
     return all(compile_word(word, flags=re.IGNORECASE).search(reply) for word in keywords)
@@ -39,11 +40,21 @@ def _existence(reply: str, asked: Asked, keywords: list[str]) -> bool:
     return all(_count(reply, word, asked) for word in keywords)
 
 
-@instruction("keywords:frequency", keyword=PATTERN, frequency=COUNT, relation=RELATION)
+def _counts_keyword(keyword: str, **_: object) -> bool:
+    # An empty keyword is replaced at random. One that does not compile is caught here, and nowhere else.
+    return bool(keyword) and (is_usable(keyword.strip()) or not compiles(keyword.strip()))
+
+
+@instruction("keywords:frequency", published=_counts_keyword, keyword=PATTERN, frequency=COUNT, relation=RELATION)
 def frequency(reply: str, keyword: str, frequency: int, relation: Relation) -> bool:
-    """The keyword is found often or seldom enough, case ignored. An empty keyword is never found."""
-    keyword = keyword.strip()
-    found = len(compile_word(keyword, flags=re.IGNORECASE).findall(reply)) if keyword else 0
+    """The keyword is found often or seldom enough, case ignored.
+
+    As published, one that does not compile fails whatever the relation, and a blank one stands at every character.
+    An empty one is never found.
+    """
+    if not compiles(keyword.strip()):
+        return False
+    found = len(compile_word(keyword.strip(), flags=re.IGNORECASE).findall(reply)) if keyword else 0
     return compares(found, relation, frequency)
 
 
@@ -52,7 +63,11 @@ def _frequency(reply: str, asked: Asked, keyword: str, frequency: int, relation:
     return compares(_count(reply, keyword, asked), relation, frequency)
 
 
-@instruction("keywords:forbidden_words", forbidden_words=PATTERNS)
+@instruction(
+    "keywords:forbidden_words",
+    published=lambda forbidden_words: all(is_usable(word, r"\b", r"\b") for word in forbidden_words),
+    forbidden_words=PATTERNS,
+)
 def forbidden_words(reply: str, forbidden_words: list[str]) -> bool:
     """None of the words stands between word boundaries, case ignored."""
     return not any(compile_word(word, r"\b", r"\b", re.IGNORECASE).search(reply) for word in forbidden_words)

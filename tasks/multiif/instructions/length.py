@@ -144,6 +144,7 @@ def _no_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> 
 
 @instruction(
     "length_constraints:nth_paragraph_first_word",
+    published=lambda num_paragraphs, nth_paragraph, **_: 1 <= nth_paragraph <= num_paragraphs,
     hopeless=_no_first_word,
     num_paragraphs=COUNT,
     nth_paragraph=COUNT,
@@ -156,13 +157,15 @@ def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int
     """
     parts = reply.split("\n\n")
     counted = sum(1 for part in parts if part.strip())
-    if counted != num_paragraphs or nth_paragraph > counted:
+    if counted != num_paragraphs or not 1 <= nth_paragraph <= counted:
         return False
     words = parts[nth_paragraph - 1].split()
     if not words:
         return False
     word = words[0].lstrip("'").lstrip('"')
-    return re.split(r"[.,?!'\"]", word, maxsplit=1)[0].lower() == first_word.lower()
+    found = re.split(r"[.,?!'\"]", word, maxsplit=1)[0]
+    # Letter by letter, as published: a sigma that ends a word has another small letter.
+    return "".join(map(str.lower, found)) == first_word.lower()
 
 
 @corrects("length_constraints:nth_paragraph_first_word")

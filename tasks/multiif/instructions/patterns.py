@@ -19,6 +19,21 @@ from .spec import Kwarg
 _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
 _ONE_CHARACTER = (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN, op.CATEGORY)
 _MAX_CHOICES = 8
+_SPECIAL = frozenset(".^$*+?{}[]()|\\")  # a word without any is a regex for itself, wherever it stands
+
+
+@lru_cache(maxsize=4096)
+def compiles(pattern: str) -> bool:
+    """Whether ``re`` takes it for a regex; the published grader raises where not."""
+    if _SPECIAL.isdisjoint(pattern):
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
+            re.compile(pattern)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return True
 
 
 @lru_cache(maxsize=4096)
@@ -26,13 +41,13 @@ def is_regex(word: str) -> bool:
     """Whether ``word`` compiles and is bounded: no backreference or lookaround, at most 8 choices (optional
     parts, alternatives), no repeat of more than one character, and an unbounded one only at the very end.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
-            re.compile(word)
-            items = list(_parser.parse(word))
-    except (re.error, OverflowError, RecursionError):
+    if _SPECIAL.isdisjoint(word):
+        return True
+    if not compiles(word):
         return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        items = list(_parser.parse(word))
     choices = _choices(items[:-1], last=False) + _choices(items[-1:], last=True)
     return choices <= _MAX_CHOICES
 
@@ -59,33 +74,22 @@ def _choices(items: list[Any], *, last: bool) -> int:
     return total
 
 
+def is_usable(word: str, before: str = "", after: str = "") -> bool:
+    """Whether ``word`` is a usable regex, also where the published grader puts it: between ``before`` and ``after``."""
+    return _SPECIAL.isdisjoint(word) or (is_regex(word) and compiles(before + word + after))
+
+
 @lru_cache(maxsize=4096)
 def compile_word(word: str, before: str = "", after: str = "", flags: int = 0) -> re.Pattern[str]:
     """``before + word + after`` compiled, the word as a regex where it is a usable one, else literally."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        try:
-            return re.compile(before + (word if is_regex(word) else re.escape(word)) + after, flags)
-        except re.error:  # usable on its own, but not where the published grader puts it
-            return re.compile(before + re.escape(word) + after, flags)
+        return re.compile(before + (word if is_usable(word, before, after) else re.escape(word)) + after, flags)
 
 
 def _is_word_list(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(word, str) for word in value)
 
 
-# The published grader draws a random keyword for an empty one, and raises where a pattern does not compile.
-PATTERN = Kwarg(
-    "a string",
-    lambda value: isinstance(value, str),
-    published=lambda value: bool(value.strip()) and is_regex(value),
-    is_text=True,
-    may_be_blank=False,
-)
-PATTERNS = Kwarg(
-    "a list of one or more strings",
-    _is_word_list,
-    published=lambda value: all(map(is_regex, value)),
-    is_text=True,
-    may_be_blank=False,
-)
+PATTERN = Kwarg("a string", lambda value: isinstance(value, str), is_text=True, may_be_blank=False)
+PATTERNS = Kwarg("a list of one or more strings", _is_word_list, is_text=True, may_be_blank=False)

@@ -49,6 +49,8 @@ class Instruction:
         kwargs: what the check takes.
         unreproducible: tells of a reply whether this machine cannot grade it as published.
         least: how many of what a relation bounds are in every reply: one sentence, say.
+        published: tells of parsed kwargs whether the published grader uses them together, where each by itself is not
+            enough (see :attr:`Kwarg.published`).
         hopeless: tells of parsed kwargs why no reply can follow them, beside blank words and too low a number.
         corrected: ``corrected(reply, asked, **kwargs)``, what a native reader would say; None where that is the same.
         counted: ``counted(reply, asked, **kwargs)``, the number to compare with the one asked for; by the published
@@ -60,6 +62,7 @@ class Instruction:
     kwargs: Mapping[str, Kwarg]
     unreproducible: Callable[[str], bool] | None = None
     least: int = 0
+    published: Callable[..., bool] | None = None
     hopeless: Callable[..., str | None] | None = None
     corrected: Callable[..., bool] | None = None
     counted: Callable[..., int] | None = None
@@ -89,13 +92,14 @@ class Instruction:
 
     def as_published(self, kwargs: Mapping[str, Any]) -> bool:
         """Whether the published grader grades these (parsed) kwargs as they stand."""
-        return all(kwarg.published(kwargs[name]) for name, kwarg in self.kwargs.items())
+        each = all(kwarg.published(kwargs[name]) for name, kwarg in self.kwargs.items())
+        return each and (self.published is None or self.published(**kwargs))
 
     @property
     def bound(self) -> tuple[str, str] | None:
         """The names of the kwargs that bound a count, number and relation; None where none do."""
         relations = [name for name, kwarg in self.kwargs.items() if kwarg is RELATION]
-        numbers = [name for name, kwarg in self.kwargs.items() if kwarg is COUNT]
+        numbers = [name for name, kwarg in self.kwargs.items() if kwarg in (COUNT, ANY_COUNT)]
         return (numbers[0], relations[0]) if relations and numbers else None
 
     def why_unsatisfiable(self, kwargs: Mapping[str, Any]) -> str | None:
@@ -124,13 +128,14 @@ def instruction(
     *,
     unreproducible: Callable[[str], bool] | None = None,
     least: int = 0,
+    published: Callable[..., bool] | None = None,
     hopeless: Callable[..., str | None] | None = None,
     **kwargs: Kwarg,
 ) -> Callable[[Check], Check]:
     """Register a check under an instruction id; the arguments are the attributes of :class:`Instruction`."""
 
     def register(check: Check) -> Check:
-        INSTRUCTIONS[id] = Instruction(id, check, kwargs, unreproducible, least, hopeless)
+        INSTRUCTIONS[id] = Instruction(id, check, kwargs, unreproducible, least, published, hopeless)
         return check
 
     return register
@@ -190,8 +195,9 @@ def _is_str(value: Any) -> bool:
     return isinstance(value, str)
 
 
-# A negative number is replaced at random by the published grader, where it checks the number at all.
+# A negative number is replaced at random by the published grader, except where it does not check the number.
 COUNT = Kwarg("a whole number", _is_int, published=lambda value: value >= 0)
+ANY_COUNT = Kwarg("a whole number", _is_int)
 RELATION = Kwarg("'at least' or 'less than'", lambda value: value in ("at least", "less than"))
 TEXT = Kwarg("a string", _is_str, is_text=True)
 PHRASE = replace(TEXT, may_be_blank=False)  # a text that is looked for

@@ -120,7 +120,7 @@ making(
 @impossible("nothing to count", (ids.FREQUENCY, ids.LETTER))
 def _nothing_to_count(one: Demand) -> bool:
     """an empty keyword or letter is never found"""
-    counted = one.kwargs["keyword"].strip() if one.id == ids.FREQUENCY else one.kwargs["letter"]
+    counted = one.kwargs["keyword"] if one.id == ids.FREQUENCY else one.kwargs["letter"]
     return not counted and one.at_least > 0
 
 

@@ -9,7 +9,7 @@ from . import ids
 from .making import making
 from .rules import Demand, impossible
 
-_DRAWN = ("ar", "de", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "sw", "te", "tr", "vi")
+_DRAWN = ("ar", "de", "es", "fi", "fr", "hi", "it", "ja", "ko", "pl", "pt", "ru", "sw", "te", "vi")
 
 
 making(
