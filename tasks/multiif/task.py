@@ -11,9 +11,10 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
-from .dataset import content_sha256, find_source, load_conversations
+from .dataset import content_sha256, find_source, load_conversations, load_every_language
 from .kept import judge
 from .languages import code_of
+from .left_out import NOTHING, read_left_out
 
 VERDICTS = ("published", "both")
 
@@ -23,15 +24,15 @@ class MultiIF(MultiTurnTask):
 
     In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones;
-    the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`).
+    the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`). ``leave_out``
+    names a CSV of slots that the corrected ones leave out (see :mod:`.left_out`).
     """
 
-    own_metadata = frozenset({"multiif_data", "verdicts", "cluster_column"})
+    own_metadata = frozenset({"multiif_data", "verdicts", "leave_out", "cluster_column"})
 
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
         self.both = _both_verdicts(self.config.metadata)
-        self.config.metadata["corrected_rules"] = corrected.rules_in_use()
         source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description
@@ -40,6 +41,10 @@ class MultiIF(MultiTurnTask):
             self.config.metadata["data_sha256"] = hashlib.sha256(Path(source.location).read_bytes()).hexdigest()
         column = self.config.metadata.get("cluster_column")
         conversations = load_conversations(source, self.config.dataset_name, column)
+        self.left_out = NOTHING
+        if asked := self.config.metadata.get("leave_out"):
+            self.left_out = read_left_out(Path(str(asked)), load_every_language(source, column))
+        self.config.metadata["corrected_rules"] = f"{corrected.rules_in_use()}{self.left_out.name}"
         self.config.metadata["content_sha256"] = content_sha256(conversations)
         return conversations
 
@@ -52,7 +57,14 @@ class MultiIF(MultiTurnTask):
         language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
         turns, prompts = doc["turns"], self.doc_to_turns(doc)
         judged = [
-            judge(reply, turn["instruction_ids"], turn["kwargs"], language, prompts[:number])
+            judge(
+                reply,
+                turn["instruction_ids"],
+                turn["kwargs"],
+                language,
+                prompts[:number],
+                self.left_out.of(doc["key"], number),
+            )
             for number, (reply, turn) in enumerate(zip(replies, turns, strict=False), 1)
         ]
         published = [(reply, turn.published) for reply, turn in zip(replies, judged, strict=True)]

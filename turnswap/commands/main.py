@@ -18,6 +18,7 @@ from turnswap.hosts import startup
 from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
 from turnswap.tasks import tasks_path
 
+from .audit import audit
 from .boards import export, leaderboard
 from .build import build
 from .options import FOLDER
@@ -169,6 +170,7 @@ for command in (
     compare,
     export,
     leaderboard,
+    audit,
     build,
 ):
     main.add_command(command)
