@@ -33,7 +33,7 @@ KINDS = {
     "unfollowable": "no reply can follow it",
     "conflict": "no reply passes all of these strictly",
     "tension": "only an odd reply passes all of these",
-    "repeated": "the conversation asks for it twice",
+    "repeated": "the conversation has it already",
     "unfailable": "no reply can fail it",
 }
 SEVERITIES = {"tension": "odd", "repeated": "adds nothing", "unfailable": "adds nothing"}
@@ -107,7 +107,8 @@ def findings_of(conversation: Mapping[str, Any], slots: Sequence[Slot]) -> Itera
     for slot in slots:
         found = [slot_finding(slot)]
         if twin := next((each for each in seen if (each.id, each.kwargs) == (slot.id, slot.kwargs)), None):
-            found.append(("repeated", f"{quote_of(slot)} (as in turn {twin.turn}: {quote_of(twin)})", slot.graded))
+            where = f"turn {twin.turn}: {quote_of(twin)}" if twin.turn < slot.turn else "this turn, listed twice"
+            found.append(("repeated", f"{quote_of(slot)} (as in {where})", slot.graded))
         seen.append(slot)
         instruction = INSTRUCTIONS[slot.id]
         if reason := instruction.why_unsatisfiable(slot.kwargs):
@@ -128,10 +129,9 @@ def slot_finding(slot: Slot) -> tuple[str, str, str] | None:
 
 def _cannot_fail(slot: Slot) -> bool:
     """Whether every reply that is not blank passes."""
-    if slot.id in (ids.EXISTENCE, ids.FORBIDDEN):
-        return not any(slot.kwargs.values())
     if slot.relation == "at least":
-        return (slot.number or 0) <= INSTRUCTIONS[slot.id].least
+        # A reply without words, such as "...", is a sentence to the grader.
+        return (slot.number or 0) <= (1 if slot.id == ids.SENTENCES else 0)
     return slot.id in _AT_LEAST_ZERO and (slot.number or 0) <= 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import regex
 
-from ..instructions.making import texts_of
+from ..instructions import ids
+from ..instructions.making import listed
 from .numbers import WORDING, numbers_in
 from .slots import COUNTED, Slot
 from .stated import sentences_of
@@ -25,5 +26,8 @@ def _names(sentence: str, slot: Slot) -> int:
     cues = [wording.get("asks", {}).get(slot.id.partition(":")[2]), wording.get("needs", {}).get(COUNTED.get(slot.id))]
     cues += [wording.get("units", {}).get(COUNTED.get(slot.id))]
     named = sum(1 for cue in cues if cue and regex.search(cue, sentence, regex.IGNORECASE))
-    named += 2 * sum(1 for text in texts_of(slot.id, slot.kwargs) if text.lower() in sentence.lower())
+    if slot.id != ids.REPEAT:  # what is to be repeated does not ask for it
+        texts = [text for value in slot.kwargs.values() for text in listed(value) if isinstance(text, str)]
+        whole = [rf"(?<![a-z]){regex.escape(text.strip())}" for text in texts]
+        named += 2 * sum(1 for each in whole if regex.search(each, sentence, regex.IGNORECASE))
     return named + (slot.number in [each.value for each in numbers_in(sentence, slot.language)])

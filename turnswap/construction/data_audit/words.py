@@ -12,7 +12,7 @@ from turnswap.tasks.multiif.languages import NAMES
 
 from ..instructions import ids
 from ..instructions.making import listed
-from .numbers import WORDING, numbers_in
+from .numbers import WORDING, numbers_in, values_of
 from .quotes import quote_of
 from .slots import Slot
 from .stated import sentences_of
@@ -120,10 +120,12 @@ def _first_word(slot: Slot) -> Finding | None:
     told = [rf"(?<!\d){place}\D", names[place - 1]] if 0 < place <= len(names) else [rf"(?<!\d){place}(?!\d)"]
     if place == slot.kwargs["num_paragraphs"] and wording.get("last"):
         told.append(wording["last"])
-    values = [number.value for number in numbers_in(slot.prompt.replace("第", " "), slot.language)]
-    if place in values or regex.search("|".join(told), slot.prompt, regex.IGNORECASE):
+    if slot.language in ("zh", "ja") and place in [n.value for n in numbers_in(slot.prompt.replace("第", " "), "zh")]:
         return None
-    return ("quantity", f"names no paragraph {place}") if names or slot.language in ("zh", "ja") else None
+    told += [rf"paragraph {word}\b" for word, value in values_of(slot.language).items() if value == place]
+    if not (names or slot.language in ("zh", "ja")) or regex.search("|".join(told), slot.prompt, regex.IGNORECASE):
+        return None
+    return "quantity", f"names no paragraph {place}"
 
 
 def _splitter(slot: Slot) -> Finding | None:
