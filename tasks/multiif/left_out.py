@@ -13,6 +13,7 @@ from typing import Any
 from turnswap.core.errors import UserError
 
 COLUMNS = ("key", "turn", "position")
+_WITHOUT = ",without "
 _ADVICE = "Expected a CSV file as turnswap audit FILE.csv -o audit.csv writes it, made from the same data."
 
 
@@ -36,6 +37,11 @@ class LeftOut:
 
 
 NOTHING = LeftOut({})
+
+
+def graded_by(rules: str) -> str:
+    """The corrected rules alone of a name that may also tell of slots left out."""
+    return rules.partition(_WITHOUT)[0]
 
 
 def read_left_out(path: Path, conversations: Iterable[Mapping[str, Any]]) -> LeftOut:
@@ -67,7 +73,7 @@ def read_left_out(path: Path, conversations: Iterable[Mapping[str, Any]]) -> Lef
         except ValueError as error:
             raise UserError(f"metadata leave_out: {path}, row {number}: {error}.", _ADVICE) from None
     slots, digest = sum(map(len, turns.values())), hashlib.sha256(content).hexdigest()[:8]
-    return LeftOut(turns, f",without {slots} audited slots (sha256:{digest})")
+    return LeftOut(turns, f"{_WITHOUT}{slots} audited slots (sha256:{digest})")
 
 
 def _places(row: Mapping[str, Any], by_key: Mapping[str, Any]) -> list[int]:

@@ -326,7 +326,10 @@ def test_a_file_that_is_none_of_this_kind_is_refused(tmp_path: Path) -> None:
 @needs_data
 def test_the_benchmarks_english_conversations_that_no_reply_can_satisfy() -> None:
     findings = [each for each in audit_csv(ENGLISH).itertuples() if each.severity == "impossible"]
-    assert len({finding.key for finding in findings}) == 36
+    assert len({finding.key for finding in findings if len(finding.instruction_ids) < 3}) == 36
+    of_three = {finding.key for finding in findings if len(finding.instruction_ids) == 3}
+    assert of_three == {"1137:3:en", "1137:9:en", "371:14:en"}
+    assert {finding.loose for finding in findings} == {"possible"}
     assert Counter(finding.rule for finding in findings).most_common(2) == [
         ("a splitter in the other case", 12),
         ("a quotation that starts with the prompt", 7),

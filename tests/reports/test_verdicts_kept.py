@@ -293,3 +293,10 @@ def test_graded_again_nothing_is_left_out_and_the_rules_say_so(audited: Path) ->
     assert rules_of(model) == rules_in_use()
     turns = corrected_verdicts(model)["zh"].values()
     assert not any(verdict.unsatisfiable for turn in turns for each in turn for verdict in each.verdicts[0])
+
+
+def test_of_slots_that_were_left_out_no_report_warns_as_of_other_rules(audited: Path, turnswap: Turnswap) -> None:
+    done = turnswap("report", audited)
+    assert done.exit_code == 0, done.output
+    assert "not by" not in done.output
+    assert "without 2 audited slots" in done.output

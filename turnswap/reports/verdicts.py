@@ -20,6 +20,7 @@ from turnswap.tasks.multiif.dataset import content_sha256
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, judge, verdicts_of
+from turnswap.tasks.multiif.left_out import graded_by
 from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
 
 from .runs import LanguageRun, LoggedConversation, LoggedTurn, Model
@@ -65,7 +66,7 @@ def published_verdicts(model: Model) -> Graded:
             _require_same(run, conversation, graded[code][conversation.key])
     if kept:
         # Slots may have been left out by a file that is not here: their verdicts say nothing, but are known.
-        _require_same_again(model, kept.partition(",without ")[0] == corrected.rules_in_use())
+        _require_same_again(model, graded_by(kept) == corrected.rules_in_use())
     return graded
 
 

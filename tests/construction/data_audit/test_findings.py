@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import SHARED, Command, Turnswap
-from turnswap.construction.data_audit.findings import KINDS, audit_data
-from turnswap.tasks.multiif.dataset import SAMPLE
+from turnswap.construction.data_audit.findings import KINDS, audit_data, slot_finding
+from turnswap.construction.data_audit.slots import slots_of
+from turnswap.tasks.multiif.dataset import SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 
 from .slots import (
@@ -207,3 +209,32 @@ def test_the_benchmarks_known_rows_are_found() -> None:
     assert {"1137:3:en", "1137:9:en", "371:14:en"} <= keys["conflict"]
     assert len(keys["conflict"]) == 39
     assert len(keys["quantity"] | keys["relation"] | keys["words"] | keys["object"] | keys["language"]) <= 25
+
+
+@pytest.mark.skipif(not ENGLISH.is_file(), reason="the benchmark's data are not here")
+def test_kwargs_of_the_benchmark_that_are_changed_are_found() -> None:
+    conversations = load_conversations(Source("csv", str(ENGLISH)), "English")
+    found = Counter[tuple[str, bool]]()
+    for here in (slot for conversation in conversations for slot in slots_of(conversation)):
+        if slot_finding(here) is None:
+            for name, value in here.kwargs.items():
+                changed = changes(name, value)
+                if changed is not None:
+                    other = replace(here, kwargs={**here.kwargs, name: changed})
+                    found[type(value).__name__, slot_finding(other) is not None] += 1
+    for kind, least in (("int", 0.97), ("list", 1.0), ("str", 0.97)):
+        of = found[kind, True] + found[kind, False]
+        assert of > 400, kind
+        assert found[kind, True] >= least * of, (kind, found)
+
+
+def changes(name: str, value: object) -> object:
+    """Another number, relation or word; None for a text that may be repeated."""
+    if name == "prompt_to_repeat":
+        return None
+    if isinstance(value, int):
+        return value + 3
+    if isinstance(value, list):
+        return [*value[1:], "zebrafish"]
+    turned = {"at least": "less than", "less than": "at least", "P.S.": "P.P.S", "P.P.S": "P.S."}
+    return turned.get(str(value), "sw" if name == "language" else "ж" if name == "letter" else "zebrafish")
