@@ -34,7 +34,7 @@ def count_finding(slot: Slot) -> tuple[str, str] | None:
         return _unnamed(slot)
     if any(_fits(each, slot) for each in stated):
         return None
-    same = [each for each in stated if slot.number in each.numbers]
+    same = [each for each in stated if slot.number in each.numbers or _shares_a_side(each, slot)]
     return ("relation", same[0].quote) if same else ("quantity", stated[0].quote)
 
 
@@ -56,8 +56,8 @@ def _statements(slot: Slot, unit: str) -> Iterator[Stated]:
 def _place(target: str, sentence: str) -> int | None:
     """Where a keyword or letter stands in a sentence; None where it does not."""
     pattern = regex.escape(target)
-    if target[0].isascii():
-        pattern = rf"(?<!\w){pattern}(?!\w)"
+    if regex.match(r"\p{Latin}", target):
+        pattern = rf"(?<!\p{{Latin}}){pattern}(?!\p{{Latin}})"
     match = regex.search(pattern, sentence, regex.IGNORECASE)
     return match.start() if match else None
 
@@ -74,7 +74,13 @@ def _fits(stated: Stated, slot: Slot) -> bool:
     theirs = (stated.low, stated.high)
     if theirs[mine] != slot.sides[mine]:
         return False
+    if slot.id in (ids.WORDS, ids.SENTENCES) and rest == 0 and stated.low == 1:  # every reply has one
+        return True
     return theirs[rest] is None or any(other[rest] == theirs[rest] for other in others)
+
+
+def _shares_a_side(stated: Stated, slot: Slot) -> bool:
+    return any(mine is not None and mine == side for mine, side in zip(slot.sides, stated, strict=False))
 
 
 def _beside(slot: Slot) -> Iterator[Sides]:

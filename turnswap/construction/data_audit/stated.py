@@ -84,6 +84,8 @@ def counts_in(sentence: str, unit: str | None, language: str) -> list[Stated]:
         if made and not label:
             quote = sentence[max(0, number.start - len(before)) : last.end + len(after)].strip()
             found.append(Stated(*made, number.start, quote))
+            if made[3] and (open_sides := _open_sides(number.value, after, wording)):
+                found[-1:] = [Stated(*sides, made[2], False, number.start, quote) for sides in open_sides]
     return found
 
 
@@ -124,6 +126,15 @@ def _sides(
         if name in told:
             return low, high, (value,), False
     return value, value, (value,), True
+
+
+def _open_sides(value: int, after: str, wording: dict[str, str]) -> list[Sides]:
+    """Both readings of words that leave open whether the number itself is meant, such as 以下."""
+    if regex.match(wording.get("after_some_more", "(?!)"), after, _FLAGS):
+        return [(value, None), (value + 1, None)]
+    if regex.match(wording.get("after_some_less", "(?!)"), after, _FLAGS):
+        return [(None, value), (None, value - 1)]
+    return []
 
 
 def _relations(before: str, after: str, wording: dict[str, str]) -> Iterator[tuple[str, None]]:

@@ -94,7 +94,9 @@ def _listed_with(words: Sequence[str], slot: Slot) -> list[str]:
 
 def _letter(slot: Slot) -> Finding | None:
     letter = slot.kwargs["letter"].strip()
-    alone = rf"(?<![^\W\d_]){regex.escape(letter)}(?![^\W\d_])" if letter.isascii() else regex.escape(letter)
+    alone = regex.escape(letter)
+    if regex.match(r"\p{Latin}", letter):
+        alone = rf"(?<!\p{{Latin}}){alone}(?!\p{{Latin}})"
     if not letter or regex.search(alone, slot.prompt, regex.IGNORECASE):
         return None
     return "words", f"names no letter {letter!r}"
@@ -140,7 +142,7 @@ def _marker(slot: Slot) -> Finding | None:
     bare = regex.sub(r"[\s.]", "", marker).casefold()
     told = {
         regex.sub(r"[\s.]", "", m.group()).casefold()
-        for m in regex.finditer(r"\b(?:[Pp]\.\s?){1,2}[Ss]\b\.?", slot.prompt)
+        for m in regex.finditer(r"(?<!\p{Latin})(?:[Pp]\.\s?){1,2}[Ss](?!\p{Latin})\.?", slot.prompt)
     }
     if bare in told or (bare not in ("ps", "pps") and _named(marker.strip(), slot)):
         return None
