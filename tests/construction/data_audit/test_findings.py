@@ -24,6 +24,7 @@ from .slots import (
     data,
     end,
     exists,
+    letters,
     nth,
     placeholders,
     row,
@@ -169,6 +170,24 @@ def test_what_is_no_such_file_is_refused(turnswap: Turnswap, tmp_path: Path) -> 
         assert done.exit_code == 1
         assert said in done.output
         assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("language", ["English", "Chinese", "Hindi", "Korean"])
+def test_hostile_prompts_are_read_to_their_end(language: str, tmp_path: Path) -> None:
+    asked = [
+        words("at least", 50),
+        times("+*", "less than", 3),
+        sections(" ", 2),
+        end("("),
+        letters("İ", "at least", 1),
+    ]
+    repeated = ("combination:repeat_prompt", {"prompt_to_repeat": "ab " * 4_000})
+    prompts = ["9" * 6_000, "一" * 6_000, '"' * 20_001, "(at least " * 5_000, "ſix twice-twice " * 2_000, "ba " * 5_000]
+    rows = [
+        row(f"{n}:1:x", (prompt, [TITLE]), (prompt, [*asked, repeated]), language=language)
+        for n, prompt in enumerate(prompts)
+    ]
+    assert audit_data(data(tmp_path / "data.csv", *rows)).conversations == len(prompts)
 
 
 def test_languages_whose_words_are_not_known_are_named(turnswap: Turnswap, tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def _statements(slot: Slot, unit: str) -> Iterator[Stated]:
     target = str(slot.kwargs.get("keyword", slot.kwargs.get("letter", ""))).strip()
     for sentence in sentences_of(slot.prompt):
         found = counts_in(sentence, unit, slot.language)
-        if slot.id == ids.SECTIONS and not found:
-            found = counts_in(sentence.replace(slot.kwargs["section_spliter"].strip(), "SPLITTER"), unit, slot.language)
+        if slot.id == ids.SECTIONS and not found and (splitter := slot.kwargs["section_spliter"].strip()):
+            found = counts_in(sentence.replace(splitter, "SPLITTER"), unit, slot.language)
         if target:
             place = _place(target, sentence)
             if place is None:

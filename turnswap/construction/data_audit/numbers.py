@@ -13,6 +13,7 @@ import regex
 WORDING: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
 _DIGITS = regex.compile(r"(?<![\d.,])\d{1,3}(?:[,.\u00a0\u202f ]\d{3})+(?!\d)|(?<![\d.])\d++(?![.,]\d)")
 _HAN = regex.compile(r"[〇零一二三四五六七八九十百千]+")
+_LONGEST = 20  # characters of a number that anybody counts to
 _POWERS = (10, 100, 1000)
 
 
@@ -51,25 +52,27 @@ def numbers_in(text: str, language: str) -> list[Number]:
         language: its code, such as ``zh``; it decides which words are numbers.
     """
     wording = WORDING.get(language, {})
-    found = [Number(_from_digits(m.group()), *m.span()) for m in _DIGITS.finditer(text)]
+    read = {_DIGITS: _from_digits, _HAN: _from_han} if language in ("zh", "ja", "yue") else {_DIGITS: _from_digits}
+    found = [
+        Number(value_of(match.group()), *match.span())
+        for numerals, value_of in read.items()
+        for match in numerals.finditer(text)
+        if len(match.group()) <= _LONGEST
+    ]
     if pattern := _words(language):
         told = values_of(language)
         for match in pattern.finditer(text):
-            parts = match.group().lower().split("-")
+            parts = match.group().casefold().split("-")
             times = parts[0] in wording.get("times", ())
-            found.append(Number(sum(told[part] for part in parts), *match.span(), times))
-    if language in ("zh", "ja", "yue"):
-        found += [Number(_from_han(m.group()), *m.span()) for m in _HAN.finditer(text)]
-    behind, before = wording.get("ordinal_behind"), wording.get("ordinal_before")
-    return sorted(
-        (
-            number
-            for number in found
-            if not (behind and regex.match(behind, text[number.end :], regex.IGNORECASE))
-            and not (before and regex.search(before, text[: number.start]))
-        ),
-        key=lambda number: number.start,
+            found.append(Number(sum(told.get(part, 0) for part in parts), *match.span(), times))
+    behind, before = wording.get("ordinal_behind", "(?!)"), wording.get("ordinal_before", "(?!)")
+    counted = (
+        number
+        for number in found
+        if not regex.match(behind, text[number.end : number.end + _LONGEST], regex.IGNORECASE)
+        and not regex.search(before, text[max(0, number.start - _LONGEST) : number.start])
     )
+    return sorted(counted, key=lambda number: number.start)
 
 
 def _from_digits(digits: str) -> int:
