@@ -113,8 +113,7 @@ def load_conversations(source: Source, language: str, cluster_column: str | None
     Raises:
         DatasetError: a row of any language is malformed, or the language has no rows.
     """
-    changed = os.stat(source.location).st_mtime_ns if source.kind != "hub" else 0
-    conversations = _load_all(source, changed, cluster_column)
+    conversations = load_every_language(source, cluster_column)
     selected = [conversation for conversation in conversations if conversation["language"] == language]
     if not selected:
         present = ", ".join(sorted({str(c["language"]) for c in conversations}))
@@ -123,6 +122,15 @@ def load_conversations(source: Source, language: str, cluster_column: str | None
             f"It holds {present}. Choose the task of one of these languages, or other data.",
         )
     return selected
+
+
+def load_every_language(source: Source, cluster_column: str | None = None) -> list[dict[str, Any]]:
+    """All conversations of all languages; arguments, result and errors as of :func:`load_conversations`."""
+    try:
+        changed = os.stat(source.location).st_mtime_ns if source.kind != "hub" else 0
+        return _load_all(source, changed, cluster_column)
+    except OSError as error:
+        raise DatasetError(f"{source.location} cannot be read: {error.strerror}.", "Check the path.") from error
 
 
 def source_prompt(key: str) -> str:

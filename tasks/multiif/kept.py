@@ -7,14 +7,15 @@ It is a list per repeat of an object per turn, up to the last reply that came::
 ``language`` is what langdetect finds in the reply, null where it finds nothing. ``published`` and ``corrected`` hold a
 mark per instruction of the turn, by the published and by the corrected rules: S where the reply follows it strictly
 (and so loosely), L where loosely alone, N where it does not. A small letter is a verdict that says nothing: the
-published grader would have judged at random or failed on; or, by the corrected rules, no reply can follow it.
+published grader would have judged at random or failed on; or, by the corrected rules, no reply can follow it, or it is
+among those that are to be left out (:mod:`.left_out`).
 ``counts`` tells of some instructions, by their place in the turn counted from 0, how many words, sentences, paragraphs
 or bullets there are by the published and by the corrected rules; it is absent where there are none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -48,10 +49,15 @@ def judge(
     kwargs: Sequence[Mapping[str, Any]],
     language: str,
     prompts: Sequence[str],
+    left_out: Collection[int] = (),
 ) -> Judged:
-    """Everything that is decided about one reply; arguments and errors as of :func:`.corrected.grade_corrected`."""
+    """Everything that is decided about one reply; arguments and errors as of :func:`.corrected.grade_corrected`.
+
+    ``left_out`` are places of instructions, from 0, whose corrected verdicts are to say nothing.
+    """
     published = grade_reply(reply, instruction_ids, kwargs)
     corrected = grade_corrected(reply, instruction_ids, kwargs, language, prompts)
+    corrected = [replace(v, unsatisfiable=True) if n in left_out else v for n, v in enumerate(corrected)]
     text, asked = reply.strip(), asked_of(instruction_ids, kwargs, language, prompts)
     kept: dict[str, Any] = {"language": detect_language(text)}
     for name, verdicts in zip(KEPT, (published, corrected), strict=True):

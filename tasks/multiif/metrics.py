@@ -133,7 +133,7 @@ def spread(items: Sequence[Any]) -> float:
 
 
 def accuracy_pairs(verdicts: Sequence[Verdict]) -> dict[str, Pair]:
-    """The four accuracies of one turn of one conversation as pairs; slots that no reply can follow are left out."""
+    """The four accuracies of one turn of one conversation as pairs; slots that are unsatisfiable are left out."""
     pairs: dict[str, Pair] = {}
     for kind in ("strict", "loose"):
         held = [getattr(verdict, kind) for verdict in verdicts if not verdict.unsatisfiable]
@@ -214,7 +214,8 @@ def conversation_totals(replies: Sequence[Reply], priced: bool) -> dict[str, Any
 def corrected_values(turns: Sequence[Sequence[Verdict]]) -> dict[str, Any]:
     """The accuracies and transitions of one conversation by corrected verdicts, by the names with ``_corrected``.
 
-    Beside them ``turnT_unsatisfiable_corrected``: how many instructions of the turn were left out.
+    Beside them ``turnT_unsatisfiable_corrected``: how many instructions of the turn were left out, as
+    those that no reply can follow or as audited ones.
     """
     corrected: dict[str, Any] = {f"{name}{CORRECTED}": value for name, value in verdict_pairs(turns).items()}
     for turn in TURNS:

@@ -12,9 +12,10 @@ from turnswap.core.processes import call_many
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
-from .dataset import content_sha256, find_source, load_conversations
+from .dataset import content_sha256, find_source, load_conversations, load_every_language
 from .kept import Judged, judge
 from .languages import code_of
+from .left_out import NOTHING, read_left_out
 
 VERDICTS = ("published", "both")
 
@@ -24,18 +25,18 @@ class MultiIF(MultiTurnTask):
 
     In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones;
-    the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`).
+    the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`). ``leave_out``
+    names a CSV of slots that the corrected ones leave out (see :mod:`.left_out`).
     """
 
     # What was judged before it was asked for, by key, turn and reply.
     _judged: Mapping[tuple[str, int, str], Judged] = {}
 
-    own_metadata = frozenset({"multiif_data", "verdicts", "cluster_column"})
+    own_metadata = frozenset({"multiif_data", "verdicts", "leave_out", "cluster_column"})
 
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
         self.both = _both_verdicts(self.config.metadata)
-        self.config.metadata["corrected_rules"] = corrected.rules_in_use()
         source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description
@@ -44,6 +45,10 @@ class MultiIF(MultiTurnTask):
             self.config.metadata["data_sha256"] = hashlib.sha256(Path(source.location).read_bytes()).hexdigest()
         column = self.config.metadata.get("cluster_column")
         conversations = load_conversations(source, self.config.dataset_name, column)
+        self.left_out = NOTHING
+        if asked := self.config.metadata.get("leave_out"):
+            self.left_out = read_left_out(Path(str(asked)), load_every_language(source, column))
+        self.config.metadata["corrected_rules"] = f"{corrected.rules_in_use()}{self.left_out.name}"
         self.config.metadata["content_sha256"] = content_sha256(conversations)
         languages = {str(code_of(self.config.dataset_name))}
         self.config.metadata["corrected_unlabelled"] = corrected.measured().unlabelled(languages)
@@ -71,7 +76,8 @@ class MultiIF(MultiTurnTask):
         """The arguments of :func:`judge` for a reply to a turn, counted from 0."""
         language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
         turn, prompts = doc["turns"][number], self.doc_to_turns(doc)
-        return str(reply), turn["instruction_ids"], turn["kwargs"], language, prompts[: number + 1]
+        left_out = self.left_out.of(doc["key"], number + 1)
+        return str(reply), turn["instruction_ids"], turn["kwargs"], language, prompts[: number + 1], left_out
 
     def apply_filters(self) -> None:
         """After the filters all replies are there: they are judged at once, so that many go over processes."""

@@ -148,6 +148,18 @@ EXAMPLES: dict[str, tuple[tuple[Example, ...], tuple[Example, ...]]] = {
         (sentences("less than", 3), repeat("Is it raining? Is it cold? Is it late? Tell me.")),
         (sentences("less than", 3), repeat("Is it raining? Tell me.")),
     ),
+    "JSON of several paragraphs that ends with a phrase": (
+        ((JSON, {}), nth(3, 2, "rain"), end("Good night.")),
+        ((JSON, {}), nth(2, 2, "rain"), end("Good night.")),
+    ),
+    "JSON with bullets that ends with a phrase": (
+        ((JSON, {}), (BULLETS, {"num_bullets": 1}), end("Good night.")),
+        ((JSON, {}), (BULLETS, {"num_bullets": 1}), end("5")),
+    ),
+    "quoted JSON of several lines": (
+        ((JSON, {}), (QUOTATION, {}), (BULLETS, {"num_bullets": 1})),
+        ((JSON, {}), (QUOTATION, {}), (BULLETS, {"num_bullets": 0})),
+    ),
     "shaped JSON": (((JSON, {}), (TWO, {})), ((JSON, {}), exists("rain"))),
     "a phrase before the closing mark": (
         ((QUOTATION, {}), end("Good night.")),

@@ -66,6 +66,42 @@ PASSES_NEAR = {
     "a prompt of too many parts": "Rhyme:\n- rain\n- plane",
     "a prompt that starts with another word": "Rain is what? Explain. It is water.",
     "too few sentences for the prompt": "Is it raining? Tell me.",
+    "JSON of several paragraphs that ends with a phrase": '```json\n\n"rain. Good night."',
+    "JSON with bullets that ends with a phrase": "-5",
+    "quoted JSON of several lines": '"Rain."',
+}
+
+# For every rule that holds of strict verdicts alone a reply that passes the conflicting example loosely.
+_SMALL, _CAPITALS = "the river is very long and the water is cold.", "THE RIVER IS VERY LONG AND THE WATER IS COLD."
+_FRENCH, _ITALIAN = "La rivière est très longue et l'eau est froide.", "Il fiume è molto lungo e l'acqua è fredda."
+PASSES_LOOSELY = {
+    "bounds that exclude each other": "word " * 60 + "\n" + "word " * 60,
+    "two exact numbers": "Rain.\n\nIce.\n\nSun.",
+    "two first words": "Rain\nSun falls.\n\nIce.",
+    "two ends": "Good night.\nGood day.",
+    "two beginnings": "Name a river.\nName a lake.",
+    "all capitals, all small letters": f"{_SMALL}\n{_CAPITALS}",
+    "small letters, words in capitals": f"RIVER\n{_SMALL}",
+    "capitals, no word in capitals": f"{_SMALL}\n{_CAPITALS}",
+    "a splitter in the other case": f"Part 1 rain Part 2 sun\n{_CAPITALS}",
+    "a fixed answer in the other case": f"My answer is yes.\n{_SMALL}",
+    "English letters, another language": f"{_SMALL}\n{_FRENCH}",
+    "two languages": f"{_FRENCH}\n{_ITALIAN}",
+    "a comma that is asked for": "Rain.\nThank you, friends.",
+    "a forbidden word that is asked for": "Sun.\nHere comes the rain.",
+    "a keyword too often": "Sun.\nBooks, books, books.",
+    "a letter too often": "Sun.\nevening",
+    "too few words for what is asked for": "Sun.\nSee you all tomorrow.",
+    "six stars hold three": "Rain ******\nSun *** Moon",
+    "JSON that starts with a word": "rain\n[1,\n\n2,\n\n3]",
+    "JSON that starts with the prompt": "Name a river.\n[1]",
+    "a quotation that starts with the prompt": 'Name a river.\n"Yes"',
+    "a prompt of too many parts": "Rhyme:\n- rain\n- plane",
+    "a prompt that starts with another word": "Name a river.\nRain falls.",
+    "too few sentences for the prompt": "Is it raining? Is it cold? Is it late? Tell me.\nSun.",
+    "JSON of several paragraphs that ends with a phrase": '[1,\n\n"rain",\n\n2]\nGood night.',
+    "JSON with bullets that ends with a phrase": "[1,\n-1]\nGood night.",
+    "quoted JSON of several lines": '- rain\n"Sun."',
 }
 
 
@@ -119,6 +155,29 @@ def test_what_is_called_impossible_is_passed_by_no_reply(rule: Any, replies: lis
 def test_what_is_near_to_it_can_be_followed(rule: Any) -> None:
     assert rule.name not in found(NEAR[rule.name])
     assert all(verdicts(PASSES_NEAR[rule.name], NEAR[rule.name]))
+
+
+@pytest.mark.parametrize("rule", [r for r in IMPOSSIBLE if r.loose == "possible"], ids=lambda rule: rule.name)
+def test_what_is_impossible_strictly_alone_is_passed_loosely_by_some_reply(rule: Any) -> None:
+    demands = CONFLICTING[rule.name]
+    graded = grade_reply(PASSES_LOOSELY[rule.name], [each.id for each in demands], [each.kwargs for each in demands])
+    assert all(verdict.loose for verdict in graded)
+    assert not all(verdict.strict for verdict in graded)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", [r for r in IMPOSSIBLE if r.loose == "impossible"], ids=lambda rule: rule.name)
+def test_what_is_impossible_loosely_too_is_passed_by_no_reply(rule: Any, replies: list[str]) -> None:
+    demands = CONFLICTING[rule.name]
+    assert rule.name not in PASSES_LOOSELY
+    for reply in replies:
+        graded = grade_reply(reply, [each.id for each in demands], [each.kwargs for each in demands])
+        assert not all(verdict.loose for verdict in graded), reply
+
+
+def test_three_instructions_are_no_conflict_where_two_of_them_are_one() -> None:
+    demands = [JSON, nth(3, 1, "rain"), end("Good night.")]
+    assert {each.rule.name for each in find_conflicts(*zip(*demands, strict=True)) if len(each.positions) > 2} == set()
 
 
 @pytest.mark.parametrize("rule", [r for r in RULES.values() if r.severity == "tension"], ids=lambda rule: rule.name)
@@ -246,7 +305,9 @@ def test_a_conflict_is_found_in_the_turn_in_which_it_comes_up_and_once(tmp_path:
     findings = audit_csv(path)
     [finding] = findings.itertuples()
     assert (finding.key, finding.turn, finding.instruction_ids) == ("k:1:en", 3, (added[1], added[2]))
-    assert summary(findings)[0] == "impossible (no reply passes both), conversations: 1"
+    assert summary(findings)[0] == (
+        "impossible (no reply passes all strictly; loosely one can, its first or last line set aside), conversations: 1"
+    )
     write_findings(findings, tmp_path / "findings.csv")
     with (tmp_path / "findings.csv").open(newline="") as file:
         [written] = csv.DictReader(file)
@@ -265,7 +326,10 @@ def test_a_file_that_is_none_of_this_kind_is_refused(tmp_path: Path) -> None:
 @needs_data
 def test_the_benchmarks_english_conversations_that_no_reply_can_satisfy() -> None:
     findings = [each for each in audit_csv(ENGLISH).itertuples() if each.severity == "impossible"]
-    assert len({finding.key for finding in findings}) == 36
+    assert len({finding.key for finding in findings if len(finding.instruction_ids) < 3}) == 36
+    of_three = {finding.key for finding in findings if len(finding.instruction_ids) == 3}
+    assert of_three == {"1137:3:en", "1137:9:en", "371:14:en"}
+    assert {finding.loose for finding in findings} == {"possible"}
     assert Counter(finding.rule for finding in findings).most_common(2) == [
         ("a splitter in the other case", 12),
         ("a quotation that starts with the prompt", 7),

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Turnswap, make_row, read_results, write_csv
 from turnswap.core import processes
+from turnswap.core.errors import UserError
 from turnswap.reports import verdicts
 from turnswap.reports.reading import Reading, read_models
 from turnswap.reports.runs import Model
@@ -268,3 +269,55 @@ def test_a_terminal_sees_how_far_it_is_and_a_file_does_not(
     assert "Reading samples" in said
     assert "Published verdicts, zh" in said
     assert "Grading some replies again" in said
+
+
+# ------------------------------------------------------------------------------------- slots that were left out
+
+
+@pytest.fixture(scope="module")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("audited")
+    data = write_csv(folder / "data.csv", [row_with(f"{n}:1:zh", "Chinese", ODD) for n in range(1, 4)])
+    (folder / "audit.csv").write_text("key,turn,position\n1:1:zh,3,4\n2:1:zh,2,2\n")
+    told = {"verdicts": "both", "leave_out": str(folder / "audit.csv")}
+    return evaluate(
+        folder / "results", "org/kept", lambda _: WITH_COMMA, data=data, tasks=("multiif_zh",), metadata=told
+    )
+
+
+def test_slots_that_were_left_out_stay_so_and_the_rules_name_them(audited: Path) -> None:
+    model = model_of(audited)
+    assert rules_of(model).startswith(f"{rules_in_use()},without 2 audited slots (sha256:")
+    left = {
+        (key, number): [slot for slot, verdict in enumerate(turn.verdicts[0]) if verdict.unsatisfiable]
+        for key, turns in corrected_verdicts(model)["zh"].items()
+        for number, turn in enumerate(turns, 1)
+    }
+    assert {place: slots for place, slots in left.items() if slots} == {
+        ("1:1:zh", 3): [3],
+        ("2:1:zh", 2): [1],
+        ("2:1:zh", 3): [1],
+    }
+    published_verdicts(model)  # they are those of the replies
+
+
+def test_other_verdicts_beside_slots_that_were_left_out_are_refused(audited: Path, tmp_path: Path) -> None:
+    damaged = Damaged(tmp_path / "damaged", audited)
+    (damaged.samples,) = damaged.folder.rglob("samples_multiif_zh_*.jsonl")
+    folder = edit_kept(damaged, lambda kept: kept[0][2].update(corrected="NNNN"))
+    with pytest.raises(UserError, match="corrected verdicts"):
+        published_verdicts(model_of(folder))
+
+
+def test_graded_again_nothing_is_left_out_and_the_rules_say_so(audited: Path) -> None:
+    model = model_of(audited, regrade=True)
+    assert rules_of(model) == rules_in_use()
+    turns = corrected_verdicts(model)["zh"].values()
+    assert not any(verdict.unsatisfiable for turn in turns for each in turn for verdict in each.verdicts[0])
+
+
+def test_of_slots_that_were_left_out_no_report_warns_as_of_other_rules(audited: Path, turnswap: Turnswap) -> None:
+    done = turnswap("report", audited)
+    assert done.exit_code == 0, done.output
+    assert "not by" not in done.output
+    assert "without 2 audited slots" in done.output

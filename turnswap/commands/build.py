@@ -28,7 +28,7 @@ def build() -> None:
     \b
       turnswap build run configs/build_sw_ko.yaml        every step, up to one that waits for reviewers
       turnswap build status configs/build_sw_ko.yaml     what each step kept and rejected, and why
-      turnswap build conflicts data.csv                  the rules alone, on a CSV in the published format
+      turnswap build conflicts data.csv                  the rules alone; more of the same: turnswap audit
 
     The steps are seeds, extend, conflicts, translate, filter, audit, prove and release; each leaves a JSONL file in the
     YAML's folder. Running again does only what is missing or changed.
@@ -88,7 +88,10 @@ def status(config: Path) -> None:
 @click.argument("data", type=FILE)
 @click.option("-o", "--output", type=FILE, help="Write every finding as CSV.")
 def conflicts(data: Path, output: Path | None) -> None:
-    """Look for instructions that exclude each other in a CSV in the published format, by rules alone."""
+    """Look for instructions that exclude each other in a CSV in the published format, by rules alone.
+
+    A part of "turnswap audit", with the rules' names and the kwargs.
+    """
     from turnswap.construction.conflicts import audit_csv, summary, write_findings
 
     findings = audit_csv(data)

@@ -18,6 +18,7 @@ from turnswap.hosts import startup
 from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
 from turnswap.tasks import tasks_path
 
+from .audit import audit
 from .boards import export, leaderboard
 from .build import build
 from .label import label
@@ -170,6 +171,7 @@ for command in (
     compare,
     export,
     leaderboard,
+    audit,
     build,
     label,
 ):

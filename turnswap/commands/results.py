@@ -70,9 +70,10 @@ def require_verdicts(summaries: Iterable[Summary]) -> None:
     """Refuse verdicts that are not those that the samples were written with; warn of corrected ones by other rules."""
     from turnswap.reports.verdicts import rules_of
     from turnswap.tasks.multiif.corrected import rules_in_use
+    from turnswap.tasks.multiif.left_out import graded_by
 
     graded = [summary.model for summary in summaries if summary.graded and summary.corrected]
-    if others := {rules_of(model) for model in graded} - {rules_in_use()}:
+    if others := {graded_by(rules_of(model)) for model in graded} - {rules_in_use()}:
         made = f"Corrected verdicts in the samples were made by the rules {' and '.join(sorted(others))}"
         click.echo(f"Warning: {made}, not by {rules_in_use()}, which are installed; see --regrade.", err=True)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,16 +12,15 @@ from typing import Any
 import pandas as pd
 from pydantic import PositiveInt
 
-from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
-from turnswap.tasks.multiif.dataset import Source, load_conversations
+from turnswap.tasks.multiif.dataset import Source, load_every_language
 
-from .instructions import find_conflicts
+from .instructions import Conflict, find_conflicts
 from .llm import LLM, Question, read_finding
 from .records import Conversations, DraftConversation, Outcome, decisive, json_text
 
 VERSION = 1
-_COLUMNS = ("key", "language", "turn", "rule", "severity", "instruction_ids", "kwargs", "reason")
+_COLUMNS = ("key", "language", "turn", "rule", "severity", "instruction_ids", "kwargs", "reason", "loose")
 
 
 @dataclass(frozen=True)
@@ -77,48 +75,52 @@ _read = partial(read_finding, "conflict", "the LLM finds a conflict")
 
 
 def audit_csv(path: Path) -> pd.DataFrame:
-    """What the rules find in a CSV in the published format, a row per conversation, pair and rule.
+    """What the rules find in a CSV in the published format, a row per conversation, rule and place.
 
     A conflict lasts from the turn in which it comes up to the conversation's last; it is reported once. An instruction
     that is followed by position, as the published data are read, may occur twice in a turn.
 
     Returns:
-        ``key``, ``language``, the ``turn`` (from 1) in which it comes up first, ``rule``, ``severity``, ``reason``, and
-        tuples of the ``instruction_ids`` and of their ``kwargs``.
+        ``key``, ``language``, the ``turn`` (from 1) in which it comes up first, ``rule``, ``severity`` (of what is
+        graded strictly), ``reason``, ``loose`` (whether a reply can pass loosely), and tuples of the
+        ``instruction_ids`` and of their ``kwargs``.
 
     Raises:
         UserError: the file cannot be read, or a row is malformed.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            languages = dict.fromkeys(row.get("language") or "" for row in csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read as CSV in UTF-8: {error}.") from error
-    if not languages:
-        raise UserError(f"{path} holds no conversation.", "Expected a CSV file in the published Multi-IF format.")
-    source = Source("csv", str(path))
-    conversations = [each for language in languages for each in load_conversations(source, language)]
+    conversations = load_every_language(Source("csv", str(path)))
     rows = [row for conversation in conversations for row in _findings(conversation)]
     return pd.DataFrame(rows, columns=list(_COLUMNS))
 
 
-def _findings(conversation: Mapping[str, Any]) -> Iterable[tuple[Any, ...]]:
-    key, language = conversation["key"], conversation["language"]
-    found: dict[tuple[str, tuple[int, ...]], tuple[Any, ...]] = {}
+def _findings(conversation: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    for number, conflict in conflicts_of(conversation):
+        rule, turn = conflict.rule, conversation["turns"][number - 1]
+        ids, kwargs = (tuple(turn[part][at] for at in conflict.positions) for part in ("instruction_ids", "kwargs"))
+        told = rule.name, rule.severity, ids, kwargs, rule.reason, rule.loose
+        yield conversation["key"], conversation["language"], number, *told
+
+
+def conflicts_of(conversation: Mapping[str, Any]) -> list[tuple[int, Conflict]]:
+    """Each conflict of a conversation once, with the turn (from 1) in which it comes up."""
+    found: dict[tuple[str, tuple[int, ...]], tuple[int, Conflict]] = {}
     for number, turn in enumerate(conversation["turns"], 1):
         for conflict in find_conflicts(turn["instruction_ids"], turn["kwargs"]):
-            rule, positions = conflict.rule, conflict.positions
-            ids, kwargs = (tuple(turn[part][at] for at in positions) for part in ("instruction_ids", "kwargs"))
-            first = key, language, number, rule.name, rule.severity, ids, kwargs, rule.reason
-            found.setdefault((rule.name, positions), first)
-    return found.values()
+            found.setdefault((conflict.rule.name, conflict.positions), (number, conflict))
+    return list(found.values())
 
 
 def summary(findings: pd.DataFrame) -> list[str]:
     """Lines for people: per severity how many conversations are concerned, and by how many each rule."""
     lines = []
-    for severity, meaning in (("impossible", "no reply passes both"), ("tension", "only an odd reply passes both")):
-        here = findings[findings["severity"] == severity]
+    for severity, loose, meaning in (
+        ("impossible", "impossible", "no reply passes, strictly or loosely"),
+        ("impossible", "possible", "no reply passes all strictly; loosely one can, its first or last line set aside"),
+        ("tension", "possible", "only an odd reply passes all"),
+    ):
+        here = findings[(findings["severity"] == severity) & (findings["loose"] == loose)]
+        if here.empty and loose == "impossible":
+            continue
         lines.append(f"{severity} ({meaning}), conversations: {here['key'].nunique()}")
         concerned = here.groupby("rule")["key"].nunique().to_dict()
         for rule in sorted(concerned, key=lambda name: (-concerned[name], name)):

@@ -5,7 +5,7 @@ They must add up to the figures that were logged with them; those of some replie
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from random import Random
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from turnswap.tasks.multiif.dataset import content_sha256
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, judge, verdicts_of
+from turnswap.tasks.multiif.left_out import graded_by
 from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
 
 from .runs import LanguageRun, LoggedConversation, LoggedTurn, Model
@@ -65,7 +66,8 @@ def published_verdicts(model: Model) -> Graded:
         for conversation in run.conversations or ():
             _require_same(run, conversation, graded[code][conversation.key])
     if kept:
-        _require_same_again(model, kept == corrected.rules_in_use())
+        # Slots may have been left out by a file that is not here: their verdicts say nothing, but are known.
+        _require_same_again(model, graded_by(kept) == corrected.rules_in_use())
     return graded
 
 
@@ -190,9 +192,17 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
             found = judge(turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts).kept
             # Thai is counted by a package that may not be installed here.
             for name in (*KEPT, "language") if kept["language"] != "th" else ():
-                if found.get(name) != kept.get(name) and (by_same_rules or name in ("language", PUBLISHED)):
+                same = found.get(name) == kept.get(name) or (name == CORRECTED and _same_but_left_out(found, kept))
+                if not same and (by_same_rules or name in ("language", PUBLISHED)):
                     what = f"the {name} verdicts (S strict, L loose alone, N neither)" if name in KEPT else name
                     raise _differ(run, conversation, number + 1, f"{what} are {found.get(name)}", str(kept.get(name)))
+
+
+def _same_but_left_out(found: Mapping[str, str], kept: Mapping[str, str]) -> bool:
+    """Whether the corrected verdicts differ only in that some of those kept say nothing."""
+    return found[CORRECTED].upper() == kept[CORRECTED].upper() and all(
+        mark.isupper() or also.islower() for mark, also in zip(found[CORRECTED], kept[CORRECTED], strict=True)
+    )
 
 
 def _differ(run: LanguageRun, conversation: LoggedConversation, turn: int, found: str, logged: str) -> UserError:

@@ -7,6 +7,6 @@ must name it, how to construct a reply. Below it the rules about what it exclude
 from . import case, combination, content, format, keywords, language, length, startend  # noqa: F401
 from .draw import Draw
 from .making import making_of, must_contain
-from .rules import RULES, Demand, Severity, find_conflicts
+from .rules import RULES, Conflict, Demand, Severity, find_conflicts
 
-__all__ = ["RULES", "Demand", "Draw", "Severity", "find_conflicts", "making_of", "must_contain"]
+__all__ = ["RULES", "Conflict", "Demand", "Draw", "Severity", "find_conflicts", "making_of", "must_contain"]

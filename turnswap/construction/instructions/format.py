@@ -80,6 +80,34 @@ def _json_prompt(one: Demand, other: Demand) -> bool:
     return prompt[:1] not in set('{["-`0123456789') and not any(each.startswith(prompt) for each in constants)
 
 
+# A JSON string holds no line break, so that parts on lines of their own are those of an array or object, behind whose
+# closing bracket nothing but a fence may stand.
+
+
+@impossible("JSON of several paragraphs that ends with a phrase", ids.JSON, ids.NTH, ids.END)
+def _json_paragraphs_end(one: Demand, nth: Demand, end: Demand) -> bool:
+    """JSON of three or more paragraphs is an array or object and ends with a bracket or a fence, not with the phrase"""
+    return nth.kwargs["num_paragraphs"] > 2 and _ends_behind_json(end)
+
+
+@impossible("JSON with bullets that ends with a phrase", ids.JSON, ids.BULLETS, ids.END)
+def _json_bullets_end(one: Demand, bullets: Demand, end: Demand) -> bool:
+    """JSON with a bullet is an array, an object or a number, and ends with a bracket, a digit or a fence"""
+    phrase = end.kwargs["end_phrase"].strip()
+    return bullets.kwargs["num_bullets"] > 0 and _ends_behind_json(end) and phrase.lower()[-1:] not in "0123456789y"
+
+
+@impossible("quoted JSON of several lines", ids.JSON, ids.QUOTATION, (ids.NTH, ids.BULLETS))
+def _quoted_json_lines(one: Demand, quotation: Demand, lines: Demand) -> bool:
+    """JSON in quotation marks is a string, which has one line, and so one paragraph and no bullet"""
+    return bool(lines.kwargs.get("num_paragraphs", 0) > 1 or lines.kwargs.get("num_bullets", 0) > 0)
+
+
+def _ends_behind_json(end: Demand) -> bool:
+    phrase = end.kwargs["end_phrase"].strip()
+    return bool(phrase) and phrase[-1] not in "]}`"
+
+
 @tension(
     "shaped JSON",
     ids.JSON,

@@ -117,7 +117,7 @@ making(
 )
 
 
-@impossible("nothing to count", (ids.FREQUENCY, ids.LETTER))
+@impossible("nothing to count", (ids.FREQUENCY, ids.LETTER), loose="impossible")
 def _nothing_to_count(one: Demand) -> bool:
     """an empty keyword or letter is never found"""
     counted = one.kwargs["keyword"] if one.id == ids.FREQUENCY else one.kwargs["letter"]

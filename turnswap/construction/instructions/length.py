@@ -74,19 +74,19 @@ making(
 )
 
 
-@impossible("a number below zero", (ids.BULLETS, ids.PARAGRAPHS))
+@impossible("a number below zero", (ids.BULLETS, ids.PARAGRAPHS), loose="impossible")
 def _a_number_below_zero(one: Demand) -> bool:
     """an exact number of parts cannot be negative"""
     return any(value < 0 for value in one.kwargs.values())
 
 
-@impossible("a paragraph beyond the last", ids.NTH)
+@impossible("a paragraph beyond the last", ids.NTH, loose="impossible")
 def _a_paragraph_beyond_the_last(one: Demand) -> bool:
     """the paragraph whose first word is given is not among those that there must be"""
     return bool(one.kwargs["num_paragraphs"] < max(one.kwargs["nth_paragraph"], 1))
 
 
-@impossible("a first word that is no word", ids.NTH)
+@impossible("a first word that is no word", ids.NTH, loose="impossible")
 def _a_first_word_that_is_no_word(one: Demand) -> bool:
     """the grader cuts the first word at white space and at " . , ? ! '"""
     return _ENDS_A_FIRST_WORD.search(one.kwargs["first_word"]) is not None

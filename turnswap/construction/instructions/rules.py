@@ -1,8 +1,10 @@
-"""Which instructions exclude each other: rules over pairs of ids and their kwargs, argued from the grader's code.
+"""Which instructions exclude each other: rules over up to three ids and their kwargs, argued from the grader's code.
 
-A rule of severity ``impossible`` holds only where no reply passes both instructions strictly under the published
-rules; replies without any detectable language, which pass every demand for a language, are left aside. A ``tension``
-can be satisfied, but only in a way that few readers would think of: a JSON string that holds six stars.
+A rule of severity ``impossible`` holds only where no reply passes all its instructions strictly under the published
+rules; replies without any detectable language, which pass every demand for a language, are left aside. Loosely each
+instruction may be passed by another variant of the reply: a first line carries what the rest must not hold. So what
+is impossible loosely too is said apart (:attr:`Rule.loose`). A ``tension`` can be satisfied strictly, but only in a way
+that few readers would think of: a JSON string that holds six stars.
 The rules stand below the records of the instructions that they are about.
 """
 
@@ -20,6 +22,7 @@ from . import ids
 from .making import Forced, making_of
 
 Severity = Literal["impossible", "tension"]
+Loose = Literal["possible", "impossible"]
 Holds = Callable[..., bool]
 ANY: tuple[str, ...] = ()  # in place of ids: whatever instruction it is
 
@@ -64,17 +67,20 @@ def _same(one: Any, other: Any) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """When two instructions exclude each other, or one of them excludes itself.
+    """When two or three instructions exclude each other, or one excludes itself.
 
     Attributes:
         name: short, in words.
-        reason: why no reply passes both; for people.
-        sides: the ids it concerns, either way round, :data:`ANY` for all; one side where it is about one instruction.
+        severity: of what is graded strictly.
+        loose: whether a reply can pass them all loosely; an example for each such rule stands in its tests.
+        reason: why no reply passes them all; for people.
+        sides: the ids it concerns, any way round, :data:`ANY` for all; one side where it is about one instruction.
         holds: whether these kwargs conflict.
     """
 
     name: str
     severity: Severity
+    loose: Loose
     reason: str
     sides: tuple[tuple[str, ...], ...]
     holds: Holds
@@ -101,38 +107,45 @@ class Conflict:
 def find_conflicts(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) -> list[Conflict]:
     """All conflicts among the instructions of one turn, the impossible ones first.
 
-    A pair that is impossible by one rule is not reported as a tension by another.
+    A pair that is impossible by one rule is not reported as a tension by another, nor as a part of three.
 
     Raises:
         MalformedInstruction: an unknown id, or kwargs that do not fit it.
     """
     demands = [Demand(id_, parse_kwargs(id_, raw)) for id_, raw in zip(instruction_ids, kwargs, strict=True)]
-    groups = [(n,) for n in range(len(demands))] + list(itertools.combinations(range(len(demands)), 2))
     found: list[Conflict] = []
-    for positions in groups:
-        here = [
-            Conflict(each, positions)
-            for each in RULES.values()
-            if any(each.concerns(*(demands[n] for n in order)) for order in itertools.permutations(positions))
-        ]
-        worst = [each for each in here if each.rule.severity == "impossible"]
-        found += worst or here
+    excluded: list[set[int]] = []
+    for size in (1, 2, 3):
+        rules = [rule for rule in RULES.values() if len(rule.sides) == size]
+        for positions in itertools.combinations(range(len(demands)), size):
+            if size > 2 and any(each <= {*positions} for each in excluded):
+                continue
+            here = [
+                Conflict(each, positions)
+                for each in rules
+                if any(each.concerns(*(demands[n] for n in order)) for order in itertools.permutations(positions))
+            ]
+            worst = [each for each in here if each.rule.severity == "impossible"]
+            excluded += [{*positions}] if worst else []
+            found += worst or here
     return sorted(found, key=lambda each: each.rule.severity)
 
 
 RULES: dict[str, Rule] = {}
 
 
-def _rule(severity: Severity, name: str, *ids_of_sides: str | tuple[str, ...]) -> Callable[[Holds], Holds]:
-    """Register a predicate over one or two demands under a name; its docstring is the reason.
+def _rule(
+    severity: Severity, name: str, *ids_of_sides: str | tuple[str, ...], loose: Loose = "possible"
+) -> Callable[[Holds], Holds]:
+    """Register a predicate over one to three demands under a name; its docstring is the reason.
 
-    Where it holds, no reply passes (:data:`impossible`), or only an odd one does (:data:`tension`).
+    Where it holds, no reply passes strictly (:data:`impossible`), or only an odd one does (:data:`tension`).
     """
 
     def register(holds: Holds) -> Holds:
         assert name not in RULES, name
         sides = tuple((side,) if isinstance(side, str) else side for side in ids_of_sides)
-        RULES[name] = Rule(name, severity, holds.__doc__ or name, sides, holds)
+        RULES[name] = Rule(name, severity, loose, holds.__doc__ or name, sides, holds)
         return holds
 
     return register
@@ -141,7 +154,7 @@ def _rule(severity: Severity, name: str, *ids_of_sides: str | tuple[str, ...]) -
 impossible, tension = partial(_rule, "impossible"), partial(_rule, "tension")
 
 
-@impossible("fewer than none", ANY)
+@impossible("fewer than none", ANY, loose="impossible")
 def _fewer_than_none(one: Demand) -> bool:
     """no count is below zero, and a reply has at least one sentence"""
     return one.below <= (1 if one.id == ids.SENTENCES else 0)

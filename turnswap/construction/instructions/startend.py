@@ -24,7 +24,7 @@ making(
 )
 
 
-@impossible("an end in quotation marks", ids.END)
+@impossible("an end in quotation marks", ids.END, loose="impossible")
 def _an_end_in_quotation_marks(one: Demand) -> bool:
     """the grader removes every " at the end of the reply before it looks for the phrase"""
     return bool(one.kwargs["end_phrase"].strip().endswith('"'))

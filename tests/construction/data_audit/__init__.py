@@ -1,0 +1,1 @@
+"""Tests of what prompts say, held against what kwargs grade."""

@@ -1,0 +1,92 @@
+"""The command ``turnswap audit``: prompts held against what is graded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from turnswap.core.errors import visible
+
+from .options import FILE
+
+if TYPE_CHECKING:
+    from turnswap.construction.data_audit.findings import Audit, Finding
+
+_SHOWN = 3  # findings of a kind in the terminal
+
+
+@click.command()
+@click.argument("data", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Write the findings as CSV, one a line.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    help="Only findings of this kind; may be given again. Without it: every kind but tension.",
+)
+def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
+    """Hold the prompts of a CSV in the published format against what its kwargs grade.
+
+    \b
+      turnswap audit multiIF_20241018.csv                     how many findings of each kind, and some of them
+      turnswap audit multiIF_20241018.csv -o audit.csv        all of them, the two texts side by side
+      lm_eval run ... --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
+
+    A finding is a slot whose prompt says another thing than is graded, instructions that exclude each other, or a slot
+    that no reply can follow or none can fail: docs/audit.md has the kinds. What a file of findings names is left out of
+    the corrected figures of a run that is given it, never of the published ones.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
+    from turnswap.construction.data_audit.findings import KINDS, audit_data, write_audit
+
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise click.BadParameter(f"{unknown[0]!r} is no kind of finding. Kinds: {', '.join(KINDS)}.")
+    found = audit_data(data)
+    chosen = kinds or [kind for kind in KINDS if kind != "tension"]
+    Console().print(_counts(found, KINDS))
+    for kind in chosen:
+        _show(found.only([kind]), kind)
+    click.echo(f"{found.conversations} conversations, {found.slots} slots.")
+    if found.by_digits:
+        click.echo(
+            f"Prompts in {', '.join(found.by_digits)} are held against digits and the kwargs' own words alone: how one "
+            "counts in words there is not known."
+        )
+    if output is not None:
+        write_audit(found.only(chosen), output)
+        click.echo(f"Written: {output}")
+        click.echo(f"""Leave these slots out of corrected figures: --metadata '{{"leave_out": "{output}"}}'""")
+    elif found.only(chosen):
+        click.echo("All of them, the two texts side by side: run this again with -o audit.csv, and open that file.")
+
+
+def _counts(found: Audit, kinds: dict[str, str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("kind")
+    table.add_column("findings", justify="right")
+    table.add_column("conversations", justify="right")
+    table.add_column("meaning")
+    for kind, meaning in kinds.items():
+        here = found.only([kind])
+        table.add_row(kind, str(len(here)), str(len({each.key for each in here})), meaning)
+    return table
+
+
+def _show(findings: list[Finding], kind: str) -> None:
+    if not findings:
+        return
+    title = f"{kind}: {len(findings)}" if len(findings) <= _SHOWN else f"{kind}: {_SHOWN} of {len(findings)}"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for column in ("key", "turn", "position", "the prompt says", "the kwargs grade"):
+        table.add_column(column, overflow="fold")
+    for each in findings[:_SHOWN]:
+        places = " ".join(map(str, each.positions))
+        says, grades = (Text(visible(text)) for text in (each.prompt_says, each.kwargs_grade))
+        table.add_row(Text(visible(each.key)), str(each.turn), places, says, grades)
+    Console().print(table)

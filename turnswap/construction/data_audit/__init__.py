@@ -1,0 +1,1 @@
+"""What a data set's prompts say, held against what its kwargs grade: ``turnswap audit``."""

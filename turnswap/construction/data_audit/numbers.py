@@ -1,0 +1,93 @@
+"""Numbers in a text, in digits of any script, in words, and in Han numerals."""
+
+from __future__ import annotations
+
+import tomllib
+import unicodedata
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+import regex
+
+WORDING: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
+_DIGITS = regex.compile(r"(?<![\d.,])\d{1,3}(?:[,.\u00a0\u202f ]\d{3})+(?!\d)|(?<![\d.])\d++(?![.,]\d)")
+_HAN = regex.compile(r"[〇零一二三四五六七八九十百千]+")
+_LONGEST = 20  # characters of a number that anybody counts to
+_POWERS = (10, 100, 1000)
+
+
+class Number(NamedTuple):
+    """A number that stands at ``start`` to ``end`` of a text; ``times`` where the word itself counts times: twice."""
+
+    value: int
+    start: int
+    end: int
+    times: bool = False
+
+
+@cache
+def values_of(language: str) -> dict[str, int]:
+    """The words that are numbers in a language, as far as ``wording.toml`` has them."""
+    pairs = (pair.split("=") for pair in WORDING.get(language, {}).get("numbers", "").split())
+    return {word: int(value) for word, value in pairs}
+
+
+@cache
+def _words(language: str) -> regex.Pattern[str] | None:
+    words = values_of(language)
+    if not words:
+        return None
+    either = "|".join(sorted(map(regex.escape, words), key=len, reverse=True))
+    if language == "zh":
+        return regex.compile(either)
+    return regex.compile(rf"(?<![\w\p{{M}}])(?:{either})(?:-(?:{either}))?(?![\w\p{{M}}])", regex.IGNORECASE)
+
+
+def numbers_in(text: str, language: str) -> list[Number]:
+    """All cardinal numbers, in order; ordinals (2nd, 第2) are none.
+
+    Args:
+        text: of a prompt.
+        language: its code, such as ``zh``; it decides which words are numbers.
+    """
+    wording = WORDING.get(language, {})
+    read = {_DIGITS: _from_digits, _HAN: _from_han} if language in ("zh", "ja", "yue") else {_DIGITS: _from_digits}
+    found = [
+        Number(value_of(match.group()), *match.span())
+        for numerals, value_of in read.items()
+        for match in numerals.finditer(text)
+        if len(match.group()) <= _LONGEST
+    ]
+    if pattern := _words(language):
+        told = values_of(language)
+        for match in pattern.finditer(text):
+            parts = match.group().casefold().split("-")
+            times = parts[0] in wording.get("times", ())
+            found.append(Number(sum(told.get(part, 0) for part in parts), *match.span(), times))
+    behind, before = wording.get("ordinal_behind", "(?!)"), wording.get("ordinal_before", "(?!)")
+    counted = (
+        number
+        for number in found
+        if not regex.match(behind, text[number.end : number.end + _LONGEST], regex.IGNORECASE)
+        and not regex.search(before, text[max(0, number.start - _LONGEST) : number.start])
+    )
+    return sorted(counted, key=lambda number: number.start)
+
+
+def _from_digits(digits: str) -> int:
+    return int("".join(character for character in digits if character.isdecimal()))
+
+
+def _from_han(numeral: str) -> int:
+    if not any(character in "十百千" for character in numeral):
+        return int("".join(str(int(unicodedata.numeric(character))) for character in numeral))
+    total, digit = 0, None
+    for character in numeral:
+        value = int(unicodedata.numeric(character))
+        if value in _POWERS:
+            total += (1 if digit is None else digit) * value
+            digit = None
+        else:
+            digit = value
+    return total + (digit or 0)
