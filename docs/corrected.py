@@ -1,6 +1,8 @@
 """``python docs/corrected.py [--labels FILE...] > docs/corrected.md``: the corrections as a page for readers.
 
-With ``--labels`` the counts that it shows are taken anew, from these files of readers' labels.
+With ``--labels`` the counts that it shows are taken anew, from these files of readers' labels. ``--readings`` and
+``--cases`` name files of the same form: replies that were read once, and replies that were composed for the
+tests. Their counts are in files of JSON beside this one.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from turnswap.tasks.multiif.corrected import agreement
@@ -17,6 +19,13 @@ from turnswap.tasks.multiif.corrected.corrections import ALL, Correction, Exampl
 from turnswap.tasks.multiif.corrected.grading import VERSION
 from turnswap.tasks.multiif.corrected.labels import read_labels
 from turnswap.tasks.multiif.dataset import LANGUAGES
+
+_KEPT = {
+    "labels": Path(agreement.__file__).with_name(agreement.FILE),
+    "readings": Path(__file__).with_name("corrected_readings.json"),
+    "cases": Path(__file__).with_name("corrected_cases.json"),
+}
+_WHERE = {"labels": "labelled replies", "readings": "replies read once", "cases": "composed replies"}
 
 _HEAD = """\
 # Corrected verdicts
@@ -40,29 +49,38 @@ against the code.
 
 ## How far readers agree
 
-{n_labels} real replies in {n_languages} languages, each read for one instruction by people: how many of the strict
-verdicts say what they say, in per cent, with the 95 % interval (Wilson 1927). Part of the replies was chosen
-because the two sets differ, so the shares tell one set from the other, and not how often verdicts are right in a run.
-The rules were mended with these labels at hand: on other replies fewer may agree.
+{n_labels} real replies in {n_languages} languages, each read for one instruction by two careful readers who
+agree: how many of the strict verdicts say what they say, in per cent, with the 95 % interval (Wilson 1927). Part of the
+replies was chosen because the two sets differ, so the shares tell one set from the other, and not how often verdicts
+are right in a run. The rules were mended with these labels at hand: on other replies fewer may agree.
 
 | language | replies read | published agrees | corrected agrees |
 |---|---|---|---|
 {languages}
+
+**Further replies, each read once**: {n_read} more from the same models, read by a language model that saw no
+verdict and no rule. Most of those in which the two sets differ are among them. Published verdicts say what it says in
+{read_published}, corrected ones in {read_corrected}. Rules were mended with part of these readings too.
+
+**Composed replies**: {n_composed} in ten languages, near misses beside what follows, written for the tests
+(`tests/multiif/reader_cases.jsonl`) by a language model that had not seen the rules. Published verdicts say what it
+says in {composed_published}; corrected ones now in all but {composed_wrong}: the rules were mended until they did.
 
 **Languages of Multi-IF without labels: {unlabelled}.** There nobody has measured whether a corrected verdict is what
 readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour: [label.md](label.md).
 
 {worse}
 
-Below, "changed" counts the labelled replies whose verdict is another one with the correction switched off, and
-"right" those of them in which readers say what it says with the correction. Where either of two corrections is enough,
-neither counts. Counted by `python docs/corrected.py --labels FILE...`, with the rules `{rules}`.
+Below, "verdicts changed" counts the replies whose verdict is another one with the correction switched off, and
+"right" those of them in which the reader says what it says with the correction. Where either of two corrections is
+enough, neither counts. Counted by `python docs/corrected.py --labels FILE...`, with the rules `{rules}`.
 """
 
 
 def page() -> str:
     """The page in Markdown."""
     found = agreement.measured()
+    read, composed = (agreement.from_json(_KEPT[name].read_text("utf-8")) for name in ("readings", "cases"))
     every = {code: found.of(code) for code in found.cells} | {"all": found.of()}
     head = _HEAD.format(
         n=len(corrections()),
@@ -70,11 +88,18 @@ def page() -> str:
         n_labels=found.of().n,
         n_languages=len(found.cells),
         languages="\n".join(f"| {name} | {cell.n} | {_agreed(cell)} |" for name, cell in every.items()),
+        n_read=read.of().n,
+        read_published=f"{read.of().published} ({Share(read.of().published, read.of().n)})",
+        read_corrected=f"{read.of().corrected} ({Share(read.of().corrected, read.of().n)})",
+        n_composed=composed.of().n,
+        composed_published=f"{composed.of().published} ({Share(composed.of().published, composed.of().n)})",
+        composed_wrong=composed.of().n - composed.of().corrected or "none",
         unlabelled=", ".join(found.unlabelled(LANGUAGES)) or "none",
         worse="\n".join(_worse(found)),
         rules=found.rules,
     )
-    return "\n".join([head, *(_section(each, found.changes.get(each.name)) for each in corrections())])
+    shares = ((each, [of.changes.get(each.name) for of in (found, read, composed)]) for each in corrections())
+    return "\n".join([head, *(_section(*each) for each in shares)])
 
 
 def _agreed(cell: Cell, separator: str = " | ") -> str:
@@ -90,14 +115,17 @@ def _worse(found: agreement.Agreement) -> Iterator[str]:
         yield f"- {language}, `{id_}`: published {cell.published} of {cell.n}, corrected {cell.corrected}."
 
 
-def _measured(share: Share | None) -> str:
-    if share is None or not share.n:
-        return "Measured: it changed no verdict on a labelled reply."
-    verdicts = "1 verdict" if share.n == 1 else f"{share.n} verdicts"
-    return f"Measured: it changed {verdicts} on labelled replies, right in {share.right}: {share}."
+def _measured(shares: Sequence[Share | None]) -> str:
+    """What a correction changed on each kind of reply, and how often that was right."""
+    told = [
+        f"{share.n:g} on {where}, right in {share.right:g}: {share}"
+        for share, where in zip(shares, _WHERE.values(), strict=True)
+        if share and share.n
+    ]
+    return f"Verdicts changed: {'; '.join(told)}." if told else "Verdicts changed: none that anybody has read."
 
 
-def _section(correction: Correction, share: Share | None) -> str:
+def _section(correction: Correction, shares: Sequence[Share | None]) -> str:
     languages = "all languages" if correction.languages == (ALL,) else ", ".join(correction.languages)
     extra = "cjk" if correction.needs_segmenter else "morphology" if correction.needs_morphology else ""
     needs = f" With `turnswap[{extra}]` only." if extra else ""
@@ -108,7 +136,7 @@ def _section(correction: Correction, share: Share | None) -> str:
         f"{instructions}; {languages}.\n\n"
         f"{correction.rule}{needs}\n\n"
         f"Why: {correction.reason}\n\n"
-        f"{_measured(share)}\n\n"
+        f"{_measured(shares)}\n\n"
         f"| language | kwargs | reply | published | corrected |\n|---|---|---|---|---|\n{rows}\n"
     )
 
@@ -126,11 +154,13 @@ def _row(example: Example) -> str:
 def main() -> None:
     """Take the counts anew where labels are named, and print the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", nargs="+", type=Path, default=[], metavar="FILE")
-    if given := parser.parse_args().labels:
-        labels = [label for path in given for label in read_labels(path)]
-        counts = agreement.as_json(agreement.measure([agreement.judge(label) for label in labels]))
-        Path(agreement.__file__).with_name(agreement.FILE).write_text(counts, "utf-8")
+    for name in _KEPT:
+        parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="FILE")
+    for name, paths in vars(parser.parse_args()).items():
+        labels = [label for path in paths for label in read_labels(path)]
+        if labels:
+            counts = agreement.as_json(agreement.measure([agreement.judge(label) for label in labels]))
+            _KEPT[name].write_text(counts, "utf-8")
     sys.stdout.write(page())
 
 

@@ -86,10 +86,13 @@ def _lemma(word: str, language: str) -> str:
 @lru_cache(maxsize=100_000)
 def _russian(word: str) -> frozenset[tuple[str, Hashable]]:
     """All readings of a word: its lemma, and part of speech, tense, and a noun's number. Rare ones count, as a reply
-    that is to have сталь means steel by стали.
+    that is to have сталь means steel by стали. Of a word that the dictionary lacks, such as a name, number is a guess.
     """
     return frozenset(
-        (one_spelling(parse.normal_form), (tag.POS, tag.tense, tag.number if tag.POS == "NOUN" else None))
+        (
+            one_spelling(parse.normal_form),
+            (tag.POS, tag.tense, tag.number if tag.POS == "NOUN" and parse.is_known else None),
+        )
         for parse in _analyser().parse(word)
         for tag in (parse.tag,)
     )

@@ -144,9 +144,9 @@ def test_the_page_opens_with_every_language_and_shows_what_each_correction_did(m
     assert f"- zh, `{COMMA}`: published 4 of 4, corrected 3." in page
     _, *sections = page.split("\n## ")
     assert "| zh | 4 |" in sections[0]
-    assert "changed 12 verdicts on labelled replies, right in 12: 100 % [76, 100]" in sections[1]
-    assert "changed 1 verdict on labelled replies, right in 0: 0 % [0, 79]" in sections[2]
-    assert "changed no verdict" in sections[3]
+    assert "changed: 12 on labelled replies, right in 12: 100 % [76, 100]" in sections[1]
+    assert "changed: 1 on labelled replies, right in 0: 0 % [0, 79]" in sections[2]
+    assert "on labelled replies" not in sections[3]
 
 
 def test_the_counts_are_taken_anew_from_files_of_labels(

@@ -33,6 +33,6 @@ def test_replies_of_a_kind_get_a_readers_verdict(kind: str) -> None:
     wrong = []
     for case in CASES[kind]:
         asked = [case["instruction_id"]], [case["kwargs"]], case["language"], case.get("prompts", [])
-        if grade_corrected(case["reply"], *asked)[0].strict is not case["followed"]:
+        if grade_corrected(case["reply"], *asked)[0].strict is not case["reader"]:
             wrong.append(case)
     assert not wrong

@@ -11,7 +11,7 @@ from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
-from turnswap.tasks.multiif.instructions.spec import COUNT, RELATION
+from turnswap.tasks.multiif.instructions.spec import ANY_COUNT, COUNT, RELATION
 from turnswap.tasks.multiif.languages import name_of
 
 from .instructions.making import listed
@@ -45,7 +45,7 @@ class PlainWords:
         values: dict[str, Any] = {}
         for name, kwarg in instruction.kwargs.items():
             value = kwargs[name]
-            if kwarg is COUNT:
+            if kwarg in (COUNT, ANY_COUNT):
                 values[name] = _Number(value)
             elif kwarg is RELATION:
                 values[name] = self.sayings[value]
@@ -86,7 +86,10 @@ def plain_words(path: Path | None = None) -> PlainWords:
         for id_, saying in own_ids.items():
             kinds = get_instruction(id_).kwargs.items()
             _require_fillable(
-                path, saying, {name: _Number(1) if kwarg is COUNT else "x" for name, kwarg in kinds}, advice
+                path,
+                saying,
+                {name: _Number(1) if kwarg in (COUNT, ANY_COUNT) else "x" for name, kwarg in kinds},
+                advice,
             )
         for name, saying in own.items():
             if name != "instructions":

@@ -163,12 +163,17 @@ def as_json(agreement: Agreement) -> str:
     return "{\n " + ",\n ".join(shown) + "\n}\n"
 
 
-@cache
-def measured() -> Agreement:
-    """The agreement that was measured last, from the counts beside this file."""
-    content = json.loads((files(__package__) / FILE).read_text("utf-8"))
+def from_json(text: str) -> Agreement:
+    """The counts that :func:`as_json` wrote."""
+    content = json.loads(text)
     cells: dict[str, dict[str, Cell]] = {}
     for key, counts in content["cells"].items():
         language, id_ = key.split(" ")
         cells.setdefault(language, {})[id_] = Cell(*counts)
     return Agreement(content["rules"], cells, {name: Share(*counts) for name, counts in content["changes"].items()})
+
+
+@cache
+def measured() -> Agreement:
+    """The agreement that was measured last, from the counts beside this file."""
+    return from_json((files(__package__) / FILE).read_text("utf-8"))

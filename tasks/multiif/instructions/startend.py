@@ -70,6 +70,6 @@ def _is_one_pair(reply: str) -> bool:
             depth += 0 if reply[at - 1] == "\n" else 1
         elif mark == closing:
             depth -= 1
-        if depth <= 0:
-            return False
+        if depth <= 0:  # closed; a stray mark behind it changes nothing
+            return not any(map(str.isalnum, reply[at:]))
     return True
