@@ -25,7 +25,6 @@ _KEPT = {
     "readings": Path(__file__).with_name("corrected_readings.json"),
     "cases": Path(__file__).with_name("corrected_cases.json"),
 }
-_WHERE = {"labels": "labelled replies", "readings": "replies read once", "cases": "composed replies"}
 
 _HEAD = """\
 # Corrected verdicts
@@ -52,7 +51,8 @@ against the code.
 {n_labels} real replies in {n_languages} languages, each read for one instruction by two careful readers who
 agree: how many of the strict verdicts say what they say, in per cent, with the 95 % interval (Wilson 1927). Part of the
 replies was chosen because the two sets differ, so the shares tell one set from the other, and not how often verdicts
-are right in a run. The rules were mended with these labels at hand: on other replies fewer may agree.
+are right in a run. **No figure here is of replies that were kept aside**: the rules were mended with these labels at
+hand, so the intervals say how few they are, and on other replies fewer may agree.
 
 | language | replies read | published agrees | corrected agrees |
 |---|---|---|---|
@@ -64,23 +64,31 @@ verdict and no rule. Most of those in which the two sets differ are among them. 
 
 **Composed replies**: {n_composed} in ten languages, near misses beside what follows, written for the tests
 (`tests/multiif/reader_cases.jsonl`) by a language model that had not seen the rules. Published verdicts say what it
-says in {composed_published}; corrected ones now in all but {composed_wrong}: the rules were mended until they did.
+says in {composed_published}; corrected ones now in {composed_right}: the rules were mended until they did.
 
 **Languages of Multi-IF without labels: {unlabelled}.** There nobody has measured whether a corrected verdict is what
 readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour: [label.md](label.md).
 
 {worse}
 
-Below, "verdicts changed" counts the replies whose verdict is another one with the correction switched off, and
-"right" those of them in which the reader says what it says with the correction. Where either of two corrections is
-enough, neither counts. Counted by `python docs/corrected.py --labels FILE...`, with the rules `{rules}`.
+## What each correction changed
+
+"12 of 12" are the replies whose verdict is another one with the correction switched off, after those of them in which
+the reader says what it says with the correction; where either of two is enough, neither counts. A correction
+below 90 % is mended or taken out. Where nothing stands, nobody has read a reply whose verdict it changes.
+
+| correction | labelled | read once | composed |
+|---|---|---|---|
+{table}
+
+Counted by `python docs/corrected.py --labels FILE...`, with the rules `{rules}`.
 """
 
 
 def page() -> str:
     """The page in Markdown."""
     found = agreement.measured()
-    read, composed = (agreement.from_json(_KEPT[name].read_text("utf-8")) for name in ("readings", "cases"))
+    read, composed = _counts("readings"), _counts("cases")
     every = {code: found.of(code) for code in found.cells} | {"all": found.of()}
     head = _HEAD.format(
         n=len(corrections()),
@@ -93,13 +101,18 @@ def page() -> str:
         read_corrected=f"{read.of().corrected} ({Share(read.of().corrected, read.of().n)})",
         n_composed=composed.of().n,
         composed_published=f"{composed.of().published} ({Share(composed.of().published, composed.of().n)})",
-        composed_wrong=composed.of().n - composed.of().corrected or "none",
+        composed_right=composed.of().corrected,
         unlabelled=", ".join(found.unlabelled(LANGUAGES)) or "none",
         worse="\n".join(_worse(found)),
+        table="\n".join(_measured(each.name, (found, read, composed)) for each in corrections()),
         rules=found.rules,
     )
-    shares = ((each, [of.changes.get(each.name) for of in (found, read, composed)]) for each in corrections())
-    return "\n".join([head, *(_section(*each) for each in shares)])
+    return "\n".join([head, *map(_section, corrections())])
+
+
+def _counts(name: str) -> agreement.Agreement:
+    path = _KEPT[name]
+    return agreement.from_json(path.read_text("utf-8")) if path.exists() else agreement.Agreement("", {}, {})
 
 
 def _agreed(cell: Cell, separator: str = " | ") -> str:
@@ -115,17 +128,14 @@ def _worse(found: agreement.Agreement) -> Iterator[str]:
         yield f"- {language}, `{id_}`: published {cell.published} of {cell.n}, corrected {cell.corrected}."
 
 
-def _measured(shares: Sequence[Share | None]) -> str:
-    """What a correction changed on each kind of reply, and how often that was right."""
-    told = [
-        f"{share.n:g} on {where}, right in {share.right:g}: {share}"
-        for share, where in zip(shares, _WHERE.values(), strict=True)
-        if share and share.n
-    ]
-    return f"Verdicts changed: {'; '.join(told)}." if told else "Verdicts changed: none that anybody has read."
+def _measured(name: str, sets: Sequence[agreement.Agreement]) -> str:
+    """What a correction changed in each set of replies, and how often that was right."""
+    shares = (of.changes.get(name, Share(0, 0)) for of in sets)
+    told = (f"{share.right:g} of {share.n:g}: {share}" if share.n else "" for share in shares)
+    return f"| [{name}](#{name}) | {' | '.join(told)} |"
 
 
-def _section(correction: Correction, shares: Sequence[Share | None]) -> str:
+def _section(correction: Correction) -> str:
     languages = "all languages" if correction.languages == (ALL,) else ", ".join(correction.languages)
     extra = "cjk" if correction.needs_segmenter else "morphology" if correction.needs_morphology else ""
     needs = f" With `turnswap[{extra}]` only." if extra else ""
@@ -136,7 +146,6 @@ def _section(correction: Correction, shares: Sequence[Share | None]) -> str:
         f"{instructions}; {languages}.\n\n"
         f"{correction.rule}{needs}\n\n"
         f"Why: {correction.reason}\n\n"
-        f"{_measured(shares)}\n\n"
         f"| language | kwargs | reply | published | corrected |\n|---|---|---|---|---|\n{rows}\n"
     )
 
@@ -158,9 +167,12 @@ def main() -> None:
         parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="FILE")
     for name, paths in vars(parser.parse_args()).items():
         labels = [label for path in paths for label in read_labels(path)]
-        if labels:
-            counts = agreement.as_json(agreement.measure([agreement.judge(label) for label in labels]))
-            _KEPT[name].write_text(counts, "utf-8")
+        if not labels:
+            continue
+        if lost := sorted(_counts(name).cells.keys() - {label.language for label in labels}):
+            sys.exit(f"--{name}: no reply in {', '.join(lost)}, whose counts would be lost. Name all files there are.")
+        counts = agreement.as_json(agreement.measure([agreement.judge(label) for label in labels]))
+        _KEPT[name].write_text(counts, "utf-8")
     sys.stdout.write(page())
 
 

@@ -26,7 +26,8 @@ install()
 NEUTRAL = (
     "torch", "transformers", "transformers.models.auto.modeling_auto", "peft", "datasets", "huggingface_hub",
     "pydantic", "networkx", "sacrebleu", "sklearn.metrics", "evaluate", "pandas", "jinja2", "rich.table", "click",
-    "altair", "emoji", "nltk", "langdetect", "aiohttp", "tenacity",
+    "altair", "emoji", "nltk", "langdetect", "aiohttp", "tenacity", "regex", "joblib", "scipy.stats", "pyarrow.parquet",
+    "more_itertools", "punkt.data", "optuna", "safetensors.torch",
 )  # fmt: skip
 HOSTS = ("mergekit.merge_methods", "mergekit.merge", "lm_eval.tasks", "lm_eval.models")
 OURS_AND_HOSTS = ("turnswap", "mergekit", "lm_eval")
