@@ -24,6 +24,7 @@ STOPS = r".!?…‽⸮\p{Sentence_Terminal}"
 CLOSING = r"[\p{Pe}\p{Pf}\p{Pi}\"'*_`\u00a0\u202f]"
 
 EMPHASIS = regex.compile(r"\*{1,3}|(?<![\p{L}\p{N}])_{1,3}|_{1,3}(?![\p{L}\p{N}])|`")
+_NARROW = str.maketrans("－＊･", "-*・")
 _FENCE = regex.compile(r"\s*(?:```+|~~~+)")
 _NO_CODE = frozenset(("", "text", "txt", "plaintext", "plain", "markdown", "md"))
 _CODE = regex.compile(r"[;{}=#]|\w\(|//")
@@ -40,8 +41,9 @@ _ITEM = regex.compile(
     rf"\s*(?:[-*+•·・‣◦▪●○–]\s+|[-•·・‣◦▪●](?=[\p{{L}}*\[\"“«「])|[(（]{_NUMBER}[)）]\s*|[①-⑳]\s*"
     rf"|(?:\*\*)?{_NUMBER}(?:[.)．]\s+|[、．）.](?=[\p{{Han}}\p{{Hiragana}}\p{{Katakana}}])\s*|[、）]\s*))"
 )
-# A star needs a blank behind it unless no other star follows: *note* is emphasis. A dash before a digit is a minus.
-_BULLET = regex.compile(r"\s*(?:[-*•・‣◦▪●○–·]\s+\S|[-•・‣◦▪●·](?=[^\s\d>-])|\*(?=[^*\s])(?!.*\*))")
+# A star needs a blank behind it unless no other star follows: *note* is emphasis.
+_BULLET = regex.compile(r"\s*(?:[-*•・‣◦▪▫●○–·➢]\s+\S|[-•・‣◦▪●·](?=[^\s>-])|\*(?=[^*\s])(?!.*\*))")
+_TO_FILL_IN = regex.compile(r"\s*(?:\[[^\[\]]{1,60}\][\s,]*)+")
 _ENDS_WITH_STOP = regex.compile(rf"[{STOPS}]{CLOSING}*\s*\Z")
 _WORD = regex.compile(r"[\p{L}\p{N}][\p{L}\p{M}\p{N}'’-]*")
 
@@ -68,9 +70,12 @@ def _letter_patterns() -> tuple[regex.Pattern[str], ...]:
         for part in ("subject", "greeting", "farewell")
     )
     bare = r"[*_\s]*"
+    name = r"(?:,\s*(?-i:(?:\p{Lu}[\p{L}.'’-]*\s*){1,3}))?"  # Здравствуйте, Анна Сергеевна!
     return (
         regex.compile(rf"{bare}(?:{subject})\s*{bare}[:：].*", regex.I),
-        regex.compile(rf"{bare}(?:{greeting})(?![\p{{L}}\p{{M}}]).{{0,60}}", regex.I),
+        regex.compile(
+            rf"{bare}(?:{greeting})(?![\p{{L}}\p{{M}}])[^,，、!！?？:：;]{{0,40}}{name}[,，、:：!！]{bare}", regex.I
+        ),
         regex.compile(rf"{bare}(?:{farewell})(?![\p{{L}}\p{{M}}])(?:[^.!?。！？।]{{0,40}}|[.!！。।]){bare}", regex.I),
         # Japanese and Chinese write the reader's name first: 田中様, 尊敬的王先生：
         regex.compile(r"\s*.{1,20}(?:様|さま|殿|御中|先生[：:，,]|女士[：:，,]|小姐[：:，,])[、，：:]?\s*"),
@@ -114,17 +119,18 @@ def without_item_mark(line: str) -> str | None:
 
 def is_bullet(line: str) -> bool:
     """Whether a line is a list item without a number. A rule is none, nor a line that starts with *emphasis*."""
+    line = line.translate(_NARROW)
     return bool(_BULLET.match(line)) and not is_rule(line)
 
 
 def _frames_a_letter(line: str) -> bool:
     """Whether a line frames a letter: its subject, greeting or sign-off."""
-    if count_plain_words(line) > 12:
-        return False
     subject, greeting, farewell, name_first = _letter_patterns()
-    if subject.fullmatch(line) or farewell.fullmatch(line) or name_first.fullmatch(line):
+    if count_plain_words(line) <= 12 and (subject.fullmatch(line) or name_first.fullmatch(line)):
         return True
-    return bool(greeting.fullmatch(line)) and bool(regex.search(r"[,，、:：!！]\s*[*_]*\s*\Z", line))
+    if _TO_FILL_IN.fullmatch(line) or farewell.fullmatch(line):  # [Your Name], [City, State]
+        return True
+    return count_plain_words(line) <= 6 and greeting.fullmatch(line) is not None
 
 
 def _is_prose(fence: str, lines: list[str]) -> bool:
@@ -136,6 +142,7 @@ def _is_prose(fence: str, lines: list[str]) -> bool:
 
 def _without_code(lines: list[str]) -> Iterator[tuple[str, bool]]:
     """The lines without those of fences, each with whether it is code."""
+    filled = [number for number, line in enumerate(lines) if line.strip()]
     at = 0
     while at < len(lines):
         if not _FENCE.match(lines[at]):
@@ -145,7 +152,7 @@ def _without_code(lines: list[str]) -> Iterator[tuple[str, bool]]:
         end = next((i for i in range(at + 1, len(lines)) if _FENCE.match(lines[i])), len(lines))
         inside = lines[at + 1 : end]
         # A reply that is all in one fence is a text in the fence.
-        whole = not any(line.strip() for line in lines[:at] + lines[end + 1 :])
+        whole = filled[0] == at and filled[-1] <= end
         named = lines[at].strip("`~ \t").lower()
         code = not (whole and named in _NO_CODE) and not _is_prose(lines[at], inside)
         yield "", False
@@ -214,10 +221,9 @@ def blocks(reply: str) -> tuple[Block, ...]:
 
 
 def _is_signature(line: str, found: list[Block], prose: list[str]) -> bool:
-    """Whether a line is a name or address below another line of a letter."""
-    return (
-        not prose and bool(found) and found[-1].kind == "letter" and not has_stop(line) and count_plain_words(line) <= 5
-    )
+    """Whether a line is a name, office or address below another line of a letter."""
+    short = count_plain_words(line) <= 5 and ("," in line or not has_stop(line))
+    return short and not prose and bool(found) and found[-1].kind == "letter"
 
 
 def _is_lone_line(lines: list[tuple[str, bool]], at: int) -> bool:

@@ -1,14 +1,16 @@
 """Which words are inflected forms of another: кота of кот, sociaux of social; but no который, and no société.
 
-By maintained libraries, both MIT (``turnswap[morphology]``): pymorphy3 for Russian (with its dictionary 16 MB), and
-simplemma for the fifty other languages that it has (19 MB). Without them, and in other languages, a word has no form
-but itself. How well each does is measured on ``tests/multiif/word_forms.toml``.
+By libraries under MIT (``turnswap[morphology]``): LemmInflect for English (1 MB), pymorphy3 for Russian (with its
+dictionary 16 MB), and simplemma for the fifty other languages that it has (19 MB). Without them, and in other
+languages, a word has no form but itself. Nor have articles, pronouns and prepositions. How well each does is measured
+on ``tests/multiif/word_forms.toml``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cache, lru_cache
+from importlib import metadata
 from typing import Any
 
 import regex
@@ -16,6 +18,15 @@ import regex
 # A plural in -s whose singular simplemma takes for a word of its own (blanche, niña), or that it takes for a verb alone
 # (les votes): the singular's lemmas are those of its plural too.
 _PLURAL_IN_S = ("es", "fr", "pt")
+
+# Where a lemma of these is another word's too: son is his and sound, para is for and stops.
+_CLOSED = {
+    "de": frozenset("der die das den dem des ein eine er sie es wir ihr".split()),  # noqa: SIM905
+    "es": frozenset("el la los las un una de para por con sin sobre entre yo tú él ella".split()),  # noqa: SIM905
+    "fr": frozenset("le la les un une des du de son sa ses mon ton vers sur sous par pour il elle nous vous".split()),  # noqa: SIM905
+    "it": frozenset("il lo la i gli le un una di da in con su per tra fra io tu lui lei".split()),  # noqa: SIM905
+    "pt": frozenset("o a os as um uma de para por com sem sobre entre eu tu ele ela".split()),  # noqa: SIM905
+}
 
 # Nasals of Hindi that are written in two ways, हिन्दी and हिंदी, लड़कियाँ and लड़कियां.
 _NASAL = regex.compile("ङ्(?=[क-घ])|ञ्(?=[च-झ])|ण्(?=[ट-ढ])|न्(?=[त-ध])|म्(?=[प-भ])|ँ")
@@ -36,14 +47,16 @@ def is_form(word: str, of: str, language: str) -> bool:
     Of a word in the form of the dictionary all forms are (goes of go). One in another form (engages, друзья) stands for
     itself: engaged is none of it. In Russian it may change its case there (друзей), and its gender and person.
     """
+    if of in _CLOSED.get(language, ()):
+        return False
     return not _as_keyword(of, language).isdisjoint(_as_found(word, language))
 
 
 @cache
 def morphology() -> str:
     """What is installed, such as ``simplemma:2.0.0,pymorphy3:2.0.6``, or ``no morphology``."""
-    found = {"simplemma": _simplemma(), "pymorphy3": _pymorphy()}
-    versions = [f"{name}:{module.__version__}" for name, module in found.items() if module]
+    found = {"lemminflect": _lemminflect(), "simplemma": _simplemma(), "pymorphy3": _pymorphy()}
+    versions = [f"{name}:{metadata.version(name)}" for name, module in found.items() if module]
     return ",".join(versions) or "no morphology"
 
 
@@ -64,6 +77,9 @@ def _as_keyword(word: str, language: str) -> frozenset[Hashable]:
 
 
 def _lemmas(word: str, language: str) -> frozenset[str]:
+    if language == "en" and (library := _lemminflect()):
+        every = library.getAllLemmas(word).values()
+        return frozenset((one_spelling(word), *(one_spelling(lemma) for lemmas in every for lemma in lemmas)))
     written = {word, word.capitalize(), _FINAL_NASAL.sub("ँ", word)}
     return frozenset((*(_lemma(way, language) for way in written), *_lemmas_of_plural(word, language)))
 
@@ -96,6 +112,15 @@ def _russian(word: str) -> frozenset[tuple[str, Hashable]]:
         for parse in _analyser().parse(word)
         for tag in (parse.tag,)
     )
+
+
+@cache
+def _lemminflect() -> Any:
+    try:
+        import lemminflect
+    except ImportError:
+        return None
+    return lemminflect
 
 
 @cache

@@ -7,6 +7,7 @@ one piece. Scripts without spaces need a dictionary: ICU's, from the package ``i
 from __future__ import annotations
 
 import itertools
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -27,9 +28,9 @@ _HALF = regex.compile(r"[\ud800-\udfff]")  # of a surrogate pair: JSON can hold 
 # Their readers count characters, 字 or 文字, as the published grader does, unless they are asked for words.
 _COUNTED_IN_CHARACTERS = ("zh", "ja", "yue")
 _WORDS_ASKED_FOR = (
-    r"(?<!\d){number}(?!\d)\s*(?:多|余|餘|左右|以上|以下|以内|程度)?\s*[个個]?(?:以上|以下|以内|左右|程度)?\s*[的の]?\s*"
-    r"(?:英文|中文|不同)?(?:单词|單詞|词|詞|単語|語)"
-    r"|(?:[词詞]数|[词詞]數|単語数|語数)[^\d。！？]{{0,8}}(?<!\d){number}(?!\d)"
+    r"(?<!\d){number}(?!\d)(?:\s*[-~–至到]\s*(?:\d+|[一二两三四五六七八九十百千]+)个?)?\s*(?:多|余|餘|左右|以上|以下|以内|程度)?\s*[个個]?(?:以上|以下|以内|左右|程度)?\s*[的の]?\s*"
+    r"(?:英文|英语|英語|中文|不同的?)?(?:单词|單詞|词|詞|単語|語)"
+    r"|(?:[词詞]数量?|[词詞]數量?|[词詞][语語]数量?|単語数|語数)[^\d。！？]{{0,8}}(?<!\d){number}(?!\d)"
 )
 _HYPHEN = regex.compile(r"(?<=[\p{L}\p{M}\p{N}])[-\u2010\u2011](?=[\p{L}\p{N}])")
 _COUNTED_BY_DICTIONARY = ("th", "lo", "km", "my")
@@ -76,7 +77,7 @@ def asks_for_words(prompts: Sequence[str], number: int) -> bool:
 
 
 def _in_han(number: int) -> str:
-    """A number below ten thousand in Han numerals: 300 is 三百, 12 十二; longer ones in digits."""
+    """A pattern of a number below ten thousand in Han numerals: 300 is 三百, 12 十二; longer ones in digits."""
     if not 0 < number < 10_000:
         return str(number)
     digits = "零一二三四五六七八九"
@@ -88,7 +89,8 @@ def _in_han(number: int) -> str:
         elif written and not written.endswith("零"):
             written += "零"
     written = written.rstrip("零")
-    return written.removeprefix("一") if written.startswith("一十") else written
+    written = written.removeprefix("一") if written.startswith("一十") else written
+    return re.sub("二(?=[百千])", "[二两]", written)
 
 
 def count_words(text: str, language: str, in_words: bool = False, hyphenated: bool = True) -> int:

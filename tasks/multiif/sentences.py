@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache, lru_cache
 
 import regex
+from nltk.tokenize.punkt import _ORTHO_LC as _SEEN_SMALL
 
 from . import text as published
 from .languages import NAMES
@@ -23,12 +25,15 @@ _PUNKT = tuple("cs da de el en es et fi fr it ml nl no pl pt ru sl sv tr".split(
 # Languages that write a full stop behind ordinals: 3. Oktober.
 _ORDINALS = frozenset(("cs", "da", "de", "et", "fi", "hr", "hu", "lv", "no", "sk", "sl", "tr"))
 # What CLDR and Punkt lack: titles, in any language with Latin letters; and some more.
-_TITLES = frozenset("dr dra prof mr mrs ms mme mlle sr sra st ste".split())  # noqa: SIM905 - shorter
+_TITLES = frozenset("dr dra prof mr mrs ms mme mlle sr sra sig dott".split())  # noqa: SIM905 - shorter
 _ABBREVIATIONS = {
-    "en": {"e.g", "i.e", "vs"},
-    "fr": {"av", "apr"},
+    "en": {"e.g", "i.e", "vs", "st", "ph.d", "no", "fig"},
+    "fr": {"av", "apr", "ste", "no", "n°"},
+    "it": {"n"},
     "hi": {"डॉ", "श्री", "प्रो", "पं", "सं", "रु", "कु", "स्व", "मो", "कि", "मी"},
 }
+_POSTSCRIPTS = frozenset(("p.s", "p.-s", "p.p.s", "p.d", "n.b"))
+_UNITS = frozenset(("руб", "коп", "тыс", "млн", "г", "гг", "м", "км", "см", "мм", "кг", "ч", "мин"))
 # And so on: with a capital behind them they end a sentence. The Russian ones are и т. д., и т. п., и др.
 _AND_SO_ON = frozenset(("etc", "ecc", "usw", "д", "п", "др"))
 
@@ -61,7 +66,11 @@ def count_sentences(text: str, language: str, by: Callable[[str], bool] = lambda
     code = base_language(language)
     if code == "th":  # Thai has no stops: the published rule
         return published.count_sentences_thai(text)
-    return sum(_sentences_of(block, code, by) for block in blocks(text))
+    found = blocks(text)
+    # What is nothing but a greeting is a text by itself.
+    if all(block.kind == "letter" for block in found):
+        found = tuple(replace(block, kind="prose") for block in found)
+    return sum(_sentences_of(block, code, by) for block in found)
 
 
 def _sentences_of(block: Block, code: str, by: Callable[[str], bool]) -> int:
@@ -97,7 +106,7 @@ def _ends(text: str, code: str, speech: bool) -> Iterator[int]:
         if cased and regex.match(r"\p{Ll}", rest):
             continue
         # Without capitals nothing shows whether a sentence starts behind an ellipsis.
-        if ("…" in stop or ".." in stop) and regex.match(r"\p{Lo}", rest):
+        if ("…" in stop or ".." in stop) and regex.match(r"\p{Lo}|I\b", rest):
             continue
         if speech and (_SPEECH_DASH.match(rest) or (match["closing"].strip() and _goes_on(rest))):
             continue
@@ -117,8 +126,8 @@ def _speech() -> regex.Pattern[str]:
     unspaced = "|".join(verbs["zh"])
     hindi, latin = "|".join(verbs["hi"]), "|".join((*verbs["en"], *verbs["de"]))
     return regex.compile(
-        rf",|，|、|(?:{'|'.join(verbs['ja'])})|[^。！？，,\s]{{0,6}}(?:{unspaced})"
-        rf"|[^।,!?\s]+(?:\s+[^।,!?\s]+){{0,3}}\s+(?:{hindi})(?!\p{{M}})|(?:\p{{Lu}}[\p{{L}}'’.-]*\s+){{1,3}}(?:{latin})\b"
+        rf",|，|、|这个|那个|と(?!ころ|ても|にかく|りあえず|もあれ|きどき|うとう)|って|[^。！？，,\s]{{0,6}}(?:{unspaced})"
+        rf"|[^।,!?\s]+(?:\s+[^।,!?\s]+){{0,3}}\s+(?:{hindi})(?!\p{{M}})|(?!Nobody|No|Everyone|Then)(?:\p{{Lu}}[\p{{L}}'’.-]*\s+){{1,3}}(?:{latin})\b"
     )
 
 
@@ -131,31 +140,45 @@ def _is_abbreviated(before: str, rest: str, code: str) -> bool:
     """Whether the full stop between a word and what follows it, in small letters never, belongs to the word."""
     if not before or not rest:
         return False
-    if _INITIAL.fullmatch(before):
-        return (before, code) != ("I", "en")  # the pronoun: "so do I. Then"
+    small = before.lower()
+    if small in _TITLES or small in _POSTSCRIPTS:
+        return True
+    if before[-1].isalpha() and rest[0].isdigit() and len(before) <= 4:  # No. 5, Nr. 5, Fig. 5
+        return before[0].isupper() or _is_listed(before, code)
+    if before == small and (small in _AND_SO_ON or small in _UNITS) and rest[0].isupper():
+        return False
+    starts = _starts_sentences(rest, code)
     if before.isdecimal():
-        return len(before) <= 2 and code in _ORDINALS
+        return len(before) <= 2 and code in _ORDINALS and not starts
+    if _INITIAL.fullmatch(before) or len(before) == 1:
+        return not _starts_sentences(rest, code, surely=True) and (before, code) != ("I", "en")  # "so do I. Then"
     if _CAPITALS.fullmatch(before):  # EE. UU.
         return _CAPITALS_NEXT.match(rest) is not None
-    small = before.lower()
-    if small in _AND_SO_ON and rest[0].isupper():
-        return False
-    if small in _TITLES or small in _ABBREVIATIONS.get(code, ()) or _is_suppressed(before, code):
+    return _is_listed(before, code) and not starts
+
+
+def _is_listed(word: str, code: str) -> bool:
+    """Whether an abbreviation is known: to CLDR, to the language's Punkt model, or here."""
+    if _is_suppressed(word, code):
         return True
-    return _is_known(small, code) and not _starts_sentences(rest, code)
+    word = word.lower()
+    known = _ABBREVIATIONS.get(code, ())
+    return word in known or (code in _PUNKT and word in published.punkt(NAMES[code].lower())._params.abbrev_types)
 
 
-def _is_known(word: str, code: str) -> bool:
-    """Whether a language's Punkt model has learned an abbreviation."""
-    return code in _PUNKT and word in published.punkt(NAMES[code].lower())._params.abbrev_types
+def _starts_sentences(rest: str, code: str, surely: bool = False) -> bool:
+    """Whether a capital at the start of ``rest`` shows a sentence's start: Punkt has seen the word in small letters.
 
-
-def _starts_sentences(rest: str, code: str) -> bool:
-    """Whether the next word is one that Punkt has learned to start sentences."""
-    word = regex.match(r"\W*([\p{L}\p{M}]+)", rest)
+    ``surely``: it has learned that the word starts sentences, for after initials, where a name comes: J. Brown.
+    """
+    word = regex.match(r"\W*([\p{L}\p{M}]++)(\.?)", rest)
     if word is None or code not in _PUNKT:
         return False
-    return word[1].lower() in published.punkt(NAMES[code].lower())._params.sent_starters
+    if word[2]:  # an initial starts none, a title may
+        return word[1].lower() in _TITLES
+    learned = published.punkt(NAMES[code].lower())._params
+    small = word[1].lower()
+    return small in learned.sent_starters or (not surely and bool(learned.ortho_context[small] & _SEEN_SMALL))
 
 
 @lru_cache(maxsize=4096)

@@ -49,7 +49,7 @@ def without_segmenter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def without_morphology(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """As on a machine where turnswap[morphology] is not installed."""
-    for library in ("simplemma", "pymorphy3"):
+    for library in ("lemminflect", "simplemma", "pymorphy3"):
         monkeypatch.setitem(sys.modules, library, None)
     caches = [thing for thing in vars(morphology).values() if hasattr(thing, "cache_clear")]
     for cache in caches:
@@ -102,7 +102,7 @@ def test_without_morphology_a_word_has_no_form_but_itself() -> None:
 def test_the_rules_in_use_name_their_version_the_segmenter_and_what_knows_forms() -> None:
     version, *libraries = rules_in_use().split(",")
     assert version.isdecimal()
-    assert [library.partition(":")[0] for library in libraries] == ["icu", "simplemma", "pymorphy3"]
+    assert [library.partition(":")[0] for library in libraries] == ["icu", "lemminflect", "simplemma", "pymorphy3"]
 
 
 # --------------------------------------------------------------------------------------- readers' verdicts

@@ -108,7 +108,7 @@ def test_a_correction_that_is_switched_off_counts_what_it_left_out() -> None:
     ("line", "bullet"),
     [
         ("- one", True), ("* two", True), ("  • three", True), ("・りんご", True), ("-one", True), ("*note", True),
-        ("---", False), ("* * *", False), ("*note* on it", False), ("**bold**", False), ("-5 degrees", False),
+        ("---", False), ("* * *", False), ("*note* on it", False), ("**bold**", False), ("-5 apples", True),
         ("1. one", False), ("— Да.", False), ("plain", False), ("* a *b* c", True),
     ],
 )  # fmt: skip
@@ -127,3 +127,43 @@ def test_emphasis_headings_and_line_breaks_are_not_read() -> None:
 )
 def test_a_text_has_no_more_sentences_than_stretches_of_letters(text: str, language: str) -> None:
     assert 0 <= count_sentences(text, language) <= sum(map(str.isalnum, text))
+
+
+@pytest.mark.parametrize(
+    ("language", "reply", "sentences"),
+    [
+        # A line that only looks like a greeting or sign-off
+        ("en", "Hi, I am Tom!", 1),
+        ("de", "Hallo, ich helfe dir gern weiter!\n\nHier ist die Antwort.", 2),
+        ("zh", "大家好，我今天很高兴见到你们！\n\n这是答案。", 2),
+        ("it", "Grazie per l'aiuto.\nCiao, mi chiamo Luca!", 2),
+        ("en", "Thank you.", 1),
+        ("en", "Hello!", 1),
+        # Stops that end a sentence behind what may be an abbreviation
+        ("en", "I live in the U.S. It is big.", 2),
+        ("en", "This is point A. This is point B.", 2),
+        ("en", "She has a Ph.D. She is smart.", 2),
+        ("de", "Ich habe nur 3. Das reicht.", 2),
+        ("ru", "Это стоит 500 руб. Очень дорого.", 2),
+        ("ru", "Длина 5 м. Ширина 3 м. Высота 2 м.", 3),
+        # And that do not
+        ("de", "Es gibt z. B. Äpfel. Und Birnen.", 2),
+        ("en", "He is No. 1. She is No. 2.", 2),
+        ("en", "See Fig. 3 for details. Then go on.", 2),
+        # What is not a verb of speech
+        ("ja", "「ありがとう！」ところで、明日は休みです。", 2),
+        ("zh", "“走吧！”我想回家。", 2),
+        ("en", 'She shouted "Help!" Nobody asked why.', 2),
+        # A letter's head and signature
+        (
+            "en",
+            "[Your Name]\n[City, State, ZIP]\n\nDear Ms. Hill,\n\nI write.\n\nSincerely,\nJohn Doe\nManager, Acme Inc.",
+            1,
+        ),
+        ("en", "**Step 1: Wash.** Then dry.", 2),
+    ],
+)  # fmt: skip
+def test_sentences_of_what_looks_like_something_else(language: str, reply: str, sentences: int) -> None:
+    assert count_sentences(reply, language) == sentences, [
+        (block, split(block.text, language)) for block in blocks(reply)
+    ]

@@ -12,8 +12,9 @@ from .spec import COUNT, Asked, corrects, instruction
 # of the line with it, as no later one on that line can be closed either.
 _PLACEHOLDER = re.compile(r"\[[^\]\n]*+(\])?")
 
-# Brackets, but not those of a link, an image or a reference: [text](address), [text][1], [1]: address.
-_TO_FILL_IN = re.compile(r"(?<!\])\[([^\[\]\n]+)\](?!\(|\[|:\s*http)")
+# Brackets, but not those of a link, an image or a reference: [text](address), [1]: address.
+_ADDRESS = r"(?:https?:|www\.|mailto:|[/#]|[\w.-]+\.[a-z]{2,})"
+_TO_FILL_IN = re.compile(rf"\[([^\[\]\n]+)\](?!\(\s*{_ADDRESS}|:\s*http)")
 
 _GAP = re.compile(r"\W*\Z")
 _NEAR = 40  # characters
@@ -35,14 +36,9 @@ def _number_placeholders(reply: str, asked: Asked, num_placeholders: int) -> boo
 
 
 def _is_to_fill_in(inside: str) -> bool:
-    """Whether brackets hold what a reader would replace: no check box, footnote, list of strings or sentence."""
+    """Whether brackets hold what a reader would replace: no check box, footnote or list of strings."""
     inside = inside.strip()
-    return (
-        bool(re.search(r"[^\W\d_]", inside))
-        and inside not in ("x", "X", "v", "V")
-        and inside[0] not in "\"'{^"
-        and not re.search(r"[.!?。！？]\Z", inside)
-    )
+    return bool(re.search(r"[^\W\d_]", inside)) and inside not in ("x", "X", "v", "V") and inside[0] not in "\"'{^"
 
 
 @instruction(

@@ -26,8 +26,7 @@ _EMPHASISED = re.compile(r"(?<!\*)(\*{1,3})(?![\s*])([^*\n]*[^*\s])\1(?!\*)")
 _EMPHASISED_IN_JAPANESE = re.compile(r"《[^《》\n]*[^《》\s][^《》\n]*》")
 _TITLE_IN_JAPANESE = re.compile(r"(?:タイトル[::：]\s*)?(?:『[^』]+』|《[^》]+》|≪[^≫]+≫)")
 
-# Arabic (in any digits), Roman and Han numerals.
-_SECTION_NUMBER = r"(?:\d+|[IVXLC]+(?![\p{L}])|[一二三四五六七八九十百]+|[A-Z](?![\p{L}\p{M}]))"
+_SECTION_NUMBER = r"(?:\d+|[一二三四五六七八九十百]+)"
 _UNSPACED_SPLITTER = regex.compile(r"\A[\p{Han}\p{Hiragana}\p{Katakana}]")
 
 _ANSWERS = ("My answer is yes.", "My answer is no.", "My answer is maybe.")
@@ -107,12 +106,15 @@ def _multiple_sections(reply: str, asked: Asked, section_spliter: str, num_secti
 
 def _sections(text: str, splitter: str) -> int:
     """How many numbers go with the splitter: each once, so that a mention of section 2 opens no other one."""
-    word, text = regex.escape(splitter), regex.sub(r"[*_]", "", text)
-    behind = regex.findall(rf"(?<![\p{{L}}\p{{M}}]){word}\s*(?:[-:#.]|Nº|№|No\.)?\s*({_SECTION_NUMBER})", text, regex.I)
-    before = regex.findall(rf"(?:第\s*)({_SECTION_NUMBER})\s*{word}", text, regex.I)  # 第1章
+    word, text = rf"(?i:{regex.escape(splitter)})", regex.sub(r"[*_]", "", text)
+    sign = r"\s*(?:[-:#.]|Nº|№|No\.)?\s*"
+    found = regex.findall(rf"(?<![\p{{L}}\p{{M}}]){word}{sign}(\d+|[一二三四五六七八九十百]+)", text)
+    found += regex.findall(rf"第\s*({_SECTION_NUMBER})\s*{word}", text)  # 第1章
+    # A letter may be a word ("Part I wrote"): it is a number at the start of a line, before its end or a mark.
+    found += regex.findall(rf"(?m)^[^\w\n]*{word}{sign}([IVXLC]+|[A-Z])(?=\s*(?:$|[.:)–—-]))", text)
     if _UNSPACED_SPLITTER.search(splitter):  # 2章 at the start of a line
-        before += regex.findall(rf"(?m)^\W*({_SECTION_NUMBER})\s*{word}", text, regex.I)
-    return len({number.lower() for number in (*behind, *before)})
+        found += regex.findall(rf"(?m)^[^\w\n]*({_SECTION_NUMBER})\s*{word}", text)
+    return len(set(found))
 
 
 @instruction("detectable_format:json_format")

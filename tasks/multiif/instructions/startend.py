@@ -8,7 +8,7 @@ from .spec import PHRASE, Asked, corrects, instruction
 
 _QUOTES = (('"', '"'), ("“", "”"), ("「", "」"))
 _PAIRS = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』", "＂＂", "〝〞")
-_STOPS = (".", "。")
+_STOPS = (".", "。", "।")
 _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
 
 
@@ -57,19 +57,20 @@ def _quotation(reply: str, asked: Asked) -> bool:
 
 def _is_one_pair(reply: str) -> bool:
     """Whether the first mark is closed by the last one, and by none before: "A" and "B" is two quotations."""
-    opening, closing, depth = reply[0], reply[-1], 1
-    for at in range(1, len(reply) - 1):
-        mark = reply[at]
-        if opening == closing and mark == opening:  # told apart by what they touch
-            opens = not reply[at - 1].isalnum() and reply[at - 1] not in ".,!?…;:)" and not reply[at + 1].isspace()
-            line = reply[at:].partition("\n")[0]
-            # A new paragraph of a long quotation opens again; there is one mark too many on its line.
-            again = reply[at - 1] == "\n" and depth == 1 and line.count(mark) % 2 == (at + len(line) < len(reply))
-            depth += (0 if again else 1) if opens else -1
-        elif mark == opening:
-            depth += 0 if reply[at - 1] == "\n" else 1
+    opening, closing, inside = reply[0], reply[-1], reply[1:-1]
+    if not any(map(str.isalnum, inside)):
+        return False
+    if opening == closing:
+        # Which mark opens is seen by what it touches. Two quotations close first and open last.
+        marks = [at for at, mark in enumerate(inside) if mark == opening]
+        opens = [not inside[at - 1 : at].strip(" \n(") and bool(inside[at + 1 : at + 2].strip()) for at in marks]
+        return not opens or opens[0] or not opens[-1]
+    depth = 1
+    for at, mark in enumerate(inside):
+        if mark == opening and inside[at - 1 : at] != "\n":  # a new paragraph of a long quotation opens again
+            depth += 1
         elif mark == closing:
             depth -= 1
-        if depth <= 0:  # closed; a stray mark behind it changes nothing
-            return not any(map(str.isalnum, reply[at:]))
+        if depth <= 0:
+            return False
     return True
