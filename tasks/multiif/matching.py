@@ -8,9 +8,11 @@ from functools import lru_cache
 
 import regex
 
+from .layout import plain
 from .morphology import is_form, one_spelling
 from .segmentation import UNSPACED, base_language, dictionary_bounds, segmenter
 
+_ONE_QUOTE = str.maketrans(dict.fromkeys("“”„«»「」『』〝〞", '"'))
 # Ways to write the apostrophe and the hyphen, and what no reader sees.
 _SAME = str.maketrans(
     dict.fromkeys("’‘ʼ＇", "'") | dict.fromkeys("‐‑‒–−", "-") | dict.fromkeys("\u00ad\u200b\u2060\ufeff", "")
@@ -35,6 +37,12 @@ _PUBLISHED_BOUND = r"(?:(?<![\p{L}\p{N}_])(?=[\p{L}\p{N}_])|(?<=[\p{L}\p{N}_])(?
 def folded(text: str) -> str:
     """One form of all ways to write a text: Unicode's NFKC, straight apostrophes and hyphens, nothing invisible."""
     return unicodedata.normalize("NFKC", text.translate(_SAME))
+
+
+def as_read(text: str) -> str:
+    """A phrase as its reader takes it, however it is written: without emphasis and case, with one kind of each mark."""
+    text = one_spelling(plain(folded(text))).translate(_ONE_QUOTE)
+    return regex.sub(r"\s+(?=[!?:;\"])|(?<=\")\s+", "", text)
 
 
 def count(

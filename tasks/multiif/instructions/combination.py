@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from ..layout import is_heading, plain
-from ..matching import folded
+from ..layout import is_heading
+from ..matching import as_read
 from .spec import TEXT, Asked, corrects, instruction
 
-_QUOTES_AND_BLANKS = "\"'“”„«»‹›「」『』 "
+_QUOTES_AND_BLANKS = "\"' "
+_STOPS_QUOTES_AND_BLANKS = _QUOTES_AND_BLANKS + ".。।"
 
 
 @instruction("combination:two_responses")
@@ -49,5 +50,10 @@ def repeat_prompt(reply: str, prompt_to_repeat: str) -> bool:
 def _repeat_prompt(reply: str, asked: Asked, prompt_to_repeat: str) -> bool:
     if not asked.by("phrases-as-seen"):
         return repeat_prompt(reply, prompt_to_repeat)
-    text, prompt = (plain(folded(each)).lower().strip(_QUOTES_AND_BLANKS) for each in (reply, prompt_to_repeat))
-    return text.startswith(prompt.rstrip(".。।"))
+    prompt = as_read(prompt_to_repeat).strip(_QUOTES_AND_BLANKS)
+    if as_read(reply).strip(_QUOTES_AND_BLANKS).startswith(prompt):
+        return True
+    # Without its full stop the prompt must fill lines of its own: "Write a poem about cats" is another one.
+    lines = reply.strip().split("\n")
+    starts = (as_read("\n".join(lines[:n])) for n in range(1, min(len(lines), prompt_to_repeat.count("\n") + 3) + 1))
+    return any(start.strip(_STOPS_QUOTES_AND_BLANKS) == prompt.strip(_STOPS_QUOTES_AND_BLANKS) for start in starts)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from ..layout import plain
-from ..matching import folded
+import regex
+
+from ..matching import as_read, folded
+from ..segmentation import UNSPACED
 from .spec import PHRASE, Asked, corrects, instruction
 
 _QUOTES = (('"', '"'), ("“", "”"), ("「", "」"))
 _PAIRS = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』", "＂＂", "〝〞")
+_UNSPACED = regex.compile(rf"[{UNSPACED}]")
 _STOPS = (".", "。", "।")
 _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
 
@@ -22,16 +25,16 @@ def end_checker(reply: str, end_phrase: str) -> bool:
 def _end_checker(reply: str, asked: Asked, end_phrase: str) -> bool:
     if not asked.by("end-inside-quotation-marks"):
         return end_checker(reply, end_phrase)
-    stops = asked.by("phrases-as-seen")
-    return _end(reply, stops).endswith(_end(end_phrase, stops))
-
-
-def _end(text: str, as_seen: bool) -> str:
-    text = folded(text.rstrip(_CLOSING_QUOTES + " \t\r\n\u00a0\u202f").lstrip()).lower()
-    if not as_seen:
-        return text
-    # Emphasis is not read, and a full stop is easily added to a phrase or left out.
-    return plain(text).rstrip(_CLOSING_QUOTES + ".。।｡ ")
+    if not asked.by("phrases-as-seen"):
+        ends = (
+            folded(text.rstrip(_CLOSING_QUOTES + " \t\r\n\u00a0\u202f").lstrip()).lower()
+            for text in (reply, end_phrase)
+        )
+        return next(ends).endswith(next(ends))
+    # A full stop is easily added to a phrase or left out.
+    text, phrase = (as_read(each).rstrip(_CLOSING_QUOTES + ".。।｡ ") for each in (reply, end_phrase))
+    inside_a_word = phrase[:1].isalpha() and text[: -len(phrase)][-1:].isalpha() and not _UNSPACED.match(phrase)
+    return text.endswith(phrase) and not inside_a_word
 
 
 @instruction("startend:quotation")
