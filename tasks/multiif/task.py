@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,11 @@ class MultiIF(MultiTurnTask):
         conversations = load_conversations(source, self.config.dataset_name, column)
         self.left_out = NOTHING
         if asked := self.config.metadata.get("leave_out"):
+            if not self.both:
+                raise UserError(
+                    "metadata leave_out changes corrected figures alone, and none are asked for.",
+                    "Ask for them: --metadata '{}'.".format(json.dumps({"verdicts": "both", "leave_out": str(asked)})),
+                )
             self.left_out = read_left_out(Path(str(asked)), load_every_language(source, column))
         self.config.metadata["corrected_rules"] = f"{corrected.rules_in_use()}{self.left_out.name}"
         self.config.metadata["content_sha256"] = content_sha256(conversations)

@@ -108,7 +108,8 @@ def test_a_sheet_can_ask_in_other_words(turnswap: Turnswap, tmp_path: Path) -> N
         (("read", "nowhere", "replies.jsonl", "-o", "x.jsonl"), "sampling.json cannot be read"),
         (("agreement", "replies.jsonl"), "replies.jsonl, line 1, is no label: reader"),
         (("agreement", "empty.jsonl"), "There is no label"),
-        (("agreement", "none.jsonl"), "none.jsonl cannot be read"),
+        (("agreement", "none.jsonl"), "none.jsonl cannot be read: No such file or directory."),
+        (("agreement", "asha.csv"), "asha.csv is a reader's CSV. Run turnswap label read first"),
     ],
 )
 def test_mistakes_are_told_in_words(turnswap: Turnswap, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from turnswap.construction.forms import as_csv, read_csv
-from turnswap.construction.label_answers import Labelled, labelled, read_answers, read_sampling
-from turnswap.construction.label_sheet import LABELS, Pair, Stratum, draw, read_pairs, write_label_sheet
+from turnswap.construction.label_answers import Labelled, labelled, read_answers
+from turnswap.construction.label_sheet import LABELS, Pair, Stratum, draw, read_pairs, read_sampling, write_label_sheet
 from turnswap.construction.plain_words import plain_words
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
@@ -161,12 +161,24 @@ def test_what_readers_do_not_agree_on_is_left_out_and_listed(tmp_path: Path) -> 
     assert read(tmp_path, {"b.csv": filled(rows, "Ravi", "yes", "", "")}).unread == ["2", "3"]
 
 
-def test_of_a_readers_two_files_the_later_counts(tmp_path: Path) -> None:
+def test_a_readers_answers_may_come_in_several_files(tmp_path: Path) -> None:
     rows = sheet(tmp_path)
-    first, later = filled(rows, "Asha", "no", "yes", "yes"), filled(rows, "Asha", "yes", "", "")
+    first, later = filled(rows, "Asha", "no", "yes", ""), filled(rows, "Asha", "no", "", "yes")
     made = read(tmp_path, {"1.csv": first, "2.csv": later})
-    assert [label["reader"] for label in made.labels] == [True, True, True]
+    assert [label["reader"] for label in made.labels] == [False, True, True]
+    assert [label["counts"] for label in made.labels] == [[None]] * 3
     assert made.agreements == []
+
+
+@pytest.mark.parametrize("other", ["no", {"decision": "yes", "count": "4"}])
+def test_one_name_with_two_answers_to_a_reply_is_refused(tmp_path: Path, other: dict[str, str] | str) -> None:
+    rows = sheet(tmp_path)
+    one = filled(rows, "Asha", "no", {"decision": "yes", "count": "3"}, "yes")
+    with pytest.raises(UserError) as refused:
+        read(tmp_path, {"a.csv": one, "b.csv": filled(rows, "Asha", "no", other, "yes")})
+    assert "Asha answers reply 2 twice, differently: a.csv and b.csv" in str(refused.value)
+    assert "reply 3" not in str(refused.value)
+    assert "Give each reader a name of their own" in refused.value.advice
 
 
 @pytest.mark.parametrize(
@@ -191,6 +203,53 @@ def test_rows_that_do_not_fit_are_refused_with_their_line(tmp_path: Path, answer
     assert said in str(refused.value)
 
 
+COUNTED = {  # what is bound, by the kwargs; a count that passes, and one that does not
+    "detectable_content:number_placeholders": ({"num_placeholders": 3}, "at least 3", 4, 2),
+    "detectable_format:number_bullet_lists": ({"num_bullets": 5}, "exactly 5", 5, 6),
+    "detectable_format:number_highlighted_sections": ({"num_highlights": 3}, "at least 3", 3, 2),
+    "detectable_format:multiple_sections": ({"num_sections": 3, "section_spliter": "Part"}, "at least 3", 3, 2),
+    "length_constraints:number_paragraphs": ({"num_paragraphs": 5}, "exactly 5", 5, 2),
+    "length_constraints:number_words": ({"num_words": 9, "relation": "less than"}, "less than 9", 8, 9),
+    "keywords:frequency": ({"keyword": "雨", "frequency": 3, "relation": "at least"}, "at least 3", 3, 2),
+    "keywords:letter_frequency": (
+        {"letter": "a", "let_frequency": 3, "let_relation": "less than"},
+        "less than 3",
+        2,
+        3,
+    ),
+    "change_case:capital_word_frequency": (
+        {"capital_frequency": 3, "capital_relation": "at least"},
+        "at least 3",
+        3,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize("instruction_id", COUNTED)
+def test_a_count_that_contradicts_the_decision_is_refused_whatever_is_counted(
+    tmp_path: Path, instruction_id: str
+) -> None:
+    kwargs, bound, enough, wrong = COUNTED[instruction_id]
+    rows = sheet(tmp_path, [Pair("zh", instruction_id, kwargs, "雨")])
+
+    def told(decision: str, count: int) -> Labelled:
+        return read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": decision, "count": str(count)})})
+
+    for decision, count in (("yes", wrong), ("no", enough)):
+        with pytest.raises(UserError, match=f"row 1, 1: the decision is {decision}, but of {bound} there are {count}"):
+            told(decision, count)
+    assert [told("yes", enough).labels[0]["reader"], told("no", wrong).labels[0]["reader"]] == [True, False]
+
+
+def test_no_beside_as_many_paragraphs_as_asked_may_be_for_the_first_word(tmp_path: Path) -> None:
+    kwargs = {"num_paragraphs": 3, "nth_paragraph": 2, "first_word": "雨"}
+    rows = sheet(tmp_path, [Pair("zh", "length_constraints:nth_paragraph_first_word", kwargs, "风")])
+    assert read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": "no", "count": "3"})}).labels
+    with pytest.raises(UserError, match="the decision is yes, but of exactly 3 there are 2"):
+        read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": "yes", "count": "2"})})
+
+
 @pytest.mark.parametrize("answer", [{"decision": "yes", "count": "2-3"}, {"decision": "cannot tell", "count": "2"}])
 def test_a_count_that_leaves_it_open_contradicts_nothing(tmp_path: Path, answer: dict[str, str]) -> None:
     rows = sheet(tmp_path)
@@ -202,10 +261,20 @@ def test_a_sheet_with_answers_in_it_is_not_written_over(tmp_path: Path) -> None:
     answers = filled(rows, "Asha", "no", "yes", "yes")
     (tmp_path / "labels.csv").write_bytes(answers)
     assert sheet(tmp_path)[0]["decision"] == "no"  # the same sheet once more
-    with pytest.raises(UserError, match="has decisions filled in"):
+    with pytest.raises(UserError, match="holds another sheet"):
         sheet(tmp_path, PAIRS[:2])
     assert (tmp_path / "labels.csv").read_bytes() == answers
     assert len(read_sampling(tmp_path)) == 3
+
+
+def test_another_sheet_is_not_written_over_though_nothing_is_filled_in(tmp_path: Path) -> None:
+    sheet(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert before.keys() == {"labels.csv", "labels.html", "sampling.json"}
+    with pytest.raises(UserError, match="holds another sheet"):
+        sheet(tmp_path, PAIRS[:2])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert len(sheet(tmp_path)) == 3  # the same once more
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"pairs": [{"reply": 3}]}'])

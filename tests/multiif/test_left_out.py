@@ -88,6 +88,12 @@ def test_a_file_that_does_not_fit_the_data_is_refused_before_work(
     assert "turnswap audit" in str(refused.value.advice)
 
 
+def test_slots_left_out_of_figures_that_nobody_asked_for_are_refused_before_work(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        task(data, leave_out=str(audit(tmp_path, "1:1:en,2,2")), verdicts="published")
+    assert """--metadata '{"verdicts": "both", "leave_out": """ in refused.value.advice
+
+
 def test_a_file_that_is_missing_empty_or_no_text_is_refused_before_work(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         task(data, leave_out=str(tmp_path / "none.csv"))

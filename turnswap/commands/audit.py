@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,7 @@ _SHOWN = 3  # findings of a kind in the terminal
 
 
 @click.command()
-@click.argument("data", type=FILE)
+@click.argument("data", type=FILE, metavar="FILE.csv|sample")
 @click.option("-o", "--output", type=FILE, help="Write the findings as CSV, one a line.")
 @click.option(
     "--kind",
@@ -32,11 +34,11 @@ _SHOWN = 3  # findings of a kind in the terminal
     help="Only findings of this kind; may be given again. Without it: every kind but tension.",
 )
 def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
-    """Hold the prompts of a CSV in the published format against what its kwargs grade.
+    """Hold the prompts of a CSV in the published format, or of the packaged sample, against what its kwargs grade.
 
     \b
       turnswap audit multiIF_20241018.csv                     how many findings of each kind, and some of them
-      turnswap audit multiIF_20241018.csv -o audit.csv        all of them, the two texts side by side
+      turnswap audit multiIF_20241018.csv -o audit.csv        to a file, the two texts side by side
       lm_eval run ... --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
 
     A finding is a slot whose prompt says another thing than is graded, instructions that exclude each other, or a slot
@@ -44,13 +46,14 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
     the corrected figures of a run that is given it, never of the published ones.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.construction.data_audit.findings import KINDS, audit_data, write_audit
+    from turnswap.tasks.multiif.dataset import SAMPLE
 
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise click.BadParameter(f"{unknown[0]!r} is no kind of finding. Kinds: {', '.join(KINDS)}.")
-    found = audit_data(data)
+    found = audit_data(SAMPLE if data == Path("sample") else data)
     chosen = kinds or [kind for kind in KINDS if kind != "tension"]
     Console().print(_counts(found, KINDS))
-    for kind in chosen:
+    for kind in chosen if output is None else ():
         _show(found.only([kind]), kind)
     click.echo(f"{found.conversations} conversations, {found.slots} slots.")
     if found.by_digits:
@@ -60,8 +63,12 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
         )
     if output is not None:
         write_audit(found.only(chosen), output)
-        click.echo(f"Written: {output}")
-        click.echo(f"""Leave these slots out of corrected figures: --metadata '{{"leave_out": "{output}"}}'""")
+        click.echo(f"{len(found.only(chosen))} findings written: {output}")
+        for kind in KINDS:
+            if kind not in chosen and (left := len(found.only([kind]))):
+                click.echo(f"Not written: {left} of {kind} (--kind {kind})")
+        asked = shlex.quote(json.dumps({"verdicts": "both", "leave_out": str(output)}, ensure_ascii=False))
+        click.echo(f"Leave these slots out of corrected figures: --metadata {asked}")
     elif found.only(chosen):
         click.echo("All of them, the two texts side by side: run this again with -o audit.csv, and open that file.")
 

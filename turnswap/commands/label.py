@@ -121,7 +121,8 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
     A label is a reply of which all who read it say the same, yes or no. How far the readers agree is shown, and how far
     the verdicts agree with them.
     """
-    from turnswap.construction.label_answers import labelled, read_answers, read_sampling
+    from turnswap.construction.label_answers import labelled, read_answers
+    from turnswap.construction.label_sheet import read_sampling
     from turnswap.tasks.multiif.corrected.agreement import judge
     from turnswap.tasks.multiif.corrected.labels import read_labels
 
@@ -167,6 +168,8 @@ def agreement(labels: tuple[Path, ...], output: Path | None, format_: str | None
     from .label_view import agreement_sheets
 
     format_ = common.format_of(format_, output, SHOWN_AS)
+    if table := next((path for path in labels if path.suffix.lower() == ".csv"), None):
+        raise UserError(f"{table} is a reader's CSV.", "Run turnswap label read first, and name the file it writes.")
     judged = [judge(each) for path in labels for each in read_labels(path)]
     if not judged:
         raise UserError("There is no label.", "Name files that turnswap label read wrote.")

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
-from turnswap.core.errors import UserError
-from turnswap.tasks.multiif.instructions import get_instruction
-from turnswap.tasks.multiif.instructions.spec import compares
-
+from .data_audit.slots import Slot
 from .forms import decision_of, read_filled_in, refusal
+from .instructions import ids
 from .kappa import Agreement, agreements
-from .label_sheet import LABELS, SAMPLING, Pair
+from .label_sheet import LABELS, Pair
 
 _COUNT = re.compile(r"(\d+)\s*(?:[-–—]\s*(\d+))?")
 
@@ -52,35 +46,27 @@ class Labelled:
     agreements: Sequence[Agreement]
 
 
-def read_sampling(folder: Path) -> dict[str, Pair]:
-    """The pairs of a sheet by key, from the ``sampling.json`` that was written with it.
-
-    Raises:
-        UserError: it is not there, or was changed.
-    """
-    path = folder / SAMPLING
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        pairs = TypeAdapter(list[Pair]).validate_python(content["pairs"])
-    except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
-        said = error.strerror if isinstance(error, OSError) else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read: {said}.", "Name the folder that turnswap label make wrote, as it wrote it."
-        ) from None
-    return {str(number): pair for number, pair in enumerate(pairs, 1)}
-
-
 def read_answers(pairs: Mapping[str, Pair], files: Mapping[str, bytes]) -> list[Answer]:
-    """The answers in copies of a sheet, their contents by name; of a reader's own for a pair, the last one counts.
+    """The answers in copies of a sheet, their contents by name; the same answer in two files is one.
 
     Raises:
-        UserError: a file is no such sheet, or rows do not fit; it names each.
+        UserError: a file is no such sheet, rows do not fit, or a reader's files differ; it names each.
     """
-    answers, problems = read_filled_in(LABELS, files, lambda row: _answer(row, pairs))
+    first: dict[tuple[str, str], tuple[Answer, str]] = {}
+    problems: list[str] = []
+    differing = []
+    for name, content in files.items():
+        answers, wrong = read_filled_in(LABELS, {name: content}, lambda row: _answer(row, pairs))
+        problems += wrong
+        for answer in answers:
+            other, where = first.setdefault((answer.key, answer.reader), (answer, name))
+            if (answer.decision, answer.count) != (other.decision, other.count):
+                differing.append(f"{answer.reader} answers reply {answer.key} twice, differently: {where} and {name}")
     if problems:
         raise refusal(problems, "Correct these rows, or ask their reader.")
-    last = {(answer.key, answer.reader): answer for answer in answers}
-    return list(last.values())
+    if differing:
+        raise refusal(differing, "Give each reader a name of their own; of one reader's files, name the last alone.")
+    return [answer for answer, _ in first.values()]
 
 
 def _answer(row: Mapping[str, str], pairs: Mapping[str, Pair]) -> Answer:
@@ -107,11 +93,13 @@ def _count(text: str) -> tuple[int, int] | None:
 
 def _require_consistent(pair: Pair, count: tuple[int, int], decision: str) -> None:
     """Refuse a slip: a count by which the decision is another one."""
-    if bound := get_instruction(pair.instruction_id).bound:
-        number, relation = (pair.kwargs[name] for name in bound)
-        if {compares(each, relation, number) for each in count} == {decision == "no"}:
-            counted = f"{count[0]}-{count[1]}" if count[0] < count[1] else count[0]
-            raise ValueError(f"the decision is {decision}, but of {relation} {number} there are {counted}")
+    slot = Slot("", pair.language, 1, 1, pair.instruction_id, pair.kwargs, "")
+    if slot.number is None or (slot.id == ids.NTH and decision == "no"):  # that may be for the paragraph's first word
+        return
+    low, high = slot.sides
+    if {(low is None or low <= each) and (high is None or each <= high) for each in count} == {decision == "no"}:
+        counted = f"{count[0]}-{count[1]}" if count[0] < count[1] else count[0]
+        raise ValueError(f"the decision is {decision}, but of {slot.bound} there are {counted}")
 
 
 def labelled(pairs: Mapping[str, Pair], answers: Sequence[Answer]) -> Labelled:

@@ -163,8 +163,10 @@ def write_label_sheet(
         drawn_with: what else to tell of the draw, such as its seed.
 
     Raises:
-        UserError: a sheet of other pairs is there, with something filled in, or a file cannot be written.
+        UserError: a sheet of other pairs is there, or a file cannot be written.
     """
+    if (folder / SAMPLING).exists() and list(read_sampling(folder).values()) != list(pairs):
+        raise UserError(f"{folder} holds another sheet: {SAMPLING} tells of other replies.", "Name another folder.")
     language = pairs[0].language
     rows = [_row(key, pair, words) for key, pair in enumerate(pairs, 1)]
     form = replace(LABELS, title=f"{LABELS.title} {name_of(language)}")
@@ -179,6 +181,24 @@ def write_label_sheet(
         "pairs": [asdict(pair) for pair in pairs],
     }
     write_whole(folder / SAMPLING, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_sampling(folder: Path) -> dict[str, Pair]:
+    """The pairs of a sheet by key, from the ``sampling.json`` that was written with it.
+
+    Raises:
+        UserError: it is not there, or was changed.
+    """
+    path = folder / SAMPLING
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        pairs = TypeAdapter(list[Pair]).validate_python(content["pairs"])
+    except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
+        said = error.strerror if isinstance(error, OSError) else type(error).__name__
+        raise UserError(
+            f"{path} cannot be read: {said}.", "Name the folder that turnswap label make wrote, as it wrote it."
+        ) from None
+    return {str(number): pair for number, pair in enumerate(pairs, 1)}
 
 
 def _row(key: int, pair: Pair, words: PlainWords) -> dict[str, str]:

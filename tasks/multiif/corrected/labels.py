@@ -72,4 +72,5 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             return list(parse_lines(file, path))
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "Expected JSON lines in UTF-8.") from None
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read: {said}.", "Expected JSON lines in UTF-8.") from None

@@ -135,13 +135,22 @@ def test_the_command_counts_each_kind_and_writes_the_two_texts_side_by_side(
     for kind in KINDS:
         assert int(counts[kind][0]) >= 1
     assert "11 conversations, 24 slots." in done.stdout
-    assert "Written: audit.csv" in done.stdout
     rows = written(tmp_path / "audit.csv")
+    assert f"{len(rows)} findings written: audit.csv" in done.stdout
+    assert f"Not written: {counts['tension'][0]} of tension (--kind tension)" in done.stdout
+    assert """--metadata '{"verdicts": "both", "leave_out": "audit.csv"}'""" in done.stdout
+    assert "at least 60 words" not in done.stdout
     assert {each["kind"] for each in rows} == KINDS.keys() - {"tension"}
     by_kind = {each["kind"]: each for each in rows}
     assert by_kind["quantity"]["prompt_says"] == "Rain in 80 words or more"
     assert by_kind["quantity"]["kwargs_grade"] == "at least 60 words"
     assert by_kind["conflict"]["position"] == "1 2 3"
+
+
+def test_without_a_file_the_two_texts_are_shown(turnswap: Turnswap, tmp_path: Path) -> None:
+    shown = turnswap("audit", data(tmp_path / "data.csv", *EVERY)).output
+    assert "quantity: 1" in shown
+    assert "written" not in shown
 
 
 def test_kinds_are_chosen_by_name(turnswap: Turnswap, tmp_path: Path) -> None:
@@ -156,7 +165,8 @@ def test_kinds_are_chosen_by_name(turnswap: Turnswap, tmp_path: Path) -> None:
 
 def test_data_without_findings_say_so_and_leave_no_file(turnswap: Turnswap, tmp_path: Path) -> None:
     path = data(tmp_path / "data.csv", FINE)
-    assert turnswap("audit", path).exit_code == 0
+    for fine in (path, "sample"):
+        assert turnswap("audit", fine).exit_code == 0
     done = turnswap("audit", path, "-o", "audit.csv")
     assert done.exit_code == 1
     assert "Nothing was found of these kinds" in done.output

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from turnswap.tasks.multiif.instructions import INSTRUCTIONS
+from turnswap.tasks.multiif.instructions import get_instruction
 from turnswap.tasks.multiif.languages import NAMES, code_of
 
 from ..instructions import ids
@@ -90,14 +90,14 @@ class Slot:
     @property
     def number(self) -> int | None:
         """The number in the kwargs that bounds a count; None where none does."""
-        if bound := INSTRUCTIONS[self.id].bound:
+        if bound := get_instruction(self.id).bound:
             return int(self.kwargs[bound[0]])
         return int(self.kwargs[_NUMBERS[self.id]]) if self.id in _NUMBERS else None
 
     @property
     def relation(self) -> str | None:
         """The relation in the kwargs; None where they have none."""
-        bound = INSTRUCTIONS[self.id].bound
+        bound = get_instruction(self.id).bound
         return str(self.kwargs[bound[1]]) if bound else None
 
     @property
@@ -109,11 +109,15 @@ class Slot:
         return (None, number - 1) if self.relation == "less than" else (number, number)
 
     @property
+    def bound(self) -> str:
+        """What the kwargs let pass, in words: ``at least 3``."""
+        return f"{self.relation or ('exactly' if self.id in EXACT else 'at least')} {self.number}"
+
+    @property
     def graded(self) -> str:
         """What the kwargs grade, for people."""
         words = ", ".join(map(str, listed(self.kwargs.get("keywords", self.kwargs.get("forbidden_words", ())))))
-        count = f"{self.relation or ('exactly' if self.id in EXACT else 'at least')} {self.number}"
-        told = {**self.kwargs, "count": count, "words": words}
+        told = {**self.kwargs, "count": self.bound, "words": words}
         if self.id == ids.LANGUAGE:
             told["language"] = NAMES.get(self.kwargs["language"], self.kwargs["language"])
         return _GRADED[self.id].format(**told) if self.id in _GRADED else f"{self.id} {dict(self.kwargs)}"
