@@ -161,6 +161,13 @@ def test_what_readers_do_not_agree_on_is_left_out_and_listed(tmp_path: Path) -> 
     assert read(tmp_path, {"b.csv": filled(rows, "Ravi", "yes", "", "")}).unread == ["2", "3"]
 
 
+def test_a_readers_name_in_capitals_is_the_same_reader(tmp_path: Path) -> None:
+    rows = sheet(tmp_path)
+    made = read(tmp_path, {"one": filled(rows, "Asha", "yes", "", ""), "two": filled(rows, "ASHA ", "no", "", "")})
+    assert [label["reader"] for label in made.labels] == [False]
+    assert (made.disagreements, made.agreements) == ({}, [])
+
+
 def test_of_a_readers_two_files_the_later_counts(tmp_path: Path) -> None:
     rows = sheet(tmp_path)
     first, later = filled(rows, "Asha", "no", "yes", "yes"), filled(rows, "Asha", "yes", "", "")
