@@ -106,6 +106,7 @@ def test_a_sheet_can_ask_in_other_words(turnswap: Turnswap, tmp_path: Path) -> N
         (("make", "nowhere", "--language", "zh", "-o", "s"), "nowhere"),
         (("make", "blank.jsonl", "--language", "zh", "-o", "s"), "No reply in zh can be labelled"),
         (("read", "nowhere", "replies.jsonl", "-o", "x.jsonl"), "sampling.json cannot be read"),
+        (("read", "nowhere", "replies.jsonl", "-o", "x.csv"), "x.csv is no .jsonl file"),
         (("agreement", "replies.jsonl"), "replies.jsonl, line 1, is no label: reader"),
         (("agreement", "empty.jsonl"), "There is no label"),
         (("agreement", "none.jsonl"), "none.jsonl cannot be read: No such file or directory."),

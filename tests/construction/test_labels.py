@@ -161,6 +161,12 @@ def test_what_readers_do_not_agree_on_is_left_out_and_listed(tmp_path: Path) -> 
     assert read(tmp_path, {"b.csv": filled(rows, "Ravi", "yes", "", "")}).unread == ["2", "3"]
 
 
+def test_a_readers_name_in_capitals_is_the_same_reader(tmp_path: Path) -> None:
+    rows = sheet(tmp_path)
+    with pytest.raises(UserError, match="twice"):
+        read(tmp_path, {"one": filled(rows, "Asha", "yes", "", ""), "two": filled(rows, "ASHA ", "no", "", "")})
+
+
 def test_a_readers_answers_may_come_in_several_files(tmp_path: Path) -> None:
     rows = sheet(tmp_path)
     first, later = filled(rows, "Asha", "no", "yes", ""), filled(rows, "Asha", "no", "", "yes")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from turnswap.core import processes
 from turnswap.core.errors import UserError
 from turnswap.core.processes import call_many
 
@@ -43,3 +45,29 @@ def test_a_number_of_processes_that_is_none_is_refused(monkeypatch: pytest.Monke
     monkeypatch.setenv("TURNSWAP_PROCESSES", "all")
     with pytest.raises(UserError, match="TURNSWAP_PROCESSES is 'all'"):
         call_many(len, [("one",)])
+
+
+def survive(process: int, n: int) -> int:
+    """Kills every process but one."""
+    if os.getpid() != process:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return n
+
+
+@pytest.mark.slow
+def test_where_a_process_is_killed_this_one_goes_on_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TURNSWAP_PROCESSES", "2")
+    monkeypatch.setattr(processes, "_WORTH_IT", 1)
+    assert call_many(survive, [(os.getpid(), n) for n in range(200)]) == list(range(200))
+    assert "A process was killed" in caplog.text
+
+
+@pytest.mark.parametrize("size", ["0", "abc", "", "-1", "²", "9999"])
+def test_a_launchers_size_of_any_form_leaves_this_process(monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.delenv("TURNSWAP_PROCESSES", raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", size)
+    monkeypatch.setattr(processes, "_WORTH_IT", 1)
+    monkeypatch.setattr(processes, "_MOST", 1)
+    assert call_many(len, [("one",)]) == [3]

@@ -100,6 +100,11 @@ def test_a_file_of_labels_is_read_plain_and_compressed(tmp_path: Path, name: str
     assert read_labels(path) == [label("雨", True), replace(label("雨", True), why=("one", "two"), weight=2.5)]
 
 
+def test_a_byte_order_mark_before_the_labels_is_none_of_them(tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text(json.dumps(GOOD), "utf-8-sig")
+    assert read_labels(tmp_path / "labels.jsonl") == [label("雨", True)]
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -128,6 +128,8 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
 
     from .label_view import agreement_sheets, reader_sheets
 
+    if output.suffix != ".jsonl":
+        raise UserError(f"{output} is no .jsonl file.", "Labels are JSON lines: name one, such as -o labels.jsonl.")
     pairs = read_sampling(sheet)
     answers = read_answers(pairs, {str(path): _content(path) for path in filled_in})
     made = labelled(pairs, answers)

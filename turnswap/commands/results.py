@@ -110,7 +110,7 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
         require_verdicts(summaries)
         frame = pd.concat([frame, tidy_corrected(summaries)], ignore_index=True)
     write_table(frame, output)
-    click.echo(f"{len(frame)} rows: {output}")
+    click.echo(f"{len(frame)} {'row' if len(frame) == 1 else 'rows'}: {output}")
     for summary in summaries:
         click.echo(visible(f"{summary.model.name}  {summary.signature}"))
 

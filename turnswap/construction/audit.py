@@ -88,7 +88,9 @@ class Audit:
             write_whole(report, "".join(f"{problem}\n" for problem in problems))
             raise refusal(problems, f"Correct these rows: until then no row is applied. All of them are in {report}.")
         report.unlink(missing_ok=True)
-        return reviews
+        name = self.settings.adjudicator or ""
+        same = [each.reviewer.casefold() == name.casefold() for each in reviews]
+        return [replace(each, reviewer=name) if it else each for each, it in zip(reviews, same, strict=True)]
 
     def _decided(
         self, conversation: DraftConversation, reviews: Mapping[str, Review]

@@ -182,16 +182,18 @@ def read_filled_in(
     """
     found: list[T] = []
     problems: list[str] = []
+    names: dict[str, str] = {}  # "Asha" and "asha" are one reader, called as first written
     for name, content in files.items():
         seen: dict[tuple[str, str], int] = {}
         for number, row in enumerate(read_csv(form, content, name), 1):
             if not any(row[column].strip() for column in form.filled_in if column != "reviewer"):
                 continue
+            row["reviewer"] = names.setdefault(reviewer_of(row).casefold(), reviewer_of(row))
             try:
                 made = read(row)
-                earlier = seen.setdefault((row["key"], reviewer_of(row)), number)
+                earlier = seen.setdefault((row["key"], row["reviewer"]), number)
                 if earlier != number:
-                    raise ValueError(f"{reviewer_of(row)} decided it in row {earlier} already")
+                    raise ValueError(f"{row['reviewer']} decided it in row {earlier} already")
                 found.append(made)
             except ValueError as problem:
                 problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
@@ -201,4 +203,9 @@ def read_filled_in(
 def refusal(problems: Sequence[str], advice: str) -> UserError:
     """What to raise where rows cannot be used."""
     more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    return UserError("\n".join([f"{len(problems)} rows cannot be used:", *problems[:_SHOWN], *more]), advice)
+    return UserError(
+        "\n".join(
+            [f"{len(problems)} {'rows' if len(problems) > 1 else 'row'} cannot be used:", *problems[:_SHOWN], *more]
+        ),
+        advice,
+    )

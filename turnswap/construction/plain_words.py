@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 from turnswap.core.errors import UserError
@@ -80,6 +81,8 @@ def plain_words(path: Path | None = None) -> PlainWords:
         except (OSError, ValueError) as error:
             raise UserError(f"{path} cannot be read: {error}.", advice) from None
         own_ids = own.get("instructions", {})
+        if not isinstance(own_ids, dict):
+            raise UserError(f"{path}: instructions is {own_ids!r}; expected a table of texts.", advice)
         unknown = [name for name in own if name not in english] + [id_ for id_ in own_ids if id_ not in INSTRUCTIONS]
         if unknown:
             raise UserError(f"{path} says something of {unknown[0]}, which there is not.", advice)
@@ -93,16 +96,20 @@ def plain_words(path: Path | None = None) -> PlainWords:
             )
         for name, saying in own.items():
             if name != "instructions":
-                _require_fillable(path, saying, {"instruction": "x"} if name == "question" else {}, advice)
+                fields = {"question": {"instruction": "x"}, "quoted": {"": "x"}}.get(name, {})
+                _require_fillable(path, saying, fields, advice)
     instructions = english.pop("instructions") | own.pop("instructions", {})
     return PlainWords({**english, **own}, instructions)
 
 
 def _require_fillable(path: Path, saying: object, values: Mapping[str, Any], advice: str) -> None:
+    """Refuse what is no text, or what the calls above could not fill in: fields by these names alone, whole."""
+    if not isinstance(saying, str):
+        raise UserError(f"{path}: {saying!r} is no text; expected one in quotation marks.", advice)
     try:
-        str(saying).format("x", **values)
-    except (LookupError, ValueError) as error:
+        if unknown := [name for _, name, *_ in Formatter().parse(saying) if name is not None and name not in values]:
+            raise LookupError(f"there is no {{{unknown[0]}}}")
+        saying.format(*(value for name, value in values.items() if not name), **{k: v for k, v in values.items() if k})
+    except (LookupError, ValueError, AttributeError) as error:
         known = ", ".join(f"{{{name}}}" for name in values) or "nothing in braces"
-        raise UserError(
-            f"{path}: {saying!r} cannot be filled in ({type(error).__name__}: {error}).", f"Expected {known}. {advice}"
-        ) from None
+        raise UserError(f"{path}: {saying!r} cannot be filled in: {error}.", f"Expected {known}. {advice}") from None

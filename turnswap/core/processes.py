@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 from .errors import UserError
@@ -34,8 +36,12 @@ def call_many(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> l
         return [function(*call) for call in calls]
     from joblib.externals.loky import ProcessPoolExecutor
 
-    with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(function, *zip(*calls, strict=True), chunksize=_CHUNK))
+    try:
+        with ProcessPoolExecutor(processes) as pool:
+            return list(pool.map(function, *zip(*calls, strict=True), chunksize=_CHUNK))
+    except BrokenProcessPool as error:  # such as for want of memory; of loky's own errors it is the parent
+        logging.getLogger(__name__).warning("A process was killed (%s): going on in one.", type(error).__name__)
+        return [function(*call) for call in calls]
 
 
 def _processes() -> int:
@@ -47,5 +53,6 @@ def _processes() -> int:
     from joblib import cpu_count
 
     # What this process may use, shared with the others of a distributed run.
-    here: int = cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE") or 1)
-    return max(1, min(_MOST, here))
+    size = os.environ.get("LOCAL_WORLD_SIZE", "")
+    others = int(size) if size.isdecimal() else 1  # a launcher's variable: what is no number says nothing
+    return max(1, min(_MOST, cpu_count() // max(1, others)))

@@ -69,7 +69,8 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         UserError: it cannot be read, or holds something else.
     """
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", encoding="utf-8-sig") as file:
             return list(parse_lines(file, path))
     except (OSError, EOFError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or error
