@@ -194,21 +194,24 @@ def _record_set(path: str, schema: Any) -> dict[str, Any]:
     fields = []
     for name, _, meaning in COLUMNS:
         source = {"fileObject": {"@id": path}, "extract": {"column": name}}
-        field = _field(f"{id_}/{name}", name, schema.field(name).type)
-        fields.append(field | {"description": meaning, "source": source})
+        fields.append(_field(f"{id_}/{name}", name, schema.field(name).type, source) | {"description": meaning})
     key = {"@id": f"{id_}/key"}
     return {"@type": "cr:RecordSet", "@id": id_, "name": id_, "key": key, "field": fields}
 
 
-def _field(id_: str, name: str, kind: Any) -> dict[str, Any]:
-    field: dict[str, Any] = {"@type": "cr:Field", "@id": id_, "name": name}
+def _field(id_: str, name: str, kind: Any, source: Mapping[str, Any]) -> dict[str, Any]:
+    """A column, or a part of one; what lies deeper is told without where it is, as readers go no deeper."""
+    field: dict[str, Any] = {"@type": "cr:Field", "@id": id_, "name": name} | ({"source": source} if source else {})
     if pa.types.is_list(kind):
         field |= {"isArray": True, "arrayShape": "-1"}
         kind = kind.value_type
     if pa.types.is_struct(kind):
-        return field | {"subField": [_field(f"{id_}/{each.name}", each.name, each.type) for each in kind]}
-    of_number = "cr:Int64" if pa.types.is_integer(kind) else "cr:Float64"
-    return field | {"dataType": "sc:Text" if pa.types.is_string(kind) else of_number}
+        deep = "transform" in source or not source
+        field = {name: value for name, value in field.items() if not deep or name != "source"}
+        parts = [(each, {} if deep else {**source, "transform": {"jsonPath": each.name}}) for each in kind]
+        return field | {"subField": [_field(f"{id_}/{each.name}", each.name, each.type, of) for each, of in parts]}
+    number = "cr:Int64" if pa.types.is_integer(kind) else "cr:Float64"
+    return field | {"dataType": "sc:Text" if pa.types.is_string(kind) else number}
 
 
 # The terms of the standard, as its own context has them.
