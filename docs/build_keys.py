@@ -56,7 +56,9 @@ def _sections(name: str, kind: Any) -> Iterator[str]:
             section = _STEPS[field.name]
         if section:
             inner.append((f"{name}.{field.name}".lstrip("."), section))
-        rows.append(f"| `{field.name}` | {_type(hints[field.name])} | {_default(field)} | {told[field.name]} |")
+        kind_told = "a section, below" if section else _type(hints[field.name])
+        meaning = "" if kind is BuildSettings and section in _STEPS.values() else told[field.name]
+        rows.append(f"| `{field.name}` | {kind_told} | {_default(field)} | {meaning} |")
     title = f"`{name}`" if name else "The top level"
     yield f"## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     for each in inner:
@@ -74,17 +76,30 @@ def meanings(kind: Any) -> dict[str, str]:
     return told
 
 
+_WORDS = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "tuple": "list",
+    "Any": "anything",
+}
+
+
 def _type(hint: Any) -> str:
-    if dataclasses.is_dataclass(hint):
-        return "a section"
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-    text = re.sub(r"\b(?:[a-z_]+\.)+", "", text).replace("Literal", "one of ").replace(" | None", "")
-    return text.replace("|", "or").replace(", ...", "")
+    text = re.sub(r"\b(?:[a-z_]+\.)+", "", text).replace(" | None", "").replace(", ...", "")
+    text = re.sub(r"Optional\[(.*)\]", r"\1", text).replace("Literal", "one of ").replace("|", "or")
+    return re.sub(r"\b\w+\b", lambda word: _WORDS.get(word[0], word[0].lower()), text)
 
 
 def _default(field: Any) -> str:
     if field.default is not dataclasses.MISSING:
-        return "" if field.default in (None, ()) else f"`{field.default}`"
+        return (
+            ""
+            if field.default in (None, (), "")
+            else f"`{str(field.default).replace('True', 'true').replace('False', 'false')}`"
+        )
     return "**needed**" if field.default_factory is dataclasses.MISSING else ""
 
 

@@ -90,7 +90,12 @@ def status(config: Path) -> None:
 
 @build.command()
 @click.argument("release", type=ANYTHING, metavar="CONFIG_OR_FOLDER")
-@click.option("--to", required=True, metavar="ORG/NAME", help="The data set on the Hub; where there is none, a private one is made.")
+@click.option(
+    "--to",
+    required=True,
+    metavar="ORG/NAME",
+    help="The data set on the Hub; where there is none, a private one is made.",
+)
 @click.option("--anyway", is_flag=True, help="Also where nobody reviewed any of it.")
 @click.option("--yes", is_flag=True, help="Do not ask before the upload.")
 def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
@@ -105,7 +110,9 @@ def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
     for path in paths:
         click.echo(f"{path.stat().st_size:10,} B  {visible(path.relative_to(folder).as_posix())}")
     if names := hub.lacking(folder):
-        click.echo(f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML.")
+        click.echo(
+            f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML."
+        )
     if not yes:
         click.confirm(f"Upload these {len(paths)} files of {folder} to {to}, as a pull request?", abort=True)
     click.echo(f"Pull request: {hub.push(folder, paths, to)}")

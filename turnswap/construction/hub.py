@@ -85,7 +85,11 @@ def _row(conversation: DraftConversation) -> dict[str, Any]:
         "language": name_of(conversation.language),
         "language_code": conversation.language,
         "turns": [
-            {"prompt": turn.prompt, "instruction_id_list": list(turn.instruction_ids), "kwargs": [*map(dict, turn.kwargs)]}
+            {
+                "prompt": turn.prompt,
+                "instruction_id_list": list(turn.instruction_ids),
+                "kwargs": [*map(dict, turn.kwargs)],
+            }
             for turn in conversation.turns
         ],
         "source_language": source.get("language"),
@@ -215,8 +219,8 @@ def _field(id_: str, name: str, kind: Any, source: Mapping[str, Any]) -> dict[st
 
 
 # The terms of the standard, as its own context has them.
-_TERMS = """arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet format
-includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate
+_TERMS = """arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet
+format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate
 separator source subField transform"""
 _CONTEXT = {
     "@language": "en",

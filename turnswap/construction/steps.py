@@ -75,15 +75,16 @@ class ReleaseSettings:
     """The section ``release``.
 
     Attributes:
-        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts: an SPDX id, or with several sources one
-            of each, with ``AND`` between them. What it does not allow is refused before work starts.
+        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts: an SPDX id, or with several sources
+            one of each, with ``AND`` between them. What it does not allow is refused before work starts.
         licence: of the data set, which its makers decide.
         folder: where to write; ``release`` in the folder of the steps, where not given.
         version: of the tasks; to be raised whenever released conversations change.
         purpose: one sentence on what it was made for, for the datasheet.
         limits: what a user must know, for the datasheet.
-        creators, url, published: who made it (groups or people), its page, and the day: for croissant.json, of whose
-            standard they are a part.
+        creators: groups or people that made it, for croissant.json, whose standard needs this and the next two.
+        url: of its page.
+        published: the day, such as 2026-11-26.
     """
 
     seeds_licence: str
@@ -101,7 +102,8 @@ def read_release(build: BuildSettings) -> ReleaseSettings:
     """The section ``release``, checked; to be called before anything is built.
 
     Raises:
-        UserError: a licence is missing or not allowed by the seeds', the name cannot be one of tasks, or a language is unknown.
+        UserError: a licence is missing or not allowed by the seeds', the name cannot be one of tasks, or a language is
+            unknown.
     """
     settings = build.section(ReleaseSettings, LAST)
     for key in ("seeds_licence", "licence"):
