@@ -220,8 +220,8 @@ def _field(id_: str, name: str, kind: Any, source: Mapping[str, Any]) -> dict[st
 
 # The terms of the standard, as its own context has them.
 _TERMS = """arrayShape citeAs column containedIn equivalentProperty extract field fileObject fileProperty fileSet
-format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace samplingRate
-separator source subField transform"""
+format includes isArray isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace
+samplingRate separator source subField transform"""
 _CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from huggingface_hub import HfApi
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from turnswap.core.errors import UserError
 
@@ -58,11 +58,10 @@ def push(folder: Path, paths: list[Path], name: str) -> str:
     try:
         if not api.repo_exists(name, repo_type="dataset"):
             api.create_repo(name, repo_type="dataset", private=True)
-        made = api.upload_folder(
-            repo_id=name,
-            folder_path=folder,
+        made = api.create_commit(
+            name,
+            [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in paths],
             repo_type="dataset",
-            allow_patterns=[path.relative_to(folder).as_posix() for path in paths],
             commit_message="Release of a data set made by turnswap build",
             create_pr=True,
         )
