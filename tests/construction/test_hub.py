@@ -117,7 +117,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes]]]:
                 names = [each["path"] for each in json.loads(body)["files"]]
                 self.answer({"files": [{"path": n, "uploadMode": "regular", "shouldIgnore": False} for n in names]})
             else:
-                url = "https://hub/datasets/org/rain"
+                url = "https://huggingface.co/datasets/org/rain"
                 made = {"commitUrl": f"{url}/commit/{'b' * 40}", "commitOid": "b" * 40}
                 self.answer(made | {"pullRequestUrl": "https://huggingface.co/datasets/org/rain/discussions/1"})
 
