@@ -196,6 +196,7 @@ def test_nothing_is_released_while_something_is_not_done(tmp_path: Path, when: s
     [
         ({"release": {"licence": "MIT"}}, "release needs seeds_licence"),
         ({"release": {**LICENCES, "licence": " "}}, "release.licence is empty"),
+        ({"release": {**LICENCES, "seeds_licence": "CC-BY-NC-4.0"}}, "which allows no commercial use"),
         ({"release": {**LICENCES, "folde": "x"}}, "folde is no setting of release"),
         ({"name": "multiif"}, "name cannot be 'multiif'"),
         ({"name": "../x"}, "name cannot be"),

@@ -14,7 +14,7 @@ from rich.text import Text
 from turnswap.construction import LAST, STEPS
 from turnswap.core.errors import require_packages, visible
 
-from .options import FILE
+from .options import ANYTHING, FILE
 
 if TYPE_CHECKING:
     from turnswap.construction.pipeline import Count
@@ -28,6 +28,7 @@ def build() -> None:
     \b
       turnswap build run configs/build_sw_ko.yaml        every step, up to one that waits for reviewers
       turnswap build status configs/build_sw_ko.yaml     what each step kept and rejected, and why
+      turnswap build push CONFIG --to ORG/NAME           the release as a pull request on the Hub
       turnswap build conflicts data.csv                  the rules alone; more of the same: turnswap audit
 
     The steps are seeds, extend, conflicts, translate, filter, audit, prove and release; each leaves a JSONL file in the
@@ -68,6 +69,7 @@ def run(config: Path, last: str | None, redo: str | None) -> None:
 def status(config: Path) -> None:
     """Show what each step kept and rejected, and for what reasons, as its file says."""
     made = _assemble(config)
+    from turnswap.construction.audit import AuditSettings
     from turnswap.construction.pipeline import counted
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -82,6 +84,38 @@ def status(config: Path) -> None:
         told = "; ".join(f"{visible(reason)} ({number})" for reason, number in counted(rejected).most_common(5))
         table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(told))
     Console().print(table)
+    if not made.settings.section(AuditSettings, "audit").enabled:
+        click.echo("The audit is off: nobody reviewed this.")
+
+
+@build.command()
+@click.argument("release", type=ANYTHING, metavar="CONFIG_OR_FOLDER")
+@click.option(
+    "--to",
+    required=True,
+    metavar="ORG/NAME",
+    help="The data set on the Hub; where there is none, a private one is made.",
+)
+@click.option("--anyway", is_flag=True, help="Also where nobody reviewed any of it.")
+@click.option("--yes", is_flag=True, help="Do not ask before the upload.")
+def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
+    """Upload a release to the Hub as a pull request, once you have seen what goes.
+
+    Of a YAML the release is written anew first; a folder goes as it is. Other files in it stay here.
+    """
+    from turnswap.construction import push as hub
+
+    folder = release if release.is_dir() else _released(_assemble(release))
+    paths = hub.to_upload(folder, anyway)
+    for path in paths:
+        click.echo(f"{path.stat().st_size:10,} B  {visible(path.relative_to(folder).as_posix())}")
+    if names := hub.lacking(folder):
+        click.echo(
+            f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML."
+        )
+    if not yes:
+        click.confirm(f"Upload these {len(paths)} files of {folder} to {to}, as a pull request?", abort=True)
+    click.echo(f"Pull request: {hub.push(folder, paths, to)}")
 
 
 @build.command()
@@ -104,9 +138,20 @@ def conflicts(data: Path, output: Path | None) -> None:
 
 def _assemble(config: Path) -> Build:
     require_packages("Building a data set needs", ("sacrebleu",), "build")
-    from turnswap.construction.steps import assemble
+    from turnswap.construction.licences import check_licences
+    from turnswap.construction.steps import assemble, read_release
 
-    return assemble(config)
+    made = assemble(config)
+    settings = read_release(made.settings)
+    for doubt in check_licences(settings.seeds_licence, settings.licence):
+        click.echo(visible(doubt), err=True)
+    return made
+
+
+def _released(made: Build) -> Path:
+    from turnswap.construction.release import release
+
+    return release(made.settings, made.pipeline)[0].parent
 
 
 def _told(count: Count) -> str:

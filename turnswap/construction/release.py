@@ -1,4 +1,4 @@
-"""Step 8: the finished conversations as a CSV in the published format, tasks that lm-eval picks up, and a datasheet.
+"""Step 8: a folder for lm-eval and the Hub: the conversations, tasks that lm-eval picks up, a card and a datasheet.
 
 The datasheet is after Gebru et al. 2021 (Datasheets for Datasets, Communications of the ACM 64(12)).
 Everything lies in one folder that may be moved: the tasks name the CSV relative to their YAML.
@@ -26,7 +26,7 @@ from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 
-from . import STEPS
+from . import STEPS, hub
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
 from .records import Conversations, DraftConversation, digest, json_text
@@ -39,6 +39,8 @@ COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     """Write what was proved: ``NAME.csv``, ``NAME_LANGUAGE.yaml``, the group ``NAME.yaml``, and ``DATASHEET.md``.
+
+    For the Hub: ``data/LANGUAGE.parquet``, the card ``README.md``, and ``croissant.json`` (:mod:`.hub`).
 
     Returns:
         The files, the CSV first.
@@ -62,17 +64,36 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     if not languages:
         raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
-    folder = settings.folder or build.folder / "release"
-    files = {
-        f"{build.name}.csv": csv_text(conversations),
-        f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings),
-    }
+    data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
+    files = data | {f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings)}
     for code in languages:
         task = {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)}
         files[f"{build.name}_{code}.yaml"] = yaml.safe_dump(task, sort_keys=False)
-    files[f"{build.name}.yaml"] = _group_yaml(build, settings, languages)
+    reviewed = hub.who_reviewed(conversations)
+    files[f"{build.name}.yaml"] = f"# {reviewed}\n{_group_yaml(build, settings, languages)}"
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
-    return [write_whole(folder / name, content) for name, content in files.items()]
+    files["README.md"] = _card(build, settings, conversations)
+    purpose = settings.purpose or f"Multi-turn instruction following in {', '.join(map(name_of, languages))}."
+    files["croissant.json"] = hub.croissant(build, settings, f"{purpose} {reviewed}", data)
+    return [write_whole(release_folder(build, settings) / name, content) for name, content in files.items()]
+
+
+def release_folder(build: BuildSettings, settings: ReleaseSettings) -> Path:
+    """Where the release is written."""
+    return settings.folder or build.folder / "release"
+
+
+def _card(build: BuildSettings, settings: ReleaseSettings, conversations: Conversations) -> str:
+    count = Counter(each.language for each in conversations)
+    return render(
+        "card.md.j2",
+        build=build,
+        settings=settings,
+        front=yaml.safe_dump(hub.front_matter(build, settings, conversations), allow_unicode=True, sort_keys=False),
+        reviewed=hub.who_reviewed(conversations),
+        counts=[[name_of(code), code, n] for code, n in count.items()],
+        columns=[[f"{name}", meaning] for name, _, meaning in hub.COLUMNS],
+    )
 
 
 def csv_text(conversations: Conversations) -> str:
@@ -99,10 +120,9 @@ def csv_text(conversations: Conversations) -> str:
 
 
 def as_row(conversation: DraftConversation) -> dict[str, str]:
-    """A row of the published format. The key ``seed-7:sw`` becomes ``seed-7:0:sw``: seed, variant, language."""
-    seed = conversation.key.removesuffix(f":{conversation.language}")
+    """A row of the published format."""
     row = dict.fromkeys(COLUMNS, "")
-    row |= {"key": f"{seed}:0:{conversation.language}", "turn_index": "0", "language": name_of(conversation.language)}
+    row |= {"key": hub.released_key(conversation), "turn_index": "0", "language": name_of(conversation.language)}
     for number, turn in enumerate(conversation.turns, 1):
         row[f"turn_{number}_prompt"] = json_text({"role": "user", "content": turn.prompt})
         row[f"turn_{number}_instruction_id_list"] = json_text(list(turn.instruction_ids))
@@ -145,6 +165,11 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
     how = Counter((each.language, each.note("prove")["how"]) for each in conversations)
     scores, signatures = _scores(conversations)
     sections = {name: _without_paths(dict(getattr(build, name))) for name in STEPS[:-1]}
+    # Reviewers' names are nobody's business, and their sheets are called by them.
+    if "reviews" in sections["audit"]:
+        sections["audit"]["reviews"] = f"{len(sections['audit']['reviews'])} sheets"
+    if sections["audit"].get("adjudicator") is not None:
+        sections["audit"]["adjudicator"] = "one of the reviewers"
     return render(
         "datasheet.md.j2",
         build=build,
@@ -158,7 +183,8 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         generation=", ".join(f"{key}={value}" for key, value in build.llm.gen_kwargs.items()),
         scores=scores,
         signatures=signatures,
-        agreement=_agreement(build.folder / "audit" / "agreement.json"),
+        agreement=_agreement(build.folder / "audit" / "agreement.json") if build.audit.get("enabled", True) else [],
+        reviewed=hub.who_reviewed(conversations),
         proofs=[[code, *(how[code, kind] for kind in ("rule", "llm", "reviewer"))] for code in of_language],
         sections=yaml.safe_dump(sections, allow_unicode=True, sort_keys=False),
         turnswap=__version__,
@@ -219,7 +245,8 @@ def _agreement(path: Path) -> list[tuple[str, str]]:
     if not path.exists():
         return []
     try:
-        return [(name, str(value)) for name, value in _leaves(json.loads(path.read_text("utf-8")))]
+        leaves = _leaves(json.loads(path.read_text("utf-8")))
+        return [(name, str(value)) for name, value in leaves if not name.endswith("reviewers")]  # who they are
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read: {error}.", "Run the audit again: turnswap build run CONFIG."

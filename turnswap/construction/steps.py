@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +19,7 @@ from .audit import Audit, AuditSettings
 from .conflicts import Conflicts, ConflictSettings
 from .extend import Extend, ExtendSettings
 from .filter import Filter, FilterSettings
+from .licences import check_licences
 from .llm import LLM, LLMSettings
 from .pipeline import Pipeline, Step
 from .prove import Prove, ProveSettings, returned
@@ -73,12 +75,16 @@ class ReleaseSettings:
     """The section ``release``.
 
     Attributes:
-        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts.
+        seeds_licence: of the seeds, such as ``Apache-2.0`` for IFEval's prompts: an SPDX id, or with several sources
+            one of each, with ``AND`` between them. What it does not allow is refused before work starts.
         licence: of the data set, which its makers decide.
         folder: where to write; ``release`` in the folder of the steps, where not given.
         version: of the tasks; to be raised whenever released conversations change.
         purpose: one sentence on what it was made for, for the datasheet.
         limits: what a user must know, for the datasheet.
+        creators: groups or people that made it, for croissant.json, whose standard needs this and the next two.
+        url: of its page.
+        published: the day, such as 2026-11-26.
     """
 
     seeds_licence: str
@@ -87,18 +93,23 @@ class ReleaseSettings:
     version: float = 1.0
     purpose: str = ""
     limits: tuple[str, ...] = ()
+    creators: tuple[str, ...] = ()
+    url: str = ""
+    published: date | None = None
 
 
 def read_release(build: BuildSettings) -> ReleaseSettings:
     """The section ``release``, checked; to be called before anything is built.
 
     Raises:
-        UserError: a licence is missing, the name cannot be one of tasks, or a language is unknown.
+        UserError: a licence is missing or not allowed by the seeds', the name cannot be one of tasks, or a language is
+            unknown.
     """
     settings = build.section(ReleaseSettings, LAST)
     for key in ("seeds_licence", "licence"):
         if not getattr(settings, key).strip():
             raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
+    check_licences(settings.seeds_licence, settings.licence)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
         raise UserError(
             f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",

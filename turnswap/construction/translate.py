@@ -31,7 +31,11 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TranslateSettings(Thresholds):
-    """The section ``translate``: the thresholds, and ``chunk``, how many conversations are asked about at once."""
+    """The section ``translate``: the thresholds, and more.
+
+    Attributes:
+        chunk: conversations that are asked about at once.
+    """
 
     chunk: PositiveInt = 16
 

@@ -1,0 +1,89 @@
+"""A release as a pull request on the Hub."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from huggingface_hub import CommitOperationAdd, HfApi
+
+from turnswap.core.errors import UserError
+
+from .hub import NOBODY
+
+_REQUIRED = {"url": "url", "creator": "creators", "datePublished": "published"}  # by Croissant; and our keys for it
+
+
+def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
+    """The files of a release, and nothing else that lies in its folder.
+
+    Raises:
+        UserError: the folder holds no release, or nobody reviewed any of it, and not ``anyway``.
+    """
+    data = [folder / file["name"] for file in _croissant(folder)["distribution"]]
+    paths = [*data, *sorted(folder.glob("*.yaml")), *(folder / f"{name}.md" for name in ("DATASHEET", "README"))]
+    if missing := [path for path in paths if not path.is_file()]:
+        raise UserError(f"{missing[0]} is missing.", "Write the release anew: turnswap build run CONFIG.")
+    reviews = {each for path in data if path.suffix == ".parquet" for each in _column(path, "review")}
+    if reviews <= {NOBODY} and not anyway:
+        raise UserError(
+            f"{folder}: {NOBODY}. Nothing is uploaded.",
+            "Let people read it first (audit in the YAML), or add --anyway: card and rows will say that nobody did.",
+        )
+    return [*paths, folder / "croissant.json"]
+
+
+def lacking(folder: Path) -> list[str]:
+    """Keys of the section ``release`` that Croissant's standard needs and this release was made without."""
+    described = _croissant(folder)
+    return [key for name, key in _REQUIRED.items() if name not in described]
+
+
+def push(folder: Path, paths: list[Path], name: str) -> str:
+    """Upload files as a pull request; a data set that is not there yet is made first, private.
+
+    Args:
+        folder: of the release.
+        paths: the files in it.
+        name: of the data set on the Hub, ``ORG/NAME``.
+
+    Returns:
+        The pull request's URL.
+
+    Raises:
+        UserError: the Hub refuses, or cannot be reached.
+    """
+    api = HfApi()
+    try:
+        if not api.repo_exists(name, repo_type="dataset"):
+            api.create_repo(name, repo_type="dataset", private=True)
+        made = api.create_commit(
+            name,
+            [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in paths],
+            repo_type="dataset",
+            commit_message="Release of a data set made by turnswap build",
+            create_pr=True,
+        )
+    except (OSError, ValueError) as error:  # every error of the Hub's client and of connections is one of these
+        raise UserError(
+            f"{name} could not be uploaded: {' '.join(str(error).split())}",
+            "Check the name (ORG/NAME), the connection, and who you are: hf auth whoami, hf auth login.",
+        ) from error
+    return str(made.pr_url)
+
+
+def _croissant(folder: Path) -> dict[str, list[dict[str, str]]]:
+    path = folder / "croissant.json"
+    try:
+        content: dict[str, list[dict[str, str]]] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no release: {error}.", "turnswap build run CONFIG writes one.") from error
+    return content
+
+
+def _column(path: Path, name: str) -> list[str]:
+    try:
+        return list(pq.read_table(path, columns=[name])[name].to_pylist())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}.", "turnswap build run CONFIG writes it anew.") from error
