@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .data_audit.slots import Slot
@@ -55,10 +55,12 @@ def read_answers(pairs: Mapping[str, Pair], files: Mapping[str, bytes]) -> list[
     first: dict[tuple[str, str], tuple[Answer, str]] = {}
     problems: list[str] = []
     differing = []
+    names: dict[str, str] = {}
     for name, content in files.items():
         answers, wrong = read_filled_in(LABELS, {name: content}, lambda row: _answer(row, pairs))
         problems += wrong
-        for answer in answers:
+        for given in answers:
+            answer = replace(given, reader=names.setdefault(given.reader.strip().casefold(), given.reader.strip()))
             other, where = first.setdefault((answer.key, answer.reader), (answer, name))
             if (answer.decision, answer.count) != (other.decision, other.count):
                 differing.append(f"{answer.reader} answers reply {answer.key} twice, differently: {where} and {name}")
