@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +63,8 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
     if output is not None:
         write_audit(found.only(chosen), output)
         click.echo(f"Written: {output}")
-        click.echo(f"""Leave these slots out of corrected figures: --metadata '{{"leave_out": "{output}"}}'""")
+        metadata = shlex.quote(json.dumps({"leave_out": str(output)}, ensure_ascii=False))
+        click.echo(f"Leave these slots out of corrected figures: --metadata {metadata}")
     elif found.only(chosen):
         click.echo("All of them, the two texts side by side: run this again with -o audit.csv, and open that file.")
 
