@@ -55,4 +55,5 @@ def _processes() -> int:
     # What this process may use, shared with the others of a distributed run.
     size = os.environ.get("LOCAL_WORLD_SIZE", "")
     others = int(size) if size.isdecimal() else 1  # a launcher's variable: what is no number says nothing
-    return max(1, min(_MOST, cpu_count() // max(1, others)))
+    here: int = cpu_count() // max(1, others)
+    return max(1, min(_MOST, here))

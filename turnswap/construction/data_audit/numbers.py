@@ -43,7 +43,7 @@ def _words(language: str) -> regex.Pattern[str] | None:
         return regex.compile(either)
     word = rf"(?:{either})(?:-(?:{either}))?"
     if language == "en":
-        # "one hundred and fifty" is one number; in "one hundred and two hundred" the second does not belong to the first
+        # "one hundred and fifty" is one number; "one hundred and two hundred" are two
         small = rf"(?!(?:hundred|thousand|once|single|dozen)\b){word}\b"
         big = r"(?:hundred|thousand)\b"
         word = rf"(?:{small}\s+)?{big}(?:\s+{big}|\s+(?:and\s+)?{small}(?!\s+{big})|\s+{small}\s+{big})*+|{word}"

@@ -93,7 +93,10 @@ def _keywords(slot: Slot) -> Finding | None:
 
 _USE = r"(?:use|using|includ(?:e|ing)|mention(?:ing)?|say(?:ing)?)"
 _THE_WORD = r"(?:the |any |of |these |following |words?|keywords?|terms?|[:\s])*\p{P}?"
-_LEFT_OPEN = r"n['’]t|\b(?:not|never|no|avoid|without|more|less|fewer|than|times?|once|twice|only|unless|until|except|but|instead)\b"
+_LEFT_OPEN = (
+    r"n['’]t|\b(?:not|never|no|avoid|without|more|less|fewer|than|times?|once|twice|only|unless|until|except|but|"
+    r"instead)\b"
+)
 
 
 def _other_polarity(slot: Slot, words: Sequence[str]) -> str | None:
