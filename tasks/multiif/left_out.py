@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from turnswap.core.cells import lines_of, original
 from turnswap.core.errors import UserError
 
 COLUMNS = ("key", "turn", "position")
@@ -56,7 +56,8 @@ def read_left_out(path: Path, conversations: Iterable[Mapping[str, Any]]) -> Lef
     """
     try:
         content = path.read_bytes()
-        rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+        header, *lines = lines_of(content) or [[]]
+        rows: list[dict[str, str]] = [dict(zip(header, map(original, line), strict=False)) for line in lines]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"metadata leave_out: {path} cannot be read as CSV in UTF-8: {error}.", _ADVICE) from error
     if not rows:

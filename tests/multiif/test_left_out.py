@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,15 @@ def test_the_rules_of_the_figures_name_how_many_slots_and_which_file(data: Path,
 def test_the_earliest_of_several_rows_of_a_slot_counts(data: Path, tmp_path: Path) -> None:
     left = read_left_out(audit(tmp_path, "1:1:en,3,1", "1:1:en,2,1"), task(data).docs)
     assert [left.of("1:1:en", turn) for turn in (1, 2, 3)] == [frozenset(), frozenset({0}), frozenset({0})]
+
+
+@pytest.mark.parametrize("between", [",", ";", "\t"])
+def test_a_file_saved_by_a_spreadsheet_is_read(data: Path, tmp_path: Path, between: str) -> None:
+    path = tmp_path / "audit.csv"
+    path.write_text("key,turn,position\n1:1:en,2,2\n".replace(",", between), "utf-8-sig")
+    before = csv.field_size_limit()
+    assert read_left_out(path, task(data).docs).turns == {"1:1:en": {1: 2}}
+    assert csv.field_size_limit() == before
 
 
 @pytest.mark.parametrize(

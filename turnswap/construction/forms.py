@@ -7,8 +7,6 @@ back strictly: a row that does not fit is a problem, and its line is told.
 from __future__ import annotations
 
 import csv
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
+from turnswap.core.cells import lines_of, neutral, original
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.pages import json_for_script, render_page
@@ -52,20 +51,6 @@ class Form:
         return {column: row[column] for column in self.columns if column not in self.filled_in}
 
 
-# What spreadsheets take for a formula; behind an apostrophe they show it as text.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-
-
-def neutral(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula; :func:`original` is its inverse."""
-    return f"'{cell}" if _FORMULA.match(cell) else cell
-
-
-def original(cell: str) -> str:
-    """What :func:`neutral` was given; also of a cell typed with a leading apostrophe, as spreadsheets have it."""
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
-
-
 def as_csv(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
     """Rows as CSV, no cell a formula."""
     cells = [[neutral(row.get(column, "")) for column in columns] for row in rows]
@@ -81,11 +66,7 @@ def read_csv(form: Form, content: bytes, name: str) -> list[dict[str, str]]:
         UserError: it is no CSV in UTF-8, or a column is missing, unknown, or there twice.
     """
     try:
-        text = content.decode("utf-8-sig")
-        first = text.split("\n", 1)[0]
-        csv.field_size_limit(10**9)
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True)
-        header, *lines = [line for line in reader if any(line)] or [[]]
+        header, *lines = lines_of(content) or [[]]
     except UnicodeDecodeError as error:
         raise UserError(f"{name} is not in UTF-8: {error}.", 'Save it as "CSV UTF-8".') from error
     except csv.Error as error:

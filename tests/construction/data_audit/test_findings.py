@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+import shlex
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from tests.conftest import SHARED, Command, Turnswap
 from turnswap.construction.data_audit.findings import KINDS, audit_data, slot_finding
 from turnswap.construction.data_audit.slots import slots_of
+from turnswap.core.cells import lines_of
 from turnswap.tasks.multiif.dataset import SAMPLE, Source, load_conversations
 from turnswap.tasks.multiif.grading import grade_reply
 
@@ -151,6 +154,24 @@ def test_without_a_file_the_two_texts_are_shown(turnswap: Turnswap, tmp_path: Pa
     shown = turnswap("audit", data(tmp_path / "data.csv", *EVERY)).output
     assert "quantity: 1" in shown
     assert "written" not in shown
+
+
+def test_a_spreadsheet_reads_the_file_as_text_and_no_cell_is_long(turnswap: Turnswap, tmp_path: Path) -> None:
+    prompt = "=Rain in 80 words or more" + " and more of it" * 40
+    rows = row("1:1:en", ("A title: <<a>>", [TITLE]), (prompt, [words("at least", 60)]))
+    empty = row(
+        "2:1:en", ("A title: <<a>>", [TITLE]), ("Repeat.", [("combination:repeat_prompt", {"prompt_to_repeat": ""})])
+    )
+    done = turnswap("audit", data(tmp_path / "data.csv", rows, empty), "-o", "it's.csv")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "it's.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    header, first, second = lines_of((tmp_path / "it's.csv").read_bytes())
+    says = dict(zip(header, first, strict=True))["prompt_says"]
+    assert says.startswith("'=Rain")
+    assert len(says) <= 201
+    assert dict(zip(header, second, strict=True))["kind"] == "unfailable"
+    hint = next(line for line in done.output.splitlines() if "--metadata" in line)
+    assert json.loads(shlex.split(hint)[-1]) == {"verdicts": "both", "leave_out": "it's.csv"}
 
 
 def test_kinds_are_chosen_by_name(turnswap: Turnswap, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import SHARED
 from turnswap.construction.data_audit.findings import slot_finding
+from turnswap.construction.data_audit.numbers import numbers_in
 from turnswap.construction.data_audit.slots import Slot
 from turnswap.construction.data_audit.words import words_finding
 
@@ -47,6 +48,13 @@ SAME: list[tuple[str, str, Asked]] = [
     ("en", "Write your entire poem, its name in angular brackets: <<name>>.", TITLE),
     ("en", "Answer in Hindi alone.", answer_in("hi")),
     ("en", "Use small letters alone.", LOWER),
+    ("en", "Answer in Farsi.", answer_in("fa")),
+    ("en", "Respond in Español.", answer_in("es")),
+    ("en", "Réponds en français.", answer_in("fr")),
+    ("en", "Translate this text into French.", answer_in("fr")),
+    ("en", "Do not forget to use the word 'cat'.", exists("cat")),
+    ("en", "Do not use the word 'cat' more than twice.", exists("cat")),
+    ("en", "Do not use the word 'cat'.", forbids("cat")),
     ("zh", "请不要提到“雨”和“雪”。", forbids("雨", "雪")),
     ("zh", "字母o应该至少出现9次。", letters("o", "at least", 9)),
     ("zh", "最后加上以P.P.S开头的附言。", POSTSCRIPT),
@@ -78,6 +86,9 @@ OTHER: list[tuple[str, str, Asked, str, str]] = [
     ("en", "Tell me of rivers.", QUOTATION, "object", "rivers"),
     ("en", "Tell me of rivers.", JSON, "object", "rivers"),
     ("en", "Answer in Hindi alone.", answer_in("fr"), "language", "Hindi"),
+    ("en", "Translate this French text into German.", answer_in("fr"), "language", "German"),
+    ("en", "Do not use the word 'cat'.", exists("cat"), "object", "Do not"),
+    ("en", "Use the word 'cat'.", forbids("cat"), "object", "Use the"),
     ("zh", "结尾要写“晚安”。", end("晚安。"), "words", "'晚安'"),
     ("zh", "全部回答要用双角括号<<标题>>括起来。", TITLE, "object", "双角括号"),
     ("es", "Incluye la palabra «lluvia».", exists("nieve"), "words", "'lluvia'"),
@@ -93,6 +104,21 @@ def test_other_words_are_a_finding_that_quotes_the_prompt(
     assert found is not None
     assert found[0] == kind
     assert says in found[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("at least two hundred and fifty words", [250]),
+        ("a hundred and fifty-five", [155]),
+        ("between one hundred and two hundred", [100, 200]),
+        ("two thousand five hundred", [2500]),
+        ("one hundred words and ten sentences", [100, 10]),
+        ("five and six", [5, 6]),
+    ],
+)
+def test_a_number_of_several_words_is_one(text: str, numbers: list[int]) -> None:
+    assert [each.value for each in numbers_in(text, "en")] == numbers
 
 
 CHINESE = SHARED / "chinese_instructions_dev.jsonl"

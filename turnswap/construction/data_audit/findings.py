@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -16,10 +14,11 @@ from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.left_out import COLUMNS
 
 from ..conflicts import conflicts_of
+from ..forms import as_csv
 from ..instructions import ids
 from .contradictions import count_finding
 from .numbers import WORDING
-from .quotes import quote_of
+from .quotes import cut, quote_of
 from .slots import Slot, slots_of
 from .words import words_finding
 
@@ -91,7 +90,7 @@ def audit_data(path: Path) -> Audit:
     conversations = load_every_language(Source("csv", str(path)))
     slots = [list(slots_of(conversation)) for conversation in conversations]
     findings = [
-        each
+        replace(each, prompt_says=cut(each.prompt_says), kwargs_grade=cut(each.kwargs_grade))
         for conversation, here in zip(conversations, slots, strict=True)
         for each in findings_of(conversation, here)
     ]
@@ -129,6 +128,8 @@ def slot_finding(slot: Slot) -> tuple[str, str, str] | None:
 
 def _cannot_fail(slot: Slot) -> bool:
     """Whether every reply that is not blank passes."""
+    if slot.id == ids.REPEAT and not slot.kwargs["prompt_to_repeat"].strip():
+        return True
     if slot.relation == "at least":
         # A reply without words, such as "...", is a sentence to the grader.
         return (slot.number or 0) <= (1 if slot.id == ids.SENTENCES else 0)
@@ -148,7 +149,7 @@ def _conflicts(conversation: Mapping[str, Any], slots: Sequence[Slot]) -> Iterat
             severity = "impossible" if rule.loose == "impossible" else "impossible strictly"
         if kind == "unfollowable" and INSTRUCTIONS[concerned[0].id].why_unsatisfiable(concerned[0].kwargs):
             continue  # told of the slot itself
-        says = " × ".join(quote_of(slot) for slot in concerned)
+        says = " × ".join(cut(quote_of(slot), 200 // len(concerned)) for slot in concerned)
         grades = f"{' × '.join(slot.graded for slot in concerned)}: {rule.reason}"
         told = conversation["key"], str(conversation["language"]), turn, places, tuple(slot.id for slot in concerned)
         yield Finding(*told, kind, severity, says, grades)
@@ -166,7 +167,7 @@ def write_audit(findings: Sequence[Finding], path: Path) -> None:
         {
             "key": each.key,
             "language": each.language,
-            "turn": each.turn,
+            "turn": str(each.turn),
             "position": " ".join(map(str, each.positions)),
             "instruction_id": " ".join(each.instruction_ids),
             "kind": each.kind,
@@ -177,4 +178,4 @@ def write_audit(findings: Sequence[Finding], path: Path) -> None:
         for each in findings
     ]
     assert set(COLUMNS) <= set(rows[0])
-    write_whole(path, pd.DataFrame(rows).to_csv(index=False, lineterminator="\r\n"))
+    write_whole(path, as_csv(rows, list(rows[0])).encode("utf-8-sig"))

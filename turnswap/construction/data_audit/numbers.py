@@ -41,7 +41,13 @@ def _words(language: str) -> regex.Pattern[str] | None:
     either = "|".join(sorted(map(regex.escape, words), key=len, reverse=True))
     if language == "zh":
         return regex.compile(either)
-    return regex.compile(rf"(?<![\w\p{{M}}])(?:{either})(?:-(?:{either}))?(?![\w\p{{M}}])", regex.IGNORECASE)
+    word = rf"(?:{either})(?:-(?:{either}))?"
+    if language == "en":
+        # "one hundred and fifty" is one number; "one hundred and two hundred" are two
+        small = rf"(?!(?:hundred|thousand|once|single|dozen)\b){word}\b"
+        big = r"(?:hundred|thousand)\b"
+        word = rf"(?:{small}\s+)?{big}(?:\s+{big}|\s+(?:and\s+)?{small}(?!\s+{big})|\s+{small}\s+{big})*+|{word}"
+    return regex.compile(rf"(?<![\w\p{{M}}])(?:{word})(?![\w\p{{M}}])", regex.IGNORECASE)
 
 
 def numbers_in(text: str, language: str) -> list[Number]:
@@ -62,9 +68,9 @@ def numbers_in(text: str, language: str) -> list[Number]:
     if pattern := _words(language):
         told = values_of(language)
         for match in pattern.finditer(text):
-            parts = match.group().casefold().split("-")
+            parts = match.group().casefold().replace("-", " ").split()
             times = parts[0] in wording.get("times", ())
-            found.append(Number(sum(told.get(part, 0) for part in parts), *match.span(), times))
+            found.append(Number(_from_words([told[part] for part in parts if part in told]), *match.span(), times))
     behind, before = wording.get("ordinal_behind", "(?!)"), wording.get("ordinal_before", "(?!)")
     counted = (
         number
@@ -77,6 +83,19 @@ def numbers_in(text: str, language: str) -> list[Number]:
 
 def _from_digits(digits: str) -> int:
     return int("".join(character for character in digits if character.isdecimal()))
+
+
+def _from_words(values: list[int]) -> int:
+    """2, 100, 50 is 250; what stands before a thousand is multiplied by it."""
+    total, part = 0, 0
+    for value in values:
+        if value == 100 and part < 100:
+            part = (part or 1) * value
+        elif value == 1000:
+            total, part = total + (part or 1) * value, 0
+        else:
+            part += value
+    return total + part
 
 
 def _from_han(numeral: str) -> int:

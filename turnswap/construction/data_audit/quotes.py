@@ -10,14 +10,19 @@ from .numbers import WORDING, numbers_in
 from .slots import COUNTED, Slot
 from .stated import sentences_of
 
-_LONGEST = 240  # characters
+_LONGEST = 200  # characters
+
+
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """A text of so many characters at most."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def quote_of(slot: Slot) -> str:
     """The sentence of the turn's prompt that names most of what the instruction is about; of several, the last."""
     sentences = [" ".join(sentence.split()) for sentence in sentences_of(slot.prompt)]
     best = max(reversed(sentences), key=lambda sentence: _names(sentence, slot), default="")
-    return best if len(best) <= _LONGEST else f"{best[:_LONGEST]}…"
+    return cut(best)
 
 
 def _names(sentence: str, slot: Slot) -> int:

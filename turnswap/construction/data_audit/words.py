@@ -25,6 +25,25 @@ _BETWEEN_LISTED = regex.compile(
 _STOPS = ".。．।!！?？… "
 _IN_ANGLES = regex.compile(r"<<[^<>\n]*>>")
 _UNSPACED = ("zh", "ja", "yue", "th")
+_ALSO = {  # languages as prompts call them beside their English names
+    "fa": "farsi|فارسی",
+    "es": "español|castilian|castellano",
+    "fr": "français",
+    "de": "deutsch",
+    "it": "italiano",
+    "pt": "português",
+    "ru": "русск\\w+",
+    "zh": "mandarin|中文|汉语|漢語",
+    "ja": "日本語",
+    "ko": "한국어",
+    "hi": "हिन्दी|हिंदी",
+    "ar": "العربية",
+    "tl": "filipino",
+    "bn": "bangla|বাংলা",
+    "sw": "kiswahili",
+    "nl": "nederlands",
+    "tr": "türkçe",
+}
 _PART = 5  # characters
 _ALIKE = 0.5  # the share of a text's parts that must be in the prompt for its text to be the one meant
 
@@ -64,10 +83,38 @@ def _instead(slot: Slot) -> str:
 def _keywords(slot: Slot) -> Finding | None:
     words = slot.kwargs.get("keywords", slot.kwargs.get("forbidden_words", [slot.kwargs.get("keyword")]))
     missing = [word for word in words if word.strip() and not _named(word.strip(), slot)]
+    if slot.language == "en" and (turned := _other_polarity(slot, [word.strip() for word in words if word.strip()])):
+        return "object", turned
     if missing:
         return "words", f"{_instead(slot)}, not {', '.join(map(repr, missing))}"
     more = _listed_with([_plain(word.strip(), slot.language) for word in words], slot)
     return ("words", f"names {', '.join(map(repr, more))} too") if more else None
+
+
+_USE = r"(?:use|using|includ(?:e|ing)|mention(?:ing)?|say(?:ing)?)"
+_THE_WORD = r"(?:the |any |of |these |following |words?|keywords?|terms?|[:\s])*\p{P}?"
+_LEFT_OPEN = (
+    r"n['’]t|\b(?:not|never|no|avoid|without|more|less|fewer|than|times?|once|twice|only|unless|until|except|but|"
+    r"instead)\b"
+)
+
+
+def _other_polarity(slot: Slot, words: Sequence[str]) -> str | None:
+    """The sentence that plainly forbids the first word where it is to occur, or plainly asks for it where it is not."""
+    start = {
+        ids.EXISTENCE: rf"(?:\b(?:do|must|should) not|n['’]t|\bnever|\bavoid) {_USE}",
+        ids.FORBIDDEN: rf"^\W*(?:please )?{_USE}",
+    }.get(slot.id)
+    if not start or not words:
+        return None
+    named = [each for each in sentences_of(slot.prompt) if _plain(words[0], "en") in _plain(each, "en")]
+    match = (
+        regex.search(rf"{start} {_THE_WORD}{regex.escape(words[0])}\b", named[0], regex.IGNORECASE) if named else None
+    )
+    if match is None or len(named) > 1:
+        return None
+    rest = named[0][match.end() :] if slot.id == ids.EXISTENCE else named[0]
+    return None if regex.search(_LEFT_OPEN, rest, regex.IGNORECASE) else named[0].strip()
 
 
 def _listed_with(words: Sequence[str], slot: Slot) -> list[str]:
@@ -173,9 +220,12 @@ def _language(slot: Slot) -> Finding | None:
     if slot.language != "en":
         return None
     code = slot.kwargs["language"].partition("-")[0]
+    if mine := regex.search(rf"\b(?:{NAMES.get(code, code)}|{_ALSO.get(code, '(?!)')})", slot.prompt, regex.IGNORECASE):
+        into = regex.search(r"\b(?i:translat)\w*\b[^.!?\n]*\b(?:in)?to (\p{Lu}\w+)", slot.prompt)
+        meant = regex.search(rf"\b(?:in|into|to|en|auf|using) \p{{P}}?{mine.group()}", slot.prompt, regex.IGNORECASE)
+        other = into is not None and into[1] in NAMES.values()
+        return ("language", f"translates into {into[1]}") if into and other and not meant else None
     named = [name for name in NAMES.values() if regex.search(rf"\b{name}\b", slot.prompt)]
-    if NAMES.get(code) in named:
-        return None
     return "language", f"names {', '.join(named)}" if named else "names no language"
 
 
