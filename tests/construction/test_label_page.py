@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from turnswap.construction.label_answers import labelled, read_answers, read_sampling
-from turnswap.construction.label_sheet import Pair, write_label_sheet
+from turnswap.construction.label_answers import labelled, read_answers
+from turnswap.construction.label_sheet import Pair, read_sampling, write_label_sheet
 from turnswap.construction.plain_words import plain_words
 
 from .form_pages import choose, export
