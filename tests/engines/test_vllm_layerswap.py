@@ -100,18 +100,21 @@ def test_swap_after_swap_gives_the_answers_of_the_merged_folder(
         zones = answers(lm)
         assert answers(lm) == zones
         plan = lm.get_model_info()["layer_swap"]["plan"]
+        swaps, blended, recipient, donor = others(lm.recipe.n_layers), 2, 3, 9
+        if kind == "smollm2":  # each takes a real model's time
+            swaps, blended, recipient, donor = [swaps[blended], swaps[recipient], swaps[donor]], 0, 1, 2
         seen = []
-        for other in others(lm.recipe.n_layers):
+        for other in swaps:
             lm.compose(other)
             seen.append(answers(lm))
-        assert len({str(one) for one in seen}) == len(seen) == 10
+        assert len({str(one) for one in seen}) == len(seen) == len(swaps)
         lm.compose(ZONES)
         assert answers(lm) == zones
         assert lm.get_model_info()["layer_swap"]["plan"] == plan
     assert zones == of_folder(merge(written(experts, ZONES), tmp_path / "zones"), length)
-    assert seen[2] == of_folder(merge(written(experts, BLENDED), tmp_path / "blended"), length)
-    assert seen[3] == of_folder(experts[0], length)
-    assert seen[9] == of_folder(experts[1], length)
+    assert seen[blended] == of_folder(merge(written(experts, BLENDED), tmp_path / "blended"), length)
+    assert seen[recipient] == of_folder(experts[0], length)
+    assert seen[donor] == of_folder(experts[1], length)
 
 
 def test_written_swaps_give_the_same_and_leave_no_folder(tmp_path: Path) -> None:
