@@ -62,7 +62,7 @@ def _starts_a_sentence(text: str, at: int) -> bool:
     """Whether a postscript can start there: a mention of it in the middle of a sentence is none."""
     before = text[max(0, at - _NEAR) : at]
     gap = _GAP.search(before)[0]  # type: ignore[index] # it matches the empty string
-    return gap == before or any(mark in gap for mark in ".!?।。！？…\n")
+    return gap == before or any(mark in gap for mark in ".!?।。！？…\n(")  # Post-scriptum (P.S.): …
 
 
 @corrects("detectable_content:postscript")
@@ -73,7 +73,7 @@ def _postscript(reply: str, asked: Asked, postscript_marker: str) -> bool:
         pattern = re.escape(marker)
         if len(letters) <= 3 and letters.isupper():
             # P.S., P. S., PS and P.-S. are one mark.
-            pattern = r"\.?[\s-]?".join(letters) + r"(?!\w)"
+            pattern = r"(?<!\w)(?<!\w\.)" + r"\.?[\s-]?".join(letters) + r"(?!\w)"  # P.P.S. is another one
         elif marker[-1:].isalnum():
             pattern += r"(?!\w)"
         return any(_starts_a_sentence(text, found.start()) for found in re.finditer(pattern, text, re.IGNORECASE))
