@@ -38,10 +38,10 @@ lm_eval run … --tasks multiif --metadata '{{"verdicts": "both"}}'   # adds fig
 turnswap report results/ -o report.html   # where the two sets differ, for any run with --log_samples
 ```
 
-Corrected figures hold for a version of the rules, a segmenter and what knows the forms of words, which the results name
-as `corrected_rules` (`2,icu:78.3,simplemma:2.0.0,pymorphy3:2.0.6`). `pip install 'turnswap[cjk,morphology]'` brings
-them; the rules that need one say so, and without it they do nothing. `turnT_unsatisfiable_corrected` counts the
-instructions that were left out.
+Corrected figures hold for a version of the rules, a segmenter and what knows the forms of words. Results name them as
+`corrected_rules`, such as `2,icu:78.3,lemminflect:0.2.3,simplemma:2.0.0,pymorphy3:2.0.6`; figures of other versions are
+not to be compared. `pip install 'turnswap[cjk,morphology]'` brings them; the rules that need one say so, and without it
+they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
 
 Made by `python docs/corrected.py > docs/corrected.md`; tests hold the examples against both graders, and this page
 against the code.

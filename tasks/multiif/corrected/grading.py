@@ -16,7 +16,7 @@ VERSION = 2
 
 
 def rules_in_use() -> str:
-    """What corrected figures must be shown with, such as ``2,icu:78.3,simplemma:2.0.0,pymorphy3:2.0.6``.
+    """What corrected figures must be shown with, such as ``2,icu:78.3,simplemma:2.0.0``.
 
     The rules' version, the segmenter, and what knows the forms of words.
     """
