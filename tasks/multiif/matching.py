@@ -39,6 +39,11 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFKC", text.translate(_SAME))
 
 
+def touches(before: str, behind: str) -> bool:
+    """Whether letters of one word stand on both sides of a place in a text, in scripts that part words by spaces."""
+    return bool(_ENDS_SPACED.search(before) and _STARTS_SPACED.match(behind))
+
+
 def as_read(text: str) -> str:
     """A phrase as its reader takes it, however it is written: without emphasis and case, with one kind of each mark."""
     text = one_spelling(plain(folded(text))).translate(_ONE_QUOTE)

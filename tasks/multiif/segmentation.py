@@ -7,7 +7,6 @@ one piece. Scripts without spaces need a dictionary: ICU's, from the package ``i
 from __future__ import annotations
 
 import itertools
-import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -27,10 +26,12 @@ _HALF = regex.compile(r"[\ud800-\udfff]")  # of a surrogate pair: JSON can hold 
 
 # Their readers count characters, 字 or 文字, as the published grader does, unless they are asked for words.
 _COUNTED_IN_CHARACTERS = ("zh", "ja", "yue")
-_WORDS_ASKED_FOR = (
-    r"(?<!\d){number}(?!\d)(?:\s*[-~–至到]\s*(?:\d+|[一二两三四五六七八九十百千]+)个?)?\s*(?:多|余|餘|左右|以上|以下|以内|程度)?\s*[个個]?(?:以上|以下|以内|左右|程度)?\s*[的の]?\s*"
+_NUMBER = r"(\d[\d,]*+|[〇零一二两兩三四五六七八九十百千]++)"
+_AROUND = r"(?:多|余|餘|左右|以上|以下|以内|程度)?\s*[个個]?\s*"
+_WORDS_ASKED_FOR = regex.compile(
+    rf"(?:{_NUMBER}\s*[个個]?\s*[-~–至到]\s*)?{_NUMBER}\s*{_AROUND}{_AROUND}[的の]?\s*"
     r"(?:英文|英语|英語|中文|不同的?)?(?:单词|單詞|词|詞|単語|語)"
-    r"|(?:[词詞]数量?|[词詞]數量?|[词詞][语語]数量?|単語数|語数)[^\d。！？]{{0,8}}(?<!\d){number}(?!\d)"
+    rf"|(?:[词詞][语語]?[数數]量?|単語数|語数)[^\d。！？]{{0,8}}?{_NUMBER}"
 )
 _HYPHEN = regex.compile(r"(?<=[\p{L}\p{M}\p{N}])[-\u2010\u2011](?=[\p{L}\p{N}])")
 _COUNTED_BY_DICTIONARY = ("th", "lo", "km", "my")
@@ -71,26 +72,29 @@ def asks_for_words(prompts: Sequence[str], number: int) -> bool:
 
     "No more than 100" is graded as less than 101, so the number before counts too.
     """
-    forms = "|".join(form for n in (number, number - 1) for form in (f"{n:,}", str(n), _in_han(n)))
-    pattern = regex.compile(_WORDS_ASKED_FOR.format(number=f"(?:{forms})"))
-    return any(pattern.search(unicodedata.normalize("NFKC", prompt)) for prompt in prompts)
+    asked = {
+        int(found.replace(",", "")) if found[0].isdecimal() else han_value(found)
+        for prompt in prompts
+        for match in _WORDS_ASKED_FOR.finditer(unicodedata.normalize("NFKC", prompt))
+        for found in match.groups()
+        if found
+    }
+    return not asked.isdisjoint((number, number - 1))
 
 
-def _in_han(number: int) -> str:
-    """A pattern of a number below ten thousand in Han numerals: 300 is 三百, 12 十二; longer ones in digits."""
-    if not 0 < number < 10_000:
-        return str(number)
-    digits = "零一二三四五六七八九"
-    written = ""
-    for unit, name in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
-        digit = number // unit % 10
-        if digit:
-            written += digits[digit] + name
-        elif written and not written.endswith("零"):
-            written += "零"
-    written = written.rstrip("零")
-    written = written.removeprefix("一") if written.startswith("一十") else written
-    return re.sub("二(?=[百千])", "[二两]", written)
+def han_value(numeral: str) -> int:
+    """The value of a number below ten thousand in Han numerals: 三百 is 300, 十二 12, 二〇 20."""
+    values = [2 if character in "两兩" else int(unicodedata.numeric(character)) for character in numeral]
+    if max(values) < 10:
+        return int("".join(map(str, values)))
+    total, digit = 0, None
+    for value in values:
+        if value >= 10:
+            total += (1 if digit is None else digit) * value
+            digit = None
+        else:
+            digit = value
+    return total + (digit or 0)
 
 
 def count_words(text: str, language: str, in_words: bool = False, hyphenated: bool = True) -> int:

@@ -52,7 +52,6 @@ _BEFORE = regex.compile(r"[^\s(\[«“\"'—–]*\Z")
 _CAPITALS, _CAPITALS_NEXT = regex.compile(r"\p{Lu}{2}"), regex.compile(r"\p{Lu}{1,2}\.")
 _SPEECH_DASH = regex.compile(r"[—–-]+\s*\p{Ll}")
 _INITIAL = regex.compile(r"(?:\p{Lu}\p{M}*\.-?)*\p{Lu}\p{M}*")
-_ENDS_SENTENCES_ELSEWHERE = regex.compile(r"[[\p{Sentence_Terminal}]--[.!?]]", regex.V1)
 
 
 def count_sentences(text: str, language: str, by: Callable[[str], bool] = lambda correction: True) -> int:

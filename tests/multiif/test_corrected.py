@@ -210,6 +210,7 @@ READ: list[tuple[str, str, dict[str, Any], str, bool]] = [
     ),
     ("en", "detectable_content:number_placeholders", {"num_placeholders": 2}, "Dear [name][address]", True),
     ("en", "combination:repeat_prompt", {"prompt_to_repeat": "Write a poem."}, "Write a poem about cats", False),
+    ("en", "combination:repeat_prompt", {"prompt_to_repeat": "Write a poem"}, "Write a poems", False),
     ("ru", "combination:repeat_prompt", {"prompt_to_repeat": "Сделай «ёлку»"}, 'Сделай "елку"\n\nВот', True),
     ("en", END, {"end_phrase": "end"}, "It will bend", False),
     ("fr", END, {"end_phrase": "l'œuvre !"}, "Voici l’oeuvre!", True),
@@ -278,6 +279,10 @@ def test_verdicts_are_a_readers(
         ("zh", "请写至少12个词。", True),
         ("zh", "请用至少 12 个单词回答。", True),
         ("ja", "12単語以上で書いてください。", True),
+        ("zh", "请用至少十二个不同的词回答。", True),
+        ("zh", "请写12-20词。", True),
+        ("zh", "词语数量不少于12。", True),
+        ("zh", "不超过11个词。", True),  # graded as less than 12
         ("zh", "请写至少12个字。", False),
         ("ja", "12文字以上で書いてください。", False),
         ("zh", "请写至少112个词。", False),  # another number

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from ..layout import is_heading
-from ..matching import as_read
+from ..matching import as_read, touches
 from .spec import TEXT, Asked, corrects, instruction
 
 _QUOTES_AND_BLANKS = "\"' "
@@ -51,7 +51,8 @@ def _repeat_prompt(reply: str, asked: Asked, prompt_to_repeat: str) -> bool:
     if not asked.by("phrases-as-seen"):
         return repeat_prompt(reply, prompt_to_repeat)
     prompt = as_read(prompt_to_repeat).strip(_QUOTES_AND_BLANKS)
-    if as_read(reply).strip(_QUOTES_AND_BLANKS).startswith(prompt):
+    text = as_read(reply).strip(_QUOTES_AND_BLANKS)
+    if text.startswith(prompt) and not touches(prompt, text.removeprefix(prompt)):
         return True
     # Without its full stop the prompt must fill lines of its own: "Write a poem about cats" is another one.
     lines = reply.strip().split("\n")

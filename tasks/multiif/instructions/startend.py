@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import regex
-
-from ..matching import as_read, folded
-from ..segmentation import UNSPACED
+from ..matching import as_read, folded, touches
 from .spec import PHRASE, Asked, corrects, instruction
 
 _QUOTES = (('"', '"'), ("“", "”"), ("「", "」"))
 _PAIRS = ('""', "“”", "„“", "„”", "””", "«»", "»«", "「」", "『』", "＂＂", "〝〞")
-_UNSPACED = regex.compile(rf"[{UNSPACED}]")
 _STOPS = (".", "。", "।")
 _CLOSING_QUOTES = "\"”“„»«」』＂〞'’"
 
@@ -33,8 +29,7 @@ def _end_checker(reply: str, asked: Asked, end_phrase: str) -> bool:
         return next(ends).endswith(next(ends))
     # A full stop is easily added to a phrase or left out.
     text, phrase = (as_read(each).rstrip(_CLOSING_QUOTES + ".。।｡ ") for each in (reply, end_phrase))
-    inside_a_word = phrase[:1].isalpha() and text[: -len(phrase)][-1:].isalpha() and not _UNSPACED.match(phrase)
-    return text.endswith(phrase) and not inside_a_word
+    return text.endswith(phrase) and not touches(text.removesuffix(phrase), phrase)
 
 
 @instruction("startend:quotation")

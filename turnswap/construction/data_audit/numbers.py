@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import tomllib
-import unicodedata
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import regex
 
+from turnswap.tasks.multiif.segmentation import han_value
+
 WORDING: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "wording.toml").read_text("utf-8"))
 _DIGITS = regex.compile(r"(?<![\d.,])\d{1,3}(?:[,.\u00a0\u202f ]\d{3})+(?!\d)|(?<![\d.])\d++(?![.,]\d)")
 _HAN = regex.compile(r"[〇零一二三四五六七八九十百千]+")
 _LONGEST = 20  # characters of a number that anybody counts to
-_POWERS = (10, 100, 1000)
 
 
 class Number(NamedTuple):
@@ -58,7 +58,7 @@ def numbers_in(text: str, language: str) -> list[Number]:
         language: its code, such as ``zh``; it decides which words are numbers.
     """
     wording = WORDING.get(language, {})
-    read = {_DIGITS: _from_digits, _HAN: _from_han} if language in ("zh", "ja", "yue") else {_DIGITS: _from_digits}
+    read = {_DIGITS: _from_digits, _HAN: han_value} if language in ("zh", "ja", "yue") else {_DIGITS: _from_digits}
     found = [
         Number(value_of(match.group()), *match.span())
         for numerals, value_of in read.items()
@@ -96,17 +96,3 @@ def _from_words(values: list[int]) -> int:
         else:
             part += value
     return total + part
-
-
-def _from_han(numeral: str) -> int:
-    if not any(character in "十百千" for character in numeral):
-        return int("".join(str(int(unicodedata.numeric(character))) for character in numeral))
-    total, digit = 0, None
-    for character in numeral:
-        value = int(unicodedata.numeric(character))
-        if value in _POWERS:
-            total += (1 if digit is None else digit) * value
-            digit = None
-        else:
-            digit = value
-    return total + (digit or 0)
