@@ -149,14 +149,14 @@ def reviewer_of(row: Mapping[str, str]) -> str:
 
 
 def read_filled_in(
-    form: Form, files: Mapping[str, bytes], read: Callable[[Mapping[str, str]], T]
+    form: Form, files: Mapping[str, bytes], read: Callable[[Mapping[str, str], str], T]
 ) -> tuple[list[T], list[str]]:
     """What ``read`` makes of the rows of some files, in order, and what is wrong with the others, a line for each.
 
     Args:
         form: which kind of sheet they are.
         files: their contents by name. Rows with nothing filled in are left out.
-        read: a row; it raises ValueError with what is wrong.
+        read: a row of a file; it raises ValueError with what is wrong.
 
     Raises:
         UserError: a file is no such sheet.
@@ -171,7 +171,7 @@ def read_filled_in(
                 continue
             row["reviewer"] = names.setdefault(reviewer_of(row).casefold(), reviewer_of(row))
             try:
-                made = read(row)
+                made = read(row, name)
                 earlier = seen.setdefault((row["key"], row["reviewer"]), number)
                 if earlier != number:
                     raise ValueError(f"{row['reviewer']} decided it in row {earlier} already")

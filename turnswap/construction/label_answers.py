@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from .data_audit.slots import Slot
@@ -53,17 +53,12 @@ def read_answers(pairs: Mapping[str, Pair], files: Mapping[str, bytes]) -> list[
         UserError: a file is no such sheet, rows do not fit, or a reader's files differ; it names each.
     """
     first: dict[tuple[str, str], tuple[Answer, str]] = {}
-    problems: list[str] = []
+    answers, problems = read_filled_in(LABELS, files, lambda row, name: (_answer(row, pairs), name))
     differing = []
-    names: dict[str, str] = {}
-    for name, content in files.items():
-        answers, wrong = read_filled_in(LABELS, {name: content}, lambda row: _answer(row, pairs))
-        problems += wrong
-        for given in answers:
-            answer = replace(given, reader=names.setdefault(given.reader.strip().casefold(), given.reader.strip()))
-            other, where = first.setdefault((answer.key, answer.reader), (answer, name))
-            if (answer.decision, answer.count) != (other.decision, other.count):
-                differing.append(f"{answer.reader} answers reply {answer.key} twice, differently: {where} and {name}")
+    for answer, name in answers:
+        other, where = first.setdefault((answer.key, answer.reader), (answer, name))
+        if (answer.decision, answer.count) != (other.decision, other.count):
+            differing.append(f"{answer.reader} answers reply {answer.key} twice, differently: {where} and {name}")
     if problems:
         raise refusal(problems, "Correct these rows, or ask their reader.")
     if differing:

@@ -123,7 +123,7 @@ def read_reviews(files: Mapping[str, bytes], conversations: Conversations) -> tu
         UserError: a file is no sheet.
     """
     known = {conversation.key: conversation for conversation in conversations}
-    return read_filled_in(AUDIT, files, lambda row: _read(row, known))
+    return read_filled_in(AUDIT, files, lambda row, _: _read(row, known))
 
 
 def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
