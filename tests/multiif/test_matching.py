@@ -14,9 +14,6 @@ from turnswap.tasks.multiif import matching
 from turnswap.tasks.multiif.corrected import grade_corrected
 from turnswap.tasks.multiif.grading import grade_reply
 
-pytest.importorskip("simplemma", reason="needs turnswap[morphology]")
-pytest.importorskip("pymorphy3", reason="needs turnswap[morphology]")
-
 DATA = Path(__file__).parents[3] / "shared" / "data"
 WORDS = tomllib.loads((Path(__file__).parent / "word_forms.toml").read_text("utf-8"))
 EXISTENCE, FORBIDDEN = "keywords:existence", "keywords:forbidden_words"
