@@ -26,10 +26,11 @@ _HALF = regex.compile(r"[\ud800-\udfff]")  # of a surrogate pair: JSON can hold 
 
 # Their readers count characters, 字 or 文字, as the published grader does, unless they are asked for words.
 _COUNTED_IN_CHARACTERS = ("zh", "ja", "yue")
-_NUMBER = r"(\d[\d,]*+|[〇零一二两兩三四五六七八九十百千]++)"
-_AROUND = r"(?:多|余|餘|左右|以上|以下|以内|程度)?\s*[个個]?\s*"
+# Blanks are taken whole, and no number starts inside another: on a long run of either the search stays linear.
+_NUMBER = r"((?<!\d)\d[\d,]{0,11}+|(?<![〇零一二两兩三四五六七八九十百千])[〇零一二两兩三四五六七八九十百千]{1,12}+)"
+_AROUND = r"(?:多|余|餘|左右|以上|以下|以内|程度)?\s*+[个個]?\s*+"
 _WORDS_ASKED_FOR = regex.compile(
-    rf"(?:{_NUMBER}\s*[个個]?\s*[-~–至到]\s*)?{_NUMBER}\s*{_AROUND}{_AROUND}[的の]?\s*"
+    rf"(?:{_NUMBER}\s*+[个個]?\s*+[-~–至到]\s*+)?{_NUMBER}\s*+{_AROUND}{_AROUND}[的の]?\s*+"
     r"(?:英文|英语|英語|中文|不同的?)?(?:单词|單詞|词|詞|単語|語)"
     rf"|(?:[词詞][语語]?[数數]量?|単語数|語数)[^\d。！？]{{0,8}}?{_NUMBER}"
 )
