@@ -56,6 +56,11 @@ class BuildSettings:
 
     def section(self, kind: type[T], name: str) -> T:
         """A step's own section, checked; a UserError where it is not as expected."""
+        if "chunk" in getattr(self, name):
+            raise UserError(
+                f"{name}.chunk is no setting any more: a step asks all its questions at once.",
+                "Remove it. How many requests are in flight is num_concurrent in model_args of llm.",
+            )
         return read_settings(kind, getattr(self, name), name, _EXAMPLE)
 
 
@@ -138,7 +143,7 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
     Raises:
         UserError: the step's section, or a file that it names, is not as expected.
     """
-    section, folder = build.section, build.folder / "audit"
+    section, folder, llm = build.section, build.folder / "audit", llm.of(name)
     steps: dict[str, Callable[[], Step]] = {
         "extend": lambda: Extend(section(ExtendSettings, name), llm),
         "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm),
