@@ -143,13 +143,13 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
     Raises:
         UserError: the step's section, or a file that it names, is not as expected.
     """
-    section, folder, llm = build.section, build.folder / "audit", llm.of(name)
+    section, folder = build.section, build.folder / "audit"
     steps: dict[str, Callable[[], Step]] = {
-        "extend": lambda: Extend(section(ExtendSettings, name), llm),
-        "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm),
-        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm),
-        "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm),
+        "extend": lambda: Extend(section(ExtendSettings, name), llm.of(name)),
+        "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm.of(name)),
+        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name)),
+        "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm.of(name)),
         "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}),
-        "prove": lambda: Prove(section(ProveSettings, name), llm),
+        "prove": lambda: Prove(section(ProveSettings, name), llm.of(name)),
     }
     return steps[name]()
