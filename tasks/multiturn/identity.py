@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from lm_eval.api.model import LM, CachingLM
 
 from . import backend
 
+ARGUMENTS: dict[str, Any] = tomllib.loads(Path(__file__).with_name("model_args.toml").read_text("utf-8"))
+# Arguments of a model that make no other one of it.
+NO_OTHER_MODEL = {name for kind in ("speed", "place", "permission", "secret") for name in ARGUMENTS[kind]}
 _NAMED_BY = ("pretrained", "model", "model_name")
 _TOLD_APART_BY = ("base_url", "revision", "peft", "delta", "dtype", "quantization", "adapter", "think_end_token")
 _BLOCKS, _BLOCK = 64, 1024  # per file of weights: enough to meet every layer

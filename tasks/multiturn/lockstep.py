@@ -22,7 +22,12 @@ log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: s
 
 
 def run(
-    lm: LM | CachingLM, turns: Turns, replies: Replies, conversations: Sequence[Conversation], wave: int | None = None
+    lm: LM | CachingLM,
+    turns: Turns,
+    replies: Replies,
+    conversations: Sequence[Conversation],
+    wave: int | None = None,
+    named: str = "Turn",
 ) -> None:
     """Run all conversations to their end, each turn's replies entering the next turn's prompts.
 
@@ -34,6 +39,7 @@ def run(
         conversations: to run.
         wave: this many conversations go through all their turns before the next ones start, so that an engine's
             prefix cache still holds their earlier turns; all at once by default.
+        named: what the progress bars call a turn.
 
     Raises:
         UserError: the model cannot render a prompt, a prompt does not fit and an error was asked for, or waves are
@@ -51,8 +57,8 @@ def run(
     model.set_cache_hook(replies)
     try:
         for number in range(waves):
-            named = f"Wave {number + 1} of {waves}, turn" if waves > 1 else "Turn"
-            lockstep.run_wave(conversations[number * size : (number + 1) * size], named)
+            within = f"Wave {number + 1} of {waves}, turn" if waves > 1 else named
+            lockstep.run_wave(conversations[number * size : (number + 1) * size], within)
     finally:
         model.set_cache_hook(hook)
         replies.finish()

@@ -16,7 +16,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -44,6 +44,11 @@ LONGEST_THROTTLE = 1800.0
 
 
 Round = tuple[Sequence[Conversation], int | None]
+Then = Callable[[Conversation, Fault | None], Conversation | None]
+
+
+def _nothing(conversation: Conversation, fault: Fault | None) -> None:
+    """What comes after most conversations."""
 
 
 def run(
@@ -53,6 +58,9 @@ def run(
     conversations: Sequence[Conversation],
     open_conversations: int | None = None,
     rounds: Sequence[Round] | None = None,
+    then: Then = _nothing,
+    named: str = "Requesting turns",
+    replies_to_come: int = 0,
 ) -> list[Failure]:
     """Run all conversations to their end, or to the request that failed for good.
 
@@ -64,6 +72,10 @@ def run(
         open_conversations: how many may be under way at once, whose earlier turns the engine's prefix cache should
             hold; the engine's own number by default.
         rounds: conversations, and up to which turn they go before the next round begins; all to their end by default.
+        then: is told of each conversation that ended, with the fault of its request where that failed for good, and
+            may give the next one, which goes on in its place. What it raises ends the run as an error of ours does.
+        named: what the progress bar calls the run.
+        replies_to_come: how many the bar expects at least, where ``then`` gives more conversations.
 
     Returns:
         What failed; the conversations concerned lack the replies from that turn on.
@@ -74,7 +86,8 @@ def run(
     """
     if not replies.lasting:
         log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
-    pipeline = _Pipeline(engine, turns, replies, conversations)
+    pipeline = _Pipeline(engine, turns, replies, conversations, then)
+    pipeline.named, pipeline.expected = named, replies_to_come
     limit = open_conversations or engine.open_per_slot * engine.slots
     rounds = [(conversations, None)] if rounds is None else rounds
     try:
@@ -118,8 +131,11 @@ def _in_a_loop(pipeline: _Pipeline, rounds: Sequence[Round], limit: int) -> None
 class _Pipeline:
     """One run: what is under way, and what became of it."""
 
-    def __init__(self, engine: Engine, turns: Turns, replies: Replies, conversations: Sequence[Conversation]) -> None:
-        self.engine, self.turns, self.replies, self.conversations = engine, turns, replies, conversations
+    def __init__(
+        self, engine: Engine, turns: Turns, replies: Replies, conversations: Sequence[Conversation], then: Then
+    ) -> None:
+        self.engine, self.turns, self.replies, self.conversations = engine, turns, replies, list(conversations)
+        self.then, self.named, self.expected = then, "", 0
         self.failures: list[Failure] = []
         self.under_way: dict[str, asyncio.Future[Answer]] = {}
         self.tokens = 0
@@ -131,7 +147,8 @@ class _Pipeline:
     async def run(self, rounds: Sequence[Round], limit: int) -> None:
         self.loop, self.main = asyncio.get_running_loop(), asyncio.current_task()
         self.gate = Gate(self.engine.slots)
-        with tqdm(total=self.total, desc="Requesting turns", unit="reply", smoothing=0.05) as self.bar, self._signals():
+        total = max(self.total, self.expected)
+        with tqdm(total=total, desc=self.named, unit="reply", smoothing=0.05) as self.bar, self._signals():
             async with self.engine:
                 for conversations, last in rounds:
                     if not self.gate.closed.is_set():
@@ -161,27 +178,41 @@ class _Pipeline:
     async def _work(self, waiting: Iterator[Conversation], last: int | None) -> None:
         """Take one conversation after the other through its turns, up to the last of the round."""
         for conversation in waiting:
-            seconds = 0.0
-            while not (conversation.finished or conversation.failure or conversation.turn == last):
-                request = self.turns.request(conversation)
-                (overflowing,) = self.turns.overflowing([conversation], [request])
-                key = self.replies.key(request.args, conversation)
-                answer = self.replies.get(key)
-                if answer is None:
-                    began = time.monotonic()
-                    try:
-                        answer = await self._shared(key, conversation, request, seconds)
-                    except Fault as fault:
-                        self._set_aside(conversation, fault)
-                        break
-                    seconds += answer.seconds or time.monotonic() - began
-                else:
-                    await asyncio.sleep(0)  # a cache may hold thousands of replies: let others have their turn
-                self.turns.take(conversation, request, answer, overflowing)
-                self.hopeful = True
-                self._progress(1)
-            if self.gate.closed.is_set():
-                return
+            following: Conversation | None = conversation
+            while following is not None:
+                fault = await self._converse(following, last)
+                if self.gate.closed.is_set():
+                    return
+                if (following := self.then(following, fault)) is not None:
+                    self._add(following)
+
+    async def _converse(self, conversation: Conversation, last: int | None) -> Fault | None:
+        """The conversation's turns; the fault where a request failed for good."""
+        seconds = 0.0
+        while not (conversation.finished or conversation.failure or conversation.turn == last):
+            request = self.turns.request(conversation)
+            (overflowing,) = self.turns.overflowing([conversation], [request])
+            key = self.replies.key(request.args, conversation)
+            answer = self.replies.get(key)
+            if answer is None:
+                began = time.monotonic()
+                try:
+                    answer = await self._shared(key, conversation, request, seconds)
+                except Fault as fault:
+                    self._set_aside(conversation, fault)
+                    return fault
+                seconds += answer.seconds or time.monotonic() - began
+            else:
+                await asyncio.sleep(0)  # a cache may hold thousands of replies: let others have their turn
+            self.turns.take(conversation, request, answer, overflowing)
+            self.hopeful = True
+            self._progress(1)
+        return None
+
+    def _add(self, conversation: Conversation) -> None:
+        self.conversations.append(conversation)
+        self.total += len(conversation.script.user_turns)
+        self.bar.total = max(self.bar.total, self.total)
 
     async def _shared(self, key: str | None, conversation: Conversation, request: Instance, seconds: float) -> Answer:
         """The answer to a request; one that is under way is waited for, not asked again."""

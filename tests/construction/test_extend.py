@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from turnswap.construction.asking import Question, UnderWay
 from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, find_problem, weights
 from turnswap.construction.instructions import must_contain
-from turnswap.construction.llm import LLM, LLMSettings, Question
-from turnswap.construction.pipeline import Pipeline
+from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
@@ -37,9 +37,14 @@ class Answering(LLM):
         self.answers = {"title": ["title"], "no_comma": ["no_comma"], **answers}
         self.asked: list[Question] = []
 
-    def ask(self, questions: Any) -> list[str]:
-        self.asked += questions
-        return [self._answer(question.payload["instruction"]) for question in questions]
+    def run(self, groups: Any) -> Any:
+        return [[self._end(UnderWay(asking)) for asking in group] for group in groups]
+
+    def _end(self, asking: UnderWay[Any]) -> Any:
+        while question := asking.question:
+            self.asked.append(question)
+            asking.give(self._answer(question.payload["instruction"]))
+        return asking.result
 
     def _answer(self, id_: str) -> str:
         answers = self.answers[id_.split(":")[1]]
@@ -114,30 +119,6 @@ def test_where_nothing_can_be_drawn_the_reason_says_so_and_no_llm_is_asked() -> 
     [outcome] = extend(llm, SEED, weights={**dict.fromkeys(WEIGHTS, 0.0), "detectable_content:number_placeholders": 1})
     assert str(outcome.reason).startswith("nothing can be drawn")
     assert llm.asked == []
-
-
-def test_a_killed_run_asks_again_only_for_what_was_not_done(tmp_path: Path) -> None:
-    class Seeds:
-        name, identity = "seeds", 1
-
-        def load(self) -> list[Outcome]:
-            return [Outcome(DraftConversation(key, "en", SEED.turns)) for key in "ab"]
-
-    class Killed(Answering):
-        def ask(self, questions: Any) -> list[str]:
-            if any(question.name.startswith("b") for question in questions):
-                raise KeyboardInterrupt
-            return super().ask(questions)
-
-    def pipeline(llm: LLM) -> Pipeline:
-        return Pipeline(tmp_path, Seeds(), [Extend(ExtendSettings(weights=ONLY, chunk=1), llm)])
-
-    with pytest.raises(KeyboardInterrupt):
-        list(pipeline(Killed()).run())
-    llm = Answering()
-    *_, count = pipeline(llm).run()
-    assert (count.kept, count.done_now) == (2, 1)
-    assert {question.name.split(",")[0] for question in llm.asked} == {"b"}
 
 
 @pytest.mark.parametrize("weights", [{"detectable_format:rhyme": 1}, {TWO[0]: -1}, dict.fromkeys(WEIGHTS, 0)])

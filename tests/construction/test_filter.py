@@ -111,7 +111,7 @@ def test_another_list_is_another_identity(tmp_path: Path) -> None:
         ({"word_lists": {"sw": "nowhere.txt"}}, "nowhere.txt cannot be read"),
         ({"word_lists": {"fr": "x.txt"}}, "fr is not among languages"),
         ({"wordlists": {}}, "wordlists is no setting of filter"),
-        ({"chunk": 0}, "filter: chunk cannot be 0"),
+        ({"chunk": 32}, "filter.chunk is no setting any more"),
     ],
 )
 def test_a_mistake_in_the_yaml_is_refused(tmp_path: Path, section: dict[str, Any], words: str) -> None:

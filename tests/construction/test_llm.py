@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from lm_eval.api.registry import get_model
 
-from turnswap.construction.llm import LLM, LLMSettings, Question, RecordedLM, read_answer, read_prompt
+from turnswap.construction.asking import Asking, Question
+from turnswap.construction.llm import LLM, LLMSettings, RecordedLM, read_answer, read_prompt
 from turnswap.construction.steps import read_build
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
@@ -20,11 +21,17 @@ def recorded(folder: Path, *answers: tuple[dict[str, Any], Any]) -> LLM:
     return LLM(LLMSettings("turnswap-recorded", {"path": str(recording)}), folder / "cache")
 
 
+def once(question: Question) -> Asking[str]:
+    return (yield question)
+
+
+def ask(llm: LLM, *questions: Question) -> list[str]:
+    return [answer for (answer,) in llm.run([[once(question)] for question in questions])]
+
+
 def test_answers_come_in_the_order_of_the_questions_however_they_are_worded(tmp_path: Path) -> None:
     llm = recorded(tmp_path, ({"task": "t", "n": 1}, {"text": "één"}), ({"task": "t", "n": 2}, "plain words"))
-    answers = llm.ask(
-        [Question("t", {"n": 2}, wording="Say two."), Question("t", {"n": 1}, wording="Say one, please.")]
-    )
+    answers = ask(llm, Question("t", {"n": 2}, wording="Say two."), Question("t", {"n": 1}, wording="Say one, please."))
     assert answers[0] == "plain words"
     assert read_answer(answers[1], text=str) == {"text": "één"}
 
@@ -40,34 +47,34 @@ def test_a_question_that_was_answered_is_never_asked_again(tmp_path: Path, monke
     monkeypatch.setattr(RecordedLM, "generate_until", counting)
     answers = [({"task": "t", "n": n}, {"n": n}) for n in range(4)]
     questions = [Question("t", {"n": n}, wording="Count.") for n in range(4)]
-    recorded(tmp_path, *answers).ask(questions[:2])
-    recorded(tmp_path, *answers).ask(questions)  # as another process would
+    ask(recorded(tmp_path, *answers), *questions[:2])
+    ask(recorded(tmp_path, *answers), *questions)  # as another process would
     assert asked == [0, 1, 2, 3]
 
 
 def test_a_question_that_the_recording_does_not_hold_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='"n": 3'):
-        recorded(tmp_path).ask([Question("t", {"n": 3}, wording="Count.")])
+        ask(recorded(tmp_path), Question("t", {"n": 3}, wording="Count."))
 
 
 def test_a_recording_that_was_changed_is_asked_anew(tmp_path: Path) -> None:
     question = Question("t", {}, wording="Say it.")
-    assert recorded(tmp_path, ({"task": "t"}, "old")).ask([question]) == ["old"]
+    assert ask(recorded(tmp_path, ({"task": "t"}, "old")), question) == ["old"]
     before = recorded(tmp_path, ({"task": "t"}, "old")).identity
     changed = recorded(tmp_path, ({"task": "t"}, "new"))
-    assert changed.ask([question]) == ["new"]
+    assert ask(changed, question) == ["new"]
     assert changed.identity != before
 
 
 def test_no_questions_load_no_model(tmp_path: Path) -> None:
-    assert LLM(LLMSettings("no-such-model"), tmp_path).ask([]) == []
+    assert ask(LLM(LLMSettings("no-such-model"), tmp_path)) == []
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_in_words(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no-such-model could not be loaded"):
-        LLM(LLMSettings("no-such-model"), tmp_path).ask([Question("t", {}, wording="x")])
+        ask(LLM(LLMSettings("no-such-model"), tmp_path), Question("t", {}, wording="x"))
     with pytest.raises(UserError, match="There is no recording"):
-        LLM(LLMSettings("turnswap-recorded", {"path": "nowhere"}), tmp_path).ask([Question("t", {}, wording="x")])
+        ask(LLM(LLMSettings("turnswap-recorded", {"path": "nowhere"}), tmp_path), Question("t", {}, wording="x"))
 
 
 def test_sampling_is_refused_since_a_second_run_would_be_another_one(tmp_path: Path) -> None:

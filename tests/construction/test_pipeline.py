@@ -37,7 +37,6 @@ class Marking:
     """A step that leaves a note, rejects what says so, waits for what says so, and counts what it was asked."""
 
     name: str = "mark"
-    chunk: int = 2
     identity: Any = 1
     asked: list[str] = field(default_factory=list)
 
@@ -109,7 +108,8 @@ def test_outcomes_come_in_the_order_of_the_input_whatever_the_order_they_were_ma
     assert last.asked == ["a", "b", "c"]
 
 
-def test_an_error_half_way_loses_no_chunk_that_was_done(tmp_path: Path) -> None:
+def test_an_error_half_way_loses_nothing_that_was_done_before(tmp_path: Path) -> None:
+    run(tmp_path, ["a", "b"], Marking())
     with pytest.raises(UserError, match="server is gone"):
         run(tmp_path, ["a", "b", "crash", "d"], Marking())
     step = Marking()
@@ -195,21 +195,21 @@ from turnswap.construction.pipeline import Pipeline
 
 class Killing(Marking):
     def run(self, conversations):
-        if conversations[0].key == "k6":
+        if self.name == "killing":
             os.kill(os.getpid(), signal.SIGKILL)
         return super().run(conversations)
 
 seeds = Seeds([conversation(f"k{n}") for n in range(10)])
-list(Pipeline(pathlib.Path(sys.argv[1]), seeds, [Killing()]).run())
+list(Pipeline(pathlib.Path(sys.argv[1]), seeds, [Marking(), Killing("killing")]).run())
 """
 
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=Path(__file__).parents[2], check=False)
     assert killed.returncode == -signal.SIGKILL
-    step = Marking()
-    counts = run(tmp_path, [f"k{n}" for n in range(10)], step)
-    assert step.asked == ["k6", "k7", "k8", "k9"]
+    steps = [Marking(), Marking("killing")]
+    counts = run(tmp_path, [f"k{n}" for n in range(10)], *steps)
+    assert [len(step.asked) for step in steps] == [0, 10]
     assert counts[-1].kept == 10
 
 

@@ -271,7 +271,7 @@ def build(languages: Sequence[str] = ("sw",), **section: Any) -> BuildSettings:
         (build(chrff=40), "chrff is no setting of translate"),
         (build(chrf="high"), "translate: chrf cannot be 'high'"),
         (build(chrf=140), "translate: chrf cannot be 140"),
-        (build(chunk=0), "translate: chunk cannot be 0"),
+        (build(chunk=16), "translate.chunk is no setting any more"),
         (build(length_ratio={"sw": [2, 1]}), "translate.length_ratio.sw cannot be"),
         (build(length_ratio={"ko": [1, 2]}), "ko is not among languages"),
         (build(["swahili"]), "'swahili' is no code"),
@@ -291,10 +291,10 @@ def test_a_language_that_the_source_is_in_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, gone_at: GoneAt) -> None:
-    """The LLM is gone when the second conversation's turn comes; with it back, the first is not asked again."""
+    """The LLM is gone at the first questions; with it back, all is done."""
     other = dataclasses.replace(source("seed-2"), turns=turns([EN[0] + " Be kind.", *EN[1:]], WORDS["en"]))
     seeds = Seeds([source(), other])
-    settings = TranslateSettings(chunk=1)
+    settings = TranslateSettings()
     more = [SW[0] + " Uwe mpole.", *SW[1:]]
     added = [
         (forth(prompts=[turn.prompt for turn in other.turns]), answer(more)),
@@ -303,6 +303,6 @@ def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, gone_at: G
     llm = recorded(tmp_path, [*GOOD, *added])
     with gone_at("Be kind.") as asked:
         list(Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run())
-    assert len(asked) == 3  # the first conversation there and back, the second there
+    assert len(asked) == 2
     *_, count = Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run()
-    assert (count.kept, count.done_now) == (2, 1)
+    assert (count.kept, count.done_now) == (2, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from turnswap.core.errors import require_packages, visible
 from .options import ANYTHING, FILE
 
 if TYPE_CHECKING:
+    from turnswap.construction.cost import Cost
     from turnswap.construction.pipeline import Count
     from turnswap.construction.steps import Build
 
@@ -38,30 +40,42 @@ def build() -> None:
 
 @build.command()
 @click.argument("config", type=FILE)
+@click.option("--dry-run", is_flag=True, help="Say what would be asked of the LLM, and ask nothing.")
 @click.option("--last", type=click.Choice(STEPS), metavar="STEP", help="End after this step.")
 @click.option(
     "--redo",
-    type=click.Choice(STEPS),
+    type=click.Choice([*STEPS, "failed"]),
     metavar="STEP",
-    help="Make this step's outcomes anew; its old file stays, as .previous.",
+    help="Make this step's outcomes anew and ask the LLM again; its old file stays, as .previous. In place of a step, "
+    "'failed': ask again what the LLM gave no answer to.",
 )
-def run(config: Path, last: str | None, redo: str | None) -> None:
+def run(config: Path, dry_run: bool, last: str | None, redo: str | None) -> None:
     """Run the steps of CONFIG: what is done stays, what is missing or changed is done."""
     made = _assemble(config)
-    from turnswap.construction.release import release
+    from turnswap.construction.cost import costs
+    from turnswap.construction.release import evaluation, release
 
+    redo = None if redo == LAST else redo
+    if dry_run:
+        _show(costs(made.pipeline, last, redo))
+        return
     waiting = None
-    for count in made.pipeline.run(last, None if redo == LAST else redo):
+    for count in made.pipeline.run(last, redo):
         click.echo(_told(count))
+        if count.step == STEPS[0]:  # before the first question, and after what is asked anew was set aside
+            _show(costs(made.pipeline, last, redo))
         waiting = count if count.waiting else None
     if waiting:
         click.echo(
             f"{waiting.waiting} conversations wait at {waiting.step}: see {made.settings.folder / waiting.step}, "
             "then run this again."
         )
-    elif last in (None, LAST):
+    _show_failed(made)
+    if not waiting and last in (None, LAST):
         for path in release(made.settings, made.pipeline):
             click.echo(f"Written: {path}")
+        click.echo("Evaluate a model on it, this one or another:")
+        click.echo(evaluation(made.settings))
 
 
 @build.command()
@@ -134,6 +148,34 @@ def conflicts(data: Path, output: Path | None) -> None:
     if output is not None:
         write_findings(findings, output)
         click.echo(f"Written: {output}")
+
+
+def _show(costs: Sequence[Cost]) -> None:
+    """What will be asked, step by step; nothing where nothing will be."""
+    asking = [cost for cost in costs if cost.questions]
+    if not asking:
+        click.echo("The LLM will be asked nothing: all is done, or in the cache.")
+        return
+    for cost in asking:
+        most = "" if cost.exact else "at most "
+        click.echo(
+            f"{cost.step:10} {cost.conversations:5} conversations to do: {most}{cost.questions:,} questions, about "
+            f"{cost.prompt_tokens:,} tokens of prompts, answers of at most {cost.answer_tokens:,}"
+        )
+    total = [sum(getattr(cost, name) for cost in asking) for name in ("questions", "prompt_tokens", "answer_tokens")]
+    click.echo(
+        f"Together at most {total[0]:,} questions, about {total[1]:,} tokens of prompts (four bytes each), answers of "
+        f"at most {total[2]:,}. A question whose answer is no good is asked once more."
+    )
+
+
+def _show_failed(made: Build) -> None:
+    from turnswap.construction.asking import NO_ANSWER
+
+    pipeline = made.pipeline
+    reasons = [outcome.reason for name in pipeline.names for outcome in pipeline.outcomes(name)]
+    if failed := sum(NO_ANSWER in (reason or "") for reason in reasons):
+        click.echo(f"Rejected because {NO_ANSWER}: {failed}. Run this with --redo failed to ask again.")
 
 
 def _assemble(config: Path) -> Build:

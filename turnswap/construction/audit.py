@@ -7,7 +7,6 @@ How far they agree, by Cohen's kappa, is in ``agreement.json``.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -48,7 +47,6 @@ class Audit:
     """The step ``audit``; its note has the decision, who made it, comments, and a reply that they gave as proof."""
 
     name = "audit"
-    chunk = sys.maxsize
     whole = True  # the sheets are of all conversations, and so are the reviews
 
     def __init__(self, settings: AuditSettings, folder: Path, returned: Mapping[str, str]) -> None:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import PositiveInt
 
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import Source, load_every_language
 
+from .asking import Asking, Question, answered
 from .instructions import Conflict, find_conflicts
-from .llm import LLM, Question, read_finding
-from .records import Conversations, DraftConversation, Outcome, decisive, json_text
+from .llm import LLM, read_finding
+from .records import Conversations, DraftConversation, Outcome, json_text
 
 VERSION = 1
 _COLUMNS = ("key", "language", "turn", "rule", "severity", "instruction_ids", "kwargs", "reason", "loose")
@@ -30,12 +30,10 @@ class ConflictSettings:
     Attributes:
         llm_check: whether the LLM is asked about conversations in which the rules find nothing impossible.
         reject_tensions: whether instructions that can be followed together only in an odd way are rejected too.
-        chunk: conversations per batch of questions.
     """
 
     llm_check: bool = True
     reject_tensions: bool = False
-    chunk: PositiveInt = 32
 
 
 class Conflicts:
@@ -44,14 +42,17 @@ class Conflicts:
     name = "conflicts"
 
     def __init__(self, settings: ConflictSettings, llm: LLM) -> None:
-        self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm_check else None]
+        self.settings, self.llm = settings, llm
+        self.identity = [VERSION, asdict(settings), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected by a rule or for the LLM's reason."""
-        outcomes = [self._by_rules(conversation) for conversation in conversations]
-        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
-        return [[outcome] for outcome in asked]
+        return self.llm.run([self.askings(conversation) for conversation in conversations])
+
+    def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
+        """The question whether anybody can follow it, if there is one."""
+        stages = [(_question, _read)] if self.settings.llm_check else []
+        return [answered(self._by_rules(conversation), *stages)]
 
     def _by_rules(self, conversation: DraftConversation) -> Outcome:
         # A turn holds all instructions of the turns before, so the last turn has every conflict.

@@ -20,12 +20,13 @@ from pydantic import PositiveInt
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
+from .asking import Asking, Question, checked
 from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.draw import ENGLISH, strings
 from .instructions.ids import LANGUAGE
 from .instructions.making import is_of_any_language
-from .llm import LLM, Question, read_answer
-from .records import Conversations, DraftConversation, Outcome, Turn, decisive
+from .llm import LLM, read_answer
+from .records import Conversations, DraftConversation, Outcome, Turn
 
 VERSION = 1
 _TURNS = 3
@@ -52,13 +53,11 @@ class ExtendSettings:
         weights: how often to draw an instruction, by id, relative to the others; 0 never. Those that are not named
             keep the weight that their record has.
         longest: characters that a request may have beside what it must contain.
-        chunk: conversations per batch of questions.
     """
 
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
     longest: PositiveInt = 500
-    chunk: PositiveInt = 32
 
 
 class Extend:
@@ -76,32 +75,31 @@ class Extend:
         self.weights = {**drawn, **settings.weights}
         if any(weight < 0 for weight in self.weights.values()) or not any(self.weights.values()):
             raise UserError("extend.weights must not be negative, nor all of them 0.")
-        self.settings, self.llm, self.chunk = settings, llm, settings.chunk
-        self.identity = [VERSION, {**decisive(settings), "weights": self.weights}, llm.identity]
+        self.settings, self.llm = settings, llm
+        self.identity = [VERSION, {**dataclasses.asdict(settings), "weights": self.weights}, llm.identity]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
-        outcomes = [Outcome(conversation) for conversation in conversations]
-        for number in range(2, _TURNS + 1):
-            # A turn's wording is part of the next turn's question, so turns are asked one after the other.
-            asked = {}
-            for place, outcome in enumerate(outcomes):
-                conversation = outcome.conversation
-                if outcome.reason is not None or len(conversation.turns) >= number:
-                    continue
-                if drawn := draw_instruction(self.settings.seed, conversation, self.weights):
-                    check = partial(_extended, conversation, *drawn, self.settings.longest)
-                    asked[place] = _question(conversation, *drawn), check
-                else:
-                    ids = ", ".join(conversation.last.instruction_ids)
-                    reason = f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
-                    outcomes[place] = Outcome(conversation, reason)
-            for place, made in self.llm.ask_checked(asked).items():
-                if isinstance(made, ValueError):
-                    outcomes[place] = Outcome(outcomes[place].conversation, f"no request for turn {number}: {made}")
-                else:
-                    outcomes[place] = Outcome(made)
-        return [[outcome] for outcome in outcomes]
+        return self.llm.run([self.askings(conversation) for conversation in conversations])
+
+    def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
+        """A question per turn that lacks, one after the other: a turn's wording is part of the next one's question."""
+        return [self._made(conversation)]
+
+    def _made(self, conversation: DraftConversation) -> Asking[Outcome]:
+        while (number := len(conversation.turns) + 1) <= _TURNS:
+            drawn = draw_instruction(self.settings.seed, conversation, self.weights)
+            if drawn is None:
+                ids = ", ".join(conversation.last.instruction_ids)
+                return Outcome(
+                    conversation, f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
+                )
+            check = partial(_extended, conversation, *drawn, self.settings.longest)
+            try:
+                conversation = yield from checked(_question(conversation, *drawn), check)
+            except ValueError as problem:
+                return Outcome(conversation, f"no request for turn {number}: {problem}")
+        return Outcome(conversation)
 
 
 def _extended(
@@ -125,7 +123,8 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return Question("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}")
+    number = len(conversation.turns) + 1
+    return Question("word_request", payload, f"{conversation.key}, turn {number}", more=_TURNS - number)
 
 
 def weights() -> dict[str, float]:

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 
 import regex
-from pydantic import PositiveInt
 
 from turnswap.core.errors import UserError
 
+from .asking import Asking, Question, answered
 from .instructions.making import listed
-from .llm import LLM, Question, read_finding
+from .llm import LLM, read_finding
 from .records import Conversations, DraftConversation, Outcome, digest
 from .vocabulary import UNSPACED, script_of_character
 
@@ -33,12 +33,10 @@ class FilterSettings:
     Attributes:
         word_lists: a file per language, see :func:`read_words`.
         llm_check: whether the LLM is asked too.
-        chunk: conversations that are asked about at once.
     """
 
     word_lists: Mapping[str, Path] = field(default_factory=dict)
     llm_check: bool = True
-    chunk: PositiveInt = 32
 
 
 class Filter:
@@ -50,15 +48,18 @@ class Filter:
         if others := [language for language in settings.word_lists if language not in languages]:
             problem = f"filter.word_lists.{others[0]}: {others[0]} is not among languages."
             raise UserError(problem, f"There are: {', '.join(languages)}.")
-        self.settings, self.llm, self.chunk = settings, llm, settings.chunk
+        self.settings, self.llm = settings, llm
         self.words = {language: read_words(path) for language, path in settings.word_lists.items()}
         self.identity = [VERSION, digest(self.words), llm.identity if settings.llm_check else None]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its note, or rejected with the word or the LLM's reason."""
-        outcomes = [self._by_words(conversation) for conversation in conversations]
-        asked = self.llm.ask_open(outcomes, _question, _read) if self.settings.llm_check else outcomes
-        return [[outcome] for outcome in asked]
+        return self.llm.run([self.askings(conversation) for conversation in conversations])
+
+    def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
+        """The question whether it is sensitive, if there is one."""
+        stages = [(_question, _read)] if self.settings.llm_check else []
+        return [answered(self._by_words(conversation), *stages)]
 
     def _by_words(self, conversation: DraftConversation) -> Outcome:
         words = self.words.get(conversation.language)

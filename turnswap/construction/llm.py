@@ -1,60 +1,34 @@
-"""The LLM that words, translates and checks: any model of lm-eval, run by the runner that runs evaluations.
+"""The LLM that words, translates and checks: any model of lm-eval, on the schedule that runs evaluations.
 
 Every question is a task in words and a JSON object of inputs; every answer is a JSON object. A question that was
-answered once is never asked again: answers are in lm-eval's own cache, each written as it comes.
+answered once is never asked again: answers are in lm-eval's own cache, one per step, each written as it comes.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from importlib.resources import files
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model, register_model
+from pydantic import Field
 
 from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
-from turnswap.tasks.multiturn import runner
-from turnswap.tasks.multiturn.conversation import Script
+from turnswap.tasks.multiturn.identity import NO_OTHER_MODEL, fingerprint
 
+from .asking import MARK, Asking, Interview, Item, Question, T, UnderWay
 from .records import digest, json_text
 
-MARK = "INPUT:"
-_WORDINGS: dict[str, str] = tomllib.loads((files(__package__) / "questions.toml").read_text("utf-8"))
-T = TypeVar("T")
-Item = TypeVar("Item", bound=Any)  # a dataclass with a ``reason``
-
-
-@dataclass(frozen=True)
-class Question:
-    """Something to ask.
-
-    Attributes:
-        task: a short name of what is asked, such as ``translate``; part of the input.
-        payload: the input, JSON values only.
-        name: what messages to the user call it.
-        wording: what to do and what JSON object to answer with, in words; by default the task's of ``questions.toml``.
-    """
-
-    task: str
-    payload: Mapping[str, Any]
-    name: str = ""
-    wording: str = ""
-
-    def prompt(self) -> str:
-        """The user message: wording, then the input as JSON."""
-        content = json.dumps({"task": self.task, **self.payload}, ensure_ascii=False, indent=1)
-        wording = self.wording or _WORDINGS[self.task]
-        return f"{wording}\nAnswer with one JSON object and nothing else.\n\n{MARK}\n{content}"
+_MOST_TOKENS = 1024  # of an answer, where gen_kwargs do not say
 
 
 def read_prompt(prompt: str) -> dict[str, Any]:
@@ -103,39 +77,34 @@ class LLMSettings:
         model_args: what the model takes.
         gen_kwargs: settings to generate with. Greedy by default: sampled answers are not cached by lm-eval.
         batch_size: conversations per batch of models that run in process.
+        max_failed: requests of a step that may fail for good, as a number or as a share of its conversations (of which
+            one may always fail, if the share is not 0); one more stops the run.
     """
 
     model: str
     model_args: Mapping[str, Any] = field(default_factory=dict)
     gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int | str | None = None
+    max_failed: Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, le=1, strict=True)] = 0.05
+
+    def may_fail(self, number: int) -> int:
+        """How many of so many askings may fail."""
+        if isinstance(self.max_failed, int):
+            return self.max_failed
+        return max(int(self.max_failed * number), int(self.max_failed > 0))
 
 
-class LLM:
-    """Asks a model of lm-eval's, loaded when the first question is asked; answers are kept in the folder ``cache``."""
+class _Model:
+    """The model of the settings, loaded when it is first needed, and once for all steps."""
 
-    def __init__(self, settings: LLMSettings, cache: Path) -> None:
-        self.settings, self.cache = settings, cache
-        if settings.gen_kwargs.get("do_sample"):
-            raise UserError(
-                "llm: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be another one.",
-                "Remove do_sample.",
-            )
-
-    @property
-    def identity(self) -> Any:
-        """What answers depend on beside the question. A recording is its content, not its name."""
-        facts: list[Any] = [self.settings.model, dict(self.settings.model_args), dict(self.settings.gen_kwargs)]
-        recording = Path(str(self.settings.model_args.get("path", "")))
-        if self.settings.model == "turnswap-recorded" and recording.is_file():
-            facts.append(hashlib.sha256(recording.read_bytes()).hexdigest())
-        return facts
+    def __init__(self, settings: LLMSettings) -> None:
+        self.settings = settings
 
     @cached_property
-    def _lm(self) -> LM | CachingLM:
+    def lm(self) -> LM:
         try:
             size = {"batch_size": self.settings.batch_size}
-            made = get_model(self.settings.model).create_from_arg_obj(dict(self.settings.model_args), size)
+            return get_model(self.settings.model).create_from_arg_obj(dict(self.settings.model_args), size)
         except UserError:
             raise
         except Exception as error:  # each model of lm-eval's has its own ways to fail
@@ -143,69 +112,87 @@ class LLM:
                 f"llm: {self.settings.model} could not be loaded ({type(error).__name__}: {error}).",
                 "Check model and model_args: they are those of lm_eval run.",
             ) from error
-        self.cache.mkdir(parents=True, exist_ok=True)
-        return CachingLM(made, str(self.cache / f"{digest(self.identity)}.db"))
 
-    def ask(self, questions: Sequence[Question]) -> list[str]:
-        """The answers as they came, reasoning set aside, in the order of the questions. Empty where none came.
 
-        Raises:
-            UserError: the model cannot be loaded, or requests failed for good. Answers that came are cached.
-        """
-        if not questions:
-            return []
-        # What ends an answer is left to the model: stop strings are the user's to name, where a server wants some.
-        gen_kwargs = {"do_sample": False, "max_gen_toks": 1024, **self.settings.gen_kwargs}
-        instances = [
-            runner.TurnInstance(
-                request_type=runner.REQUEST_TYPE,
-                doc={},
-                arguments=(question.prompt(), dict(gen_kwargs)),
-                idx=0,
-                metadata=("construction", number, 1),
-                script=Script((question.prompt(),), name=question.name or question.task),
+class LLM:
+    """Asks a model of lm-eval's, loaded when the first question is asked; answers are kept in the folder ``cache``."""
+
+    def __init__(self, settings: LLMSettings, cache: Path, step: str = "llm") -> None:
+        self.settings, self.cache, self.step = settings, cache, step
+        self._model = _Model(settings)
+        self.gen_kwargs = {"do_sample": False, "max_gen_toks": _MOST_TOKENS, **settings.gen_kwargs}
+        if self.gen_kwargs["do_sample"]:
+            raise UserError(
+                "llm: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be another one.",
+                "Remove do_sample.",
             )
-            for number, question in enumerate(questions)
-        ]
-        runner.generate_until_multi_turn(self._lm, instances)
-        return [str(instance.replies[0]) for instance in instances]
 
-    def ask_checked(self, asked: Mapping[int, tuple[Question, Callable[[str], T]]]) -> dict[int, T | ValueError]:
-        """What the checks make of the answers, by the numbers given; the last ValueError where two were no good.
+    def of(self, step: str) -> LLM:
+        """The same model with the cache of a step."""
+        other = copy.copy(self)
+        other.step = step
+        return other
 
-        A question whose answer fails its check is repeated once, with the reason as ``problem`` in its payload.
+    @property
+    def identity(self) -> Any:
+        """What answers depend on beside the question: the model and its settings, not where or how fast it runs.
+
+        A recording or a folder of weights is its content, not its name alone. An address counts only where no model is
+        named.
+        """
+        given = self.settings.model_args
+        facts = {name: value for name, value in given.items() if name not in NO_OTHER_MODEL}
+        if given.get("model") or given.get("pretrained"):
+            facts.pop("base_url", None)
+        path = Path(str(given.get("path", "")))
+        if self.settings.model == "turnswap-recorded" and path.is_file():
+            facts["path"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        for name in ("pretrained", "model", "peft", "delta"):
+            if isinstance(folder := given.get(name), str) and Path(folder).is_dir():
+                facts[f"weights of {name}"] = fingerprint(Path(folder))
+        return [self.settings.model, facts, dict(self.settings.gen_kwargs)]
+
+    @property
+    def file(self) -> Path:
+        """Of the answers to the step's questions."""
+        return self.cache / f"{self.step}-{digest(self.identity)}.db"
+
+    def set_aside(self) -> None:
+        """Keep the answers so far beside, as ``.previous``: every question of the step is asked anew."""
+        if self.file.exists():
+            self.file.replace(self.file.with_suffix(".previous"))
+
+    def run(self, groups: Sequence[Sequence[Asking[T]]]) -> list[list[T]]:
+        """Bring askings to their ends, all at once: each goes on as soon as its own answer is in.
+
+        Args:
+            groups: the askings, such as a conversation's.
+
+        Returns:
+            What they return, in the same order.
 
         Raises:
-            UserError: see :meth:`ask`.
+            UserError: the model cannot be loaded, or too many requests failed for good. Answers that came are cached.
         """
-        answers = self.ask([question for question, _ in asked.values()])
-        made = {n: _made_of(answer, asked[n][1]) for n, answer in zip(asked, answers, strict=True)}
-        failed = {n: str(problem) for n, problem in made.items() if isinstance(problem, ValueError)}
-        again = [replace(asked[n][0], payload={**asked[n][0].payload, "problem": failed[n]}) for n in failed]
-        for n, answer in zip(failed, self.ask(again), strict=True):
-            made[n] = _made_of(answer, asked[n][1])
-        return made
+        under_way = [[UnderWay(asking) for asking in group] for group in groups]
+        askings = [each for group in under_way for each in group]
+        if any(each.question for each in askings):
+            self._interview(len(askings)).run(askings)
+        return [[each.result for each in group] for group in under_way]
 
-    def ask_open(
-        self, items: Sequence[Item], question: Callable[[Item], Question], read: Callable[[Item, str], Item]
-    ) -> list[Item]:
-        """The items in order, those without a reason of rejection after a question each; see :meth:`ask_checked`.
+    def lookup(self) -> Callable[[Question], str | None]:
+        """Finds the answer to a question in the cache of the step, if it is there; without one no model is loaded."""
+        return self._interview(0).cached if self.file.exists() else lambda _: None
 
-        Items are dataclasses with a ``reason``, such as outcomes; ``read`` tells what an answer makes of one, and its
-        ValueError becomes the reason.
-        """
-        asked = {n: (question(item), partial(read, item)) for n, item in enumerate(items) if item.reason is None}
-        done = list(items)
-        for n, made in self.ask_checked(asked).items():
-            done[n] = replace(items[n], reason=str(made)) if isinstance(made, ValueError) else made
-        return done
+    def _interview(self, number: int) -> Interview:
+        allowed = self.settings.may_fail(number)
+        limit = f"now {self.settings.max_failed}, so {allowed} of {number}"
+        return Interview(self._caching, self.gen_kwargs, self.step, allowed, limit)
 
-
-def _made_of(answer: str, check: Callable[[str], T]) -> T | ValueError:
-    try:
-        return check(answer)
-    except ValueError as error:
-        return error
+    @property
+    def _caching(self) -> CachingLM:
+        self.cache.mkdir(parents=True, exist_ok=True)
+        return CachingLM(self._model.lm, str(self.file))
 
 
 @register_model("turnswap-recorded")

@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
-
-from more_itertools import chunked
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
+from .asking import NO_ANSWER
 from .records import Conversations, DraftConversation, Outcome, digest
+
+FAILED = "failed"
 
 
 class Step(Protocol):
@@ -27,13 +29,12 @@ class Step(Protocol):
 
     Attributes:
         name: of its file, and of its section in the YAML.
-        chunk: conversations handed to it at once; after each chunk the outcomes are on disk.
+        llm: (optional) what it asks.
         whole: (optional) where true, one conversation to do anew means all: its outcomes depend on each other.
         identity: JSON values that its outcomes depend on beside the conversation: version, settings, the LLM.
     """
 
     name: str
-    chunk: int
     identity: Any
 
     def run(self, conversations: Conversations) -> Sequence[Sequence[Outcome] | None]:
@@ -80,7 +81,8 @@ class Pipeline:
     def run(self, last: str | None = None, redo: str | None = None) -> Iterator[Count]:
         """Run the steps in order, up to ``last``; a count after each. Stops after a step that waits for something.
 
-        ``redo`` names a step whose outcomes are made anew; its file is kept beside the new one, as ``.previous``.
+        ``redo`` names a step whose outcomes are made anew, its LLM asked again; its file and the answers so far stay
+        beside the new ones, as ``.previous``. Or it is ``failed``: what the LLM gave no answer to is asked again.
 
         Raises:
             UserError: a file cannot be read or written, or a step refuses. What was done stays.
@@ -89,51 +91,70 @@ class Pipeline:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
-        if redo is not None and self.file(redo).exists():
-            self.file(redo).replace(self.file(redo).with_suffix(".previous"))
+        if redo not in (None, FAILED):
+            self._set_aside(redo)
         conversations, count = self._load()
         yield count
         for step in self.steps:
             if count.step == last or count.waiting:
                 return
-            conversations, count = self._run(step, conversations)
+            conversations, count = self._run(step, conversations, redo == FAILED)
             yield count
+
+    def _set_aside(self, name: str) -> None:
+        if self.file(name).exists():
+            self.file(name).replace(self.file(name).with_suffix(".previous"))
+        for step in self.steps:
+            if step.name == name and (llm := getattr(step, "llm", None)):
+                llm.set_aside()
 
     def behind(self) -> Iterator[tuple[str, list[DraftConversation], list[DraftConversation]]]:
         """Per step what came to it, and what of that it has not done as its settings are now."""
         came = kept(self.outcomes(self.first.name))
         for step in self.steps:
-            done = _holding(read_jsonl(self.file(step.name)), digest(step.identity), came)
+            done = self.done(step, came)
             yield step.name, came, [each for each in came if each.key not in done]
             came = kept(self.outcomes(step.name))
+
+    @cached_property
+    def loaded(self) -> list[Outcome]:
+        """What the first step gives."""
+        return list(self.first.load())
+
+    def done(self, step: Step, came: Conversations, again: bool = False) -> dict[str, list[Outcome]]:
+        """What the step has made of these conversations with its settings as they are, by key.
+
+        ``again`` leaves out those with a question that got no answer.
+        """
+        lines = _holding(read_jsonl(self.file(step.name)), digest(step.identity), came, again)
+        return {key: _outcomes(line) for key, line in lines.items()}
 
     def outcomes(self, name: str) -> list[Outcome]:
         """What is in a step's file, whether still up to date or not."""
         return [outcome for line in read_jsonl(self.file(name)) for outcome in _outcomes(line)]
 
     def _load(self) -> tuple[list[DraftConversation], Count]:
-        outcomes, made_by = list(self.first.load()), digest(self.first.identity)
+        outcomes, made_by = self.loaded, digest(self.first.identity)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
         conversations = _distinct(kept(outcomes))
         write_whole(self.file(self.first.name), "".join(map(as_line, lines)))
         came, left = len(outcomes), len(conversations)
         return conversations, Count(self.first.name, came, left, came - left, 0, came)
 
-    def _run(self, step: Step, conversations: Conversations) -> tuple[list[DraftConversation], Count]:
+    def _run(self, step: Step, conversations: Conversations, again: bool) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
-        done = _holding(journal.lines, made_by, conversations)
+        done = _holding(journal.lines, made_by, conversations, again)
         left = [conversation for conversation in conversations if conversation.key not in done]
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
         journal.start(done.values())
-        for chunk in chunked(left, step.chunk):
-            made = {
-                conversation.key: _line(conversation, made_by, outcomes)
-                for conversation, outcomes in zip(chunk, step.run(chunk), strict=True)
-                if outcomes is not None
-            }
-            journal.append(*made.values())
-            done |= made
+        made = {
+            conversation.key: _line(conversation, made_by, outcomes)
+            for conversation, outcomes in zip(left, step.run(left) if left else (), strict=True)
+            if outcomes is not None
+        }
+        journal.append(*made.values())
+        done |= made
         here = [done[conversation.key] for conversation in conversations if conversation.key in done]
         outcomes = [outcome for line in here for outcome in _outcomes(line)]
         passed, came, waiting = _distinct(kept(outcomes)), len(conversations), len(conversations) - len(here)
@@ -146,13 +167,20 @@ def kept(outcomes: Iterable[Outcome]) -> list[DraftConversation]:
     return [outcome.conversation for outcome in outcomes if outcome.reason is None]
 
 
-def _holding(lines: Sequence[dict[str, Any]], made_by: str, conversations: Conversations) -> dict[str, dict[str, Any]]:
-    """The lines that were made of these conversations by this step with these settings, by key."""
+def _holding(
+    lines: Sequence[dict[str, Any]], made_by: str, conversations: Conversations, again: bool = False
+) -> dict[str, dict[str, Any]]:
+    """The lines that were made of these conversations by this step with these settings, by key.
+
+    ``again`` leaves out those that have a question without an answer.
+    """
     wanted = {conversation.key: digest(conversation.as_json()) for conversation in conversations}
     return {
         line["of"]: line
         for line in lines
-        if line.get("made_by") == made_by and wanted.get(line.get("of", "")) == line.get("came")
+        if line.get("made_by") == made_by
+        and wanted.get(line.get("of", "")) == line.get("came")
+        and not (again and any(NO_ANSWER in (each["reason"] or "") for each in line["outcomes"]))
     }
 
 

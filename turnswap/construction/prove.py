@@ -7,15 +7,16 @@ last turn's instructions can be followed together as they are graded, not that a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from pydantic import PositiveInt
 
+from .asking import Asking, Question, checked
 from .constructors import Attempt, construct, graded
 from .instructions import making_of
-from .llm import LLM, Question, read_answer
-from .records import Conversations, DraftConversation, Outcome, decisive
+from .llm import LLM, read_answer
+from .records import Conversations, DraftConversation, Outcome
 
 VERSION = 1
 
@@ -37,19 +38,27 @@ class Prove:
     """The step ``prove``; its note has ``how`` (``reviewer``, ``rule``, ``llm``), the ``reply``, and ``verdicts``."""
 
     name = "prove"
-    chunk = 20
 
     def __init__(self, settings: ProveSettings, llm: LLM) -> None:
         self.settings, self.llm = settings, llm
-        self.identity = [VERSION, decisive(settings), llm.identity if settings.llm else None]
+        self.identity = [VERSION, asdict(settings), llm.identity if settings.llm else None]
 
-    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
-        proofs = [_Proof(conversation, self.settings.attempts) for conversation in conversations]
-        if self.settings.llm:
-            left = [proof for proof in proofs if proof.attempt.failed]
-            self.llm.ask_checked({number: (proof.question, proof.take) for number, proof in enumerate(left)})
-        return [[proof.outcome] for proof in proofs]
+        return self.llm.run([[self._proved(conversation)] for conversation in conversations])
+
+    def may_ask(self, conversation: DraftConversation) -> list[Question]:
+        """What is asked where no reply can be constructed: to find that out takes longer than an estimate may."""
+        return [_question(conversation)] if self.settings.llm else []
+
+    def _proved(self, conversation: DraftConversation) -> Asking[Outcome]:
+        proof = _Proof(conversation, self.settings.attempts)
+        if self.settings.llm and proof.attempt.failed:
+            try:
+                yield from checked(_question(conversation), proof.take)
+            except ValueError as problem:
+                proof.problem = str(problem)
+        return proof.outcome
 
 
 class _Proof:
@@ -72,16 +81,6 @@ class _Proof:
 
     def _graded(self, reply: str) -> Attempt:
         return graded(reply, self.turn.instruction_ids, self.turn.kwargs)
-
-    @property
-    def question(self) -> Question:
-        """For a better reply."""
-        payload = {
-            "language": self.conversation.language,
-            "turns": self.conversation.prompts,
-            "instructions": self.turn.instructions_as_json(),
-        }
-        return Question("reply", payload, f"reply to {self.conversation.key}")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.
@@ -115,6 +114,16 @@ class _Proof:
         if random := [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]:
             return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
         return Outcome(noted)
+
+
+def _question(conversation: DraftConversation) -> Question:
+    """For a better reply than the one that was constructed."""
+    payload = {
+        "language": conversation.language,
+        "turns": conversation.prompts,
+        "instructions": conversation.last.instructions_as_json(),
+    }
+    return Question("reply", payload, f"reply to {conversation.key}")
 
 
 def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:

@@ -137,8 +137,3 @@ def digest(*parts: Any) -> str:
     """Identifies JSON values: 16 hexadecimal digits of a SHA-256 over their canonical form."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-
-def decisive(settings: Any) -> dict[str, Any]:
-    """The settings of a section that outcomes depend on, as JSON: how many go in one batch changes nothing."""
-    return {name: value for name, value in dataclasses.asdict(settings).items() if name != "chunk"}

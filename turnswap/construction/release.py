@@ -7,6 +7,7 @@ Everything lies in one folder that may be moved: the tasks name the CSV relative
 from __future__ import annotations
 
 import json
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
+from turnswap.tasks.multiturn.identity import ARGUMENTS
 
 from . import STEPS, hub
 from .llm import LLM
@@ -33,6 +35,7 @@ from .records import Conversations, DraftConversation, digest, json_text
 from .steps import BuildSettings, ReleaseSettings, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
+_SMALL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 _REASONS = 6  # shown per step in the datasheet
 COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 
@@ -189,6 +192,17 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         sections=yaml.safe_dump(sections, allow_unicode=True, sort_keys=False),
         turnswap=__version__,
     )
+
+
+def evaluation(build: BuildSettings) -> str:
+    """The command that evaluates a model on the release: the YAML's LLM, or a small one if that is a recording."""
+    folder = read_release(build).folder or build.folder / "release"
+    model, given = build.llm.model, dict(build.llm.model_args)
+    if model == "turnswap-recorded":
+        model, given = "hf", {"pretrained": _SMALL}
+    arguments = [f"{name}={value}" for name, value in given.items() if name not in ARGUMENTS["secret"]]
+    words = ["lm_eval", "run", "--include_path", str(folder), "--tasks", build.name, "--model", model]
+    return shlex.join([*words, "--model_args", *arguments])
 
 
 def _composition(code: str, conversations: Conversations) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 
-from .records import DraftConversation, Outcome, Turn, check_extension, decisive, digest
+from .records import DraftConversation, Outcome, Turn, check_extension, digest
 
 VERSION = 1
 _MOST_TURNS = 3
@@ -57,7 +57,7 @@ class Seeds:
             )
         self.settings = settings
         # The file's place is left out: its content counts.
-        self.identity: list[Any] = [VERSION, {**decisive(settings), "file": None}]
+        self.identity: list[Any] = [VERSION, {**asdict(settings), "file": None}]
 
     def load(self) -> list[Outcome]:
         """The seeds in the order of the data, those that are malformed rejected with the reason.

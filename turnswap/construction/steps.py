@@ -58,6 +58,11 @@ class BuildSettings:
 
     def section(self, kind: type[T], name: str) -> T:
         """A step's own section, checked; a UserError where it is not as expected."""
+        if "chunk" in getattr(self, name):
+            raise UserError(
+                f"{name}.chunk is no setting any more: a step asks all its questions at once.",
+                "Remove it. How many requests are in flight is num_concurrent in model_args of llm.",
+            )
         return read_settings(kind, getattr(self, name), name, _EXAMPLE)
 
 
@@ -151,11 +156,11 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
     """
     section, folder = build.section, build.folder / "audit"
     steps: dict[str, Callable[[], Step]] = {
-        "extend": lambda: Extend(section(ExtendSettings, name), llm),
-        "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm),
-        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm),
-        "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm),
+        "extend": lambda: Extend(section(ExtendSettings, name), llm.of(name)),
+        "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm.of(name)),
+        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name)),
+        "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm.of(name)),
         "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}),
-        "prove": lambda: Prove(section(ProveSettings, name), llm),
+        "prove": lambda: Prove(section(ProveSettings, name), llm.of(name)),
     }
     return steps[name]()

@@ -12,18 +12,16 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from more_itertools import chunked
-from pydantic import PositiveInt
-
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
+from .asking import Asking, Question, answered
 from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
-from .llm import LLM, Question, read_answer
-from .records import Conversations, DraftConversation, Outcome, Turn, decisive
+from .llm import LLM, read_answer
+from .records import Conversations, DraftConversation, Outcome, Turn
 from .vocabulary import scripts_of
 
 VERSION = 1
@@ -31,13 +29,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TranslateSettings(Thresholds):
-    """The section ``translate``: the thresholds, and more.
-
-    Attributes:
-        chunk: conversations that are asked about at once.
-    """
-
-    chunk: PositiveInt = 16
+    """The section ``translate``: the thresholds."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +65,25 @@ class Translate:
                 raise UserError(f"translate.length_ratio.{language}: {language} is not among languages.")
         if len(set(languages)) < len(languages):
             raise UserError(f"languages names one twice: {', '.join(languages)}.")
-        self.settings, self.languages, self.llm, self.chunk = settings, tuple(languages), llm, settings.chunk
-        self.identity = [VERSION, decisive(settings), list(languages), llm.identity]
+        self.settings, self.languages, self.llm = settings, tuple(languages), llm
+        self.identity = [VERSION, asdict(settings), list(languages), llm.identity]
 
-    def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
+    def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each conversation in each language, or why not."""
-        jobs = [self._begun(conversation, language) for conversation in conversations for language in self.languages]
-        jobs = self.llm.ask_open(jobs, _question, _read_forth)
-        jobs = self.llm.ask_open(jobs, partial(_question, back=True), _read_back)
-        outcomes = [self._judged(job) for job in jobs]
-        return list(chunked(outcomes, len(self.languages)))
+        return self.llm.run([self.askings(conversation) for conversation in conversations])
+
+    def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
+        """Two questions per language: there and back."""
+        return [self._translated(self._begun(conversation, language)) for language in self.languages]
+
+    def stand_ins(self, conversation: DraftConversation) -> list[DraftConversation]:
+        """What comes of it, as far as that is known before it is translated: for an estimate of what is to be asked."""
+        of = dataclasses.replace
+        return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self.languages]
+
+    def _translated(self, job: _Job) -> Asking[Outcome]:
+        done = yield from answered(job, (_question, _read_forth), (partial(_question, back=True), _read_back))
+        return self._judged(done)
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
         if conversation.language == language:
@@ -121,7 +122,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": distinct_spans(source.prompts),
     }
-    return Question("translate", payload, _key(job))
+    return Question("translate", payload, _key(job), more=0 if back else 1)
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lm_eval.utils import simple_parse_args_string
 
-_ARGUMENTS = tomllib.loads(Path(__file__).with_name("model_args.toml").read_text("utf-8"))
-_EXCEPTED = {name for kind in ("speed", "place", "permission", "secret", "told_apart") for name in _ARGUMENTS[kind]}
+from turnswap.tasks.multiturn.identity import ARGUMENTS as _ARGUMENTS
+from turnswap.tasks.multiturn.identity import NO_OTHER_MODEL
+
+_EXCEPTED = NO_OTHER_MODEL | {*_ARGUMENTS["told_apart"]}
 _OF_THE_MACHINE = ("pretty_env_info", "config_source")
 _SHORT = 8
 _HERE = re.compile(r"(?<=://)(?:localhost|127\.[\d.]+|\[::1\]|0\.0\.0\.0)(?::\d+)?(?=/|$)")
