@@ -51,6 +51,10 @@ def run(folder: Path, words: dict[str, str], answers: list[Any], *, llm_check: b
         ("bomb", "ｂｏｍｂ", True),  # full width
         ("straße", "STRASSE", True),
         ("c++", "know c++ well", True),
+        ("P.S.", "P.S.で始まる", True),
+        ("AI", "AIを使う", True),  # a word ends where a script without spaces begins
+        ("AI", "AI를 쓴다", True),
+        ("AI", "AIR를 쓴다", False),
     ],
 )
 def test_words_are_found_as_words_in_every_script(word: str, text: str, found: bool) -> None:

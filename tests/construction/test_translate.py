@@ -153,6 +153,25 @@ def test_a_number_may_come_again_and_json_in_any_case_but_a_digit_inside_another
         check_spans("Write 3 lines", "Mistari 13", "turn 1")
 
 
+@pytest.mark.parametrize(
+    ("word", "prompt", "fits"),
+    [
+        ("Regen", "Nenne das Wort Regens.", False),
+        ("Regen", "Nenne das Wort „Regen“.", True),
+        ("비", "비를 언급하세요.", True),  # a particle follows
+        ("雨", "「雨」という言葉を入れてください。", True),
+        ("pluie", "Emploie le mot pluies.", False),
+    ],
+)
+def test_a_word_and_the_sentence_that_names_it_have_the_same_form(word: str, prompt: str, fits: bool) -> None:
+    named = (Turn("Use the word rain.", ("keywords:existence",), ({"keywords": ["rain"]},)),)
+    if fits:
+        assert equivalent(named, [prompt], [[word]])[0].kwargs[0]["keywords"] == [word]
+    else:
+        with pytest.raises(ValueError, match=f"a kwarg is not in the prompt: '{word}'"):
+            equivalent(named, [prompt], [[word]])
+
+
 def repeating(prompt: str, repeated: str) -> tuple[Turn, ...]:
     return (Turn(prompt, ("combination:repeat_prompt",), ({"prompt_to_repeat": repeated},)),)
 

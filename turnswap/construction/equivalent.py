@@ -20,7 +20,7 @@ from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.making import texts_of, with_texts
 from .records import Turn, check_extension
-from .vocabulary import scripts_of
+from .vocabulary import occurs, scripts_of
 
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(
@@ -193,15 +193,16 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
     """The word must stand where its source stood.
 
     That is the turn that brings the instruction, where the source's word stands there; otherwise every turn in which
-    it stands. In other turns the language may inflect it.
+    it stands. In other turns the language may inflect it. A whole word stays one: Regens does not name Regen.
     """
     whole = re.compile(rf"(?<!\w){re.escape(one.strip())}(?!\w)", re.IGNORECASE)
     found = [number for number, turn in enumerate(source) if whole.search(turn.prompt)]
     found = found or [number for number, turn in enumerate(source) if one.strip().lower() in turn.prompt.lower()]
     brought = next(number for number, turn in enumerate(source) if len(turn.instruction_ids) > position)
+    words = any(map(whole.search, (turn.prompt for turn in source)))
     for number in [brought] if brought in found else found:
         as_written = str if one.strip() in source[number].prompt else str.lower
-        if as_written(other) not in as_written(prompts[number]):
+        if as_written(other) not in as_written(prompts[number]) or (words and not occurs(other, prompts[number])):
             raise ValueError(
                 f"a kwarg is not in the prompt: {other!r}, for {one!r}, does not occur in turn {number + 1}"
             )

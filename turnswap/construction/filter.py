@@ -6,13 +6,10 @@ list would look like a check that it is not.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import regex
 
 from turnswap.core.errors import UserError
 
@@ -20,10 +17,9 @@ from .asking import Asking, Question, answered
 from .instructions.making import listed
 from .llm import LLM, read_finding
 from .records import Conversations, DraftConversation, Outcome, digest
-from .vocabulary import UNSPACED, script_of_character
+from .vocabulary import occurs
 
 VERSION = 1
-_IN_A_WORD = r"[\p{L}\p{M}\p{N}]"
 
 
 @dataclass(frozen=True)
@@ -87,19 +83,6 @@ def read_words(path: Path) -> list[str]:
     if not words:
         raise UserError(f"The word list {path} holds no words.", "Write one a line, or leave the list out.")
     return words
-
-
-def occurs(word: str, text: str) -> bool:
-    """Whether a word or phrase stands in a text, case and width ignored.
-
-    It must begin and end where a word does. In Korean it need only begin there, as particles follow without a space;
-    in scripts without spaces it may stand anywhere. Vowel signs belong to the letter that they follow.
-    """
-    word, text = (" ".join(unicodedata.normalize("NFKC", each).casefold().split()) for each in (word, text))
-    first, last = script_of_character(word[0]), script_of_character(word[-1])
-    before = "" if first in UNSPACED else rf"(?<!{_IN_A_WORD})"
-    behind = "" if last in UNSPACED or last == "HANGUL" else rf"(?!{_IN_A_WORD})"
-    return regex.search(before + regex.escape(word) + behind, text) is not None
 
 
 def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,8 @@ from functools import cache, lru_cache
 from importlib.resources import files
 from math import log
 
+import regex
+
 from turnswap.tasks.multiif.langid import LanguageIdentifier
 from turnswap.tasks.multiif.text import known_languages
 
@@ -20,6 +22,9 @@ LATIN = "LATIN"
 # Scripts with capital letters, and scripts whose words are not parted by spaces.
 CASED = frozenset({LATIN, "CYRILLIC", "GREEK", "ARMENIAN"})
 UNSPACED = frozenset({"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})
+# What a word of a script with spaces goes on with: none of a script without them, of Hangul only Hangul.
+_HANGUL = r"[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]"
+_OTHER = rf"[{_HANGUL}--\p{{Hangul}}]"
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
 _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "scripts.toml").read_text("utf-8"))
@@ -47,6 +52,21 @@ def share_in(text: str, scripts: frozenset[str]) -> float:
     """The share of a text's letters that are of these scripts; 1 where it has none."""
     letters = [character for character in text if character.isalpha()]
     return sum(script_of_character(letter) in scripts for letter in letters) / len(letters) if letters else 1.0
+
+
+def occurs(word: str, text: str) -> bool:
+    """Whether a word or phrase stands in a text, case and width ignored.
+
+    A letter or digit at its ends must begin or end a word there. A word ends where a script without spaces begins, as
+    in AIを, and in Korean particles follow without a space. In scripts without spaces it may stand anywhere. Vowel
+    signs belong to the letter that they follow.
+    """
+    word, text = (" ".join(unicodedata.normalize("NFKC", each).casefold().split()) for each in (word, text))
+    first = script_of_character(word[0])
+    goes_on = _HANGUL if first == "HANGUL" else _OTHER
+    before = f"(?<!{goes_on})" if regex.match(_OTHER, word[0], regex.V1) or first == "HANGUL" else ""
+    behind = f"(?!{_OTHER})" if regex.match(_OTHER, word[-1], regex.V1) else ""
+    return regex.search(before + regex.escape(word) + behind, text, regex.V1) is not None
 
 
 def words_of(texts: Iterable[str]) -> list[str]:
