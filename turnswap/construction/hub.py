@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.languages import name_of
 
+from .audit import NOBODY, review_of, who_reviewed
 from .licences import hub_licence, licence_url
 from .records import Conversations, DraftConversation, json_text
 from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings
 
-NOBODY = "nobody reviewed this"
 SPLIT = "test"
 _SCORES = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf")  # those that every translation has
 
@@ -47,20 +47,6 @@ def released_key(conversation: DraftConversation) -> str:
     """The key ``seed-7:sw`` as released, ``seed-7:0:sw``: seed, variant, language."""
     seed = conversation.key.removesuffix(f":{conversation.language}")
     return f"{seed}:0:{conversation.language}"
-
-
-def review_of(conversation: DraftConversation) -> str:
-    """What reviewers decided; :data:`NOBODY` where there was none."""
-    return str(conversation.note("audit").get("decision") or NOBODY)
-
-
-def who_reviewed(conversations: Conversations) -> str:
-    """How much of it people reviewed, in a sentence."""
-    n = sum(review_of(each) != NOBODY for each in conversations)
-    if not n:
-        return f"{NOBODY.capitalize()}."
-    of = "all" if n == len(conversations) else f"{n} of"
-    return f"People reviewed {of} {len(conversations)} conversations{'' if of == 'all' else ', nobody the others'}."
 
 
 def parquet_files(conversations: Conversations) -> dict[str, bytes]:
@@ -96,7 +82,7 @@ def _row(conversation: DraftConversation) -> dict[str, Any]:
         "source_prompts": [turn["prompt"] for turn in source.get("turns", ()) if "prompt" in turn],
         "back_translation": list(translated.get("back", ())),
         "scores": {name: value for name, value in (translated.get("figures") or {}).items() if _is_score(value)},
-        "warnings": [*translated.get("warnings", ()), *edited],
+        "warnings": [*translated.get("warnings", ()), *edited, *audit.get("doubts", ())],
         "review": review_of(conversation),
         "reviewers": len(audit.get("reviewers", ())),  # never who they are
         "proof": {"reply": proof.get("reply"), "how": proof.get("how")},

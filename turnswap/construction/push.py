@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 from turnswap.core.errors import UserError
 
-from .hub import NOBODY
+from .audit import NOBODY
 
 _REQUIRED = {"url": "url", "creator": "creators", "datePublished": "published"}  # by Croissant; and our keys for it
 
