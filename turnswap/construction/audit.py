@@ -1,8 +1,8 @@
 """Step 6: people read every conversation, and decide.
 
-The step writes sheets into ``FOLDER/audit``, one per language, and waits. Reviewers fill copies in; these are named in the YAML, read
-back, and applied where enough reviewers agree. Where they do not, ``conflicts.csv`` tells and an adjudicator decides.
-How far they agree, by Cohen's kappa, is in ``agreement.json``.
+The step writes sheets into ``FOLDER/audit``, one per language, and waits. Reviewers fill copies in; these are named in
+the YAML, read back, and applied where enough reviewers agree. Where they do not, ``conflicts.csv`` tells and an
+adjudicator decides. How far they agree, by Cohen's kappa, is in ``agreement.json``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from .records import Conversations, DraftConversation, Outcome, digest, json_tex
 from .sheet import DISAGREE, Review, read_reviews, row_of, write_sheets
 
 VERSION = 2
-NOBODY = "nobody reviewed this"
 _CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
 
 
@@ -182,25 +181,3 @@ def _content(path: Path) -> bytes:
         raise UserError(
             f"audit.reviews: {path} cannot be read: {error}.", "Name only sheets that reviewers have filled in."
         ) from error
-
-
-def review_of(conversation: DraftConversation) -> str:
-    """What reviewers decided; :data:`NOBODY` where there was none."""
-    return str(conversation.note("audit").get("decision") or NOBODY)
-
-
-def who_reviewed(conversations: Conversations) -> str:
-    """How much of it people reviewed, what they decided and how many they were, in a sentence."""
-    notes = [each.note("audit") for each in conversations if review_of(each) != NOBODY]
-    if not notes:
-        return f"{NOBODY.capitalize()}."
-    of = "all" if len(notes) == len(conversations) else f"{len(notes)} of"
-    others = "" if of == "all" else ", nobody the others"
-    edited = sum(note["decision"] == "edit" for note in notes)
-    each = sorted({len(note["reviewers"]) for note in notes})
-    people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")
-    in_all = len({name for note in notes for name in note["reviewers"]})
-    return (
-        f"People reviewed {of} {len(conversations)} conversations{others}: {len(notes) - edited} accepted as they "
-        f"were, {edited} edited; each decided by {people}, {in_all} in all."
-    )

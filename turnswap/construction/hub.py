@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.languages import name_of
 
-from .audit import NOBODY, review_of, who_reviewed
 from .licences import hub_licence, licence_url
 from .records import Conversations, DraftConversation, json_text
 from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings
 
+NOBODY = "nobody reviewed this"
 SPLIT = "test"
 _SCORES = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf")  # those that every translation has
 
@@ -47,6 +47,28 @@ def released_key(conversation: DraftConversation) -> str:
     """The key ``seed-7:sw`` as released, ``seed-7:0:sw``: seed, variant, language."""
     seed = conversation.key.removesuffix(f":{conversation.language}")
     return f"{seed}:0:{conversation.language}"
+
+
+def review_of(conversation: DraftConversation) -> str:
+    """What reviewers decided; :data:`NOBODY` where there was none."""
+    return str(conversation.note("audit").get("decision") or NOBODY)
+
+
+def who_reviewed(conversations: Conversations) -> str:
+    """How much of it people reviewed, what they decided and how many they were, in a sentence."""
+    notes = [each.note("audit") for each in conversations if review_of(each) != NOBODY]
+    if not notes:
+        return f"{NOBODY.capitalize()}."
+    of = "all" if len(notes) == len(conversations) else f"{len(notes)} of"
+    others = "" if of == "all" else ", nobody the others"
+    edited = sum(note["decision"] == "edit" for note in notes)
+    each = sorted({len(note.get("reviewers", ())) for note in notes})
+    people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")
+    in_all = len({name for note in notes for name in note.get("reviewers", ())})
+    return (
+        f"People reviewed {of} {len(conversations)} conversations{others}: {len(notes) - edited} accepted as they "
+        f"were, {edited} edited; each decided by {people}, {in_all} in all."
+    )
 
 
 def parquet_files(conversations: Conversations) -> dict[str, bytes]:

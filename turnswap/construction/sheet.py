@@ -24,15 +24,27 @@ from .forms import Form, csv_file, decision_of, read_filled_in, stays, write_for
 from .instructions.making import texts_of
 from .plain_words import called, plain_words
 from .records import Conversations, DraftConversation, Turn, digest, json_text
-from .sheet_page import shown
+from .sheet_page import checks_of, shown
 
 EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
 FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
 DISAGREE = "reviewers disagree"
 _OF_TURNS = ("source", "translation", "back_translation", "checks")
 _TEXTS = [f"{text}_{turn}" for turn in TURNS for text in _OF_TURNS]
+_plain = cache(plain_words)
 _LAST_TURN = ("instructions", "source_kwargs", "kwargs")
-COLUMNS = ("key", "digest", "language", "source_language", "returned", *_TEXTS, *_LAST_TURN, "scores", "problems", *FILLED_IN)
+COLUMNS = (
+    "key",
+    "digest",
+    "language",
+    "source_language",
+    "returned",
+    *_TEXTS,
+    *_LAST_TURN,
+    "scores",
+    "problems",
+    *FILLED_IN,
+)
 AUDIT = Form(
     "audit",
     "Review of conversations",
@@ -65,7 +77,7 @@ def row_of(conversation: DraftConversation, returned: str = "", problem: str = "
         "translation": conversation.prompts,
         "source": [turn["prompt"] for turn in source],
         "back_translation": note.get("back", ()),
-        "checks": _checks(conversation),
+        "checks": checks_of(conversation, _plain()),
     }
     row = dict.fromkeys(COLUMNS, "")
     row |= {f"{name}_{number}": text for name, each in texts.items() for number, text in enumerate(each, 1)}
@@ -81,19 +93,6 @@ def row_of(conversation: DraftConversation, returned: str = "", problem: str = "
         "scores": _scores(note.get("figures") or {}),
         "problems": "; ".join(filter(None, [problem, *note.get("warnings", ())])),
     }
-
-
-_plain = cache(plain_words)
-
-
-def _checks(conversation: DraftConversation) -> list[str]:
-    """By turn what it adds to what a reply must be, in plain words: an instruction a line."""
-    made, before = [], 0
-    for turn in conversation.turns:
-        new = (_plain().statement(id_, kwargs) for id_, kwargs in turn.instructions[before:])
-        made.append("\n".join(" ".join(statement.split()) for statement in new))
-        before = len(turn.instructions)
-    return made
 
 
 def _scores(figures: Mapping[str, Any]) -> str:
@@ -162,8 +161,8 @@ def read_reviews(
     """The reviews in these files (their contents by name), in order, and what is wrong with rows, a line for each.
 
     Rows with nothing filled in are left out. Wrong are an unknown key or decision, no reviewer, a text that changed
-    since the sheet was written, edits that do not parse, no longer match or fail the ``checks`` of a translation, a reply
-    that fails an instruction.
+    since the sheet was written, edits that do not parse, no longer match or fail the ``checks`` of a translation, a
+    reply that fails an instruction.
 
     Raises:
         UserError: a file is no sheet.

@@ -12,8 +12,18 @@ from turnswap.tasks.multiif.dataset import TURNS
 from .equivalent import questions_words
 from .instructions.making import listed, text_kwargs
 from .plain_words import PlainWords, called
-from .records import Turn
+from .records import DraftConversation, Turn
 from .vocabulary import direction_of
+
+
+def checks_of(conversation: DraftConversation, plain: PlainWords) -> list[str]:
+    """By turn what it adds to what a reply must be, in plain words: an instruction a line."""
+    made, before = [], 0
+    for turn in conversation.turns:
+        new = (plain.statement(id_, kwargs) for id_, kwargs in turn.instructions[before:])
+        made.append("\n".join(" ".join(statement.split()) for statement in new))
+        before = len(turn.instructions)
+    return made
 
 
 def shown(row: Mapping[str, str], plain: PlainWords) -> dict[str, Any]:
@@ -52,7 +62,7 @@ _KWARGS = {"source": "source_kwargs", "translation": "kwargs"}
 
 
 def _isolated(plain: PlainWords, code: str) -> PlainWords:
-    """The same where quoted words may run from right to left: each by itself, or a list of them would be turned round."""
+    """The same, each quoted word by itself where it may run from right to left: a list would be turned round."""
     if direction_of(code) == "ltr":
         return plain
     return replace(plain, sayings={**plain.sayings, "quoted": plain.sayings["quoted"].format("\u2068{}\u2069")})
@@ -62,7 +72,9 @@ def _asked(row: Mapping[str, str], ids: list[str], kwargs: Mapping[str, Any]) ->
     """By instruction, whether its words are edited by themselves: not where they are lines of a prompt."""
     name = "source" if kwargs["source"] else "translation"
     prompts = (row[f"{name}_{number}"] for number in TURNS if row[f"translation_{number}"])
-    return list(map(bool, questions_words([Turn(prompt, tuple(ids), tuple(kwargs[name][: len(ids)])) for prompt in prompts])))
+    return list(
+        map(bool, questions_words([Turn(prompt, tuple(ids), tuple(kwargs[name][: len(ids)])) for prompt in prompts]))
+    )
 
 
 def _words(at: int, id_: str, kwargs: Mapping[str, Any]) -> list[dict[str, Any]]:

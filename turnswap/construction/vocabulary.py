@@ -40,7 +40,7 @@ def scripts_of(language: str) -> frozenset[str]:
 
 
 def direction_of(language: str) -> str:
-    """How a text in it runs, as HTML's ``dir``: ``rtl``, ``ltr``, or ``auto`` where the language is written both ways."""
+    """How a text in it runs, as HTML's ``dir``: ``rtl``, ``ltr``, or ``auto`` where it is written both ways."""
     scripts = scripts_of(language)
     return "rtl" if scripts <= _RIGHT_TO_LEFT else "auto" if scripts & _RIGHT_TO_LEFT else "ltr"
 
