@@ -139,6 +139,10 @@ def test_of_kwargs_that_differ_in_spaces_those_that_a_reply_can_match_are_taken_
     last = made.conversation.last
     assert last.kwargs[2]["end_phrase"] == plain
     assert plain in last.prompt
+    alone = outcome(tmp_path, two[0], reviews[0])
+    assert alone is not None
+    (doubt,) = alone.conversation.notes["audit"]["doubts"]
+    assert doubt == f"{odd!r}, which is graded, has spaces that a reply will hardly have"
 
 
 def test_who_mends_a_space_agrees_with_who_accepts_and_a_word_more_does_not(

@@ -204,6 +204,26 @@ def test_what_is_decided_can_be_left_out_and_the_next_open_one_is_a_button_away(
     assert page.inner_text("#progress") == "2 of 3 decided"
 
 
+def test_what_the_command_would_refuse_is_counted_before_it_is_sent(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    choose(page, 0, "edit")
+    page.locator("article").nth(1).locator("[name=comment]").fill("hm")
+    assert page.inner_text("#progress") == "1 of 3 decided, 2 unfinished"
+    page.locator("article").nth(0).get_by_label("checked words for “rain”").fill("manyunyu")
+    choose(page, 1, "accept")
+    assert page.inner_text("#progress") == "2 of 3 decided"
+
+
+def test_a_conversation_that_is_no_translation_has_one_column(open_sheet: Any, three: list[DraftConversation]) -> None:
+    page = open_sheet([dataclasses.replace(three[0], notes={})])
+    assert page.eval_on_selector_all(".words", "all => all.map((each) => each.lang)") == ["sw"] * 3
+    assert "translated" not in page.inner_text("header")
+    choose(page, 0, "edit")
+    assert page.get_by_label("checked words for “mvua”").input_value() == "mvua"
+
+
 def test_what_came_back_and_what_reviewers_disagree_about_is_told_in_words(
     open_form: Any, tmp_path: Path, three: list[DraftConversation]
 ) -> None:

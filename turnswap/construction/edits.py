@@ -13,13 +13,12 @@ from typing import Any
 
 import regex
 
-from turnswap.tasks.multiif.languages import name_of
-
 from .data_audit.findings import slot_finding
 from .data_audit.slots import slots_of
 from .filter import listed_word
 from .gates import Thresholds, Translation, measure, problems
 from .instructions.making import listed
+from .plain_words import called
 from .records import DraftConversation, Turn
 
 _WEAK = "the length is odd"  # a reader knows better than a ratio
@@ -59,7 +58,10 @@ def faults_of_edit(
     told += [reason for place, reason in stated.items() if place not in already]
     if word := listed_word(after, checks.words.get(after.language, ())):
         told.append(word)
-    return [each for each in told if not each.startswith(_WEAK)], [each for each in told if each.startswith(_WEAK)]
+    weak = [each for each in told if each.startswith(_WEAK)]
+    odd = [text for text in _values(turns) if text != _tidied(text) and text not in _values(before.turns)]
+    weak += [f"{text!r}, which is graded, has spaces that a reply will hardly have" for text in odd]
+    return [each for each in told if each not in weak], weak
 
 
 def _by_gates(source: DraftConversation, made: DraftConversation, thresholds: Thresholds) -> list[str]:
@@ -70,7 +72,7 @@ def _by_gates(source: DraftConversation, made: DraftConversation, thresholds: Th
 
 def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], str]:
     """What a prompt states otherwise than is graded: by turn, place and kind, in the languages whose words we have."""
-    content = {**conversation.as_json(), "language": name_of(conversation.language)}
+    content = {**conversation.as_json(), "language": called(conversation.language)}
     found = ((slot, slot_finding(slot)) for slot in slots_of(content))
     return {
         (slot.turn, slot.position, finding[0]): f"turn {slot.turn} says {finding[1]!r}, and what is graded is "
@@ -104,11 +106,14 @@ def comparable(turns: Sequence[Turn]) -> list[Any]:
 
 def untidy(turns: Sequence[Turn]) -> tuple[int, int]:
     """How many texts have odd spaces, in kwargs and in prompts: of edits that agree the least untidy one is taken."""
-    values = [each for kwargs in turns[-1].kwargs for value in kwargs.values() for each in listed(value)]
     in_kwargs, in_prompts = (
-        sum(each != _tidied(each) for each in texts) for texts in (values, [turn.prompt for turn in turns])
+        sum(each != _tidied(each) for each in texts) for texts in (_values(turns), [turn.prompt for turn in turns])
     )
     return in_kwargs, in_prompts
+
+
+def _values(turns: Sequence[Turn]) -> list[Any]:
+    return [each for kwargs in turns[-1].kwargs for value in kwargs.values() for each in listed(value)]
 
 
 def _tidied(value: Any) -> Any:

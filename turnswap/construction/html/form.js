@@ -49,8 +49,19 @@ function show(article) {
   for (const area of article.querySelectorAll("textarea[name], [inputmode]")) {
     area.value = row[area.name] ?? before(article, area.name) ?? "";
   }
-  const done = articles.filter((each) => filled(each).decision).length;
-  document.getElementById("progress").textContent = `${done} of ${articles.length} decided`;
+  count();
+}
+
+// What would be refused: something filled in and no decision, or the decision to edit and no edit.
+function unfinished(article) {
+  const row = filled(article), edited = Object.keys(data.edits).some((name) => (row[name] ?? before(article, name)) !== before(article, name));
+  if (row.decision) return row.decision === "edit" && !edited;
+  return data.columns.some((name) => !(name in data.edits) && row[name]?.trim());
+}
+
+function count() {
+  const done = articles.filter((each) => filled(each).decision).length, open = articles.filter(unfinished).length;
+  document.getElementById("progress").textContent = `${done} of ${articles.length} decided${open ? `, ${open} unfinished` : ""}`;
 }
 
 function decide(article, decision) {
@@ -72,6 +83,7 @@ for (const article of articles) {
       if (area.dataset.path) put(article, area);
       else filled(article)[area.name] = area.value;
       keep();
+      count();
     });
   }
   article.addEventListener("focusin", () => (last = article));
@@ -82,7 +94,7 @@ const open = document.getElementById("open");
 open.addEventListener("change", () => document.body.classList.toggle("open", open.checked));
 document.getElementById("next").addEventListener("click", () => {
   const at = articles.indexOf(last) + 1;
-  [...articles.slice(at), ...articles.slice(0, at)].find((article) => !filled(article).decision)?.focus();
+  [...articles.slice(at), ...articles.slice(0, at)].find((each) => !filled(each).decision || unfinished(each))?.focus();
 });
 reviewer.value = kept.reviewer;
 reviewer.addEventListener("input", () => {
