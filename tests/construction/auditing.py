@@ -80,13 +80,12 @@ def recorded(folder: Path, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> 
     return LLM(LLMSettings("turnswap-recorded", {"path": str(recording)}), folder / "cache")
 
 
-def translated(folder: Path, *keys: str) -> list[DraftConversation]:
-    """Swahili conversations as the step ``translate`` leaves them, all of the same text."""
-    step = Translate(TranslateSettings(), ["sw"], recorded(folder, GOOD))
+def translated(folder: Path, *keys: str, languages: Sequence[str] = ("sw",)) -> list[DraftConversation]:
+    """Conversations, Swahili ones alone if not asked for others, as ``translate`` leaves them, all of the same text."""
+    step = Translate(TranslateSettings(), languages, recorded(folder, GOOD))
     found = []
     for outcomes in step.run([source(key) for key in keys]):
         assert outcomes is not None
-        (outcome,) = outcomes
-        assert outcome.reason is None, outcome.reason
-        found.append(outcome.conversation)
+        assert [outcome.reason for outcome in outcomes] == [None] * len(languages)
+        found += [outcome.conversation for outcome in outcomes]
     return found

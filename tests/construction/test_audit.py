@@ -116,6 +116,51 @@ def test_no_cell_is_a_formula_and_every_cell_reads_back_as_it_was(cell: str) -> 
     assert read_csv(AUDIT, as_csv([row], COLUMNS).encode(), "x")[0]["comment"] == cell
 
 
+def test_what_is_checked_stands_in_the_sheet_in_plain_words_in_the_turn_that_brings_it(
+    tmp_path: Path, three: list[DraftConversation]
+) -> None:
+    (row, *_) = written(tmp_path, three)
+    assert [row[f"checks_{number}"] for number in (1, 2, 3)] == [
+        "All of these words occur: “mvua”",
+        "At least 2 highlighted parts, such as *this* or **this**",
+        "The reply ends with “Tutaonana kesho”, and nothing stands after it",
+    ]
+
+
+def test_each_language_has_a_sheet_of_its_own_and_reviews_of_any_sheet_are_read(tmp_path: Path) -> None:
+    both = translated(tmp_path, "a", "b", languages=("sw", "ko"))
+    every = written(tmp_path, both)
+    assert {row["key"] for row in every} == {"a:sw", "b:sw", "a:ko", "b:ko"}
+    folder = tmp_path / "audit"
+    sheets = {code: read_csv(AUDIT, (folder / f"audit_{code}.csv").read_bytes(), code) for code in ("sw", "ko")}
+    assert {code: {row["key"] for row in rows} for code, rows in sheets.items()} == {
+        "sw": {"a:sw", "b:sw"},
+        "ko": {"a:ko", "b:ko"},
+    }
+    assert SW[0] not in (folder / "audit_ko.html").read_text("utf-8")
+    pages = (folder / "audit.html").read_text("utf-8")
+    assert 'href="audit_ko.html"' in pages
+    assert "Korean: 2" in pages
+    korean = fill(tmp_path, "Jun", sheets["ko"], {f"{key}:ko": {"decision": "accept"} for key in "ab"})
+    swahili = decide(tmp_path, "Asha", every, a="accept", b="reject")  # on the sheet of all
+    outcomes = audit(tmp_path, korean, swahili).run(both)
+    assert sorted(reasons(outcomes), key=str) == [None, None, None, "reviewers reject it: without a comment"]
+
+
+def test_no_sheet_is_written_where_one_of_another_language_is_filled_in_and_would_change(tmp_path: Path) -> None:
+    both = translated(tmp_path, "a", "b", languages=("sw", "ko"))
+    written(tmp_path, both[:3])
+    path = tmp_path / "audit" / "audit_sw.csv"
+    rows = read_csv(AUDIT, path.read_bytes(), "sw")
+    path.write_bytes(as_csv([{**row, "comment": "hm"} for row in rows], COLUMNS).encode("utf-8-sig"))
+    written(tmp_path, both)
+    assert "hm" in path.read_text("utf-8")  # its rows are the same
+    before = (tmp_path / "audit" / "audit_ko.csv").read_bytes()
+    with pytest.raises(UserError, match=r"audit_sw\.csv has decisions filled in"):
+        audit(tmp_path).run([both[1], both[2], both[3]])
+    assert (tmp_path / "audit" / "audit_ko.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize("delimiter", [";", "\t"])
 def test_a_spreadsheets_delimiter_and_line_breaks_are_understood(
     tmp_path: Path, three: list[DraftConversation], delimiter: str

@@ -86,9 +86,22 @@ def test_the_card_has_what_the_hub_reads(folder: Path) -> None:
 
 def test_where_nobody_reviewed_every_file_for_readers_says_so(tmp_path: Path) -> None:
     folder = released(tmp_path, TWO)
-    for name in ("README.md", "DATASHEET.md", "croissant.json", "rain.yaml"):
+    for name in ("README.md", "DATASHEET.md", "croissant.json", "rain.yaml", "rain_sw.yaml", "_rain.yaml"):
         assert "Nobody reviewed this." in (folder / name).read_text("utf-8"), name
     assert who_reviewed([conversation("a:sw", audit=REVIEWED), *TWO]).startswith("People reviewed 1 of 4")
+    pushed = CliRunner().invoke(main, ["build", "push", str(folder), "--to", "org/rain", "--anyway"], input="n\n")
+    assert "Nobody reviewed this: the card and every row say so." in pushed.output
+
+
+def test_where_people_reviewed_tasks_say_how_much_of_each_language(folder: Path) -> None:
+    assert (folder / "rain_ko.yaml").read_text("utf-8").startswith("# Nobody reviewed this.\n")
+    told = (folder / "rain_sw.yaml").read_text("utf-8").split("\n")[0]
+    assert told == (
+        "# People reviewed 1 of 2 conversations, nobody the others: 1 accepted as they were, 0 edited; each decided by "
+        "2 people, 2 in all."
+    )
+    shared = yaml.load((folder / "_rain.yaml").read_text("utf-8").replace("!function", ""), yaml.SafeLoader)
+    assert shared["metadata"]["reviewed"].startswith("People reviewed 1 of 3 conversations, nobody the others: ")
 
 
 def test_croissant_is_valid_and_reads_the_files_that_lie_beside_it(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pytest
 from turnswap.construction.audit import Audit, AuditSettings
 from turnswap.construction.forms import as_csv, read_csv
 from turnswap.construction.records import DraftConversation, Turn
-from turnswap.construction.sheet import AUDIT, COLUMNS, row_of, write_sheets
+from turnswap.construction.sheet import AUDIT, COLUMNS, DISAGREE, row_of, write_sheets
 
 from .auditing import SW, translated
 from .form_pages import choose, export
@@ -109,6 +110,194 @@ def test_the_keyboard_alone_is_enough(open_sheet: Any, three: list[DraftConversa
     page.keyboard.type("are je")  # letters, not decisions
     assert page.locator("article").nth(0).locator("[value=reject]").is_checked()
     assert page.locator("article").nth(0).locator("[name=comment]").input_value() == "are je"
+
+
+def test_what_is_checked_is_said_in_plain_words_and_figures_and_ids_are_behind_a_fold(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    article = page.locator("article").nth(0)
+    seen = article.inner_text()
+    for said in (
+        "All of these words occur: “rain”",
+        "All of these words occur: “mvua”",
+        "At least 2 highlighted parts",
+    ):
+        assert said in seen
+    for hidden in ("chrf", "keywords:existence", "num_highlights", "End your reply"):
+        assert hidden not in seen
+    article.locator("summary").click()
+    for told in ("chrf: ", "keywords:existence", '"num_highlights": 2', "End your reply"):
+        assert told in article.inner_text()
+
+
+def test_a_checked_word_is_edited_in_a_field_of_its_own(
+    open_sheet: Any, tmp_path: Path, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    choose(page, 0, "edit")
+    choose(page, 1, "edit")
+    article = page.locator("article").nth(0)
+    article.locator("[name=edited_1]").fill(SW[0].replace("mvua", "manyunyu"))
+    article.get_by_label("checked words for “rain”").fill("manyunyu")
+    other = page.locator("article").nth(1)
+    other.get_by_label("checked words for “See you tomorrow”").fill("x")
+    page.reload()
+    assert article.get_by_label("checked words for “rain”").input_value() == "manyunyu"
+    other.get_by_label("checked words for “See you tomorrow”").fill("Tutaonana kesho")  # as it was: no edit
+    page.fill("#reviewer", "A")
+    path = export(page, tmp_path / "a.csv")
+    rows = read_csv(AUDIT, path.read_bytes(), "a.csv")
+    assert json.loads(rows[0]["edited_kwargs"])[0] == {"keywords": ["manyunyu"]}
+    assert rows[1]["edited_kwargs"] == ""
+    choose(page, 1, "accept")
+    step = Audit(AuditSettings(reviews=(export(page, path),)), tmp_path / "audit", {})
+    outcomes = step.run(three)[0]
+    assert outcomes is not None
+    assert outcomes[0].conversation.last.kwargs[0] == {"keywords": ["manyunyu"]}
+
+
+def test_keys_are_found_by_their_place_on_a_keyboard_of_another_script(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    for key, code in (("ㅓ", "KeyJ"), ("ㅁ", "KeyA"), ("ㅓ", "KeyJ"), ("ق", "KeyR")):
+        page.evaluate(
+            """([key, code]) => (document.activeElement ?? document.body).dispatchEvent(
+                 new KeyboardEvent("keydown", { key, code, bubbles: true, cancelable: true }))""",
+            [key, code],
+        )
+    checked = page.eval_on_selector_all("[type=radio]:checked", "all => all.map((each) => each.value)")
+    assert checked == ["accept", "reject"]
+
+
+def test_the_keyboard_comes_into_every_field_and_out_again(open_sheet: Any, three: list[DraftConversation]) -> None:
+    page = open_sheet(three)
+    page.keyboard.press("j")
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+    page.keyboard.press("e")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.name") == "edited_1"
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.dataset.row") == "0"
+    page.keyboard.press("j")
+    assert page.evaluate("document.activeElement.dataset.row") == "1"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.closest('article')") is None  # nothing holds it
+
+
+def test_what_is_decided_can_be_left_out_and_the_next_open_one_is_a_button_away(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    choose(page, 1, "accept")
+    page.check("#open")
+    visible = "all => all.filter((each) => each.offsetParent !== null).map((each) => each.dataset.row)"
+    assert page.eval_on_selector_all("article", visible) == ["0", "2"]
+    page.click("#next")
+    assert page.evaluate("document.activeElement.dataset.row") == "2"  # it comes after the one decided last
+    page.keyboard.press("a")
+    assert page.eval_on_selector_all("article", visible) == ["0", "2"]  # it stays while somebody is in it
+    page.click("#next")
+    assert page.eval_on_selector_all("article", visible) == ["0"]
+    assert page.inner_text("#progress") == "2 of 3 decided"
+
+
+def test_what_the_command_would_refuse_is_counted_before_it_is_sent(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    page = open_sheet(three)
+    choose(page, 0, "edit")
+    page.locator("article").nth(1).locator("[name=comment]").fill("hm")
+    assert page.inner_text("#progress") == "1 of 3 decided, 2 unfinished"
+    page.locator("article").nth(0).get_by_label("checked words for “rain”").fill("manyunyu")
+    choose(page, 1, "accept")
+    assert page.inner_text("#progress") == "2 of 3 decided"
+
+
+def test_a_conversation_that_is_no_translation_has_one_column(open_sheet: Any, three: list[DraftConversation]) -> None:
+    page = open_sheet([dataclasses.replace(three[0], notes={})])
+    assert page.eval_on_selector_all(".words", "all => all.map((each) => each.lang)") == ["sw"] * 3
+    assert "translated" not in page.inner_text("header")
+    choose(page, 0, "edit")
+    assert page.get_by_label("checked words for “mvua”").input_value() == "mvua"
+
+
+def test_what_came_back_and_what_reviewers_disagree_about_is_told_in_words(
+    open_form: Any, tmp_path: Path, three: list[DraftConversation]
+) -> None:
+    rows = [row_of(three[0], "no reply follows startend:end_checker"), row_of(three[1], "", f"{DISAGREE}: A accept")]
+    write_sheets(tmp_path, rows)
+    page = open_form(tmp_path / "audit.html")
+    told = page.eval_on_selector_all("article .warning", "all => all.map((each) => each.innerText)")
+    assert told == [
+        "No reply was found that passes all that is checked here. To accept it, write such a reply below.",
+        "Reviewers disagree: A accept",
+    ]
+    assert "startend:end_checker" not in page.inner_text("main")
+
+
+@pytest.mark.parametrize("language", ["ar", "ko"])
+@pytest.mark.parametrize("size", [(360, 740), (1280, 800)])
+def test_nothing_is_wider_than_the_screen_and_all_that_is_touched_is_large_enough(
+    open_sheet: Any, three: list[DraftConversation], language: str, size: tuple[int, int]
+) -> None:
+    long = dataclasses.replace(three[0], language=language, key=f"{'k' * 80}:{language}")
+    page = open_sheet([long], {long.key: "no reply"})
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    choose(page, 0, "edit")
+    page.click("summary")
+    page.fill("#reviewer", "")
+    page.click("#export")  # its complaint takes room too
+    assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+    boxes = page.eval_on_selector_all(
+        "button, input:not([type=radio], [type=checkbox]), textarea, summary, label:has([type=radio], [type=checkbox])",
+        "all => all.map((each) => each.getBoundingClientRect()).map((box) => [box.width, box.height])",
+    )
+    assert min(min(box) for box in boxes) >= 44
+    page.locator("article").focus()
+    bar, title = (page.locator(name).bounding_box() for name in (".bar", "article h2"))
+    assert title["y"] >= bar["y"] + bar["height"]  # the bar hides nothing of it
+
+
+def test_a_text_runs_as_its_language_does_whatever_its_first_word_is(
+    open_sheet: Any, three: list[DraftConversation]
+) -> None:
+    words = {"keywords": ["مطر", "شمس"]}
+    arabic = Turn('JSON: اكتب رسالة. استخدم "مطر" و"شمس".', ("keywords:existence",), (words,))
+    english = Turn("مطر is rain: say so.", ("keywords:existence",), (words,))
+    note = {"source": {"language": "en", "turns": [dataclasses.asdict(english)]}}
+    page = open_sheet([dataclasses.replace(three[0], language="ar", turns=(arabic,), notes={"translate": note})])
+    directions = page.eval_on_selector_all(".words", "all => all.map((each) => [each.lang, each.dir])")
+    assert directions == [["en", "ltr"], ["ar", "rtl"]]
+    assert page.get_attribute("html", "lang") == "en"
+    # Two quoted words in an English sentence stay in their order: the first is left of the second.
+    left = page.evaluate(
+        """() => {
+          const text = document.querySelectorAll(".checks li")[1].firstChild, range = document.createRange();
+          return ["مطر", "شمس"].map((word) => {
+            const at = text.data.indexOf(word);
+            range.setStart(text, at);
+            range.setEnd(text, at + word.length);
+            return range.getBoundingClientRect().left;
+          });
+        }"""
+    )
+    assert left[0] < left[1]
+
+
+def test_a_page_leads_to_the_page_of_each_language(
+    open_form: Any, tmp_path: Path, three: list[DraftConversation]
+) -> None:
+    write_sheets(tmp_path, [row_of(each) for each in (three[0], dataclasses.replace(three[1], language="ar"))])
+    page = open_form(tmp_path / "audit.html")
+    links = page.eval_on_selector_all("a[href$='.html']", "all => all.map((each) => [each.innerText, each.href])")
+    assert links == [
+        ["Review of conversations in Arabic: 1", (tmp_path / "audit_ar.html").as_uri()],
+        ["Review of conversations in Swahili: 1", (tmp_path / "audit_sw.html").as_uri()],
+    ]
+    assert open_form(tmp_path / "audit_ar.html").locator("article").count() == 1
 
 
 def attacked(conversation: DraftConversation) -> DraftConversation:

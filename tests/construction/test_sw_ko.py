@@ -18,10 +18,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from turnswap.commands.demo_model import write_demo_model
+from turnswap.commands.main import main
 from turnswap.construction.filter import occurs, read_words
 from turnswap.construction.forms import as_csv, read_csv
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
@@ -225,6 +227,21 @@ def test_reviewers_are_waited_for_and_what_they_reject_is_not_released(
     csv = (tmp_path / "steps" / "release" / "everyday.csv").read_text("utf-8")
     assert "guitar:0:sw" in csv
     assert "guitar:0:ko" not in csv
+
+
+def test_run_and_status_say_whether_anybody_reviewed_it(built: tuple[Build, list[Count]], tmp_path: Path) -> None:
+    shutil.copytree(built[0].settings.folder, tmp_path / "steps")
+    config = str(configured(tmp_path))
+    for command in ("run", "status"):
+        told = CliRunner().invoke(main, ["build", command, config])
+        assert "The audit is off: nobody reviewed this." in told.output, told.output
+    waiting = CliRunner().invoke(main, ["build", "run", str(configured(tmp_path, audit={}))])
+    assert "41 conversations wait at audit: give each reviewer the sheet of their language in" in waiting.output
+    assert {path.name for path in (tmp_path / "steps" / "audit").glob("*.html")} == {
+        "audit.html",
+        "audit_ko.html",
+        "audit_sw.html",
+    }
 
 
 def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path, gone_at: GoneAt) -> None:

@@ -67,13 +67,14 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None) -> None
         waiting = count if count.waiting else None
     if waiting:
         click.echo(
-            f"{waiting.waiting} conversations wait at {waiting.step}: see {made.settings.folder / waiting.step}, "
-            "then run this again."
+            f"{waiting.waiting} conversations wait at {waiting.step}: give each reviewer the sheet of their language in"
+            f" {made.settings.folder / waiting.step}, name what comes back under audit.reviews, and run this again."
         )
     _show_failed(made)
     if not waiting and last in (None, LAST):
         for path in release(made.settings, made.pipeline):
             click.echo(f"Written: {path}")
+        _show_review(made)
         click.echo("Evaluate a model on it, this one or another:")
         click.echo(evaluation(made.settings))
 
@@ -83,7 +84,6 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None) -> None
 def status(config: Path) -> None:
     """Show what each step kept and rejected, and for what reasons, as its file says."""
     made = _assemble(config)
-    from turnswap.construction.audit import AuditSettings
     from turnswap.construction.pipeline import counted
 
     table = Table(box=box.SIMPLE_HEAD)
@@ -98,8 +98,7 @@ def status(config: Path) -> None:
         told = "; ".join(f"{visible(reason)} ({number})" for reason, number in counted(rejected).most_common(5))
         table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(told))
     Console().print(table)
-    if not made.settings.section(AuditSettings, "audit").enabled:
-        click.echo("The audit is off: nobody reviewed this.")
+    _show_review(made)
 
 
 @build.command()
@@ -118,11 +117,14 @@ def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
     Of a YAML the release is written anew first; a folder goes as it is. Other files in it stay here.
     """
     from turnswap.construction import push as hub
+    from turnswap.construction.hub import NOBODY
 
     folder = release if release.is_dir() else _released(_assemble(release))
     paths = hub.to_upload(folder, anyway)
     for path in paths:
         click.echo(f"{path.stat().st_size:10,} B  {visible(path.relative_to(folder).as_posix())}")
+    if hub.unreviewed(folder):
+        click.echo(f"{NOBODY.capitalize()}: the card and every row say so.")
     if names := hub.lacking(folder):
         click.echo(
             f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML."
@@ -167,6 +169,17 @@ def _show(costs: Sequence[Cost]) -> None:
         f"Together at most {total[0]:,} questions, about {total[1]:,} tokens of prompts (four bytes each), answers of "
         f"at most {total[2]:,}. A question whose answer is no good is asked once more."
     )
+
+
+def _show_review(made: Build) -> None:
+    from turnswap.construction.audit import AuditSettings
+    from turnswap.construction.hub import NOBODY, who_reviewed
+    from turnswap.construction.pipeline import kept
+
+    if not made.settings.section(AuditSettings, "audit").enabled:
+        click.echo(f"The audit is off: {NOBODY}.")
+    elif passed := kept(made.pipeline.outcomes("audit")):
+        click.echo(who_reviewed(passed))
 
 
 def _show_failed(made: Build) -> None:

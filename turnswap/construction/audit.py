@@ -1,8 +1,8 @@
 """Step 6: people read every conversation, and decide.
 
-The step writes sheets into ``FOLDER/audit`` and waits. Reviewers fill copies in; these are named in the YAML, read
-back, and applied where enough reviewers agree. Where they do not, ``conflicts.csv`` tells and an adjudicator decides.
-How far they agree, by Cohen's kappa, is in ``agreement.json``.
+The step writes sheets into ``FOLDER/audit``, one per language, and waits. Reviewers fill copies in; these are named in
+the YAML, read back, and applied where enough reviewers agree. Where they do not, ``conflicts.csv`` tells and an
+adjudicator decides. How far they agree, by Cohen's kappa, is in ``agreement.json``.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from typing import Any, Literal
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
+from .edits import EditChecks, untidy
 from .forms import as_csv, refusal
 from .gates import worst_first
 from .kappa import RESAMPLES, SEED, agreements
 from .records import Conversations, DraftConversation, Outcome, digest, json_text
-from .sheet import Review, read_reviews, row_of, write_sheets
+from .sheet import DISAGREE, Review, read_reviews, row_of, write_sheets
 
-VERSION = 1
+VERSION = 2
 _CONFLICT_COLUMNS = ("key", "language", "reviewer", "decision", "turns", "kwargs", "comment")
 
 
@@ -49,13 +50,16 @@ class Audit:
     name = "audit"
     whole = True  # the sheets are of all conversations, and so are the reviews
 
-    def __init__(self, settings: AuditSettings, folder: Path, returned: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: AuditSettings, folder: Path, returned: Mapping[str, str], checks: EditChecks | None = None
+    ) -> None:
         self.settings, self.folder, self.returned = settings, folder, dict(returned)
+        self.checks = checks or EditChecks()
         self.files = {str(path): _content(path) for path in settings.reviews}
         if len(self.files) < len(settings.reviews):
             raise UserError("audit.reviews names a file twice.", "Name each once.")
         contents = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
-        enabled = [settings.required, settings.adjudicator, contents, self.returned]
+        enabled = [settings.required, settings.adjudicator, contents, self.returned, self.checks.identity]
         self.identity: list[Any] = [VERSION, *(enabled if settings.enabled else [False])]
 
     def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
@@ -76,11 +80,11 @@ class Audit:
         self._write_agreement(reviews)
         self._write_conflicts(conversations, conflicts)
         if None in outcomes or not (self.folder / "audit.csv").exists():
-            write_sheets(self.folder, self._rows(conversations, conflicts))
+            write_sheets(self.folder, self._rows(conversations, conflicts, by_key))
         return outcomes
 
     def _read(self, conversations: Conversations) -> list[Review]:
-        reviews, problems = read_reviews(self.files, conversations)
+        reviews, problems = read_reviews(self.files, conversations, self.checks)
         report = self.folder / "problems.txt"
         if problems:
             write_whole(report, "".join(f"{problem}\n" for problem in problems))
@@ -107,12 +111,14 @@ class Audit:
         return [self._outcome(conversation, [last_word] if last_word else given, last_word is not None)], []
 
     def _outcome(self, conversation: DraftConversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
-        review = reviews[0]
+        review = min(reviews, key=lambda each: untidy(each.turns))  # they are the same but for spaces
         comments = {each.reviewer: each.comment for each in reviews if each.comment}
         names = sorted(each.reviewer for each in reviews)
         note = {"decision": review.decision, "reviewers": names, "adjudicated": adjudicated, "comments": comments}
         if review.decision == "edit":
             note["scores"] = "of the translation before the edit"
+        if review.doubts:
+            note["doubts"] = list(review.doubts)
         if reply := next((each.satisfying_reply for each in reviews if each.satisfying_reply), ""):
             note["satisfying_reply"] = reply
         made = replace(conversation, turns=review.turns).with_note(self.name, note)
@@ -121,14 +127,20 @@ class Audit:
         said = "; ".join(f"{name}: {comment}" for name, comment in comments.items())
         return Outcome(made, f"reviewers reject it: {said or 'without a comment'}")
 
-    def _rows(self, conversations: Conversations, conflicts: Mapping[str, Sequence[Review]]) -> list[dict[str, str]]:
+    def _rows(
+        self,
+        conversations: Conversations,
+        conflicts: Mapping[str, Sequence[Review]],
+        reviews: Mapping[str, Mapping[str, Review]],
+    ) -> list[dict[str, str]]:
         """What came back first, then what reviewers disagree about, then by scores."""
-        told = {key: ", ".join(f"{each.reviewer} {each.decision}" for each in it) for key, it in conflicts.items()}
         rows = []
         worst = worst_first(conversations)
-        for each in sorted(worst, key=lambda each: (each.key not in self.returned, each.key not in told)):
-            problem = f"reviewers disagree: {told[each.key]}" if each.key in told else ""
-            rows.append(row_of(each, self.returned.get(each.key, ""), problem))
+        for each in sorted(worst, key=lambda each: (each.key not in self.returned, each.key not in conflicts)):
+            at_odds = ", ".join(f"{review.reviewer} {review.decision}" for review in conflicts.get(each.key, ()))
+            told = [f"{DISAGREE}: {at_odds}"] if at_odds else []
+            told += [f"{name}'s edit: {doubt}" for name, it in reviews[each.key].items() for doubt in it.doubts]
+            rows.append(row_of(each, self.returned.get(each.key, ""), "; ".join(told)))
         return rows
 
     def _write_agreement(self, reviews: Sequence[Review]) -> None:

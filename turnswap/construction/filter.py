@@ -62,11 +62,7 @@ class Filter:
         noted = conversation.with_note(
             self.name, {"word_list": None if words is None else len(words), "llm": self.settings.llm_check}
         )
-        for place, text in _texts(conversation):
-            for word in words or ():
-                if occurs(word, text):
-                    return Outcome(noted, f"a word of the list: {word!r} in {place}")
-        return Outcome(noted)
+        return Outcome(noted, listed_word(conversation, words or ()))
 
 
 def read_words(path: Path) -> list[str]:
@@ -83,6 +79,17 @@ def read_words(path: Path) -> list[str]:
     if not words:
         raise UserError(f"The word list {path} holds no words.", "Write one a line, or leave the list out.")
     return words
+
+
+def listed_word(conversation: DraftConversation, words: Sequence[str]) -> str | None:
+    """Which word of a list stands in the prompts or kwargs, and where; None where none does."""
+    found = (
+        f"a word of the list: {word!r} in {place}"
+        for place, text in _texts(conversation)
+        for word in words
+        if occurs(word, text)
+    )
+    return next(found, None)
 
 
 def _texts(conversation: DraftConversation) -> Iterator[tuple[str, str]]:

@@ -90,8 +90,29 @@ def read_csv(form: Form, content: bytes, name: str) -> list[dict[str, str]]:
     ]
 
 
+def stays(form: Form, folder: Path, rows: Sequence[Mapping[str, str]], advice: str) -> bool:
+    """Whether the CSV that is there has these rows and something filled in.
+
+    Raises:
+        UserError: it has something filled in, and other rows: ``advice`` says what to do.
+    """
+    path = folder / f"{form.name}.csv"
+    there = read_csv(form, path.read_bytes(), str(path)) if path.exists() else []
+    if not any(row[column].strip() for row in there for column in form.filled_in):
+        return False
+    new = read_csv(form, csv_file(form, rows), str(path))
+    if list(map(form.fixed, there)) != list(map(form.fixed, new)):
+        raise UserError(f"{path} has decisions filled in, and the sheet would change: other rows or texts.", advice)
+    return True
+
+
+def csv_file(form: Form, rows: Sequence[Mapping[str, str]]) -> bytes:
+    """The CSV, marked as UTF-8 as Excel asks for it."""
+    return as_csv(rows, form.columns).encode("utf-8-sig")
+
+
 def write_form(form: Form, folder: Path, rows: Sequence[Mapping[str, str]], advice: str, **values: Any) -> None:
-    """The CSV and the page of rows with nothing filled in, unless there are the same already.
+    """The CSV and the page of rows with nothing filled in, unless there are the same already (:func:`stays`).
 
     Args:
         form: which kind.
@@ -103,16 +124,10 @@ def write_form(form: Form, folder: Path, rows: Sequence[Mapping[str, str]], advi
     Raises:
         UserError: that is the case, or a file cannot be written.
     """
-    path, content = folder / f"{form.name}.csv", as_csv(rows, form.columns).encode("utf-8-sig")
+    if stays(form, folder, rows, advice):
+        return
+    write_whole(folder / f"{form.name}.csv", csv_file(form, rows))
     fixed = list(map(form.fixed, rows))
-    if path.exists():
-        there = read_csv(form, path.read_bytes(), str(path))
-        filled = any(row[column].strip() for row in there for column in form.filled_in)
-        if filled and list(map(form.fixed, there)) == list(map(form.fixed, read_csv(form, content, str(path)))):
-            return
-        if filled:
-            raise UserError(f"{path} has decisions filled in, and the sheet would change: other rows or texts.", advice)
-    write_whole(path, content)
     data = {"name": form.name, "columns": form.columns, "keys": form.decisions, "edits": form.edits}
     # Texts reach the page through the template, which escapes them, and as JSON that cannot end its element.
     page = render_page(

@@ -55,12 +55,20 @@ def review_of(conversation: DraftConversation) -> str:
 
 
 def who_reviewed(conversations: Conversations) -> str:
-    """How much of it people reviewed, in a sentence."""
-    n = sum(review_of(each) != NOBODY for each in conversations)
-    if not n:
+    """How much of it people reviewed, what they decided and how many they were, in a sentence."""
+    notes = [each.note("audit") for each in conversations if review_of(each) != NOBODY]
+    if not notes:
         return f"{NOBODY.capitalize()}."
-    of = "all" if n == len(conversations) else f"{n} of"
-    return f"People reviewed {of} {len(conversations)} conversations{'' if of == 'all' else ', nobody the others'}."
+    of = "all" if len(notes) == len(conversations) else f"{len(notes)} of"
+    others = "" if of == "all" else ", nobody the others"
+    edited = sum(note["decision"] == "edit" for note in notes)
+    each = sorted({len(note.get("reviewers", ())) for note in notes})
+    people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")
+    in_all = len({name for note in notes for name in note.get("reviewers", ())})
+    return (
+        f"People reviewed {of} {len(conversations)} conversations{others}: {len(notes) - edited} accepted as they "
+        f"were, {edited} edited; each decided by {people}, {in_all} in all."
+    )
 
 
 def parquet_files(conversations: Conversations) -> dict[str, bytes]:
@@ -96,7 +104,7 @@ def _row(conversation: DraftConversation) -> dict[str, Any]:
         "source_prompts": [turn["prompt"] for turn in source.get("turns", ()) if "prompt" in turn],
         "back_translation": list(translated.get("back", ())),
         "scores": {name: value for name, value in (translated.get("figures") or {}).items() if _is_score(value)},
-        "warnings": [*translated.get("warnings", ()), *edited],
+        "warnings": [*translated.get("warnings", ()), *edited, *audit.get("doubts", ())],
         "review": review_of(conversation),
         "reviewers": len(audit.get("reviewers", ())),  # never who they are
         "proof": {"reply": proof.get("reply"), "how": proof.get("how")},

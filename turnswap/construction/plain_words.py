@@ -37,7 +37,11 @@ class PlainWords:
     instructions: Mapping[str, str]
 
     def question(self, id_: str, kwargs: Mapping[str, Any]) -> str:
-        """Whether a reply follows an instruction, as one asks people.
+        """Whether a reply follows an instruction, as one asks people; raises as :meth:`statement`."""
+        return self.sayings["question"].format(instruction=self.statement(id_, kwargs))
+
+    def statement(self, id_: str, kwargs: Mapping[str, Any]) -> str:
+        """What an instruction asks of a reply.
 
         Raises:
             MalformedInstruction: there is no such instruction.
@@ -51,15 +55,16 @@ class PlainWords:
             elif kwarg is RELATION:
                 values[name] = self.sayings[value]
             elif id_ == "language:response_language":
-                values[name] = _language(value)
+                values[name] = called(value)
             else:
                 values[name] = ", ".join(self.sayings["quoted"].format(each) for each in listed(value))
         # An instruction of one's own goes by its id where nobody described it.
         said = self.instructions.get(id_, "").format(**values) or f"{id_} {json_text(kwargs)}"
-        return self.sayings["question"].format(instruction=said[:1].upper() + said[1:])
+        return said[:1].upper() + said[1:]
 
 
-def _language(code: str) -> str:
+def called(code: str) -> str:
+    """The English name of a language; what has none goes by its code."""
     try:
         return name_of({"zh-cn": "zh", "zh-tw": "zh"}.get(code, code))
     except UserError:

@@ -25,13 +25,18 @@ def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
     paths = [*data, *sorted(folder.glob("*.yaml")), *(folder / f"{name}.md" for name in ("DATASHEET", "README"))]
     if missing := [path for path in paths if not path.is_file()]:
         raise UserError(f"{missing[0]} is missing.", "Write the release anew: turnswap build run CONFIG.")
-    reviews = {each for path in data if path.suffix == ".parquet" for each in _column(path, "review")}
-    if reviews <= {NOBODY} and not anyway:
+    if unreviewed(folder) and not anyway:
         raise UserError(
             f"{folder}: {NOBODY}. Nothing is uploaded.",
             "Let people read it first (audit in the YAML), or add --anyway: card and rows will say that nobody did.",
         )
     return [*paths, folder / "croissant.json"]
+
+
+def unreviewed(folder: Path) -> bool:
+    """Whether nobody reviewed any of a release; a UserError where it cannot be read."""
+    names = [file["name"] for file in _croissant(folder)["distribution"] if file["name"].endswith(".parquet")]
+    return {each for name in names for each in _column(folder / name, "review")} <= {NOBODY}
 
 
 def lacking(folder: Path) -> list[str]:

@@ -68,11 +68,13 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
-    files = data | {f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings)}
+    reviewed = hub.who_reviewed(conversations)
+    shared = render("shared.yaml.j2", build=build, settings=settings, reviewed=reviewed)
+    files = data | {f"_{build.name}.yaml": shared}
     for code in languages:
         task = {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)}
-        files[f"{build.name}_{code}.yaml"] = yaml.safe_dump(task, sort_keys=False)
-    reviewed = hub.who_reviewed(conversations)
+        told = hub.who_reviewed([each for each in conversations if each.language == code])
+        files[f"{build.name}_{code}.yaml"] = f"# {told}\n{yaml.safe_dump(task, sort_keys=False)}"
     files[f"{build.name}.yaml"] = f"# {reviewed}\n{_group_yaml(build, settings, languages)}"
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
     files["README.md"] = _card(build, settings, conversations)

@@ -7,28 +7,47 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from turnswap.core.files import write_whole
+from turnswap.core.pages import render_page
 from turnswap.tasks.multiif.dataset import TURNS
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
-from turnswap.tasks.multiif.languages import name_of
 
 from .constructors import graded
+from .edits import EditChecks, comparable, faults_of_edit
 from .equivalent import equivalent, questions_words
-from .forms import Form, decision_of, read_filled_in, write_form
+from .forms import Form, csv_file, decision_of, read_filled_in, stays, write_form
 from .instructions.making import texts_of
+from .plain_words import called, plain_words
 from .records import Conversations, DraftConversation, Turn, digest, json_text
+from .sheet_page import checks_of, shown
 
 EDITED = (*(f"edited_{turn}" for turn in TURNS), "edited_kwargs")
 FILLED_IN = ("decision", *EDITED, "satisfying_reply", "comment", "reviewer")
-_TEXTS = [f"{text}_{turn}" for turn in TURNS for text in ("source", "translation", "back_translation")]
+DISAGREE = "reviewers disagree"
+_OF_TURNS = ("source", "translation", "back_translation", "checks")
+_TEXTS = [f"{text}_{turn}" for turn in TURNS for text in _OF_TURNS]
+_plain = cache(plain_words)
 _LAST_TURN = ("instructions", "source_kwargs", "kwargs")
-COLUMNS = ("key", "digest", "language", "returned", *_TEXTS, *_LAST_TURN, "scores", "problems", *FILLED_IN)
+COLUMNS = (
+    "key",
+    "digest",
+    "language",
+    "source_language",
+    "returned",
+    *_TEXTS,
+    *_LAST_TURN,
+    "scores",
+    "problems",
+    *FILLED_IN,
+)
 AUDIT = Form(
     "audit",
-    "Audit of translated conversations",
+    "Review of conversations",
     "audit.html.j2",
     COLUMNS,
     FILLED_IN,
@@ -52,18 +71,21 @@ def source_of(conversation: DraftConversation) -> Mapping[str, Any] | None:
 def row_of(conversation: DraftConversation, returned: str = "", problem: str = "") -> dict[str, str]:
     """The row of a conversation, nothing filled in; with why it came back, if it did, and what else to know."""
     note, last = conversation.note("translate"), conversation.last
-    source = (source_of(conversation) or {}).get("turns", [])
-    prompts = {
+    of = source_of(conversation) or {}
+    source = of.get("turns", [])
+    texts = {
         "translation": conversation.prompts,
         "source": [turn["prompt"] for turn in source],
         "back_translation": note.get("back", ()),
+        "checks": checks_of(conversation, _plain()),
     }
     row = dict.fromkeys(COLUMNS, "")
-    row |= {f"{name}_{number}": prompt for name, each in prompts.items() for number, prompt in enumerate(each, 1)}
+    row |= {f"{name}_{number}": text for name, each in texts.items() for number, text in enumerate(each, 1)}
     return row | {
         "key": conversation.key,
         "digest": text_digest(conversation),
         "language": conversation.language,
+        "source_language": of.get("language", ""),
         "returned": returned,
         "instructions": ", ".join(last.instruction_ids),
         "source_kwargs": json_text(source[-1]["kwargs"]) if source else "",
@@ -81,12 +103,30 @@ def _scores(figures: Mapping[str, Any]) -> str:
 def write_sheets(folder: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """``audit.csv`` and ``audit.html`` of rows as :func:`row_of` makes them, unless there are the same already.
 
+    Rows in several languages get a sheet each, ``audit_sw.csv`` and ``audit_sw.html``; ``audit.csv`` then has all rows,
+    and ``audit.html`` leads to the pages.
+
     Raises:
-        UserError: the CSV that is there has other conversations and something filled in, or a file cannot be written.
+        UserError: a CSV that is there has other conversations and something filled in, or a file cannot be written.
     """
-    names = {language: name_of(language) for language in sorted({row["language"] for row in rows})}
-    advice = "Save it under another name, name that under audit.reviews, and delete audit.csv."
-    write_form(AUDIT, folder, rows, advice, turns=TURNS, names=names)
+    languages = sorted({row["language"] for row in rows})
+    alone = len(languages) == 1
+    sheets = [
+        (
+            replace(AUDIT, name=AUDIT.name if alone else f"audit_{code}", title=f"{AUDIT.title} in {called(code)}"),
+            [row for row in rows if row["language"] == code],
+        )
+        for code in languages
+    ]
+    advice = "Save it under another name, name that under audit.reviews, and delete the one that is there."
+    kept = [stays(form, folder, own, advice) for form, own in [(AUDIT, rows), *sheets]]  # all, before one is written
+    for form, own in sheets:
+        write_form(form, folder, own, advice, shown=[shown(row, _plain()) for row in own], disagree=DISAGREE)
+    if not alone and not kept[0]:
+        pages = {f"{form.name}.html": f"{form.title}: {len(own)}" for form, own in sheets}
+        page = render_page("turnswap.construction", "audit_pages.html.j2", AUDIT.title, [], pages=pages)
+        write_whole(folder / f"{AUDIT.name}.csv", csv_file(AUDIT, rows))
+        write_whole(folder / f"{AUDIT.name}.html", page)
 
 
 @dataclass(frozen=True)
@@ -97,6 +137,7 @@ class Review:
         decision: ``accept``, ``edit`` or ``reject``.
         turns: the conversation's, edited where the decision is to edit.
         after_return: given on a sheet that said why the conversation came back from the proof.
+        doubts: what is odd about the edit, and no reason to refuse it.
     """
 
     key: str
@@ -106,27 +147,31 @@ class Review:
     comment: str = ""
     satisfying_reply: str = ""
     after_return: bool = False
+    doubts: tuple[str, ...] = ()
 
     @property
-    def verdict(self) -> tuple[str, tuple[Turn, ...]]:
-        """What reviewers must have in common to agree."""
-        return self.decision, self.turns
+    def verdict(self) -> tuple[bool, list[Any]]:
+        """What reviewers must have in common to agree: to keep it or not, and the texts but for spaces."""
+        return self.decision != "reject", comparable(self.turns)
 
 
-def read_reviews(files: Mapping[str, bytes], conversations: Conversations) -> tuple[list[Review], list[str]]:
+def read_reviews(
+    files: Mapping[str, bytes], conversations: Conversations, checks: EditChecks
+) -> tuple[list[Review], list[str]]:
     """The reviews in these files (their contents by name), in order, and what is wrong with rows, a line for each.
 
     Rows with nothing filled in are left out. Wrong are an unknown key or decision, no reviewer, a text that changed
-    since the sheet was written, edits that do not parse or no longer match, a reply that fails an instruction.
+    since the sheet was written, edits that do not parse, no longer match or fail the ``checks`` of a translation, a
+    reply that fails an instruction.
 
     Raises:
         UserError: a file is no sheet.
     """
     known = {conversation.key: conversation for conversation in conversations}
-    return read_filled_in(AUDIT, files, lambda row, _: _read(row, known))
+    return read_filled_in(AUDIT, files, lambda row, _: _read(row, known, checks))
 
 
-def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Review:
+def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation], checks: EditChecks) -> Review:
     conversation = known.get(row["key"])
     if conversation is None:
         raise ValueError("no conversation of this key is in the audit")
@@ -137,7 +182,7 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
     edited = [column for column in EDITED if row[column].strip()]
     if edited and decision != "edit":
         raise ValueError(f"{edited[0]} is filled in, and the decision is {decision}; expected edit")
-    turns = _edited(row, conversation) if decision == "edit" else conversation.turns
+    turns, doubts = _edited(row, conversation, checks) if decision == "edit" else (conversation.turns, [])
     reply, after_return = row["satisfying_reply"].strip(), bool(row["returned"].strip())
     if reply and decision != "reject":
         attempt = graded(reply, turns[-1].instruction_ids, turns[-1].kwargs)
@@ -145,7 +190,8 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation]) -> Rev
             raise ValueError(f"the satisfying_reply does not follow {attempt.failed_ids}")
     if decision == "accept" and after_return and not reply:
         raise ValueError("it came back from the proof: to accept it, give a satisfying_reply")
-    return Review(row["key"], reviewer, decision, turns, row["comment"].strip(), reply, after_return)
+    comment = row["comment"].strip()
+    return Review(row["key"], reviewer, decision, turns, comment, reply, after_return, tuple(doubts))
 
 
 def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> None:
@@ -156,16 +202,19 @@ def _refuse_changes(row: Mapping[str, str], conversation: DraftConversation) -> 
             raise ValueError(f"{column} was changed; write edits into {right}")
 
 
-def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Turn, ...]:
-    """The turns with the edits, checked as a translation is."""
+def _edited(
+    row: Mapping[str, str], conversation: DraftConversation, checks: EditChecks
+) -> tuple[tuple[Turn, ...], list[str]]:
+    """The turns with the edits, checked as a translation is, and what is odd about them."""
     last = conversation.last
     for number in TURNS[len(conversation.turns) :]:
         if row[f"edited_{number}"].strip():
             raise ValueError(f"edited_{number} is filled in, and there is no turn {number}")
     prompts = [row[f"edited_{number}"].strip() or turn.prompt for number, turn in enumerate(conversation.turns, 1)]
     kwargs = _edited_kwargs(row["edited_kwargs"], last) if row["edited_kwargs"].strip() else None
-    source = source_of(conversation)
-    before = conversation.turns if source is None else [Turn.from_json(content) for content in source["turns"]]
+    of = source_of(conversation)
+    source = None if of is None else DraftConversation.from_json({"key": conversation.key, **of})
+    before = source.turns if source else conversation.turns
     values = [
         texts_of(id_, each) if asked else []
         for id_, each, asked in zip(last.instruction_ids, kwargs or last.kwargs, questions_words(before), strict=True)
@@ -177,7 +226,10 @@ def _edited(row: Mapping[str, str], conversation: DraftConversation) -> tuple[Tu
         )
     if turns == conversation.turns:
         raise ValueError("the decision is edit, and nothing is edited")
-    return turns
+    faults, doubts = faults_of_edit(conversation, turns, source, checks)
+    if faults:
+        raise ValueError(f"the edit does not pass what a translation must: {'; '.join(faults)}")
+    return turns, doubts
 
 
 def _edited_kwargs(text: str, last: Turn) -> list[dict[str, Any]]:

@@ -17,8 +17,9 @@ from turnswap.tasks.multiif.languages import name_of
 from . import LAST, STEPS
 from .audit import Audit, AuditSettings
 from .conflicts import Conflicts, ConflictSettings
+from .edits import EditChecks
 from .extend import Extend, ExtendSettings
-from .filter import Filter, FilterSettings
+from .filter import Filter, FilterSettings, read_words
 from .licences import check_licences
 from .llm import LLM, LLMSettings
 from .pipeline import Pipeline, Step
@@ -160,7 +161,14 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
         "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm.of(name)),
         "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name)),
         "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm.of(name)),
-        "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}),
+        "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}, _of_edits(build)),
         "prove": lambda: Prove(section(ProveSettings, name), llm.of(name)),
     }
     return steps[name]()
+
+
+def _of_edits(build: BuildSettings) -> EditChecks:
+    """What reviewers' edits must keep: what the steps before the audit ask."""
+    lists = build.section(FilterSettings, "filter").word_lists
+    words = {language: read_words(path) for language, path in lists.items()}
+    return EditChecks(build.section(TranslateSettings, "translate"), words)

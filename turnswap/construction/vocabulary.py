@@ -25,6 +25,7 @@ UNSPACED = frozenset({"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MY
 # What a word of a script with spaces goes on with: none of a script without them, of Hangul only Hangul.
 _HANGUL = r"[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]"
 _OTHER = rf"[{_HANGUL}--\p{{Hangul}}]"
+_RIGHT_TO_LEFT = frozenset({"ARABIC", "HEBREW", "THAANA"})
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
 _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "scripts.toml").read_text("utf-8"))
@@ -41,6 +42,12 @@ def scripts_of(language: str) -> frozenset[str]:
     if part in _TABLES["codes"]:
         return frozenset({_TABLES["codes"][part]})
     return _OF_LANGUAGE.get(base, frozenset({LATIN}))
+
+
+def direction_of(language: str) -> str:
+    """How a text in it runs, as HTML's ``dir``: ``rtl``, ``ltr``, or ``auto`` where it is written both ways."""
+    scripts = scripts_of(language)
+    return "rtl" if scripts <= _RIGHT_TO_LEFT else "auto" if scripts & _RIGHT_TO_LEFT else "ltr"
 
 
 def script_of_character(character: str) -> str:
