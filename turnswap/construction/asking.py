@@ -205,8 +205,8 @@ class Interview:
         return UserError(
             f"{self.named}: too many requests failed. {told}",
             "Answers that came are kept: run the same command again, and only the others are asked for. Mend the "
-            f"cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed is then "
-            "rejected for it.",
+            f"cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed "
+            "is then rejected for it.",
         )
 
 

@@ -90,9 +90,7 @@ def _open(askings: Iterable[Asking[Any]], answer: Callable[[Question], str | Non
     return filter(None, (from_cache(asking, answer).question for asking in askings))
 
 
-def _summed(
-    name: str, llm: LLM, left: Sequence[DraftConversation], questions: Sequence[Question], exact: bool
-) -> Cost:
+def _summed(name: str, llm: LLM, left: Sequence[DraftConversation], questions: Sequence[Question], exact: bool) -> Cost:
     number = sum(1 + question.more for question in questions)
     tokens = sum((1 + each.more) * (len(each.prompt().encode()) // _BYTES + 1) for each in questions)
     return Cost(name, len(left), number, exact, tokens, number * llm.gen_kwargs["max_gen_toks"])

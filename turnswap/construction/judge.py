@@ -58,7 +58,8 @@ def question(
         languages: codes of the source's and of the translation's.
         texts: the source and the translation.
         constraints: what the text asks of a reply, in plain English, with the translation's words.
-        name, more: see :class:`.Question`.
+        name: what messages to the user call the question.
+        more: how many follow it, if the judge says yes.
     """
     payload = {"from": languages[0], "to": languages[1], "source": texts[0], "translation": texts[1]}
     return Question("judge_turn", {**payload, "constraints": list(constraints)}, name, more=more)

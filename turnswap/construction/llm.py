@@ -132,7 +132,8 @@ class LLM:
         self.gen_kwargs = {"do_sample": False, "max_gen_toks": _MOST_TOKENS, **settings.gen_kwargs}
         if self.gen_kwargs["do_sample"]:
             raise UserError(
-                f"{section}: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be another one.",
+                f"{section}: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be "
+                "another one.",
                 "Remove do_sample.",
             )
 

@@ -58,7 +58,9 @@ class Translate:
 
     name = "translate"
 
-    def __init__(self, settings: TranslateSettings, languages: Sequence[str], llm: LLM, judge: LLM | None = None) -> None:
+    def __init__(
+        self, settings: TranslateSettings, languages: Sequence[str], llm: LLM, judge: LLM | None = None
+    ) -> None:
         if not languages:
             raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
         for language in (*languages, *settings.length_ratio):
