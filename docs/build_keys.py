@@ -48,7 +48,7 @@ def page() -> str:
 
 def _sections(name: str, kind: Any) -> Iterator[str]:
     """A table of the keys of a class, and those of the sections in it."""
-    hints, told = typing.get_type_hints(kind, include_extras=False), meanings(kind)
+    hints, told = {name: _given(hint) for name, hint in typing.get_type_hints(kind).items()}, meanings(kind)
     rows, inner = [], []
     for field in dataclasses.fields(kind):
         section = hints[field.name] if dataclasses.is_dataclass(hints[field.name]) else None
@@ -63,6 +63,12 @@ def _sections(name: str, kind: Any) -> Iterator[str]:
     yield f"## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     for each in inner:
         yield from _sections(*each)
+
+
+def _given(hint: Any) -> Any:
+    """What a section that may be left out is where it is given."""
+    sections = [each for each in typing.get_args(hint) if dataclasses.is_dataclass(each)]
+    return sections[0] if sections else hint
 
 
 def meanings(kind: Any) -> dict[str, str]:

@@ -1,4 +1,6 @@
-"""Writes seeds.jsonl and recording.jsonl from conversations.yaml: python configs/build_sw_ko/make.py
+"""Writes seeds.jsonl and recording.jsonl, here and in build_de_ja: python configs/build_sw_ko/make.py
+
+Of this folder from conversations.yaml; of build_de_ja from the same seeds and its own translations.yaml.
 
 The seeds are the English conversations, a few of them without the third turn, which the step ``extend`` adds. The
 recording is what an LLM would answer to the questions of the steps: the wording of those turns, translations and
@@ -20,13 +22,17 @@ from turnswap.construction.records import DraftConversation, Turn
 from turnswap.core.journal import as_line
 
 HERE = Path(__file__).parent
-LANGUAGES = ("sw", "ko")
+GERMAN_JAPANESE = HERE.parent / "build_de_ja"
+LANGUAGES = ("sw", "ko", "de", "ja")
 
 
-def read_texts() -> list[dict[str, Any]]:
-    """The entries of conversations.yaml."""
+def read_texts(folder: Path = HERE) -> list[dict[str, Any]]:
+    """The entries of conversations.yaml; for another folder, with its translations in place of those."""
     entries: list[dict[str, Any]] = yaml.safe_load((HERE / "conversations.yaml").read_text("utf-8"))
-    return entries
+    if folder == HERE:
+        return entries
+    others = yaml.safe_load((folder / "translations.yaml").read_text("utf-8"))
+    return [{"key": each["key"], "en": each["en"], **others[each["key"]]} for each in entries if each["key"] in others]
 
 
 def seed(entry: Mapping[str, Any]) -> DraftConversation:
@@ -102,9 +108,9 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
         yield ({"task": "find_sensitive", "language": language, "turns": made}, {"sensitive": False, "reason": ""})
 
 
-def files() -> dict[str, str]:
-    """What to write, by name."""
-    entries = read_texts()
+def files(folder: Path = HERE) -> dict[str, str]:
+    """What to write into a folder, by name."""
+    entries = read_texts(folder)
     return {
         "seeds.jsonl": "".join(as_line(given(entry).as_json()) for entry in entries),
         "recording.jsonl": "".join(
@@ -114,5 +120,6 @@ def files() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    for name, content in files().items():
-        (HERE / name).write_text(content, "utf-8")
+    for place in (HERE, GERMAN_JAPANESE):
+        for name, content in files(place).items():
+            (place / name).write_text(content, "utf-8")

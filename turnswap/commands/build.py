@@ -193,13 +193,15 @@ def _show_failed(made: Build) -> None:
 
 def _assemble(config: Path) -> Build:
     require_packages("Building a data set needs", ("sacrebleu",), "build")
+    from turnswap.construction.judge import doubt
     from turnswap.construction.licences import check_licences
     from turnswap.construction.steps import assemble, read_release
 
     made = assemble(config)
     settings = read_release(made.settings)
-    for doubt in check_licences(settings.seeds_licence, settings.licence):
-        click.echo(visible(doubt), err=True)
+    doubts = check_licences(settings.seeds_licence, settings.licence)
+    for each in [*doubts, *filter(None, [doubt(made.settings.llm, made.settings.judge)])]:
+        click.echo(visible(each), err=True)
     return made
 
 

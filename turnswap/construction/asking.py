@@ -137,7 +137,7 @@ class Interview:
         gen_kwargs: settings to generate with.
         named: the step, for the bar and for messages.
         allowed: how many requests may fail for good; one more ends the run.
-        limit: how the user said that, for messages.
+        limit: the section in which the user said that, and what, for messages.
     """
 
     def __init__(self, lm: CachingLM, gen_kwargs: Mapping[str, Any], named: str, allowed: int, limit: str) -> None:
@@ -205,7 +205,7 @@ class Interview:
         return UserError(
             f"{self.named}: too many requests failed. {told}",
             "Answers that came are kept: run the same command again, and only the others are asked for. Mend the "
-            f"cause first, or raise max_failed of the section llm ({self.limit}): a conversation whose request failed "
+            f"cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed "
             "is then rejected for it.",
         )
 
@@ -222,9 +222,9 @@ def _without_text(conversation: Conversation) -> Fault | None:
     return None
 
 
-def cached_first(asking: Asking[T], cached: Callable[[Question], str | None]) -> Question | None:
-    """The first question of an asking that has no answer yet; None where it comes to its end."""
+def from_cache(asking: Asking[T], cached: Callable[[Question], str | None]) -> UnderWay[T]:
+    """An asking as far as it comes with the answers that are there: up to a question without one, or to its end."""
     under_way = UnderWay(asking)
     while under_way.question and (answer := cached(under_way.question)) is not None:
         under_way.give(answer)
-    return under_way.question
+    return under_way

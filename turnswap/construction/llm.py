@@ -70,7 +70,7 @@ def _short(text: str) -> str:
 
 @dataclass(frozen=True)
 class LLMSettings:
-    """The section ``llm`` of the YAML: as in ``lm_eval run``.
+    """The sections ``llm`` and ``judge`` of the YAML: as in ``lm_eval run``.
 
     Attributes:
         model: a name of lm-eval's, such as ``local-chat-completions``.
@@ -87,6 +87,12 @@ class LLMSettings:
     batch_size: int | str | None = None
     max_failed: Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, le=1, strict=True)] = 0.05
 
+    @property
+    def named(self) -> str:
+        """What the model goes by, wherever it runs: its weights, the server's name for it, or its recording."""
+        given = self.model_args
+        return str(given.get("pretrained") or given.get("model") or given.get("path") or self.model)
+
     def may_fail(self, number: int) -> int:
         """How many of so many askings may fail."""
         if isinstance(self.max_failed, int):
@@ -97,8 +103,8 @@ class LLMSettings:
 class _Model:
     """The model of the settings, loaded when it is first needed, and once for all steps."""
 
-    def __init__(self, settings: LLMSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: LLMSettings, section: str) -> None:
+        self.settings, self.section = settings, section
 
     @cached_property
     def lm(self) -> LM:
@@ -109,21 +115,25 @@ class _Model:
             raise
         except Exception as error:  # each model of lm-eval's has its own ways to fail
             raise UserError(
-                f"llm: {self.settings.model} could not be loaded ({type(error).__name__}: {error}).",
+                f"{self.section}: {self.settings.model} could not be loaded ({type(error).__name__}: {error}).",
                 "Check model and model_args: they are those of lm_eval run.",
             ) from error
 
 
 class LLM:
-    """Asks a model of lm-eval's, loaded when the first question is asked; answers are kept in the folder ``cache``."""
+    """Asks a model of lm-eval's, loaded when the first question is asked; answers are kept in the folder ``cache``.
 
-    def __init__(self, settings: LLMSettings, cache: Path, step: str = "llm") -> None:
-        self.settings, self.cache, self.step = settings, cache, step
-        self._model = _Model(settings)
+    ``section`` of the YAML is where its settings stand: what messages call it.
+    """
+
+    def __init__(self, settings: LLMSettings, cache: Path, step: str = "llm", section: str = "llm") -> None:
+        self.settings, self.cache, self.step, self.section = settings, cache, step, section
+        self._model = _Model(settings, section)
         self.gen_kwargs = {"do_sample": False, "max_gen_toks": _MOST_TOKENS, **settings.gen_kwargs}
         if self.gen_kwargs["do_sample"]:
             raise UserError(
-                "llm: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be another one.",
+                f"{section}: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be "
+                "another one.",
                 "Remove do_sample.",
             )
 
@@ -186,8 +196,9 @@ class LLM:
 
     def _interview(self, number: int) -> Interview:
         allowed = self.settings.may_fail(number)
-        limit = f"now {self.settings.max_failed}, so {allowed} of {number}"
-        return Interview(self._caching, self.gen_kwargs, self.step, allowed, limit)
+        limit = f"{self.section} (now {self.settings.max_failed}, so {allowed} of {number})"
+        named = self.step if self.section == "llm" else f"{self.step}, {self.section}"
+        return Interview(self._caching, self.gen_kwargs, named, allowed, limit)
 
     @property
     def _caching(self) -> CachingLM:

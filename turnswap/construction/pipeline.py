@@ -29,7 +29,7 @@ class Step(Protocol):
 
     Attributes:
         name: of its file, and of its section in the YAML.
-        llm: (optional) what it asks.
+        llm, judge: (optional) what it asks.
         whole: (optional) where true, one conversation to do anew means all: its outcomes depend on each other.
         identity: JSON values that its outcomes depend on beside the conversation: version, settings, the LLM.
     """
@@ -105,8 +105,9 @@ class Pipeline:
         if self.file(name).exists():
             self.file(name).replace(self.file(name).with_suffix(".previous"))
         for step in self.steps:
-            if step.name == name and (llm := getattr(step, "llm", None)):
-                llm.set_aside()
+            for asked in ("llm", "judge"):
+                if step.name == name and (llm := getattr(step, asked, None)):
+                    llm.set_aside()
 
     def behind(self) -> Iterator[tuple[str, list[DraftConversation], list[DraftConversation]]]:
         """Per step what came to it, and what of that it has not done as its settings are now."""

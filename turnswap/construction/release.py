@@ -29,6 +29,7 @@ from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 from turnswap.tasks.multiturn.identity import ARGUMENTS
 
 from . import STEPS, hub
+from .judge import doubt, share_told
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
 from .records import Conversations, DraftConversation, digest, json_text
@@ -77,7 +78,7 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         files[f"{build.name}_{code}.yaml"] = f"# {told}\n{yaml.safe_dump(task, sort_keys=False)}"
     files[f"{build.name}.yaml"] = f"# {reviewed}\n{_group_yaml(build, settings, languages)}"
     files["DATASHEET.md"] = datasheet(build, settings, pipeline, conversations)
-    files["README.md"] = _card(build, settings, conversations)
+    files["README.md"] = _card(build, settings, conversations, _judge(build, pipeline))
     purpose = settings.purpose or f"Multi-turn instruction following in {', '.join(map(name_of, languages))}."
     files["croissant.json"] = hub.croissant(build, settings, f"{purpose} {reviewed}", data)
     return [write_whole(release_folder(build, settings) / name, content) for name, content in files.items()]
@@ -88,7 +89,15 @@ def release_folder(build: BuildSettings, settings: ReleaseSettings) -> Path:
     return settings.folder or build.folder / "release"
 
 
-def _card(build: BuildSettings, settings: ReleaseSettings, conversations: Conversations) -> str:
+def _judge(build: BuildSettings, pipeline: Pipeline) -> str:
+    """Who judged the translations, and what share was rejected; empty where nobody was asked."""
+    if build.judge is None:
+        return ""
+    told = f"{build.judge.model} {_file_name(build.judge.named)}, {share_told(pipeline.outcomes('translate'))}"
+    return ". ".join(filter(None, [told, doubt(build.llm, build.judge)]))
+
+
+def _card(build: BuildSettings, settings: ReleaseSettings, conversations: Conversations, judge: str) -> str:
     count = Counter(each.language for each in conversations)
     return render(
         "card.md.j2",
@@ -96,6 +105,7 @@ def _card(build: BuildSettings, settings: ReleaseSettings, conversations: Conver
         settings=settings,
         front=yaml.safe_dump(hub.front_matter(build, settings, conversations), allow_unicode=True, sort_keys=False),
         reviewed=hub.who_reviewed(conversations),
+        judge=judge,
         counts=[[name_of(code), code, n] for code, n in count.items()],
         columns=[[f"{name}", meaning] for name, _, meaning in hub.COLUMNS],
     )
@@ -185,6 +195,7 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         steps=[_step(pipeline, name) for name in pipeline.names],
         model=_file_name(str(build.llm.model_args.get("pretrained") or build.llm.model_args.get("model") or "")),
         answers=digest(LLM(build.llm, build.folder).identity),
+        judge=_judge(build, pipeline),
         generation=", ".join(f"{key}={value}" for key, value in build.llm.gen_kwargs.items()),
         scores=scores,
         signatures=signatures,

@@ -40,6 +40,7 @@ class BuildSettings:
         name: of the data set: the task is called ``NAME_LANGUAGE``.
         folder: of the steps' files.
         llm: the model that words, translates and checks.
+        judge: (optional) a second model, which translates back and says whether translations say the same.
         languages: codes of the languages to make.
         seeds, extend, conflicts, translate, filter, audit, prove, release: the steps' own sections, not read yet.
     """
@@ -48,6 +49,7 @@ class BuildSettings:
     folder: Path
     llm: LLMSettings
     languages: tuple[str, ...]
+    judge: LLMSettings | None = None
     seeds: Mapping[str, Any] = field(default_factory=dict)
     extend: Mapping[str, Any] = field(default_factory=dict)
     conflicts: Mapping[str, Any] = field(default_factory=dict)
@@ -156,10 +158,11 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
         UserError: the step's section, or a file that it names, is not as expected.
     """
     section, folder = build.section, build.folder / "audit"
+    judge = LLM(build.judge, build.folder / "judge-answers", name, "judge") if build.judge else None
     steps: dict[str, Callable[[], Step]] = {
         "extend": lambda: Extend(section(ExtendSettings, name), llm.of(name)),
         "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm.of(name)),
-        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name)),
+        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name), judge),
         "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm.of(name)),
         "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}, _of_edits(build)),
         "prove": lambda: Prove(section(ProveSettings, name), llm.of(name)),

@@ -2,12 +2,13 @@
 
 Prompts and the words in kwargs are translated together, in one question, so that they stay the same words. What comes
 is checked by rule (:mod:`.equivalent`), translated back in a second question, and must pass the gates (:mod:`.gates`).
+With a judge, it is the judge who translates back, and who then says whether each turn says the same (:mod:`.judge`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -15,11 +16,12 @@ from typing import Any
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
-from .asking import Asking, Question, answered
+from .asking import Asking, Question, answered, from_cache
 from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
+from .judge import judging
 from .llm import LLM, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
 from .vocabulary import scripts_of
@@ -50,13 +52,15 @@ class _Job:
 class Translate:
     """The step ``translate``: as many outcomes per conversation as there are languages, with keys ``KEY:LANGUAGE``.
 
-    Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`) and
-    ``warnings``: what the published rules make of an instruction in this language.
+    Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`),
+    ``warnings``: what the published rules make of an instruction in this language, and ``judge``, if one was asked.
     """
 
     name = "translate"
 
-    def __init__(self, settings: TranslateSettings, languages: Sequence[str], llm: LLM) -> None:
+    def __init__(
+        self, settings: TranslateSettings, languages: Sequence[str], llm: LLM, judge: LLM | None = None
+    ) -> None:
         if not languages:
             raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
         for language in (*languages, *settings.length_ratio):
@@ -65,25 +69,43 @@ class Translate:
                 raise UserError(f"translate.length_ratio.{language}: {language} is not among languages.")
         if len(set(languages)) < len(languages):
             raise UserError(f"languages names one twice: {', '.join(languages)}.")
-        self.settings, self.languages, self.llm = settings, tuple(languages), llm
-        self.identity = [VERSION, asdict(settings), list(languages), llm.identity]
+        self.settings, self.languages, self.llm, self.judge = settings, tuple(languages), llm, judge
+        self.identity = [VERSION, asdict(settings), list(languages), llm.identity, *([judge.identity] if judge else [])]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each conversation in each language, or why not."""
-        return self.llm.run([self.askings(conversation) for conversation in conversations])
+        jobs = self.llm.run([self.askings(conversation) for conversation in conversations])
+        if self.judge is None:
+            return [[self._judged(job) for job in of_one] for of_one in jobs]
+        return self.judge.run([[self._by_judge(job) for job in of_one] for of_one in jobs])
 
-    def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
-        """Two questions per language: there and back."""
-        return [self._translated(self._begun(conversation, language)) for language in self.languages]
+    def askings(self, conversation: DraftConversation) -> list[Asking[_Job]]:
+        """Two questions per language: there and back; there alone where a judge is asked for the way back."""
+        forth = (partial(_question, more=0 if self.judge else 1), _read_forth)
+        stages = [forth] if self.judge else [forth, (partial(_question, back=True), _read_back)]
+        return [answered(self._begun(conversation, language), *stages) for language in self.languages]
+
+    def judge_askings(
+        self, conversation: DraftConversation, cached: Callable[[Question], str | None]
+    ) -> Iterator[Asking[Outcome]]:
+        """What the judge will be asked; the source stands in for translations that are not ``cached``."""
+        for asking in self.askings(conversation):
+            forth = from_cache(asking, cached)
+            language = str(forth.question.payload["to"]) if forth.question else ""
+            known = _Job(conversation, language, conversation.turns) if forth.question else forth.result
+            yield self._by_judge(known)
 
     def stand_ins(self, conversation: DraftConversation) -> list[DraftConversation]:
         """What comes of it, as far as that is known before it is translated: for an estimate of what is to be asked."""
         of = dataclasses.replace
         return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self.languages]
 
-    def _translated(self, job: _Job) -> Asking[Outcome]:
-        done = yield from answered(job, (_question, _read_forth), (partial(_question, back=True), _read_back))
-        return self._judged(done)
+    def _by_judge(self, job: _Job) -> Asking[Outcome]:
+        """Back, and, where the gates let it pass, on to the questions of the judge."""
+        assert self.judge is not None
+        way_back = (partial(_question, back=True, more=len(job.turns)), _read_back)
+        job = yield from answered(job, way_back)
+        return (yield from judging(self._judged(job), self.judge.settings.named))
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
         if conversation.language == language:
@@ -112,7 +134,7 @@ def _key(job: _Job) -> str:
     return f"{job.source.key}:{job.language}"
 
 
-def _question(job: _Job, back: bool = False) -> Question:
+def _question(job: _Job, back: bool = False, more: int = 0) -> Question:
     """For the translation, or, ``back``, for that of what came into the source's language."""
     source = job.source
     payload = {
@@ -122,7 +144,7 @@ def _question(job: _Job, back: bool = False) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": distinct_spans(source.prompts),
     }
-    return Question("translate", payload, _key(job), more=0 if back else 1)
+    return Question("translate", payload, _key(job), more=more)
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
