@@ -80,12 +80,16 @@ def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
         check_extension(turns)
     except ValueError as error:
         return str(error)
-    scripts = scripts_of(language)
     for id_ in turns[-1].instruction_ids:
-        unsuitable_for = making_of(id_).unsuitable
-        if unsuitable_for and (reason := unsuitable_for(language.partition("-")[0], scripts)):
+        if reason := why_unsuitable(id_, language):
             return f"an instruction does not suit the language: {id_} in {language}, {reason}"
     return None
+
+
+def why_unsuitable(id_: str, language: str) -> str | None:
+    """Why an instruction cannot be had in a language; None where it can."""
+    unsuitable_for = making_of(id_).unsuitable
+    return unsuitable_for(language.partition("-")[0], scripts_of(language)) if unsuitable_for else None
 
 
 def questions_words(turns: Sequence[Turn]) -> list[list[str]]:

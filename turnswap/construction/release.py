@@ -28,7 +28,7 @@ from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 from turnswap.tasks.multiturn.identity import ARGUMENTS
 
-from . import STEPS, hub
+from . import STEPS, draws, hub
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
 from .records import Conversations, DraftConversation, digest, json_text
@@ -180,6 +180,11 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         names={code: name_of(code) for code in of_language},
         composition=[_composition(code, own) for code, own in of_language.items()],
         instructions=[[id_, *(count[id_] for count in used)] for id_ in sorted(set().union(*used))],
+        drawn_header=["language", *draws.HEADER],
+        drawn=[
+            *([name_of(code), *draws.count_drawn(own).cells()] for code, own in of_language.items()),
+            ["(Multi-IF, English)", *draws.BENCHMARK.cells()],
+        ],
         steps=[_step(pipeline, name) for name in pipeline.names],
         model=_file_name(str(build.llm.model_args.get("pretrained") or build.llm.model_args.get("model") or "")),
         answers=digest(LLM(build.llm, build.folder).identity),
