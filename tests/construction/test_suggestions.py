@@ -67,7 +67,7 @@ def test_words_and_ends_come_from_one_question_per_conversation() -> None:
         assert {*drawn(outcome)} <= {each for listed in GOOD.values() for each in listed}
     assert tasks(llm) == ["suggest_words", "word_request", "word_request"] * 20
     assert {question.more for question in llm.asked} == {0, 1, 2}
-    assert [outcome for outcome in extend(answering(GOOD), *(seed(f"k{n}") for n in range(20)))] == outcomes
+    assert list(extend(answering(GOOD), *(seed(f"k{n}") for n in range(20)))) == outcomes
 
 
 def test_three_keywords_are_drawn_and_three_words_to_avoid_as_in_the_benchmark() -> None:
@@ -131,7 +131,7 @@ def test_a_request_that_failed_rejects_the_conversation_so_that_it_can_be_asked_
     ],
 )
 def test_what_cannot_be_used_is_left_out_and_told(changed: dict[str, list[Any]], problem: str) -> None:
-    answer = {**dict.fromkeys(GOOD, []), **changed}
+    answer = {**{key: [] for key in GOOD}, **changed}
     with pytest.raises(ValueError, match="too few words can be used") as raised:
         usable(seed(), json.dumps(answer))
     assert problem in str(raised.value)

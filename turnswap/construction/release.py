@@ -32,6 +32,7 @@ from . import STEPS, draws, hub
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
 from .records import Conversations, DraftConversation, digest, json_text
+from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
@@ -43,7 +44,7 @@ COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     """Write what was proved: ``NAME.csv``, ``NAME_LANGUAGE.yaml``, the group ``NAME.yaml``, and ``DATASHEET.md``.
 
-    For the Hub: ``data/LANGUAGE.parquet``, the card ``README.md``, and ``croissant.json`` (:mod:`.hub`).
+    With instructions of its own: ``NAME_instructions.py``. For the Hub: ``data/LANGUAGE.parquet``, the card ``README.md``, and ``croissant.json`` (:mod:`.hub`).
 
     Returns:
         The files, the CSV first.
@@ -68,6 +69,8 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
+    if build.instructions:
+        data[f"{build.name}_instructions.py"] = build.instructions.read_bytes()
     files = data | {f"_{build.name}.yaml": render("shared.yaml.j2", build=build, settings=settings)}
     for code in languages:
         task = {"include": f"_{build.name}.yaml", "task": f"{build.name}_{code}", "dataset_name": name_of(code)}
@@ -180,6 +183,7 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         names={code: name_of(code) for code in of_language},
         composition=[_composition(code, own) for code, own in of_language.items()],
         instructions=[[id_, *(count[id_] for count in used)] for id_ in sorted(set().union(*used))],
+        native=sum(source_of(each) is None for each in conversations),
         drawn_header=["language", *draws.HEADER],
         drawn=[
             *([name_of(code), *draws.count_drawn(own).cells()] for code, own in of_language.items()),

@@ -29,7 +29,14 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TranslateSettings(Thresholds):
-    """The section ``translate``: the thresholds."""
+    """The section ``translate``: the thresholds, and what is translated.
+
+    Attributes:
+        sources: codes of the languages to translate from; conversations in others stay in their own language alone,
+            which then is among ``languages``. Where not given, all are translated into all the others.
+    """
+
+    sources: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class Translate:
     """The step ``translate``: as many outcomes per conversation as there are languages, with keys ``KEY:LANGUAGE``.
 
     Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`) and
-    ``warnings``: what the published rules make of an instruction in this language.
+    ``warnings``: what the published rules make of an instruction in this language. A conversation that is in one of
+    the languages already goes through as it is; its note has no source.
     """
 
     name = "translate"
@@ -73,23 +81,35 @@ class Translate:
         return self.llm.run([self.askings(conversation) for conversation in conversations])
 
     def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
-        """Two questions per language: there and back."""
-        return [self._translated(self._begun(conversation, language)) for language in self.languages]
+        """Two questions per language, there and back; none for the conversation's own."""
+        if into := self._into(conversation):
+            return [self._translated(self._begun(conversation, language)) for language in into]
+        reason = f"its language is none to make or to translate from: {conversation.language}"
+        return [answered(Outcome(conversation, reason))]
 
     def stand_ins(self, conversation: DraftConversation) -> list[DraftConversation]:
         """What comes of it, as far as that is known before it is translated: for an estimate of what is to be asked."""
         of = dataclasses.replace
-        return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self.languages]
+        return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self._into(conversation)]
+
+    def _into(self, conversation: DraftConversation) -> list[str]:
+        """The languages that it is released in."""
+        own, sources = conversation.language, self.settings.sources
+        return [code for code in self.languages if code == own or sources is None or own in sources]
 
     def _translated(self, job: _Job) -> Asking[Outcome]:
+        if job.language == job.source.language:
+            own = dataclasses.replace(job.source, key=_key(job))
+            note = {"source": None, "warnings": warnings(own.turns, own.language)}
+            return Outcome(own.with_note(self.name, note), job.reason)
         done = yield from answered(job, (_question, _read_forth), (partial(_question, back=True), _read_back))
         return self._judged(done)
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
-        if conversation.language == language:
+        if conversation.language == language == "en" and len(self.languages) == 1:  # the benchmark's, by mistake
             raise UserError(
-                f"languages names {language}, and {conversation.key} is in it already.",
-                "Name only languages to translate into.",
+                f"languages names {language} alone, and {conversation.key} is in it already.",
+                "Name the languages to make: those to translate into, and those that seeds were written in.",
             )
         return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
 
