@@ -44,7 +44,8 @@ COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     """Write what was proved: ``NAME.csv``, ``NAME_LANGUAGE.yaml``, the group ``NAME.yaml``, and ``DATASHEET.md``.
 
-    With instructions of its own: ``NAME_instructions.py``. For the Hub: ``data/LANGUAGE.parquet``, the card ``README.md``, and ``croissant.json`` (:mod:`.hub`).
+    With instructions of its own, ``NAME_instructions.py``. For the Hub: ``data/LANGUAGE.parquet``, the card
+    ``README.md``, and ``croissant.json`` (:mod:`.hub`).
 
     Returns:
         The files, the CSV first.
