@@ -49,9 +49,10 @@ def japanese(messages: Sequence[dict[str, str]]) -> str:
         "find_sensitive": {"sensitive": False, "reason": ""},
     }
     if asked["task"] == "word_request":
-        answers["word_request"] = {
-            "request": f"「{'」「'.join(asked['must_contain'])}」という条件でもう一度お願いします。"
-        }
+        named = [
+            each for each in asked["must_contain"] if each.isdigit() or not each.isascii() or not each[-1].isalnum()
+        ]
+        answers["word_request"] = {"request": f"「{'」「'.join(named)}」という条件でもう一度お願いします。"}
     return json.dumps(answers[asked["task"]], ensure_ascii=False)
 
 
@@ -153,6 +154,15 @@ def test_an_instruction_that_the_language_cannot_have_is_refused_and_never_drawn
 
     native = DraftConversation("k", "ko", (Turn("오늘 날씨를 알려 주세요.", ("punctuation:no_comma",), ({},)),))
     assert draw_instruction(0, native, {"change_case:english_lowercase": 1.0}) is None
+
+
+def test_a_text_that_is_labelled_with_another_language_is_refused(tmp_path: Path) -> None:
+    swahili = DraftConversation("k", "sw", turns(EN, WORDS["en"]))
+    outcomes = run(recorded(tmp_path, []), DraftConversation("k", "ko", swahili.turns), swahili, sources=())
+    assert [outcome.reason for outcome in outcomes] == [
+        "the language is another: it is not in the script of ko",
+        "the language is another: it is in English, not in sw",
+    ]
 
 
 def test_a_seed_in_no_language_is_malformed(tmp_path: Path) -> None:

@@ -40,7 +40,11 @@ def answering(suggestions: Mapping[str, Any] | str | None, said: str = "") -> Sc
         asked = question.payload
         if question.task == "suggest_words":
             return suggestions
-        return {"request": f"Please {said} " + ", ".join([*must_contain(asked["instruction"], asked["kwargs"]), "not"])}
+        named, japanese = must_contain(asked["instruction"], asked["kwargs"]), asked["language"] == "ja"
+        if japanese:  # notions are given in English
+            named = [each for each in named if not each.isascii()]
+        frame = ("", "、", "。もう一度お願いします。") if japanese else ("Please ", ", ", ", not")
+        return {"request": f"{frame[0]}{said} {frame[1].join(named)}{frame[2]}"}
 
     return Scripted(answer)
 
@@ -157,3 +161,17 @@ def test_a_keyword_that_the_request_says_in_its_own_words_is_refused() -> None:
     only = {**dict.fromkeys(weights(), 0.0), "keywords:existence": 1.0}
     (outcome,) = extend(answering(GOOD, said=" ".join(GOOD["words"])), seed(), weights=only)
     assert "once more than it names it" in str(outcome.reason)
+    japanese = seed(language="ja", prompt="春の庭について手紙を書いてください。")
+    (outcome,) = extend(answering(JAPANESE, said="".join(JAPANESE["words"])), japanese, weights=only)
+    assert "once more than it names it" in str(outcome.reason)
+
+
+def test_a_request_in_another_language_is_refused() -> None:
+    only = {**dict.fromkeys(weights(), 0.0), "keywords:existence": 1.0}
+    japanese = seed(language="ja", prompt="春の庭について手紙を書いてください。")
+    (outcome,) = extend(answering(JAPANESE, said="use each of the following words"), japanese, weights=only)
+    assert "the wording: it is not in the script of ja" in str(outcome.reason)
+    french = seed(language="fr", prompt="Écris une lettre sur le jardin de notre école.")
+    told = "write it once more, and this time use every one of these words in the text"
+    (outcome,) = extend(answering("nothing", said=told), french, weights=only)
+    assert "the wording: it is in English, not in fr" in str(outcome.reason)

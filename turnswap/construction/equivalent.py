@@ -16,14 +16,16 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instruction, parse_kwargs
 from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
+from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.ids import PLACEHOLDERS
 from .instructions.making import texts_of, with_texts
 from .records import Turn, check_extension
-from .vocabulary import scripts_of
+from .vocabulary import scripts_of, share_in
 
+_LEAST_OF_SCRIPT, _LETTERS_TO_DETECT = 0.5, 40
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(
     r"```.*?```"
@@ -56,6 +58,22 @@ def protected_spans(text: str) -> list[str]:
 def distinct_spans(texts: Sequence[str]) -> list[str]:
     """The protected spans of texts, each once, in the order in which they first occur: what the LLM is told."""
     return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
+
+
+def foreign(text: str, language: str, without: Sequence[str] = ()) -> str | None:
+    """What tells that a text is not in a language: another script, or English by langdetect; None where nothing does.
+
+    Protected spans, and the texts in ``without``, are of no language. Short texts are told by their script alone.
+    """
+    for span in sorted({*protected_spans(text), *without}, key=len, reverse=True):
+        text = text.replace(span, " ")
+    if share_in(text, scripts_of(language)) < _LEAST_OF_SCRIPT:
+        return f"it is not in the script of {language}"
+    base = language.partition("-")[0]
+    known = base != "en" and (base in known_languages() or language.startswith("zh"))
+    if known and sum(map(str.isalpha, text)) >= _LETTERS_TO_DETECT and detect_language(text) == "en":
+        return f"it is in English, not in {language}"
+    return None
 
 
 def localisable_spans(turns: Sequence[Turn]) -> list[str]:

@@ -22,7 +22,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 from .asking import Asking, Question, checked
-from .equivalent import why_unsuitable
+from .equivalent import foreign, why_unsuitable
 from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.draw import ENGLISH, strings
 from .instructions.ids import EXISTENCE, FORBIDDEN, FREQUENCY, LANGUAGE, NTH
@@ -30,6 +30,7 @@ from .instructions.making import is_of_any_language
 from .llm import LLM, RECORDED, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
 from .suggestions import with_suggestions
+from .vocabulary import UNSPACED, scripts_of
 
 VERSION = 2
 _TURNS = 3
@@ -129,7 +130,9 @@ def _extended(
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
     problem = find_problem(wording, id_, kwargs, conversation.language, conversation.prompts, longest)
-    problem = problem or _said_beside(wording, id_, kwargs)
+    problem = problem or _said_beside(wording, id_, kwargs, conversation.language)
+    if problem is None and (another := foreign(wording, conversation.language, strings(kwargs))):
+        problem = f"the wording: {another}"
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
     last = conversation.last
@@ -148,12 +151,13 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
     return Question("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}", more=more)
 
 
-def _said_beside(wording: str, id_: str, kwargs: Mapping[str, Any]) -> str | None:
+def _said_beside(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
     """A keyword that the request says a second time, in its own words: a reply would have it as a matter of course."""
     if id_ not in _OF_WORDS:
         return None
+    before, behind = ("", "") if scripts_of(language) & UNSPACED else (r"(?<!\w)", r"(?!\w)")
     for word in strings(kwargs):
-        if len(re.findall(rf"(?<!\w){re.escape(word)}(?!\w)", wording, re.IGNORECASE)) > 1:
+        if len(re.findall(before + re.escape(word) + behind, wording, re.IGNORECASE)) > 1:
             return f"the wording says {word!r} once more than it names it"
     return None
 

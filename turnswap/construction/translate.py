@@ -16,7 +16,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
 from .asking import Asking, Question, answered
-from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, foreign, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
@@ -101,7 +101,9 @@ class Translate:
         if job.language == job.source.language:
             own = dataclasses.replace(job.source, key=_key(job))
             note = {"source": None, "warnings": warnings(own.turns, own.language)}
-            return Outcome(own.with_note(self.name, note), job.reason)
+            another = foreign("\n".join(own.prompts), own.language)
+            reason = job.reason or (another and f"the language is another: {another}")
+            return Outcome(own.with_note(self.name, note), reason)
         done = yield from answered(job, (_question, _read_forth), (partial(_question, back=True), _read_back))
         return self._judged(done)
 
