@@ -14,6 +14,7 @@ from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
 from .dataset import content_sha256, find_source, load_conversations, load_every_language
+from .instructions import load_instructions
 from .kept import Judged, judge
 from .languages import code_of
 from .left_out import NOTHING, read_left_out
@@ -27,7 +28,8 @@ class MultiIF(MultiTurnTask):
     In the YAML, ``dataset_name`` is the language's name in the data; ``dataset_kwargs: {revision: …}`` may pin a commit
     of the data on the Hub. ``metadata: {verdicts: both}`` adds the figures by corrected verdicts to the published ones;
     the verdicts themselves are in the samples in any case, by both sets of rules (see :mod:`.kept`). ``leave_out``
-    names a CSV of slots that the corrected ones leave out (see :mod:`.left_out`).
+    names a CSV of slots that the corrected ones leave out (see :mod:`.left_out`). ``instructions_file`` names a Python
+    file with instructions of the data's own, relative to the YAML; it is run (see :mod:`.instructions.own`).
     """
 
     # What was judged before it was asked for, by key, turn and reply.
@@ -38,6 +40,9 @@ class MultiIF(MultiTurnTask):
     def load_docs(self) -> list[dict[str, Any]]:
         """The language's conversations; the metadata of the results tell where they came from."""
         self.both = _both_verdicts(self.config.metadata)
+        if own := self.config.metadata.get("instructions_file"):
+            folder = Path(str(self.config.metadata.get("config_source", ""))).parent
+            self.config.metadata["instructions"] = load_instructions(folder / str(own))
         source = find_source(self.config.metadata, **(self.config.dataset_kwargs or {}))
         self.config.dataset_path = source.name
         self.config.metadata["data"] = source.description

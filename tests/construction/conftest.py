@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from lm_eval.api.instance import Instance
 
+from turnswap.construction.instructions.making import MAKINGS
 from turnswap.construction.llm import RecordedLM
 from turnswap.core.errors import UserError
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS, own
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,3 +66,16 @@ def open_form(browser: Browser) -> Iterator[Any]:
     context.close()
     assert complaints == []
     assert {url for url in requests if not url.startswith("blob:")} == opened
+
+
+@pytest.fixture
+def own_instructions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a test loads of instructions of a data set's own is forgotten behind it."""
+    monkeypatch.setattr(own, "_loaded", {})
+    monkeypatch.setenv(own.VARIABLE, "")
+    known, made = dict(INSTRUCTIONS), dict(MAKINGS)
+    yield
+    for registry, before in ((INSTRUCTIONS, known), (MAKINGS, made)):
+        for id_ in [*registry]:
+            if id_ not in before:
+                del registry[id_]  # type: ignore[attr-defined]

@@ -325,3 +325,63 @@ def test_a_stop_half_way_loses_nothing_that_was_asked(tmp_path: Path, gone_at: G
     assert len(asked) == 2
     *_, count = Pipeline(tmp_path, seeds, [Translate(settings, ["sw"], llm)]).run()
     assert (count.kept, count.done_now) == (2, 2)
+
+
+# ----------------------------------------------------------------------------------------- placeholders as examples
+
+EXAMPLES = (
+    "Write a letter with at least 2 placeholders, such as [address] or [name]. Sign it with [name].",
+    "Now end it with “Yours, [name]”.",
+)
+
+
+def of_placeholders(
+    *prompts: str, end: str = "Yours, [name]", kind: str = "detectable_content:number_placeholders"
+) -> Any:
+    """Two turns, the second with a phrase to end with."""
+    first: dict[str, Any] = {"num_placeholders": 2} if "placeholders" in kind else {}
+    ids, kwargs = (kind, "startend:end_checker"), (first, {"end_phrase": end})
+    return tuple(Turn(prompt, ids[:n], kwargs[:n]) for n, prompt in enumerate(prompts, 1))
+
+
+def localised(*prompts: str, end: str, **of: Any) -> Any:
+    return equivalent(of_placeholders(*EXAMPLES, **of), prompts, [[], [end]])
+
+
+def test_placeholders_may_be_put_in_the_language_with_the_kwarg_that_holds_them() -> None:
+    spanish = ("Escribe una carta con al menos 2 marcadores, como [dirección] o [nombre]. Fírmala con [nombre].",)
+    made = localised(*spanish, "Termina con «Atentamente, [nombre]».", end="Atentamente, [nombre]")
+    assert made[-1].kwargs[1] == {"end_phrase": "Atentamente, [nombre]"}
+    as_they_were = (
+        spanish[0].replace("dirección", "address").replace("nombre", "name"),
+        "Termina con «Atte., [name]».",
+    )
+    assert localised(*as_they_were, end="Atte., [name]")[0].prompt == as_they_were[0]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "end"),
+    [
+        ("2 marcadores, como [dirección] o [nombre]. Fírmala con [firma].", "«Yo, [nombre]».", "Yo, [nombre]"),
+        ("2 marcadores, como [nombre] o [nombre]. Fírmala con [nombre].", "«Yo, [nombre]».", "Yo, [nombre]"),
+        ("2 marcadores, como [dirección] o [nombre]. Fírmala.", "«Yo, [nombre]».", "Yo, [nombre]"),
+        ("2 marcadores, como ［dirección］ o ［nombre］. Con ［nombre］.", "«Yo, ［nombre］».", "Yo, ［nombre］"),
+        ("2 marcadores, como [dirección] o [nombre]. Fírmala con [nombre].", "«Yo, [name]».", "Yo, [name]"),
+    ],
+)
+def test_one_placeholder_stands_for_each_everywhere_in_brackets_that_count(first: str, second: str, end: str) -> None:
+    with pytest.raises(ValueError, match=r"a protected span is lost: \[name\], \[address\] became"):
+        localised(first, second, end=end)
+
+
+def test_placeholders_that_no_instruction_is_about_stay_and_so_do_numbers_in_brackets() -> None:
+    with pytest.raises(ValueError, match=r"a protected span is lost: '\[address\]'"):
+        localised(
+            "2 marcadores, como [dirección] o [nombre]. Fírmala con [nombre].",
+            "«Yo, [nombre]».",
+            end="Yo, [nombre]",
+            kind="punctuation:no_comma",
+        )
+    turns = of_placeholders("Use 2 placeholders [1].", "End with “Bye”.", end="Bye")
+    with pytest.raises(ValueError, match="a protected span is lost"):
+        equivalent(turns, ["Usa 2 marcadores [uno].", "Termina con «Adiós»."], [[], ["Adiós"]])

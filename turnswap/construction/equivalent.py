@@ -2,7 +2,8 @@
 
 The checks are those that need no model: the same for what an LLM translated and for what a reviewer edited. A reader of
 the translated prompt and the grader must see the same markers, numbers and names: such spans are found in the source,
-named to the LLM, and counted in what comes back.
+named to the LLM, and counted in what comes back. Placeholders such as ``[address]`` may be put in the language where
+they are examples, or stand in kwargs that are translated with them: one for each, wherever it stands.
 """
 
 from __future__ import annotations
@@ -10,18 +11,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instruction, parse_kwargs
 from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
+from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .instructions import making_of
 from .instructions.content import MARKERS
+from .instructions.ids import PLACEHOLDERS
 from .instructions.making import texts_of, with_texts
 from .records import Turn, check_extension
-from .vocabulary import occurs, scripts_of
+from .vocabulary import occurs, scripts_of, share_in
 
+_LEAST_OF_SCRIPT, _LETTERS_TO_DETECT = 0.5, 40
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(
     r"```.*?```"
@@ -43,6 +47,9 @@ _SPANS = re.compile(
 )
 
 
+_PLACEHOLDER = re.compile(r"\[[^\[\]]*[^\W\d_][^\[\]]*\]")  # in brackets as the grader counts them, with a letter
+
+
 def protected_spans(text: str) -> list[str]:
     """Code, URLs, addresses, placeholders, markers, formats and numbers of a text, in order, as often as they occur."""
     return [match.group() for match in _SPANS.finditer(text)]
@@ -53,10 +60,34 @@ def distinct_spans(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
 
 
-def check_spans(source: str, translation: str, where: str) -> None:
+def foreign(text: str, language: str, without: Sequence[str] = ()) -> str | None:
+    """What tells that a text is not in a language: another script, or English by langdetect; None where nothing does.
+
+    Protected spans, and the texts in ``without``, are of no language. Short texts are told by their script alone.
+    """
+    for span in sorted({*protected_spans(text), *without}, key=len, reverse=True):
+        text = text.replace(span, " ")
+    if share_in(text, scripts_of(language)) < _LEAST_OF_SCRIPT:
+        return f"it is not in the script of {language}"
+    base = language.partition("-")[0]
+    known = base != "en" and (base in known_languages() or language.startswith("zh"))
+    if known and sum(map(str.isalpha, text)) >= _LETTERS_TO_DETECT and detect_language(text) == "en":
+        return f"it is in English, not in {language}"
+    return None
+
+
+def localisable_spans(turns: Sequence[Turn]) -> list[str]:
+    """Placeholders that a translation may put in its language: examples, and those in kwargs that follow."""
+    last = turns[-1]
+    texts = [text for id_, kwargs in last.instructions for text in texts_of(id_, kwargs)]
+    wanted = [turn.prompt for turn in turns] if PLACEHOLDERS in last.instruction_ids else []
+    return [span for span in distinct_spans([*texts, *wanted]) if _PLACEHOLDER.fullmatch(span)]
+
+
+def check_spans(source: str, translation: str, where: str, free: Collection[str] = ()) -> None:
     """Every protected span of the source must have survived, as often as it occurred, and no marker been added.
 
-    A number or a name may come more often: languages repeat where English refers back.
+    A number or a name may come more often: languages repeat where English refers back. ``free`` ones may be lost.
 
     Raises:
         ValueError: names the span.
@@ -67,11 +98,29 @@ def check_spans(source: str, translation: str, where: str) -> None:
     )
     for span in before | after:  # the source's first
         added = after[span] > before[span] and not any(character.isalnum() for character in span)
-        if after[span] < before[span] or added:
+        if (after[span] < before[span] and span not in free) or added:
             raise ValueError(
                 f"a protected span is {'added' if added else 'lost'}: {span!r} occurs {before[span]} times in {where} "
                 f"of the source and {after[span]} times in its translation"
             )
+
+
+def _check_localised(free: Sequence[str], source: Sequence[str], made: Sequence[str]) -> None:
+    """Free placeholders stand as they were, or each has one for itself, in the same texts and as often."""
+    if all(
+        after.count(span) >= before.count(span) for span in free for before, after in zip(source, made, strict=True)
+    ):
+        return
+    fixed = {*distinct_spans(source)} - {*free}
+    new = [span for span in distinct_spans(made) if _PLACEHOLDER.fullmatch(span) and span not in fixed]
+    places = [
+        sorted([text.count(span) for text in texts] for span in spans) for spans, texts in ((free, source), (new, made))
+    ]
+    if places[0] != places[1]:
+        raise ValueError(
+            f"a protected span is lost: {', '.join(free)} became {', '.join(new) or 'none'}; expected one placeholder "
+            "in [ ] for each, the same wherever it stands"
+        )
 
 
 def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
@@ -80,12 +129,16 @@ def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
         check_extension(turns)
     except ValueError as error:
         return str(error)
-    scripts = scripts_of(language)
     for id_ in turns[-1].instruction_ids:
-        unsuitable_for = making_of(id_).unsuitable
-        if unsuitable_for and (reason := unsuitable_for(language.partition("-")[0], scripts)):
+        if reason := why_unsuitable(id_, language):
             return f"an instruction does not suit the language: {id_} in {language}, {reason}"
     return None
+
+
+def why_unsuitable(id_: str, language: str) -> str | None:
+    """Why an instruction cannot be had in a language; None where it can."""
+    unsuitable_for = making_of(id_).unsuitable
+    return unsuitable_for(language.partition("-")[0], scripts_of(language)) if unsuitable_for else None
 
 
 def questions_words(turns: Sequence[Turn]) -> list[list[str]]:
@@ -120,19 +173,22 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
             f"kwargs do not match: {[len(each) for each in asked]} words per instruction in the source, "
             f"{[len(each) for each in values]} in the translation"
         )
+    free = localisable_spans(source)
     for number, (turn, prompt) in enumerate(zip(source, prompts, strict=True), 1):
-        check_spans(turn.prompt, prompt, f"turn {number}")
+        check_spans(turn.prompt, prompt, f"turn {number}", free)
     last = source[-1]
-    made = []
+    made, texts = [], [(turn.prompt, prompt) for turn, prompt in zip(source, prompts, strict=True)]
     for position, (id_, kwargs) in enumerate(last.instructions):
         place = _repeated_lines(id_, kwargs, source)
         new = [_lines(source, prompts, place)] if place else list(values[position])
         before = texts_of(id_, kwargs)
         _check_words(id_, before, new)
         for one, other in zip(before, new, strict=True):
-            check_spans(one, other, f"the kwarg {one!r}")
+            texts.append((one, other))
+            check_spans(one, other, f"the kwarg {one!r}", free)
             _check_places(source, prompts, position, one, other)
         made.append(_checked_kwargs(id_, kwargs, new))
+    _check_localised(free, *zip(*texts, strict=True))
     return tuple(
         Turn(prompt, turn.instruction_ids, tuple(made[: len(turn.kwargs)]))
         for turn, prompt in zip(source, prompts, strict=True)

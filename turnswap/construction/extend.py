@@ -2,8 +2,9 @@
 
 A draw is random and yet the same every time: it depends only on the seed, the conversation's key, the number of the
 turn and the conversation itself. Every instruction has random numbers of its own, so that another weight or generator
-leaves the others' kwargs as they are. Numbers are in the ranges of Multi-IF's English data; keywords are words of the
-conversation. A wording must tell a reader all that the grader will look for.
+leaves the others' kwargs as they are. Numbers are in the ranges of Multi-IF's English data; words and closing phrases
+are by the topic and new to the conversation, as there (:mod:`.suggestions`). A wording must tell a reader all that the
+grader will look for.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import PositiveInt
 
@@ -21,19 +22,23 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 from .asking import Asking, Question, checked
+from .equivalent import foreign, why_unsuitable
 from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.draw import ENGLISH, strings
-from .instructions.ids import LANGUAGE
+from .instructions.ids import EXISTENCE, FORBIDDEN, FREQUENCY, LANGUAGE, NTH
 from .instructions.making import is_of_any_language
-from .llm import LLM, read_answer
+from .llm import LLM, RECORDED, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
+from .suggestions import with_suggestions
+from .vocabulary import UNSPACED, scripts_of
 
-VERSION = 1
+VERSION = 2
 _TURNS = 3
 _TRIES = 8  # kwargs drawn per instruction before another one is taken
 _NUMBER_WORDS, _ORDINALS = ENGLISH["numbers"].split(), ENGLISH["ordinals"].split()
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _ACCEPTED = ENGLISH["accepted"]
+_OF_WORDS = (EXISTENCE, FREQUENCY, FORBIDDEN, NTH)
 # The opposite of what is meant: another relation, or a relation where the number is exact.
 _RELATIONS = (
     r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"
@@ -53,11 +58,17 @@ class ExtendSettings:
         weights: how often to draw an instruction, by id, relative to the others; 0 never. Those that are not named
             keep the weight that their record has.
         longest: characters that a request may have beside what it must contain.
+        words: where keywords, words to avoid and closing phrases come from: ``topic``, as in the benchmark (the LLM
+            suggests some once per conversation, if they are needed), or ``conversation``, its own words and fixed
+            phrases in English. What the LLM suggests may be of no use: then it is as with the latter, and the
+            datasheet tells how often. Where not given: ``topic``, but ``conversation`` with a recording, which holds
+            answers for what was drawn when it was made.
     """
 
     seed: int = 0
     weights: Mapping[str, float] = field(default_factory=dict)
     longest: PositiveInt = 500
+    words: Literal["topic", "conversation"] | None = None
 
 
 class Extend:
@@ -76,27 +87,38 @@ class Extend:
         if any(weight < 0 for weight in self.weights.values()) or not any(self.weights.values()):
             raise UserError("extend.weights must not be negative, nor all of them 0.")
         self.settings, self.llm = settings, llm
-        self.identity = [VERSION, {**dataclasses.asdict(settings), "weights": self.weights}, llm.identity]
+        self.words = settings.words or ("conversation" if llm.settings.model == RECORDED else "topic")
+        settled = {"weights": self.weights, "words": self.words}
+        self.identity = [VERSION, {**dataclasses.asdict(settings), **settled}, llm.identity]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with three turns, or rejected: nothing could be drawn, or the wording lacks something twice."""
         return self.llm.run([self.askings(conversation) for conversation in conversations])
 
     def askings(self, conversation: DraftConversation) -> list[Asking[Outcome]]:
-        """A question per turn that lacks, one after the other: a turn's wording is part of the next one's question."""
+        """A question per turn that lacks, one after the other: a turn's wording is part of the next one's question.
+
+        Before the first draw that needs words by the topic, these are asked for.
+        """
         return [self._made(conversation)]
 
     def _made(self, conversation: DraftConversation) -> Asking[Outcome]:
         while (number := len(conversation.turns) + 1) <= _TURNS:
-            drawn = draw_instruction(self.settings.seed, conversation, self.weights)
-            if drawn is None:
-                ids = ", ".join(conversation.last.instruction_ids)
-                return Outcome(
-                    conversation, f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
-                )
-            check = partial(_extended, conversation, *drawn, self.settings.longest)
+            drawn, lacking = _drawn(self.settings.seed, conversation, self.weights)
+            wanting = self.words == "topic" and not conversation.note(self.name)
             try:
-                conversation = yield from checked(_question(conversation, *drawn), check)
+                if wanting and lacking:
+                    conversation = yield from with_suggestions(conversation, _TURNS - number + 1)
+                    continue
+                if drawn is None:
+                    ids = ", ".join(conversation.last.instruction_ids)
+                    return Outcome(
+                        conversation, f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
+                    )
+                # The next turn may be the first that needs words.
+                more = (_TURNS - number) * (2 if wanting else 1)
+                check = partial(_extended, conversation, *drawn, self.settings.longest)
+                conversation = yield from checked(_question(conversation, *drawn, more), check)
             except ValueError as problem:
                 return Outcome(conversation, f"no request for turn {number}: {problem}")
         return Outcome(conversation)
@@ -108,6 +130,9 @@ def _extended(
     """The conversation with the turn of an answer; a ValueError with what is wrong with its wording."""
     wording = read_answer(answer, request=str)["request"].strip()
     problem = find_problem(wording, id_, kwargs, conversation.language, conversation.prompts, longest)
+    problem = problem or _said_beside(wording, id_, kwargs, conversation.language)
+    if problem is None and (another := foreign(wording, conversation.language, strings(kwargs))):
+        problem = f"the wording: {another}"
     if problem is not None:
         raise ValueError(f"{problem} ({id_})")
     last = conversation.last
@@ -115,7 +140,7 @@ def _extended(
     return dataclasses.replace(conversation, turns=(*conversation.turns, turn))
 
 
-def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any]) -> Question:
+def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any], more: int) -> Question:
     payload = {
         "language": conversation.language,
         "turns": conversation.prompts,
@@ -123,8 +148,18 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    number = len(conversation.turns) + 1
-    return Question("word_request", payload, f"{conversation.key}, turn {number}", more=_TURNS - number)
+    return Question("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}", more=more)
+
+
+def _said_beside(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
+    """A keyword that the request says a second time, in its own words: a reply would have it as a matter of course."""
+    if id_ not in _OF_WORDS:
+        return None
+    before, behind = ("", "") if scripts_of(language) & UNSPACED else (r"(?<!\w)", r"(?!\w)")
+    for word in strings(kwargs):
+        if len(re.findall(before + re.escape(word) + behind, wording, re.IGNORECASE)) > 1:
+            return f"the wording says {word!r} once more than it names it"
+    return None
 
 
 def weights() -> dict[str, float]:
@@ -143,13 +178,20 @@ def draw_instruction(
     One that the conversation has already is not drawn, nor one in conflict or tension with those that it has, nor one
     without a weight or that nobody said how to draw. ``weights`` are relative to each other.
     """
+    return _drawn(seed, conversation, weights)[0]
+
+
+def _drawn(
+    seed: int, conversation: DraftConversation, weights: Mapping[str, float]
+) -> tuple[tuple[str, dict[str, Any]] | None, bool]:
+    """The same, and whether words by the topic were looked for on the way and there were none."""
     last, turn = conversation.last, len(conversation.turns) + 1
     draws = {id_: Draw(conversation, seed, conversation.key, turn, id_) for id_ in sorted(weights) if weights[id_] > 0}
     # In random order, heavier ones more often in front (Efraimidis and Spirakis, 2006).
     rank = {id_: draw.number() ** (1 / weights[id_]) for id_, draw in draws.items()}
     for id_ in sorted(draws, key=lambda each: (-rank[each], each)):
         drawn_by = making_of(id_).draw
-        if drawn_by is None or id_ in last.instruction_ids:
+        if drawn_by is None or id_ in last.instruction_ids or why_unsuitable(id_, conversation.language):
             continue
         for _ in range(_TRIES):
             kwargs = drawn_by(draws[id_])
@@ -158,8 +200,8 @@ def draw_instruction(
             position = len(last.instruction_ids)
             conflicts = find_conflicts([*last.instruction_ids, id_], [*last.kwargs, kwargs])
             if not any(position in conflict.positions for conflict in conflicts):
-                return id_, kwargs
-    return None
+                return (id_, kwargs), any(draw.lacked for draw in draws.values())
+    return None, any(draw.lacked for draw in draws.values())
 
 
 def _same_language(id_: str, kwargs: Mapping[str, Any], conversation: DraftConversation) -> bool:

@@ -21,6 +21,7 @@ from .records import Conversations, DraftConversation, json_text
 from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings
 
+_FORMATS = {"parquet": "application/x-parquet", "csv": "text/csv", "py": "text/x-python"}
 NOBODY = "nobody reviewed this"
 SPLIT = "test"
 _SCORES = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf")  # those that every translation has
@@ -32,7 +33,11 @@ COLUMNS: list[tuple[str, Any, str]] = [
     ("language", _TEXT, "Its English name"),
     ("language_code", _TEXT, "Its code in ISO 639, with a region or script where needed"),
     ("turns", None, "What the user says in each turn, and all instructions that hold by then, with kwargs as IFEval's"),
-    ("source_language", _TEXT, "Code of the language that it was translated from"),
+    (
+        "source_language",
+        _TEXT,
+        "Code of the language that it was translated from; null where it was written in its own",
+    ),
     ("source_prompts", _TEXTS, "What the user says in that language, by turn"),
     ("back_translation", _TEXTS, "The translated prompts, translated back by a model"),
     ("scores", None, "Of the back-translation against the source, 0 to 100, and the other figures of the translation"),
@@ -87,7 +92,7 @@ def parquet_files(conversations: Conversations) -> dict[str, bytes]:
 def _row(conversation: DraftConversation) -> dict[str, Any]:
     translated, source = conversation.note("translate"), source_of(conversation) or {}
     audit, proof = conversation.note("audit"), conversation.note("prove")
-    edited = [f"The scores and the back-translation are {audit['scores']}"] if "scores" in audit else []
+    edited = [f"The scores and the back-translation are {audit['scores']}"] if "scores" in audit and source else []
     return {
         "key": released_key(conversation),
         "language": name_of(conversation.language),
@@ -185,7 +190,7 @@ def croissant(
                 "name": path,
                 "contentUrl": path,
                 "contentSize": f"{len(content)} B",
-                "encodingFormat": "application/x-parquet" if path in tables else "text/csv",
+                "encodingFormat": _FORMATS[path.rpartition(".")[2]],
                 "sha256": hashlib.sha256(content).hexdigest(),
             }
             for path, content in data.items()

@@ -28,6 +28,7 @@ from turnswap.tasks.multiturn.identity import NO_OTHER_MODEL, fingerprint
 from .asking import MARK, Asking, Interview, Item, Question, T, UnderWay
 from .records import digest, json_text
 
+RECORDED = "turnswap-recorded"
 _MOST_TOKENS = 1024  # of an answer, where gen_kwargs do not say
 
 
@@ -206,7 +207,7 @@ class LLM:
         return CachingLM(self._model.lm, str(self.file))
 
 
-@register_model("turnswap-recorded")
+@register_model(RECORDED)
 class RecordedLM(LM):
     """Answers from the recording at ``path``: deterministic, for examples and tests.
 

@@ -15,7 +15,7 @@ from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
 from turnswap.tasks.multiif.instructions.spec import ANY_COUNT, COUNT, RELATION
 from turnswap.tasks.multiif.languages import name_of
 
-from .instructions.making import listed
+from .instructions.making import listed, making_of
 from .records import json_text
 
 _ENGLISH = (files(__package__) / "instructions" / "plain.toml").read_text("utf-8")
@@ -59,7 +59,8 @@ class PlainWords:
             else:
                 values[name] = ", ".join(self.sayings["quoted"].format(each) for each in listed(value))
         # An instruction of one's own goes by its id where nobody described it.
-        said = self.instructions.get(id_, "").format(**values) or f"{id_} {json_text(kwargs)}"
+        saying = self.instructions.get(id_) or making_of(id_).plain
+        said = saying.format(**values) or f"{id_} {json_text(kwargs)}"
         return said[:1].upper() + said[1:]
 
 

@@ -28,11 +28,12 @@ from turnswap.tasks.multiif.languages import name_of
 from turnswap.tasks.multiif.metrics import CORRECTED, ratios
 from turnswap.tasks.multiturn.identity import ARGUMENTS
 
-from . import STEPS, hub
+from . import STEPS, draws, hub
 from .judge import doubt, share_told
 from .llm import LLM
 from .pipeline import Pipeline, counted, kept
 from .records import Conversations, DraftConversation, digest, json_text
+from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
@@ -44,7 +45,8 @@ COLUMNS = ["turns", "responses", *_OF_TURNS, "key", "turn_index", "language"]
 def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     """Write what was proved: ``NAME.csv``, ``NAME_LANGUAGE.yaml``, the group ``NAME.yaml``, and ``DATASHEET.md``.
 
-    For the Hub: ``data/LANGUAGE.parquet``, the card ``README.md``, and ``croissant.json`` (:mod:`.hub`).
+    With instructions of its own, ``NAME_instructions.py``. For the Hub: ``data/LANGUAGE.parquet``, the card
+    ``README.md``, and ``croissant.json`` (:mod:`.hub`).
 
     Returns:
         The files, the CSV first.
@@ -69,6 +71,8 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
+    if build.instructions:
+        data[f"{build.name}_instructions.py"] = build.instructions.read_bytes()
     reviewed = hub.who_reviewed(conversations)
     shared = render("shared.yaml.j2", build=build, settings=settings, reviewed=reviewed)
     files = data | {f"_{build.name}.yaml": shared}
@@ -192,6 +196,12 @@ def datasheet(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipelin
         names={code: name_of(code) for code in of_language},
         composition=[_composition(code, own) for code, own in of_language.items()],
         instructions=[[id_, *(count[id_] for count in used)] for id_ in sorted(set().union(*used))],
+        native=sum(source_of(each) is None for each in conversations),
+        drawn_header=["language", *draws.HEADER],
+        drawn=[
+            *([name_of(code), *draws.count_drawn(own).cells()] for code, own in of_language.items()),
+            ["(Multi-IF, English)", *draws.BENCHMARK.cells()],
+        ],
         steps=[_step(pipeline, name) for name in pipeline.names],
         model=_file_name(str(build.llm.model_args.get("pretrained") or build.llm.model_args.get("model") or "")),
         answers=digest(LLM(build.llm, build.folder).identity),

@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from turnswap.core.errors import UserError
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
+from turnswap.tasks.multiif.languages import name_of
 
 from .records import DraftConversation, Outcome, Turn, check_extension, digest
 
@@ -26,7 +27,8 @@ class SeedSettings:
 
     Attributes:
         file: JSONL. A line is a conversation (key, language, and turns with prompt, instruction_ids and kwargs, of
-            which the first is enough), or a row of IFEval's (key, prompt, instruction_id_list, kwargs).
+            which the first is enough), or a row of IFEval's (key, prompt, instruction_id_list, kwargs). Conversations
+            may be in any language, and of several: those in one that is to be made are not translated into it.
         hub: the name of a data set in IFEval's format, such as ``google/IFEval``; its split ``train`` is read.
         revision: the commit to read; without one a data set may change under its name.
         language: the code of the language of IFEval's rows.
@@ -133,6 +135,7 @@ def _require_gradeable(conversation: DraftConversation) -> None:
         raise ValueError("the key has a colon, behind which a translation names its language")
     if len(conversation.turns) > _MOST_TURNS:
         raise ValueError(f"there are {len(conversation.turns)} turns; expected at most {_MOST_TURNS}")
+    name_of(conversation.language)  # refuses what is no language
     check_extension(conversation.turns)
     if not conversation.turns[0].instruction_ids:
         raise ValueError("turn 1 has no instruction")

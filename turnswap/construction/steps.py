@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
 from turnswap.core.settings import read_settings, read_yaml
+from turnswap.tasks.multiif.instructions import load_instructions
 from turnswap.tasks.multiif.languages import name_of
 
 from . import LAST, STEPS
@@ -42,6 +43,8 @@ class BuildSettings:
         llm: the model that words, translates and checks.
         judge: (optional) a second model, which translates back and says whether translations say the same.
         languages: codes of the languages to make.
+        instructions: a Python file with instructions of the data set's own. It is run, here and by whoever evaluates
+            on the release, which has a copy.
         seeds, extend, conflicts, translate, filter, audit, prove, release: the steps' own sections, not read yet.
     """
 
@@ -58,6 +61,7 @@ class BuildSettings:
     audit: Mapping[str, Any] = field(default_factory=dict)
     prove: Mapping[str, Any] = field(default_factory=dict)
     release: Mapping[str, Any] = field(default_factory=dict)
+    instructions: Path | None = None
 
     def section(self, kind: type[T], name: str) -> T:
         """A step's own section, checked; a UserError where it is not as expected."""
@@ -143,11 +147,14 @@ def assemble(config: Path) -> Build:
         UserError: the YAML or one of its files is not as expected.
     """
     build = read_build(config)
+    own = load_instructions(build.instructions) if build.instructions else None
     read_release(build)  # a missing licence is told before work starts
     # What could not be proved goes back to the audit: the proof's file of the run before tells.
     proof = build.folder / f"{STEPS.index('prove') + 1}-prove.jsonl"
     llm, back = LLM(build.llm, build.folder / "llm-answers"), returned(read_jsonl(proof))
     steps = [make_step(name, build, llm, back) for name in STEPS[1:-1]]
+    for step in steps if own else ():  # another check or draw may make other outcomes
+        step.identity = [step.identity, own]
     return Build(build, Pipeline(build.folder, Seeds(build.section(SeedSettings, "seeds")), steps))
 
 

@@ -17,7 +17,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
 from .asking import Asking, Question, answered, from_cache
-from .equivalent import distinct_spans, equivalent, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, foreign, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed
@@ -31,7 +31,14 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class TranslateSettings(Thresholds):
-    """The section ``translate``: the thresholds."""
+    """The section ``translate``: the thresholds, and what is translated.
+
+    Attributes:
+        sources: codes of the languages to translate from; conversations in others stay in their own language alone,
+            which then is among ``languages``. Where not given, all are translated into all the others.
+    """
+
+    sources: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,10 @@ class _Job:
     reason: str | None = None
 
     @property
+    def native(self) -> bool:
+        return self.language == self.source.language
+
+    @property
     def prompts(self) -> list[str]:
         return [turn.prompt for turn in self.turns]
 
@@ -53,7 +64,8 @@ class Translate:
     """The step ``translate``: as many outcomes per conversation as there are languages, with keys ``KEY:LANGUAGE``.
 
     Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`),
-    ``warnings``: what the published rules make of an instruction in this language, and ``judge``, if one was asked.
+    ``warnings``: what the published rules make of an instruction in this language, and ``judge``, if one was asked. A
+    conversation that is in one of the languages already goes through as it is; its note has no source.
     """
 
     name = "translate"
@@ -80,10 +92,17 @@ class Translate:
         return self.judge.run([[self._by_judge(job) for job in of_one] for of_one in jobs])
 
     def askings(self, conversation: DraftConversation) -> list[Asking[_Job]]:
-        """Two questions per language: there and back; there alone where a judge is asked for the way back."""
+        """Two questions per language: there and back; there alone where a judge is asked for the way back.
+
+        None for the conversation's own language.
+        """
         forth = (partial(_question, more=0 if self.judge else 1), _read_forth)
         stages = [forth] if self.judge else [forth, (partial(_question, back=True), _read_back)]
-        return [answered(self._begun(conversation, language), *stages) for language in self.languages]
+        jobs = [self._begun(conversation, language) for language in self._into(conversation)]
+        if not jobs:
+            reason = f"its language is none to make or to translate from: {conversation.language}"
+            jobs = [_Job(conversation, conversation.language, reason=reason)]
+        return [answered(job, *(() if job.native else stages)) for job in jobs]
 
     def judge_askings(
         self, conversation: DraftConversation, cached: Callable[[Question], str | None]
@@ -98,24 +117,33 @@ class Translate:
     def stand_ins(self, conversation: DraftConversation) -> list[DraftConversation]:
         """What comes of it, as far as that is known before it is translated: for an estimate of what is to be asked."""
         of = dataclasses.replace
-        return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self.languages]
+        return [of(conversation, key=f"{conversation.key}:{code}", language=code) for code in self._into(conversation)]
+
+    def _into(self, conversation: DraftConversation) -> list[str]:
+        """The languages that it is released in."""
+        own, sources = conversation.language, self.settings.sources
+        return [code for code in self.languages if code == own or sources is None or own in sources]
 
     def _by_judge(self, job: _Job) -> Asking[Outcome]:
         """Back, and, where the gates let it pass, on to the questions of the judge."""
         assert self.judge is not None
+        if job.native:
+            return self._judged(job)
         way_back = (partial(_question, back=True, more=len(job.turns)), _read_back)
         job = yield from answered(job, way_back)
         return (yield from judging(self._judged(job), self.judge.settings.named))
 
     def _begun(self, conversation: DraftConversation, language: str) -> _Job:
-        if conversation.language == language:
+        if conversation.language == language == "en" and len(self.languages) == 1:  # the benchmark's, by mistake
             raise UserError(
-                f"languages names {language}, and {conversation.key} is in it already.",
-                "Name only languages to translate into.",
+                f"languages names {language} alone, and {conversation.key} is in it already.",
+                "Name the languages to make: those to translate into, and those that seeds were written in.",
             )
         return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
 
     def _judged(self, job: _Job) -> Outcome:
+        if job.native:
+            return self._native(job)
         source, reason = job.source, job.reason
         made = DraftConversation(_key(job), job.language, job.turns or source.turns, source.notes)
         note: dict[str, Any] = {
@@ -128,6 +156,15 @@ class Translate:
             note |= {"back": list(job.back), "figures": figures, "warnings": warnings(job.turns, job.language)}
             reason = "; ".join(problems(translation, figures, self.settings)) or None
         return Outcome(made.with_note(self.name, note), reason)
+
+    def _native(self, job: _Job) -> Outcome:
+        """What is not translated, held against its language."""
+        own = dataclasses.replace(job.source, key=_key(job))
+        another = foreign("\n".join(own.prompts), own.language)
+        reason = job.reason or (another and f"the language is another: {another}")
+        return Outcome(
+            own.with_note(self.name, {"source": None, "warnings": warnings(own.turns, own.language)}), reason
+        )
 
 
 def _key(job: _Job) -> str:

@@ -9,17 +9,29 @@ rules: the IFEval checkers (arXiv 2311.07911) with the language-aware counts of 
 from collections.abc import Mapping
 
 from . import case, combination, content, format, keywords, language, length, startend  # noqa: F401
+from .own import load_instructions, load_listed
 from .spec import INSTRUCTIONS, Instruction, MalformedInstruction, instruction
 
-__all__ = ["INSTRUCTIONS", "Instruction", "MalformedInstruction", "get_instruction", "instruction", "parse_kwargs"]
+__all__ = [
+    "INSTRUCTIONS",
+    "Instruction",
+    "MalformedInstruction",
+    "get_instruction",
+    "instruction",
+    "load_instructions",
+    "parse_kwargs",
+]
 
 
 def get_instruction(instruction_id: str) -> Instruction:
-    """The instruction of this id.
+    """The instruction of this id: one of those here, or of the files that ``TURNSWAP_INSTRUCTIONS`` lists.
 
     Raises:
         MalformedInstruction: there is none.
+        UserError: one of these files cannot be run.
     """
+    if instruction_id not in INSTRUCTIONS:
+        load_listed()
     try:
         return INSTRUCTIONS[instruction_id]
     except KeyError:

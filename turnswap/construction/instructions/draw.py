@@ -1,15 +1,20 @@
-"""Kwargs drawn at random and yet the same every time: numbers from a hash, keywords from the conversation's words."""
+"""Kwargs drawn at random and yet the same every time: numbers from a hash, words from those that suit the conversation.
+
+Words by the topic, which the LLM suggested (:mod:`..suggestions`), come first; without them keywords are words of the
+conversation, and other words and phrases those of ``english.toml``.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
 from ..records import DraftConversation
+from ..vocabulary import UNSPACED, scripts_of
 
 T = TypeVar("T")
 
@@ -19,10 +24,14 @@ _NOT_KEYWORDS, _KEYWORDS = frozenset(ENGLISH["in_every_request"].split()), ENGLI
 
 
 class Draw:
-    """Random numbers for a turn of a conversation: from a hash, the same on every machine and version of Python."""
+    """Random numbers for a turn of a conversation: from a hash, the same on every machine and version of Python.
+
+    Attributes:
+        lacked: whether words by the topic were looked for, and there were none.
+    """
 
     def __init__(self, conversation: DraftConversation, *origin: object) -> None:
-        self.conversation = conversation
+        self.conversation, self.lacked = conversation, False
         self._origin, self._count = "\0".join(map(str, origin)), 0
 
     def number(self) -> float:
@@ -45,28 +54,47 @@ class Draw:
         relation = self.one(("at least", "at least", "less than"))
         return {name: relation, number: self.one(at_least if relation == "at least" else less_than)}
 
-    def keywords(self, count: int) -> list[str] | None:
-        """Words of the conversation, filled up with neutral ones in English; None where there are not enough."""
+    def keywords(self, count: int, single: bool = False) -> list[str] | None:
+        """Words by the topic, new to the conversation; ``single`` ones hold no space. None where there are not enough.
+
+        Without suggestions they are words of the conversation, filled up with neutral ones in English.
+        """
+        words = [word for word in self.suggested("words") if not (single and " " in word)]
+        if len(words) >= count:
+            return self.some(words, count)
         words = self.some(content_words(self.conversation), count)
         if len(words) < count and self.conversation.language == "en":
             words += self.some([word for word in _KEYWORDS if word not in words], count - len(words))
         return words if len(words) == count else None
 
+    def suggested(self, name: str) -> list[str]:
+        """What the LLM suggested for the conversation, less what occurs in it by now: words, avoid, or closings."""
+        found = self.conversation.note("extend").get(name)
+        self.lacked = self.lacked or not found
+        said = " ".join([*self.conversation.prompts, *_texts(self.conversation)]).casefold()
+        return [each for each in found or () if each.casefold() not in said]
+
 
 def content_words(conversation: DraftConversation) -> list[str]:
-    """Words of the prompts fit to be keywords, in the order in which they come.
+    """Words of the prompts fit to be keywords, in the order in which they come; none where no spaces part words.
 
     English ones have four letters or more and are not of the kind found in every request; in other languages any
     word of three letters or more. Names, and words of the kwargs, are left out.
     """
     english = conversation.language == "en"
-    taken = {word for each in conversation.last.kwargs for text in strings(each) for word in _words(text.lower())}
+    if scripts_of(conversation.language) & UNSPACED:
+        return []
+    taken = {word for text in _texts(conversation) for word in _words(text.lower())}
     words: dict[str, None] = {}
     for word in _words(conversation.turns[0].prompt):
         # A word in capitals or with a capital is a name or opens a sentence.
         if word.islower() == word.lower().islower() and len(word) > (3 if english else 2) and word not in taken:
             words[word] = None
     return [word for word in words if not (english and word in _NOT_KEYWORDS)]
+
+
+def _texts(conversation: DraftConversation) -> list[str]:
+    return [text for each in conversation.last.kwargs for text in strings(each)]
 
 
 def strings(kwargs: Mapping[str, Any]) -> list[str]:
@@ -77,4 +105,10 @@ def strings(kwargs: Mapping[str, Any]) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"(?<![\w'’-])[^\W\d_]+(?![\w'’-])", text)
+    """Its words of letters alone, vowel signs among them; none that is a part of one with a digit or hyphen."""
+    joined = "".join(c if c.isalnum() or c in "_'’-" or _is_mark(c) else " " for c in text)
+    return [word for word in joined.split() if all(c.isalpha() or _is_mark(c) for c in word)]
+
+
+def _is_mark(character: str) -> bool:
+    return unicodedata.category(character)[0] == "M"

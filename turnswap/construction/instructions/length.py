@@ -46,7 +46,7 @@ making(
 
 
 def _draw_first_word(draw: Draw) -> dict[str, Any] | None:
-    words, number = draw.keywords(1), draw.one((2, 3, 3, 4))
+    words, number = draw.keywords(1, single=True), draw.one((2, 3, 3, 4))
     place = draw.one(range(1, number + 1))
     return {"num_paragraphs": number, "nth_paragraph": place, "first_word": words[0]} if words else None
 

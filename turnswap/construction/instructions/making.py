@@ -81,6 +81,7 @@ class Making:
         fixed_text: tells a text of the kwargs that stays as it is in a translation.
         wrong_text: why a translation cannot stand in the kwargs; None where it can.
         from_prompts: whether its text is usually one of the prompts, and is translated with it.
+        plain: what it asks, in plain words for people, in the form of ``plain.toml``, which comes first.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Making:
     fixed_text: Callable[[str], bool] = lambda text: False
     wrong_text: Callable[[str], str | None] = lambda text: None
     from_prompts: bool = False
+    plain: str = ""
 
 
 MAKINGS: dict[str, Making] = {}

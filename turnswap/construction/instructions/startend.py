@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import ids
-from .draw import ENGLISH
+from .draw import ENGLISH, Draw
 from .making import making, nothing_to_draw, phrase
 from .rules import Demand, impossible, tension
 
+
+def _draw_end(draw: Draw) -> dict[str, Any] | None:
+    phrases = draw.suggested("closings") or (ENGLISH["closings"] if draw.conversation.language == "en" else [])
+    return {"end_phrase": draw.one(phrases)} if phrases else None
+
+
 making(
     ids.END,
-    draw=lambda draw: {"end_phrase": draw.one(ENGLISH["closings"])} if draw.conversation.language == "en" else None,
+    draw=_draw_end,
     weight=3.0,
     named=lambda kwargs: ["end", kwargs["end_phrase"]],
     shape=lambda shape, kwargs: shape.set(ending=max(shape.ending, kwargs["end_phrase"].strip(), key=len)),
