@@ -23,6 +23,7 @@ from turnswap.core.errors import UserError
 from ..conftest import REPOSITORY
 from .test_release import TWO, conversation, released
 
+CONFIG = REPOSITORY / "configs" / "build_sw_ko.yaml"
 FIGURES = {"chrf": 71.25, "turn_chrf": [70.0, 72.5], "found": ["sw"], "signatures": {"chrf": "version:2"}}
 SOURCE = {"language": "en", "turns": [{"prompt": "Write about rain."}, {"prompt": "No commas."}]}
 TRANSLATED = {"source": SOURCE, "figures": FIGURES, "back": ["Rain.", "Commas."], "warnings": ["punctuation: odd"]}
@@ -174,6 +175,34 @@ def test_a_release_goes_to_the_hub_as_a_pull_request_without_what_else_lies_ther
     sent = {line["value"]["path"] for line in map(json.loads, body.splitlines()) if line["key"] == "file"}
     assert sent == {each.relative_to(folder).as_posix() for each in to_upload(folder)}
     assert "reviews-of-amina.csv" not in sent
+
+
+def test_a_run_that_is_to_push_refuses_before_work_starts_what_nobody_will_have_reviewed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = yaml.safe_load(CONFIG.read_text("utf-8")) | {"folder": str(tmp_path / "build")}
+    (tmp_path / "build.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    monkeypatch.chdir(REPOSITORY)
+    command = ["build", "run", str(tmp_path / "build.yaml"), "--push", "org/rain"]
+    refused = CliRunner().invoke(main, command).output
+    assert "The audit is off: nobody would have reviewed what --push uploads." in refused
+    assert "--last prove ends before it" in CliRunner().invoke(main, [*command, "--last", "prove"]).output
+    assert not (tmp_path / "build").exists()
+
+
+def test_a_run_with_push_asks_and_opens_the_pull_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, hub: list[tuple[str, bytes]]
+) -> None:
+    config = yaml.safe_load(CONFIG.read_text("utf-8")) | {"folder": str(tmp_path / "build")}
+    (tmp_path / "build.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    monkeypatch.chdir(REPOSITORY)
+    # Reviews are tested elsewhere: here the release that they lead to is there already.
+    monkeypatch.setattr("turnswap.commands.build._is_audited", lambda _: True)
+    monkeypatch.setattr("turnswap.commands.build._released", lambda _: folder)
+    command = ["build", "run", str(tmp_path / "build.yaml"), "--push", "org/rain"]
+    done = CliRunner().invoke(main, command, input="y\n")
+    assert "Pull request: https://huggingface.co/datasets/org/rain/discussions/1" in done.output, done.output
+    assert "create_pr=1" in hub[-1][0]
 
 
 def test_what_nobody_reviewed_is_not_pushed_unless_asked_for(tmp_path: Path) -> None:

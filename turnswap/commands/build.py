@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.construction import LAST, STEPS
-from turnswap.core.errors import require_packages, visible
+from turnswap.core.errors import UserError, require_packages, visible
 
 from .options import ANYTHING, FILE
 
@@ -49,9 +49,17 @@ def build() -> None:
     help="Make this step's outcomes anew and ask the LLM again; its old file stays, as .previous. In place of a step, "
     "'failed': ask again what the LLM gave no answer to.",
 )
-def run(config: Path, dry_run: bool, last: str | None, redo: str | None) -> None:
+@click.option("--push", "to", metavar="ORG/NAME", help='Then open a pull request on the Hub, as "push" does.')
+def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str | None) -> None:
     """Run the steps of CONFIG: what is done stays, what is missing or changed is done."""
+    if to and last not in (None, LAST):
+        raise click.UsageError(f"--push uploads what the step {LAST} writes; --last {last} ends before it.")
     made = _assemble(config)
+    if to and not _is_audited(made):  # refused before work starts
+        raise UserError(
+            "The audit is off: nobody would have reviewed what --push uploads.",
+            "Let people read it first (audit in the YAML), or run without --push, then turnswap build push --anyway.",
+        )
     from turnswap.construction.cost import costs
     from turnswap.construction.release import evaluation, release
 
@@ -77,6 +85,8 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None) -> None
         _show_review(made)
         click.echo("Evaluate a model on it, this one or another:")
         click.echo(evaluation(made.settings))
+        if to:
+            _push(_released(made), to)
 
 
 @build.command()
@@ -116,22 +126,7 @@ def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
 
     Of a YAML the release is written anew first; a folder goes as it is. Other files in it stay here.
     """
-    from turnswap.construction import push as hub
-    from turnswap.construction.hub import NOBODY
-
-    folder = release if release.is_dir() else _released(_assemble(release))
-    paths = hub.to_upload(folder, anyway)
-    for path in paths:
-        click.echo(f"{path.stat().st_size:10,} B  {visible(path.relative_to(folder).as_posix())}")
-    if hub.unreviewed(folder):
-        click.echo(f"{NOBODY.capitalize()}: the card and every row say so.")
-    if names := hub.lacking(folder):
-        click.echo(
-            f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML."
-        )
-    if not yes:
-        click.confirm(f"Upload these {len(paths)} files of {folder} to {to}, as a pull request?", abort=True)
-    click.echo(f"Pull request: {hub.push(folder, paths, to)}")
+    _push(release if release.is_dir() else _released(_assemble(release)), to, anyway, yes)
 
 
 @build.command()
@@ -172,14 +167,19 @@ def _show(costs: Sequence[Cost]) -> None:
 
 
 def _show_review(made: Build) -> None:
-    from turnswap.construction.audit import AuditSettings
     from turnswap.construction.hub import NOBODY, who_reviewed
     from turnswap.construction.pipeline import kept
 
-    if not made.settings.section(AuditSettings, "audit").enabled:
+    if not _is_audited(made):
         click.echo(f"The audit is off: {NOBODY}.")
     elif passed := kept(made.pipeline.outcomes("audit")):
         click.echo(who_reviewed(passed))
+
+
+def _is_audited(made: Build) -> bool:
+    from turnswap.construction.audit import AuditSettings
+
+    return made.settings.section(AuditSettings, "audit").enabled
 
 
 def _show_failed(made: Build) -> None:
@@ -189,6 +189,24 @@ def _show_failed(made: Build) -> None:
     reasons = [outcome.reason for name in pipeline.names for outcome in pipeline.outcomes(name)]
     if failed := sum(NO_ANSWER in (reason or "") for reason in reasons):
         click.echo(f"Rejected because {NO_ANSWER}: {failed}. Run this with --redo failed to ask again.")
+
+
+def _push(folder: Path, to: str, anyway: bool = False, yes: bool = False) -> None:
+    from turnswap.construction import push as hub
+    from turnswap.construction.hub import NOBODY
+
+    paths = hub.to_upload(folder, anyway)
+    for path in paths:
+        click.echo(f"{path.stat().st_size:10,} B  {visible(path.relative_to(folder).as_posix())}")
+    if hub.unreviewed(folder):
+        click.echo(f"{NOBODY.capitalize()}: the card and every row say so.")
+    if names := hub.lacking(folder):
+        click.echo(
+            f"croissant.json lacks what its standard requires: name release.{', release.'.join(names)} in the YAML."
+        )
+    if not yes:
+        click.confirm(f"Upload these {len(paths)} files of {folder} to {to}, as a pull request?", abort=True)
+    click.echo(f"Pull request: {hub.push(folder, paths, to)}")
 
 
 def _assemble(config: Path) -> Build:
