@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.resources import files
 from string import Formatter
-from typing import Any
 
 from turnswap.core.errors import UserError, require_packages
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
@@ -127,8 +126,12 @@ def _check_template(key: str, template: str) -> None:
             raise ValueError(f"{template!r} has forms of {name}, which counts nothing")
         if forms:
             _forms(forms.removeprefix("ordinal "))
-    if lacking := [name for name, forms in named.items() if not any("#" in each or not each for each in forms)]:
+    if lacking := [name for name, forms in named.items() if not any(map(_shows, forms))]:
         raise ValueError(f"{template!r} lacks {{{lacking[0]}}}")
+
+
+def _shows(forms: str) -> bool:
+    return not forms or all("#" in form for form in forms.split("|"))
 
 
 def _parted(key: str) -> tuple[str, str]:
@@ -172,7 +175,7 @@ def sentences(id: str, kwargs: Kwargs, language: str, blanks: bool = False) -> l
         if kwarg is RELATION:
             key = f"{id} {value}"
         elif kwarg is LANGUAGE:
-            code = {"zh-cn": "zh"}.get(value, value)
+            code = "zh" if value == "zh-cn" else str(value)
             if code not in wording.languages:
                 return []
             values[name] = _Counted(1, wording.languages[code], wording.code)
@@ -233,7 +236,8 @@ def separate(prompt: str, instructions: Instructions, language: str, into: str) 
     Only instructions that have sentences in the language ``into``, too, are looked for. Where nothing is found, the
     prompt is as it was.
     """
-    text, found = unicodedata.normalize("NFC", prompt), []
+    text = unicodedata.normalize("NFC", prompt)
+    found: list[Separated] = []
     options = [
         (each, Separated(position, variant))
         for position, instruction in enumerate(instructions)
@@ -244,8 +248,8 @@ def separate(prompt: str, instructions: Instructions, language: str, into: str) 
         if "⟦" in prompt or separated.position in (other.position for other in found):
             continue
         # A function: in a text the marker's letters would be read as a pattern's.
-        text, count = _finder(each).subn(partial(_marked, separated.marker), text)
-        found += [separated] * bool(count)
+        text, count = _finder(each).subn(partial(_marked, separated.marker), text, count=1)
+        found += [separated] * count
     return (text, found) if found else (prompt, [])
 
 
@@ -253,8 +257,23 @@ def _marked(marker: str, match: re.Match[str]) -> str:
     return marker
 
 
-def put_back(text: str, instructions: Instructions, language: str, separated: Sequence[Separated]) -> str:
-    """The text with the sentences of a language in place of their markers; the kwargs are those of that language."""
+def put_back(
+    text: str, instructions: Mapping[int, tuple[str, Kwargs]], language: str, separated: Sequence[Separated]
+) -> str:
+    """The text with the sentences of a language in place of their markers.
+
+    Args:
+        text: with markers.
+        instructions: at least those that markers stand for, by position, with the kwargs of that language.
+        language: a code.
+        separated: what the markers stand for, see :func:`separate`.
+
+    Raises:
+        ValueError: a marker is not there as often as it should be: once.
+    """
+    for each in separated:
+        if (count := text.count(each.marker)) != 1:
+            raise ValueError(f"a mark is lost or added: {each.marker} occurs {count} times, not once")
     for each in separated:
         options = sentences(*instructions[each.position], language)
         text = text.replace(each.marker, options[each.variant % len(options)])
