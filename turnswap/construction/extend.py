@@ -118,7 +118,7 @@ def _extended(
 
 
 def word_request(seed: int, conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any]) -> Question:
-    """The question for the wording of a conversation's next turn, with a sentence to use where the language has some."""
+    """The question for the wording of a conversation's next turn, with a sentence where the language has templates."""
     payload = {
         "language": conversation.language,
         "turns": conversation.prompts,

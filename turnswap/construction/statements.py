@@ -31,6 +31,7 @@ _RELATIONS = ("at least", "less than")
 _CATEGORIES = ("zero", "one", "two", "few", "many")
 _FORM = re.compile(rf"(?:({'|'.join(_CATEGORIES)}|\d+)=)?([^=]*)", re.DOTALL)
 _PLURAL = "".join(f"{name} {{{name}}}" for name in (*_CATEGORIES, "other"))
+MARKER = re.compile(r"⟦\d+⟧")  # see Separated
 _SPACES = re.compile(r"[^\S\n]+")
 
 

@@ -23,7 +23,7 @@ from .instructions import making_of
 from .instructions.making import listed, with_texts
 from .llm import LLM, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
-from .statements import Separated, put_back, sentences, separate
+from .statements import MARKER, Separated, put_back, sentences, separate
 from .vocabulary import scripts_of
 
 VERSION = 2
@@ -120,12 +120,13 @@ def _question(job: _Job, back: bool = False) -> Question:
     forth, apart = _apart(source.turns, source.language, job.language)
     asked, separated = _apart(job.turns, job.language, source.language) if back else (forth, apart)
     markers = {each.marker: None for turn in separated for each in turn}
+    plain = [MARKER.sub(" ", text) if turn else text for text, turn in zip(forth, apart, strict=True)]
     payload: dict[str, Any] = {
         "from": job.language if back else source.language,
         "to": source.language if back else job.language,
         "turns": asked,
         "kwargs": [] if back else questions_words(source.turns),
-        "protected": [*distinct_spans(forth), *markers],
+        "protected": [*distinct_spans(plain), *markers],
     }
     if not back and (wording := _wording(job, apart)):
         payload["wording"] = wording
