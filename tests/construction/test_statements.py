@@ -14,7 +14,8 @@ from turnswap.construction.data_audit.slots import Slot
 from turnswap.construction.equivalent import protected_spans
 from turnswap.construction.instructions import Draw, ids
 from turnswap.construction.records import DraftConversation, Turn
-from turnswap.construction.statements import languages, put_back, read_wording, sentence, sentences, separate, stated
+from turnswap.construction.statements import put_back, sentence, sentences, separate, stated
+from turnswap.construction.wording import languages, read_wording
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
@@ -272,7 +273,9 @@ def wording(key: str, template: str) -> str:
         ("keywords:frequency at least", "Say {word} {frequency:one=# time|# times}.", "names {word}; keywords:frequ"),
         ("keywords:frequency at least", "Say it {frequency} times.", "lacks {keyword}"),
         ("keywords:frequency", "Say {keyword} {frequency} times.", "lacks its relation"),
-        ("punctuation:no_comma at least", "No comma.", "lacks its relation"),
+        ("punctuation:no_comma at least", "No comma.", "is no instruction, or lacks its relation"),
+        ("keywords:frequency at most", "Say {keyword} {frequency} times.", "lacks its relation"),
+        ("length_constraints:number_paragraphs", "Write {num_paragraphs:one=# part|few=# parts}.", "are no forms"),
         ("punctuation:no_full_stop", "No stop.", "is no instruction"),
         ("keywords:existence", "Say {keywords:1=the word|the words}.", "lacks {keywords}"),
         ("startend:end_checker", "End with {end_phrase:one=#|#}.", "counts nothing"),
@@ -286,5 +289,6 @@ def test_a_template_that_does_not_fit_its_instruction_is_refused_at_load(key: st
 
 
 def test_a_file_that_lacks_a_part_is_refused_at_load() -> None:
-    with pytest.raises(UserError, match="The wording of xx cannot be used"):
-        read_wording('quoted = "#"', "xx")
+    for text in ('quoted = "#"', 'quoted = "#"\ncomma = ","\nlanguages = {}\nsentences = 3'):
+        with pytest.raises(UserError, match="The wording of xx cannot be used"):
+            read_wording(text, "xx")

@@ -1,158 +1,28 @@
-"""The sentences that state instructions, of templates per language: ``wording/CODE.toml``.
+"""The sentences that state instructions, of the templates of each language (:mod:`.wording`).
 
-A template is a whole sentence for one instruction and one relation. In braces stand kwargs; behind a colon the forms of
-what a number, or a list of words, counts: ``{num_words:one=# word|# words}``. A form is for a plural category of the
-language (Unicode CLDR) or for one number (``1=``), the last form for all others; ``#`` is the number, or the words.
-``ordinal`` before the forms takes the categories of ordinals.
+A sentence of ours can be told from others, taken out of a prompt and replaced by that of another language. An LLM that
+translates the rest cannot exchange what is asked.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from importlib.resources import files
-from string import Formatter
+from functools import partial
 
-from turnswap.core.errors import UserError, require_packages
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.instructions.language import LANGUAGE
 from turnswap.tasks.multiif.instructions.patterns import PATTERNS
-from turnswap.tasks.multiif.instructions.spec import ANY_COUNT, COUNT, RELATION
+from turnswap.tasks.multiif.instructions.spec import RELATION
 
 from .instructions import Draw
 from .instructions.making import Kwargs, listed, text_kwargs
+from .wording import Counted, wording_of
 
-_WORDING = files(__package__) / "wording"
-_RELATIONS = ("at least", "less than")
-_CATEGORIES = ("zero", "one", "two", "few", "many")
-_FORM = re.compile(rf"(?:({'|'.join(_CATEGORIES)}|\d+)=)?([^=]*)", re.DOTALL)
-_PLURAL = "".join(f"{name} {{{name}}}" for name in (*_CATEGORIES, "other"))
 MARKER = re.compile(r"⟦\d+⟧")  # see Separated
 _SPACES = re.compile(r"[^\S\n]+")
-
-
-@dataclass(frozen=True)
-class Wording:
-    """What a file of templates says.
-
-    Attributes:
-        code: the language's.
-        quoted: how the language quotes a word, ``#``.
-        comma: what stands between the words of a list.
-        languages: names of languages, in the form that the templates need, by code.
-        sentences: templates by instruction id, with the relation behind it where the instruction has one.
-    """
-
-    code: str
-    quoted: str
-    comma: str
-    languages: Mapping[str, str]
-    sentences: Mapping[str, Sequence[str]]
-
-
-class _Counted:
-    """A kwarg in a template: its text, in a form by its number."""
-
-    def __init__(self, number: int, text: str, code: str) -> None:
-        self.number, self.text, self.code = number, text, code
-
-    def __format__(self, forms: str) -> str:
-        if not forms:
-            return self.text
-        ordinal = forms.startswith("ordinal ")
-        category = _category(self.number, self.code, "selectordinal" if ordinal else "plural")
-        by_key = dict(_forms(forms.removeprefix("ordinal ")))
-        form = by_key.get(str(self.number)) or by_key.get(category) or by_key[""]
-        return form.replace("#", self.text)
-
-
-def _forms(forms: str) -> list[tuple[str, str]]:
-    """Keys and forms; the key of the last one is empty.
-
-    Raises:
-        ValueError: a key is no category or number, or the last form has one.
-    """
-    found = [_FORM.fullmatch(form) for form in forms.split("|")]
-    made = [(match[1] or "", match[2]) for match in found if match]
-    if len(made) < len(found) or [key for key, _ in made].index("") < len(made) - 1:
-        raise ValueError(f"{forms!r} are no forms; expected such as one=# word|# words, the last one without a key")
-    return made
-
-
-@lru_cache(maxsize=4096)
-def _category(number: int, code: str, kind: str) -> str:
-    require_packages("Sentences of instructions need", ["icu4py"], "build")
-    from icu4py.messageformat import MessageFormat
-
-    return MessageFormat(f"{{n, {kind}, {_PLURAL}}}", code).format({"n": number})
-
-
-def read_wording(text: str, code: str) -> Wording:
-    """A file of templates.
-
-    Raises:
-        UserError: it lacks a part, or a template names what its instruction has not, or leaves out what it has.
-    """
-    try:
-        content = tomllib.loads(unicodedata.normalize("NFC", text))
-        wording = Wording(code, **content)
-        for key, templates in wording.sentences.items():
-            for template in templates:
-                _check_template(key, template)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"The wording of {code} cannot be used: {error}.",
-            "See turnswap/construction/wording/en.toml for a whole one.",
-        ) from None
-    return wording
-
-
-def _check_template(key: str, template: str) -> None:
-    id_, relation = _parted(key)
-    instruction = INSTRUCTIONS.get(id_)
-    if instruction is None or bool(relation) != (RELATION in instruction.kwargs.values()):
-        raise ValueError(f"{key!r} is no instruction, or lacks its relation")
-    named: dict[str, list[str]] = {name: [] for name, kwarg in instruction.kwargs.items() if kwarg is not RELATION}
-    for _, name, forms, conversion in Formatter().parse(template):
-        if name is None:
-            continue
-        if name not in named or conversion:
-            raise ValueError(f"{template!r} names {{{name}}}; {id_} has {', '.join(named) or 'no kwargs'}")
-        named[name].append(forms or "")
-        if forms and instruction.kwargs[name] not in (COUNT, ANY_COUNT, PATTERNS):
-            raise ValueError(f"{template!r} has forms of {name}, which counts nothing")
-        if forms:
-            _forms(forms.removeprefix("ordinal "))
-    if lacking := [name for name, forms in named.items() if not any(map(_shows, forms))]:
-        raise ValueError(f"{template!r} lacks {{{lacking[0]}}}")
-
-
-def _shows(forms: str) -> bool:
-    return not forms or all("#" in form for form in forms.split("|"))
-
-
-def _parted(key: str) -> tuple[str, str]:
-    id_, _, relation = key.partition(" ")
-    return id_, relation if relation in _RELATIONS else ""
-
-
-def languages() -> list[str]:
-    """The codes of the languages that have templates."""
-    return sorted(path.name.removesuffix(".toml") for path in _WORDING.iterdir() if path.name.endswith(".toml"))
-
-
-@lru_cache
-def _wording(language: str) -> Wording | None:
-    """The wording of a language; that of its base where it has a region (``pt-br``), save for two kinds of Chinese."""
-    base = language.partition("-")[0]
-    code = language if language in languages() else base
-    if code not in languages() or (base == "zh" and language != "zh"):
-        return None
-    return read_wording((_WORDING / f"{code}.toml").read_text("utf-8"), code)
 
 
 def sentences(id: str, kwargs: Kwargs, language: str, blanks: bool = False) -> list[str]:
@@ -164,11 +34,11 @@ def sentences(id: str, kwargs: Kwargs, language: str, blanks: bool = False) -> l
         language: a code; one without templates has no sentences, and an unknown instruction has none either.
         blanks: whether names of kwargs stand in braces in place of texts that a translation translates.
     """
-    wording, instruction = _wording(language), INSTRUCTIONS.get(id)
+    wording, instruction = wording_of(language), INSTRUCTIONS.get(id)
     if wording is None or instruction is None:
         return []
     texts = text_kwargs(id, kwargs) if blanks else []
-    values: dict[str, _Counted] = {}
+    values: dict[str, Counted] = {}
     key = id
     for name, kwarg in instruction.kwargs.items():
         value = kwargs[name]
@@ -179,12 +49,12 @@ def sentences(id: str, kwargs: Kwargs, language: str, blanks: bool = False) -> l
             code = "zh" if value == "zh-cn" else str(value)
             if code not in wording.languages:
                 return []
-            values[name] = _Counted(1, wording.languages[code], wording.code)
+            values[name] = Counted(1, wording.languages[code], wording.code)
         elif kwarg is PATTERNS:
             quoted = [wording.quoted.replace("#", each) for each in shown]
-            values[name] = _Counted(len(shown), wording.comma.join(quoted), wording.code)
+            values[name] = Counted(len(shown), wording.comma.join(quoted), wording.code)
         else:
-            values[name] = _Counted(value if isinstance(value, int) else 1, shown[0], wording.code)
+            values[name] = Counted(value if isinstance(value, int) else 1, shown[0], wording.code)
     return [unicodedata.normalize("NFC", each.format(**values)) for each in wording.sentences.get(key, ())]
 
 
