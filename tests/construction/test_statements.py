@@ -253,8 +253,8 @@ def test_sentences_are_taken_out_of_a_prompt_and_another_languages_put_in_their_
 def test_a_marker_that_is_lost_or_added_is_refused() -> None:
     comma: tuple[str, dict[str, Any]] = (ids.NO_COMMA, {})
     _, separated = separate("Do not use any commas in your reply.", [comma], "en", "de")
-    for text in ("Danke.", "⟦1⟧ ⟦1⟧"):
-        with pytest.raises(ValueError, match="a mark is lost or added: ⟦1⟧ occurs"):
+    for text in ("Danke.", "⟦1⟧ ⟦1⟧", "⟦1⟧ ⟦2⟧"):
+        with pytest.raises(ValueError, match=r"a mark is lost or added: ⟦\d⟧ occurs"):
             put_back(text, {0: comma}, "de", separated)
 
 

@@ -428,10 +428,31 @@ def test_a_translation_that_loses_or_repeats_a_marker_is_rejected_with_the_reaso
 
     llm = Translator(loses)
     [outcome] = run(llm, "de", conversation=OURS)
-    assert outcome.reason == (
-        f"a mark is lost or added: ⟦2⟧ occurs {count} times, not once, in turn 2 of the translation"
-    )
+    assert outcome.reason == (f"a mark is lost or added: ⟦2⟧ occurs {count} times, not 1, in turn 2 of the translation")
     assert llm.asked[1]["problem"] == outcome.reason
+
+
+def test_a_marker_that_turns_up_in_another_turn_is_rejected_and_half_answers_are_as_ever() -> None:
+    def strays(asked: Mapping[str, Any]) -> dict[str, Any]:
+        made = by_phrases(asked)
+        return {**made, "turns": [made["turns"][0] + " ⟦3⟧", *made["turns"][1:]]}
+
+    [outcome] = run(Translator(strays), "de", conversation=OURS)
+    assert "⟦3⟧ occurs 1 times, not 0, in turn 1" in str(outcome.reason)
+    [outcome] = run(
+        Translator(lambda asked: {"turns": ["⟦1⟧"], "kwargs": [[], ["Regen"], []]}), "de", conversation=OURS
+    )
+    assert outcome.reason == "turns are missing: 3 in the source, 1 in the translation"
+    [outcome] = run(Translator(lambda asked: {**by_phrases(asked), "turns": [1, 2, 3]}), "de", conversation=OURS)
+    assert outcome.reason == "a text is missing: turn 1 is 1"
+
+
+def test_prompts_that_hold_such_marks_themselves_are_translated_as_a_whole() -> None:
+    marked = conversation_of((f"Describe the sea. {said(SENTENCES)}", SENTENCES), ("Use no comma. ⟦1⟧", COMMA))
+    llm = Translator(by_phrases)
+    [outcome] = run(llm, "de", conversation=marked)
+    assert llm.asked[0]["turns"] == marked.prompts
+    assert outcome.conversation.prompts[1] == "Verwende kein Komma. ⟦1⟧"
 
 
 def test_a_back_translation_that_loses_a_marker_is_rejected_too() -> None:

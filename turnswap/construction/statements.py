@@ -140,11 +140,12 @@ def put_back(
         separated: what the markers stand for, see :func:`separate`.
 
     Raises:
-        ValueError: a marker is not there as often as it should be: once.
+        ValueError: a marker is not there once, or there is another one.
     """
-    for each in separated:
-        if (count := text.count(each.marker)) != 1:
-            raise ValueError(f"a mark is lost or added: {each.marker} occurs {count} times, not once")
+    wanted = [each.marker for each in separated]
+    for marker in [*wanted, *MARKER.findall(text)]:
+        if (count := text.count(marker)) != wanted.count(marker):
+            raise ValueError(f"a mark is lost or added: {marker} occurs {count} times, not {wanted.count(marker)}")
     for each in separated:
         options = sentences(*instructions[each.position], language)
         text = text.replace(each.marker, options[each.variant % len(options)])

@@ -134,7 +134,12 @@ def _question(job: _Job, back: bool = False) -> Question:
 
 
 def _apart(turns: Sequence[Turn], language: str, into: str) -> tuple[list[str], list[list[Separated]]]:
-    """The prompts with markers in place of our sentences, and per turn what the markers stand for."""
+    """The prompts with markers in place of our sentences, and per turn what the markers stand for.
+
+    Prompts that hold such marks themselves are left as they are.
+    """
+    if any(MARKER.search(turn.prompt) for turn in turns):
+        return [turn.prompt for turn in turns], [[] for _ in turns]
     parted = [separate(turn.prompt, turn.instructions, language, into) for turn in turns]
     return [text for text, _ in parted], [separated for _, separated in parted]
 
@@ -152,12 +157,12 @@ def _read_forth(job: _Job, answer: str) -> _Job:
     turns, prompts = job.source.turns, list(content["turns"])
     words = [[word.strip() if isinstance(word, str) else word for word in listed(each)] for each in content["kwargs"]]
     _, apart = _apart(turns, job.source.language, job.language)
-    if list(map(len, words)) != list(map(len, questions_words(turns))):
-        apart = []  # equivalent() refuses it
-    # Turn by turn: a prompt to repeat is a turn before, with its own sentences.
-    for number, (separated, prompt) in enumerate(zip(apart, prompts, strict=False)):
+    whole = len(prompts) == len(turns) and all(isinstance(prompt, str) for prompt in prompts)
+    whole = whole and list(map(len, words)) == list(map(len, questions_words(turns)))
+    # Turn by turn: a prompt to repeat is a turn before, with its own sentences. What is not whole is refused below.
+    for number, separated in enumerate(apart if whole and any(apart) else []):
         made = {each.position: _with_new_texts(job, prompts, words, each.position) for each in separated}
-        prompts[number] = _put_back(prompt, made, job.language, separated, number)
+        prompts[number] = _put_back(prompts[number], made, job.language, separated, number)
     return dataclasses.replace(job, turns=equivalent(turns, prompts, words))
 
 
@@ -169,14 +174,14 @@ def _with_new_texts(
 
 
 def _put_back(
-    prompt: Any,
+    prompt: str,
     instructions: Mapping[int, tuple[str, Mapping[str, Any]]],
     language: str,
     separated: Sequence[Separated],
     number: int,
-) -> Any:
+) -> str:
     try:
-        return put_back(prompt, instructions, language, separated) if isinstance(prompt, str) else prompt
+        return put_back(prompt, instructions, language, separated)
     except ValueError as error:
         raise ValueError(f"{error}, in turn {number + 1} of the translation") from None
 
@@ -190,11 +195,12 @@ def _read_back(job: _Job, answer: str) -> _Job:
     source = job.source
     _, apart = _apart(job.turns, job.language, source.language)
     instructions = dict(enumerate(source.last.instructions))
-    back = [
-        _put_back(prompt, instructions, source.language, separated, number)
-        for number, (prompt, separated) in enumerate(zip(prompts, apart, strict=True))
-    ]
-    return dataclasses.replace(job, back=tuple(back))
+    if any(apart):
+        prompts = [
+            _put_back(prompt, instructions, source.language, separated, number)
+            for number, (prompt, separated) in enumerate(zip(prompts, apart, strict=True))
+        ]
+    return dataclasses.replace(job, back=tuple(prompts))
 
 
 def warnings(turns: Sequence[Turn], language: str) -> list[str]:
