@@ -17,13 +17,15 @@ from typing import Any
 import yaml
 
 from turnswap.construction.equivalent import distinct_spans, equivalent, questions_words
-from turnswap.construction.instructions import must_contain
+from turnswap.construction.extend import word_request
 from turnswap.construction.records import DraftConversation, Turn
+from turnswap.construction.statements import sentences
 from turnswap.core.journal import as_line
 
 HERE = Path(__file__).parent
 GERMAN_JAPANESE = HERE.parent / "build_de_ja"
 LANGUAGES = ("sw", "ko", "de", "ja")
+SEED = 124  # of the step extend
 
 
 def read_texts(folder: Path = HERE) -> list[dict[str, Any]]:
@@ -67,19 +69,10 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
     """Questions about a conversation with their answers."""
     turns = seed(entry).turns
     prompts = [turn.prompt for turn in turns]
+    whole = seed(entry)
     for turn, added in enumerate(turns[len(given(entry).turns) :], len(given(entry).turns)):
-        id_, kwargs = added.instruction_ids[-1], dict(added.kwargs[-1])
-        yield (
-            {
-                "task": "word_request",
-                "language": "en",
-                "turns": prompts[:turn],
-                "instruction": id_,
-                "kwargs": kwargs,
-                "must_contain": list(must_contain(id_, kwargs)),
-            },
-            {"request": added.prompt},
-        )
+        asked = word_request(SEED, replace(whole, turns=turns[:turn]), *added.instructions[-1])
+        yield ({"task": asked.task, **asked.payload}, {"request": added.prompt})
     instructions = [
         {"id": id_, "kwargs": dict(kwargs)}
         for id_, kwargs in zip(turns[-1].instruction_ids, turns[-1].kwargs, strict=True)
@@ -90,6 +83,7 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
         if language not in entry:
             continue
         made = [turn.prompt for turn in translated(entry, language)]
+        wording = [said for each in turns[-1].instructions for said in sentences(*each, language, blanks=True)]
         yield (
             {
                 "task": "translate",
@@ -98,6 +92,7 @@ def answers(entry: Mapping[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str
                 "turns": prompts,
                 "kwargs": questions_words(turns),
                 "protected": protected,
+                "wording": wording,
             },
             {"turns": made, "kwargs": words_in(entry, language, turns)},
         )

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from turnswap.construction.asking import Question, UnderWay
-from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, find_problem, weights
+from turnswap.construction.extend import Extend, ExtendSettings, draw_instruction, find_problem, weights, word_request
 from turnswap.construction.instructions import must_contain
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.records import DraftConversation, Outcome, Turn
+from turnswap.construction.statements import sentences, stated
 from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line
 
@@ -80,7 +81,9 @@ def test_the_question_names_what_was_drawn_and_what_the_wording_must_contain(tmp
         "instruction": drawn[0],
         "kwargs": drawn[1],
         "must_contain": must_contain(*drawn),
+        "sentence": word_request(3, SEED, *drawn).payload["sentence"],
     }
+    assert asked["sentence"] in sentences(*drawn, "en")
     again = {**asked, "problem": "the LLM's answer is no JSON object: '?'"}
     lines = [{"input": asked, "answer": "?"}, {"input": again, "answer": "?"}]
     (tmp_path / "recording.jsonl").write_text("".join(map(as_line, lines)))
@@ -206,3 +209,59 @@ def test_in_other_languages_keywords_markers_and_digits_are_looked_for_and_notio
         problem("정원이라는 단어를 써 주세요.", (KEYWORD[0], {**KEYWORD[1], "keyword": "정원"}), "ko")
     )
     assert "lacks '***'" in str(problem("Andika aya 2.", STARS, "sw"))
+
+
+# -------------------------------------------------------------------------------- sentences of the templates
+
+
+class Copying(Answering):
+    """States each instruction with the sentence that it is given."""
+
+    def _end(self, asking: UnderWay[Any]) -> Any:
+        while question := asking.question:
+            self.asked.append(question)
+            asking.give(as_line({"request": f"Fine. {question.payload['sentence']}"}))
+        return asking.result
+
+
+@pytest.mark.parametrize("language", ["en", "de", "ja"])
+def test_the_sentence_that_is_offered_is_taken_as_it_is(language: str) -> None:
+    seed = DraftConversation("k", language, SEED.turns)
+    [outcome] = extend(Copying(), seed)
+    assert outcome.reason is None
+    last = outcome.conversation.last
+    for turn, instruction in zip(outcome.conversation.turns[1:], last.instructions[1:], strict=True):
+        assert turn.prompt.startswith("Fine. ")
+        assert stated(turn.prompt, *instruction, language)
+
+
+def test_a_language_without_templates_is_offered_no_sentence() -> None:
+    question = word_request(0, DraftConversation("k", "fi", SEED.turns), TWO[1], {})
+    assert "sentence" not in question.payload
+
+
+ALL = [SENTENCES, FEW, KEYWORD, STARS, FIRST, END, FORBIDDEN, LETTER, BULLETS, REPEAT]
+
+
+@pytest.mark.parametrize("language", ["en", "ru", "ar", "ja"])
+def test_a_wording_with_a_sentence_of_the_templates_is_taken_in_every_language(language: str) -> None:
+    for instruction in ALL:
+        for each in sentences(*instruction, language):
+            assert problem(f"Fine. {each}", instruction, language) is None, each
+
+
+def test_of_a_wording_with_such_a_sentence_the_other_checks_stay() -> None:
+    [said, _] = sentences(*SENTENCES, "en")
+    assert "number 7" in str(problem(f"Add 7 jokes. {said}", SENTENCES))
+    assert "number 3" in str(problem(f"I want 3. {said}", SENTENCES))
+    assert "characters" in str(problem(said + " Go on." * 60, SENTENCES))
+    assert "a conversation of its own" in str(problem(f"{said}\nAssistant: Of course.", SENTENCES))
+    assert "repeats an earlier prompt" in str(find_problem(said, *SENTENCES, "en", [said], 300))
+
+
+def test_the_sentence_of_another_relation_or_number_is_checked_like_any_wording() -> None:
+    id_, kwargs = SENTENCES
+    [swapped, _] = sentences(id_, {**kwargs, "relation": "less than"}, "en")
+    [higher, _] = sentences(id_, {**kwargs, "num_sentences": 4}, "en")
+    assert "lacks 'at least'" in str(problem(swapped, SENTENCES))
+    assert "lacks '3'" in str(problem(higher, SENTENCES))

@@ -36,6 +36,16 @@ def test_answers_come_in_the_order_of_the_questions_however_they_are_worded(tmp_
     assert read_answer(answers[1], text=str) == {"text": "één"}
 
 
+def test_a_recording_answers_whatever_sentences_a_question_offers_as_a_help_and_nothing_else_that_is_new(
+    tmp_path: Path,
+) -> None:
+    llm = recorded(tmp_path, ({"n": 1, "task": "t"}, "one"), ({"n": 2, "sentence": "Two.", "task": "t"}, "two"))
+    offering = [Question("t", {"n": n, "sentence": "Say it."}, wording="Count.") for n in (1, 2)]
+    assert ask(llm, *offering) == ["one", "two"]
+    with pytest.raises(UserError, match='"problem": "late"'):
+        ask(llm, Question("t", {"n": 1, "problem": "late"}, wording="Count."))
+
+
 def test_a_question_that_was_answered_is_never_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     original = RecordedLM.generate_until

@@ -179,8 +179,7 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
     last = source[-1]
     made, texts = [], [(turn.prompt, prompt) for turn, prompt in zip(source, prompts, strict=True)]
     for position, (id_, kwargs) in enumerate(last.instructions):
-        place = _repeated_lines(id_, kwargs, source)
-        new = [_lines(source, prompts, place)] if place else list(values[position])
+        new = new_texts(source, prompts, values, position)
         before = texts_of(id_, kwargs)
         _check_words(id_, before, new)
         for one, other in zip(before, new, strict=True):
@@ -193,6 +192,18 @@ def equivalent(source: Sequence[Turn], prompts: Sequence[str], values: Sequence[
         Turn(prompt, turn.instruction_ids, tuple(made[: len(turn.kwargs)]))
         for turn, prompt in zip(source, prompts, strict=True)
     )
+
+
+def new_texts(
+    source: Sequence[Turn], prompts: Sequence[str], values: Sequence[Sequence[str]], position: int
+) -> list[str]:
+    """The texts of an instruction's kwargs, by its position: those given, or lines of the new prompts.
+
+    Raises:
+        ValueError: the prompt that they are lines of has other lines.
+    """
+    place = _repeated_lines(*source[-1].instructions[position], source)
+    return [_lines(source, prompts, place)] if place else list(values[position])
 
 
 def _clean(text: object, where: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,6 +30,7 @@ from .instructions.ids import EXISTENCE, FORBIDDEN, FREQUENCY, LANGUAGE, NTH
 from .instructions.making import is_of_any_language
 from .llm import LLM, RECORDED, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
+from .statements import sentence, stating
 from .suggestions import with_suggestions
 from .vocabulary import UNSPACED, scripts_of
 
@@ -118,7 +120,8 @@ class Extend:
                 # The next turn may be the first that needs words.
                 more = (_TURNS - number) * (2 if wanting else 1)
                 check = partial(_extended, conversation, *drawn, self.settings.longest)
-                conversation = yield from checked(_question(conversation, *drawn, more), check)
+                asked = word_request(self.settings.seed, conversation, *drawn, more)
+                conversation = yield from checked(asked, check)
             except ValueError as problem:
                 return Outcome(conversation, f"no request for turn {number}: {problem}")
         return Outcome(conversation)
@@ -140,7 +143,10 @@ def _extended(
     return dataclasses.replace(conversation, turns=(*conversation.turns, turn))
 
 
-def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any], more: int) -> Question:
+def word_request(
+    seed: int, conversation: DraftConversation, id_: str, kwargs: Mapping[str, Any], more: int = 0
+) -> Question:
+    """The question for the wording of a conversation's next turn, with a sentence where the language has templates."""
     payload = {
         "language": conversation.language,
         "turns": conversation.prompts,
@@ -148,7 +154,11 @@ def _question(conversation: DraftConversation, id_: str, kwargs: Mapping[str, An
         "kwargs": kwargs,
         "must_contain": must_contain(id_, kwargs),
     }
-    return Question("word_request", payload, f"{conversation.key}, turn {len(conversation.turns) + 1}", more=more)
+    number = len(conversation.turns) + 1
+    draw = Draw(conversation, seed, conversation.key, number, id_, "sentence")
+    if said := sentence(id_, kwargs, conversation.language, draw):
+        payload["sentence"] = said
+    return Question("word_request", payload, f"{conversation.key}, turn {number}", more=more)
 
 
 def _said_beside(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:
@@ -218,18 +228,22 @@ def find_problem(
 ) -> str | None:
     """What is wrong with the wording of an instruction, fit for a reason of rejection; None where nothing is.
 
-    What only a reader of English can tell is checked in English alone. ``earlier`` are the prompts before, ``longest``
-    is how many characters a wording may have beside what it must contain.
+    A sentence of the templates tells all that a reader must find; beside it no number may stand that is new. Of other
+    wordings, what only a reader of English can tell is checked in English alone. ``earlier`` are the prompts before,
+    ``longest`` is how many characters a wording may have beside what it must contain.
     """
-    needed = must_contain(id_, kwargs)
+    needed, said = must_contain(id_, kwargs), stating(wording, id_, kwargs, language)
     if not wording.strip():
         return "the wording is empty"
-    if len(wording) > longest + sum(map(len, needed)) + sum(len(value) for value in strings(kwargs)):
+    must = len(said) if said else sum(map(len, needed)) + sum(len(value) for value in strings(kwargs))
+    if len(wording) > longest + must:
         return f"the wording has {len(wording)} characters, far more than an instruction needs"
     if _SECOND_CONVERSATION.search(wording):
         return "the wording holds a conversation of its own"
     if wording.strip() in (prompt.strip() for prompt in earlier):
         return "the wording repeats an earlier prompt"
+    if said:
+        return _wrong_number(unicodedata.normalize("NFC", wording).replace(said, " "), {}, frozenset(), earlier)
     for each in needed:
         # What ends in a letter or digit may be told in other words; texts, markers and sentences stand as they are.
         verbatim = each in strings(kwargs) or not each[-1:].isalnum()
@@ -238,7 +252,8 @@ def find_problem(
             return f"the wording lacks {each!r}"
     for text in sorted(strings(kwargs), key=len, reverse=True):
         wording = wording.replace(text, " ")
-    return _wrong_number(wording, id_, kwargs, earlier) or _wrong_relation(wording, id_, kwargs, language)
+    own = making_of(id_).own_numbers
+    return _wrong_number(wording, kwargs, own, earlier) or _wrong_relation(wording, id_, kwargs, language)
 
 
 def _finder(needed: str, verbatim: bool, language: str) -> Callable[[str], object]:
@@ -269,9 +284,9 @@ def _number(number: int, language: str) -> str:
     return "|".join(ways)
 
 
-def _wrong_number(wording: str, id_: str, kwargs: Mapping[str, Any], earlier: Sequence[str]) -> str | None:
+def _wrong_number(wording: str, kwargs: Mapping[str, Any], own: frozenset[int], earlier: Sequence[str]) -> str | None:
     """A number that neither the kwargs nor the conversation hold: the LLM has made up a demand."""
-    known = {value for value in kwargs.values() if isinstance(value, int)} | making_of(id_).own_numbers
+    known = {value for value in kwargs.values() if isinstance(value, int)} | own
     known |= set(map(int, _digits(" ".join(earlier))))
     made_up = [number for number in _digits(wording) if int(number) not in known]
     return f"the wording holds the number {made_up[0]}, which the kwargs do not" if made_up else None

@@ -29,12 +29,17 @@ from .asking import MARK, Asking, Interview, Item, Question, T, UnderWay
 from .records import digest, json_text
 
 RECORDED = "turnswap-recorded"
+HELP = ("sentence", "wording")  # in the input of a question: sentences that an answer may use
 _MOST_TOKENS = 1024  # of an answer, where gen_kwargs do not say
 
 
 def read_prompt(prompt: str) -> dict[str, Any]:
     """The input of a question from its prompt: for models that answer from a recording."""
     return json.loads(prompt.rpartition(f"{MARK}\n")[2])  # type: ignore[no-any-return]
+
+
+def _without_help(asked: Mapping[str, Any]) -> str:
+    return digest({name: value for name, value in asked.items() if name not in HELP})
 
 
 def read_answer(answer: str, **kinds: type) -> dict[str, Any]:
@@ -212,7 +217,8 @@ class RecordedLM(LM):
     """Answers from the recording at ``path``: deterministic, for examples and tests.
 
     The recording is JSONL, one object per line: ``input``, the JSON object of a question, and ``answer``, a JSON object
-    (or a string, given as it is). How a question is worded does not matter, so that recordings outlive better wordings.
+    (or a string, given as it is). How a question is worded does not matter, nor what it offers as a help with the
+    answer (``HELP``), so that recordings outlive better wordings.
     A question that it does not hold is a UserError.
     """
 
@@ -221,7 +227,7 @@ class RecordedLM(LM):
         self.path = Path(path)
         if not self.path.is_file():
             raise UserError(f"There is no recording {path}.", "Name one: model_args: {path: recording.jsonl}.")
-        self.answers = {digest(line["input"]): line["answer"] for line in read_jsonl(self.path)}
+        self.answers = {_without_help(line["input"]): line["answer"] for line in read_jsonl(self.path)}
 
     @property
     def tokenizer_name(self) -> str:
@@ -241,7 +247,7 @@ class RecordedLM(LM):
         answers = []
         for request in requests:
             asked = read_prompt(request.args[0])
-            answer = self.answers.get(digest(asked))
+            answer = self.answers.get(_without_help(asked))
             if answer is None:
                 raise UserError(
                     f"{self.path} holds no answer to: {json_text(asked)[:2000]}",

@@ -1,14 +1,15 @@
 """Step 4: every conversation in every language, translated, translated back, and judged.
 
-Prompts and the words in kwargs are translated together, in one question, so that they stay the same words. What comes
-is checked by rule (:mod:`.equivalent`), translated back in a second question, and must pass the gates (:mod:`.gates`).
+Sentences of ours (:mod:`.statements`) are not translated: the target language's own take their place. Prompts without
+them and the words in kwargs are translated together, in one question, so that they stay the same words. What comes is
+checked by rule (:mod:`.equivalent`), translated back in a second question, and must pass the gates (:mod:`.gates`).
 With a judge, it is the judge who translates back, and who then says whether each turn says the same (:mod:`.judge`).
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -17,16 +18,17 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
 from .asking import Asking, Question, answered, from_cache
-from .equivalent import distinct_spans, equivalent, foreign, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, foreign, new_texts, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
-from .instructions.making import listed
+from .instructions.making import listed, with_texts
 from .judge import judging
 from .llm import LLM, read_answer
 from .records import Conversations, DraftConversation, Outcome, Turn
+from .statements import MARKER, Separated, put_back, sentences, separate
 from .vocabulary import scripts_of
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -174,20 +176,73 @@ def _key(job: _Job) -> str:
 def _question(job: _Job, back: bool = False, more: int = 0) -> Question:
     """For the translation, or, ``back``, for that of what came into the source's language."""
     source = job.source
-    payload = {
+    forth, apart = _apart(source.turns, source.language, job.language)
+    asked, separated = _apart(job.turns, job.language, source.language) if back else (forth, apart)
+    markers = {each.marker: None for turn in separated for each in turn}
+    plain = [MARKER.sub(" ", text) if turn else text for text, turn in zip(forth, apart, strict=True)]
+    payload: dict[str, Any] = {
         "from": job.language if back else source.language,
         "to": source.language if back else job.language,
-        "turns": job.prompts if back else source.prompts,
+        "turns": asked,
         "kwargs": [] if back else questions_words(source.turns),
-        "protected": distinct_spans(source.prompts),
+        "protected": [*distinct_spans(plain), *markers],
     }
+    if not back and (wording := _wording(job, apart)):
+        payload["wording"] = wording
     return Question("translate", payload, _key(job), more=more)
+
+
+def _apart(turns: Sequence[Turn], language: str, into: str) -> tuple[list[str], list[list[Separated]]]:
+    """The prompts with markers in place of our sentences, and per turn what the markers stand for.
+
+    Prompts that hold such marks themselves are left as they are.
+    """
+    if any(MARKER.search(turn.prompt) for turn in turns):
+        return [turn.prompt for turn in turns], [[] for _ in turns]
+    parted = [separate(turn.prompt, turn.instructions, language, into) for turn in turns]
+    return [text for text, _ in parted], [separated for _, separated in parted]
+
+
+def _wording(job: _Job, apart: Sequence[Sequence[Separated]]) -> list[str]:
+    """How the target language states the instructions that the source says in words of its own."""
+    known = {each.position for turn in apart for each in turn}
+    instructions = job.source.last.instructions
+    left = [each for position, each in enumerate(instructions) if position not in known]
+    return [said for id_, kwargs in left for said in sentences(id_, kwargs, job.language, blanks=True)]
 
 
 def _read_forth(job: _Job, answer: str) -> _Job:
     content = read_answer(answer, turns=list, kwargs=list)
-    words = list(map(listed, content["kwargs"]))
-    return dataclasses.replace(job, turns=equivalent(job.source.turns, content["turns"], words))
+    turns, prompts = job.source.turns, list(content["turns"])
+    words = [[word.strip() if isinstance(word, str) else word for word in listed(each)] for each in content["kwargs"]]
+    _, apart = _apart(turns, job.source.language, job.language)
+    whole = len(prompts) == len(turns) and all(isinstance(prompt, str) for prompt in prompts)
+    whole = whole and list(map(len, words)) == list(map(len, questions_words(turns)))
+    # Turn by turn: a prompt to repeat is a turn before, with its own sentences. What is not whole is refused below.
+    for number, separated in enumerate(apart if whole and any(apart) else []):
+        made = {each.position: _with_new_texts(job, prompts, words, each.position) for each in separated}
+        prompts[number] = _put_back(prompts[number], made, job.language, separated, number)
+    return dataclasses.replace(job, turns=equivalent(turns, prompts, words))
+
+
+def _with_new_texts(
+    job: _Job, prompts: Sequence[str], words: Sequence[Sequence[str]], position: int
+) -> tuple[str, dict[str, Any]]:
+    id_, kwargs = job.source.last.instructions[position]
+    return id_, with_texts(id_, kwargs, new_texts(job.source.turns, prompts, words, position))
+
+
+def _put_back(
+    prompt: str,
+    instructions: Mapping[int, tuple[str, Mapping[str, Any]]],
+    language: str,
+    separated: Sequence[Separated],
+    number: int,
+) -> str:
+    try:
+        return put_back(prompt, instructions, language, separated)
+    except ValueError as error:
+        raise ValueError(f"{error}, in turn {number + 1} of the translation") from None
 
 
 def _read_back(job: _Job, answer: str) -> _Job:
@@ -196,6 +251,14 @@ def _read_back(job: _Job, answer: str) -> _Job:
         raise ValueError(
             f"the back-translation is not whole: {len(job.turns)} turns were asked for, {prompts!r:.80} came"
         )
+    source = job.source
+    _, apart = _apart(job.turns, job.language, source.language)
+    instructions = dict(enumerate(source.last.instructions))
+    if any(apart):
+        prompts = [
+            _put_back(prompt, instructions, source.language, separated, number)
+            for number, (prompt, separated) in enumerate(zip(prompts, apart, strict=True))
+        ]
     return dataclasses.replace(job, back=tuple(prompts))
 
 
