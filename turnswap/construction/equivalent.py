@@ -16,6 +16,7 @@ from typing import Any
 from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instruction, parse_kwargs
 from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
 
+from . import falsify
 from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.making import texts_of, with_texts
@@ -80,12 +81,8 @@ def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
         check_extension(turns)
     except ValueError as error:
         return str(error)
-    scripts = scripts_of(language)
-    for id_ in turns[-1].instruction_ids:
-        unsuitable_for = making_of(id_).unsuitable
-        if unsuitable_for and (reason := unsuitable_for(language.partition("-")[0], scripts)):
-            return f"an instruction does not suit the language: {id_} in {language}, {reason}"
-    return None
+    reasons = (falsify.unsuitable(id_, kwargs, language) for id_, kwargs in turns[-1].instructions)
+    return next(filter(None, reasons), None)
 
 
 def questions_words(turns: Sequence[Turn]) -> list[list[str]]:

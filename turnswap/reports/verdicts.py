@@ -18,9 +18,9 @@ from turnswap.core.processes import call_many
 from turnswap.core.progress import progress
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.dataset import content_sha256
-from turnswap.tasks.multiif.grading import Verdict, grade_reply
+from turnswap.tasks.multiif.grading import Verdict
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
-from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, judge, verdicts_of
+from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, grade_as_named, judge, verdicts_of
 from turnswap.tasks.multiif.left_out import graded_by
 from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
 
@@ -160,9 +160,9 @@ def _graded_again(model: Model, rules: str) -> list[list[Verdict]]:
         for conversation in run.conversations or ():
             for number, turn in enumerate(conversation.turns, 1):
                 prompts = [asked.prompt for asked in conversation.turns[:number]]
-                further = () if rules == PUBLISHED else (code, prompts)
+                further = (code, prompts, *([turn.graded_by] if rules == PUBLISHED else ()))
                 calls += [(str(reply), turn.instruction_ids, turn.kwargs, *further) for reply in turn.replies]
-    return call_many(grade_reply if rules == PUBLISHED else corrected.grade_corrected, calls)
+    return call_many(grade_as_named if rules == PUBLISHED else corrected.grade_corrected, calls)
 
 
 def by_repeat(turns: Sequence[GradedTurn]) -> list[list[Sequence[Verdict]]]:
@@ -189,11 +189,13 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
         for conversation, number, repeat in Random(code).sample(replies, min(each, len(replies))):
             turn, kept = conversation.turns[number], conversation.values[VERDICTS][repeat][number]
             prompts = [t.prompt for t in conversation.turns[: number + 1]]
-            found = judge(turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts).kept
+            asked = (turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts)
+            found = judge(*asked, graded_by=turn.graded_by).kept
+            fixed = ("language", *(() if CORRECTED in turn.graded_by else (PUBLISHED,)))
             # Thai is counted by a package that may not be installed here.
             for name in (*KEPT, "language") if kept["language"] != "th" else ():
                 same = found.get(name) == kept.get(name) or (name == CORRECTED and _same_but_left_out(found, kept))
-                if not same and (by_same_rules or name in ("language", PUBLISHED)):
+                if not same and (by_same_rules or name in fixed):
                     what = f"the {name} verdicts (S strict, L loose alone, N neither)" if name in KEPT else name
                     raise _differ(run, conversation, number + 1, f"{what} are {found.get(name)}", str(kept.get(name)))
 
