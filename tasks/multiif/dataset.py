@@ -145,7 +145,7 @@ def source_prompt(key: str) -> str:
 
 
 def count_corrected(conversations: Iterable[Mapping[str, Any]]) -> str:
-    """How many slots the data have graded by the corrected rules, such as ``corrected in 3 of 40 slots``, or nothing."""
+    """How many slots the data have graded by the corrected rules: ``corrected in 3 of 40 slots``; empty for none."""
     turns = [turn for conversation in conversations for turn in conversation["turns"]]
     corrected = sum(list(turn.get("graded_by", ())).count("corrected") for turn in turns)
     return f"corrected in {corrected} of {sum(len(turn['kwargs']) for turn in turns)} slots" if corrected else ""

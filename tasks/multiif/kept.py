@@ -83,7 +83,7 @@ def grade_as_named(
     prompts: Sequence[str],
     graded_by: Sequence[str],
 ) -> list[Verdict]:
-    """Each instruction's verdict by the rule that the data name for it, one of :data:`KEPT`; published if they are none.
+    """Each instruction's verdict by the rule that the data name for it, one of :data:`KEPT`; published for no names.
 
     Further arguments and errors as of :func:`.corrected.grade_corrected`.
     """

@@ -1,8 +1,9 @@
 """A reply that follows given instructions, constructed: the proof that a conversation can be satisfied.
 
 The reply is no good reply: sentences of the language where they do, else words of the conversation in a row, in the
-shape that is asked for. What counts is that the grader passes it. The search is bounded and deterministic: ways to lay a reply out are tried in a fixed order,
-each is graded, and the number of words and sentences is corrected by what was counted.
+shape that is asked for. What counts is that the grader passes it. The search is bounded and deterministic: ways to lay
+a reply out are tried in a fixed order, each is graded, and the number of words and sentences is corrected by what was
+counted.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def unmeasured(pipeline: Pipeline, conversations: Conversations) -> list[list[An
 
 
 def _falsified(conversations: Conversations) -> list[int] | None:
-    """Of how many instructions a natural reply that fails it is on record, and of how many; None where none was tried."""
+    """Of how many instructions a natural reply that fails is on record, and of how many; None where none was tried."""
     tried = [each for conversation in conversations for each in conversation.note("prove").get("fails", ())]
     return [sum("reply" in each for each in tried), len(tried)] if tried else None
 

@@ -21,7 +21,6 @@ from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.making import texts_of, with_texts
 from .records import Turn, check_extension
-from .vocabulary import scripts_of
 
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(

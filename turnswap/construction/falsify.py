@@ -7,7 +7,7 @@ grades the instruction (:mod:`turnswap.tasks.multiif.corrected`). Where neither 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import get_instruction, parse_kwargs
 from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED
 
+from . import natural_shapes  # noqa: F401 - registers recipes
 from .instructions import making_of
 from .instructions.making import Kwargs, texts_of
 from .natural import prose_of

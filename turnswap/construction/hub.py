@@ -35,7 +35,11 @@ COLUMNS: list[tuple[str, Any, str]] = [
     ("key", _TEXT, "Source prompt, variant, language: as in the CSV"),
     ("language", _TEXT, "Its English name"),
     ("language_code", _TEXT, "Its code in ISO 639, with a region or script where needed"),
-    ("turns", None, "What the user says in each turn, and all instructions that hold by then: kwargs as IFEval's, and the rule that grades"),
+    (
+        "turns",
+        None,
+        "What the user says, and all instructions that hold by then: kwargs as IFEval's, which rule grades",
+    ),
     ("source_language", _TEXT, "Code of the language that it was translated from"),
     ("source_prompts", _TEXTS, "What the user says in that language, by turn"),
     ("back_translation", _TEXTS, "The translated prompts, translated back by a model"),
@@ -43,7 +47,11 @@ COLUMNS: list[tuple[str, Any, str]] = [
     ("warnings", _TEXTS, "Where the published rules grade otherwise than a reader of the language expects"),
     ("review", _TEXT, f'What reviewers decided: accept or edit; "{NOBODY}" where nobody did'),
     ("reviewers", pa.int32(), "How many people decided"),
-    ("proof", _PROOF, "A reply that follows all instructions of the last turn, and per instruction a natural one that fails"),
+    (
+        "proof",
+        _PROOF,
+        "A reply that follows all instructions of the last turn, and per instruction a natural one that fails",
+    ),
 ]
 
 

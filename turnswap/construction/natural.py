@@ -1,4 +1,4 @@
-"""Natural text of a language, to try instructions on: everyday sentences, and how the language writes words together."""
+"""Natural text of a language, to try instructions on: everyday sentences, and how it puts words together."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _COMMAS = {script: comma for comma, scripts in _TABLES["commas"].items() for scr
 WITH_LETTER: dict[str, str] = _TABLES["with_letter"]
 _STOPS = ".!?。！？।۔።;؟"
 _SENTENCE = re.compile(rf"[^\n{_STOPS}]+[{_STOPS}]*")
+_MARKS = frozenset('<>[]{}*_#`|"“”„«»「」『』《》')  # a sentence with these may name a format, or show it
 _SHORTEST = 3  # words of a sentence that is taken from a conversation
 _HANGUL, _FINALS = 0xAC00, 28  # the first syllable of Unicode, and the number of ends that a syllable may have
 _SENTENCES = 3  # of a passage
@@ -121,7 +122,8 @@ def prose_of(
     found, origin = _packaged(language), "everyday sentences of the language"
     if not found:
         sentences = [each.strip() for text in texts for each in _SENTENCE.findall(text)]
-        found = tuple(each for each in dict.fromkeys(sentences) if len(words_of([each])) >= _SHORTEST)
+        plain = (each for each in dict.fromkeys(sentences) if _MARKS.isdisjoint(each))
+        found = tuple(each for each in plain if len(words_of([each])) >= _SHORTEST)
         origin = "sentences of the conversation"
     found = tuple(each for each in found if not unwanted(each))
     return _prose(language, found, origin) if found else None

@@ -9,7 +9,8 @@ corrected rule, or cannot be had in the language (:mod:`.falsify`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import PositiveInt
@@ -17,7 +18,7 @@ from pydantic import PositiveInt
 from turnswap.tasks.multiif.kept import CORRECTED, grade_as_named
 
 from .asking import Asking, Question, checked
-from .constructors import Attempt, construct
+from .constructors import Attempt, construct, graded
 from .falsify import Fit, fits, read_reason
 from .instructions import making_of
 from .llm import LLM, read_answer
@@ -43,7 +44,7 @@ class ProveSettings:
 
 
 class Prove:
-    """The step ``prove``. Its note has ``how`` (``reviewer``, ``rule``, ``llm``), the ``reply``, and ``verdicts`` on it.
+    """The step ``prove``. Its note has ``how`` (``reviewer``, ``rule``, ``llm``), the ``reply``, and its ``verdicts``.
 
     Beside them, where that is asked for: ``graded_by``, per turn the rule of each instruction; ``corrected``, which
     instructions the corrected rule grades and why; ``fails``, per instruction of the last turn a natural reply that
@@ -76,10 +77,8 @@ class Prove:
             except ValueError as problem:
                 proof.problem = str(problem)
         elif self.settings.llm and proof.may_lack_failing:
-            try:
+            with suppress(ValueError):  # the note tells that none is known
                 proof.take_plain((yield _question(conversation, plain=True)))
-            except ValueError:
-                pass  # the note tells that none is known
         return proof.outcome
 
 
@@ -98,17 +97,27 @@ class _Proof:
         self.how, self.problem = "reviewer", ""
         self.attempt = self._graded(str(conversation.note("audit").get("satisfying_reply") or ""))
         if not self.attempt.reply or self.attempt.failed:
-            turn, prompts, language = self.turn, conversation.prompts, conversation.language
             self.how = "rule"
-            self.attempt = construct(
-                turn.instruction_ids, turn.kwargs, prompts, language, attempts=attempts, grade=self._graded
-            )
+            asked = (self.turn.instruction_ids, self.turn.kwargs, conversation.prompts, conversation.language)
+            if CORRECTED in self._rules:  # one that follows all by the published rules too is the better proof
+                self.attempt = self._graded(construct(*asked, attempts=attempts, grade=self._graded_twice).reply)
+            if self.attempt.failed or not self.attempt.reply:
+                self.attempt = construct(*asked, attempts=attempts, grade=self._graded)
+
+    @property
+    def _rules(self) -> list[str]:
+        return [str(fit.rule) for fit in self.fits[-1]] if self.fits else []
 
     def _graded(self, reply: str) -> Attempt:
         turn, each = self.turn, self.conversation
-        by = [str(fit.rule) for fit in self.fits[-1]] if self.fits else []
-        verdicts = grade_as_named(reply, turn.instruction_ids, turn.kwargs, each.language, each.prompts, by)
-        return Attempt(reply, turn.instruction_ids, verdicts)
+        asked = (turn.instruction_ids, turn.kwargs, each.language, each.prompts)
+        return Attempt(reply, turn.instruction_ids, grade_as_named(reply, *asked, self._rules))
+
+    def _graded_twice(self, reply: str) -> Attempt:
+        attempt = self._graded(reply)
+        pairs = zip(attempt.verdicts, graded(reply, self.turn.instruction_ids, self.turn.kwargs).verdicts, strict=True)
+        both = [replace(ours, strict=ours.strict and theirs.strict) for ours, theirs in pairs]
+        return Attempt(reply, attempt.instruction_ids, both)
 
     @property
     def random(self) -> list[str]:
@@ -170,7 +179,7 @@ class _Proof:
 
 
 def _question(conversation: DraftConversation, plain: bool = False) -> Question:
-    """For a better reply than the one that was constructed, or for a ``plain`` one, as if nothing had been asked of it."""
+    """For a better reply than the one that was constructed, or for a ``plain`` one, for which nothing is asked."""
     payload: dict[str, Any] = {"language": conversation.language, "turns": conversation.prompts}
     if not plain:
         payload["instructions"] = conversation.last.instructions_as_json()

@@ -120,7 +120,7 @@ def csv_text(conversations: Conversations) -> str:
 
 
 def as_row(conversation: DraftConversation) -> dict[str, str]:
-    """A row of the published format, and which rule grades each instruction where it is not the published one for all."""
+    """A row of the published format, with which rule grades each instruction where not all are graded as published."""
     row = dict.fromkeys(COLUMNS, "")
     row |= {"key": hub.released_key(conversation), "turn_index": "0", "language": name_of(conversation.language)}
     for number, turn in enumerate(conversation.turns, 1):

@@ -20,10 +20,9 @@ LATIN = "LATIN"
 # Scripts with capital letters, and scripts whose words are not parted by spaces.
 CASED = frozenset({LATIN, "CYRILLIC", "GREEK", "ARMENIAN"})
 UNSPACED = frozenset({"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"})
-# Scripts whose vowel signs are letters to a reader and none to Python's ``\\w``.
-VOWEL_SIGNS = frozenset(
-    """DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA KHMER MYANMAR TIBETAN""".split()
-)
+# Scripts whose vowel signs belong to words for a reader, and not for Python's ``\w``.
+_INDIC = "DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA"
+VOWEL_SIGNS = frozenset([*_INDIC.split(), "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"])
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
 _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "scripts.toml").read_text("utf-8"))
