@@ -22,7 +22,7 @@ from turnswap.construction.release import csv_text, release
 from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.core.journal import as_line, read_jsonl
 from turnswap.reports.signature import facts_of
-from turnswap.tasks.multiif.corrected import grade_corrected
+from turnswap.tasks.multiif.corrected import grade_corrected, rules_in_use
 from turnswap.tasks.multiif.dataset import DatasetError, Source, load_conversations, parse_row
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.segmentation import segmenter
@@ -305,7 +305,7 @@ def test_the_released_task_grades_such_a_slot_by_the_corrected_rule_and_its_sign
     (sample,) = results["samples"]["sea_ja"]
     assert [turn["published"] for turn in sample["verdicts"][0]] == ["S", "SN"]
     assert results["configs"]["sea_ja"]["metadata"]["graded_by"] == "corrected in 1 of 3 slots"
-    assert facts_of(results, "sea_ja", "none")["graded_by"].startswith("corrected in 1 of 3 slots by rules ")
+    assert facts_of(results, "sea_ja", "none")["graded_by"] == f"published,corrected:{rules_in_use()}"
     assert "graded_by" not in facts_of(results, "sea_de", "none")
 
 

@@ -119,7 +119,9 @@ class Model:
         """What identifies its runs: the same in every language, but for the content, which is of all of them."""
         runs = self.languages.values()
         contents = content_of_all(run.facts.get("content", "unknown") for run in runs)
-        return {**next(iter(runs)).facts, "content": contents}
+        facts = {**next(iter(runs)).facts, "content": contents}
+        graded_by = [run.facts["graded_by"] for run in runs if "graded_by" in run.facts]
+        return facts | ({"graded_by": graded_by[0]} if graded_by else {})
 
     @property
     def identity(self) -> Mapping[str, Any]:

@@ -44,7 +44,8 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     if config.get("description"):
         facts["description"] = _clean(config["description"])
     if metadata.get("graded_by"):
-        facts["graded_by"] = _clean(f"{metadata['graded_by']} by rules {metadata.get('corrected_rules')}")
+        # Which slots these are, the content says.
+        facts["graded_by"] = _clean(f"published,corrected:{metadata.get('corrected_rules')}")
     if metadata.get("reasoning_markers") not in _USUAL_MARKERS:
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
     # Where an endpoint is, is nobody else's business, and cannot be repeated by others.
