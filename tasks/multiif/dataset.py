@@ -2,7 +2,8 @@
 
 The published format (``multiIF_20241018.csv``): per conversation three user turns, each with its cumulative
 list of instruction ids and their kwargs, a key, and the English name of its language. A row without a third
-turn is a conversation of two turns. Data of one's own may be in any language that :mod:`.languages` knows.
+turn is a conversation of two turns. Data of one's own may be in any language that :mod:`.languages` knows, and may
+say of each instruction which rule grades it: ``turn_1_graded_by`` is a list of ``published`` and ``corrected``.
 """
 
 from __future__ import annotations
@@ -143,6 +144,13 @@ def source_prompt(key: str) -> str:
     return fields[0] if len(fields) == 3 and all(fields) else key
 
 
+def count_corrected(conversations: Iterable[Mapping[str, Any]]) -> str:
+    """How many slots the data have graded by the corrected rules: ``corrected in 3 of 40 slots``; empty for none."""
+    turns = [turn for conversation in conversations for turn in conversation["turns"]]
+    corrected = sum(list(turn.get("graded_by", ())).count("corrected") for turn in turns)
+    return f"corrected in {corrected} of {sum(len(turn['kwargs']) for turn in turns)} slots" if corrected else ""
+
+
 def content_sha256(conversations: Iterable[Mapping[str, Any]]) -> str:
     """What is asked in these conversations and how it is graded, in any order: keys, prompts, ids and kwargs."""
     told = sorted([c["key"], c["turns"]] for c in conversations)
@@ -237,7 +245,14 @@ def _parse_turn(row: Mapping[str, Any], turn: int) -> dict[str, Any] | None:
             parsed.append(parse_kwargs(id_, value))
         except MalformedInstruction as error:
             raise _Malformed(f"turn {turn}, instruction {number}: {error}") from None
-    return {"prompt": prompt["content"], "instruction_ids": ids, "kwargs": parsed}
+    asked = {"prompt": prompt["content"], "instruction_ids": ids, "kwargs": parsed}
+    rules_column = f"turn_{turn}_graded_by"
+    if row.get(rules_column) in (None, ""):
+        return asked
+    rules = _from_json(row[rules_column], rules_column)
+    if not isinstance(rules, list) or len(rules) != len(ids) or not {*map(str, rules)} <= {"published", "corrected"}:
+        raise _Malformed(f"{rules_column} is {rules!r}; expected published or corrected for each of {len(ids)} ids")
+    return asked | {"graded_by": rules}
 
 
 def _from_json(text: Any, column: str) -> Any:

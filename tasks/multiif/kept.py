@@ -9,6 +9,8 @@ mark per instruction of the turn, by the published and by the corrected rules: S
 (and so loosely), L where loosely alone, N where it does not. A small letter is a verdict that says nothing: the
 published grader would have judged at random or failed on; or, by the corrected rules, no reply can follow it, or it is
 among those that are to be left out (:mod:`.left_out`).
+The data may say of an instruction that the corrected rule grades it (see :mod:`.dataset`): then that is what
+``published`` holds of it too, as what the first figures are made of.
 ``counts`` tells of some instructions, by their place in the turn counted from 0, how many words, sentences, paragraphs
 or bullets there are by the published and by the corrected rules; it is absent where there are none.
 """
@@ -50,13 +52,15 @@ def judge(
     language: str,
     prompts: Sequence[str],
     left_out: Collection[int] = (),
+    graded_by: Sequence[str] = (),
 ) -> Judged:
     """Everything that is decided about one reply; arguments and errors as of :func:`.corrected.grade_corrected`.
 
-    ``left_out`` are places of instructions, from 0, whose corrected verdicts are to say nothing.
+    ``left_out`` are places of instructions, from 0, whose corrected verdicts are to say nothing; ``graded_by`` as in
+    :func:`grade_as_named`.
     """
-    published = grade_reply(reply, instruction_ids, kwargs)
     corrected = grade_corrected(reply, instruction_ids, kwargs, language, prompts)
+    published = _chosen(graded_by, grade_reply(reply, instruction_ids, kwargs), corrected)
     corrected = [replace(v, unsatisfiable=True) if n in left_out else v for n, v in enumerate(corrected)]
     text, asked = reply.strip(), asked_of(instruction_ids, kwargs, language, prompts)
     kept: dict[str, Any] = {"language": detect_language(text)}
@@ -69,6 +73,31 @@ def judge(
             parsed = instruction.parse(raw)
             counts[str(slot)] = [instruction.counted(text, by, **parsed) for by in (None, asked)]
     return Judged(published, corrected, kept | ({"counts": counts} if counts else {}))
+
+
+def grade_as_named(
+    reply: str,
+    instruction_ids: Sequence[str],
+    kwargs: Sequence[Mapping[str, Any]],
+    language: str,
+    prompts: Sequence[str],
+    graded_by: Sequence[str],
+) -> list[Verdict]:
+    """Each instruction's verdict by the rule that the data name for it, one of :data:`KEPT`; published for no names.
+
+    Further arguments and errors as of :func:`.corrected.grade_corrected`.
+    """
+    published = grade_reply(reply, instruction_ids, kwargs)
+    if CORRECTED not in graded_by:
+        return published
+    return _chosen(graded_by, published, grade_corrected(reply, instruction_ids, kwargs, language, prompts))
+
+
+def _chosen(graded_by: Sequence[str], published: list[Verdict], corrected: Sequence[Verdict]) -> list[Verdict]:
+    if CORRECTED not in graded_by:
+        return published
+    pairs = zip(graded_by, published, corrected, strict=True)
+    return [replace(ours, unsatisfiable=False) if by == CORRECTED else theirs for by, theirs, ours in pairs]
 
 
 def verdicts_of(turn: Mapping[str, Any], rules: str) -> list[Verdict]:

@@ -13,7 +13,7 @@ from turnswap.core.processes import call_many
 from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from . import corrected, metrics
-from .dataset import content_sha256, find_source, load_conversations, load_every_language
+from .dataset import content_sha256, count_corrected, find_source, load_conversations, load_every_language
 from .instructions import load_instructions
 from .kept import Judged, judge
 from .languages import code_of
@@ -61,6 +61,8 @@ class MultiIF(MultiTurnTask):
             self.left_out = read_left_out(Path(str(asked)), load_every_language(source, column))
         self.config.metadata["corrected_rules"] = f"{corrected.rules_in_use()}{self.left_out.name}"
         self.config.metadata["content_sha256"] = content_sha256(conversations)
+        if corrected_slots := count_corrected(conversations):
+            self.config.metadata["graded_by"] = corrected_slots
         languages = {str(code_of(self.config.dataset_name))}
         self.config.metadata["corrected_unlabelled"] = corrected.measured().unlabelled(languages)
         return conversations
@@ -88,7 +90,8 @@ class MultiIF(MultiTurnTask):
         language = str(code_of(doc["language"]))  # one without a code was refused when the data was loaded
         turn, prompts = doc["turns"][number], self.doc_to_turns(doc)
         left_out = self.left_out.of(doc["key"], number + 1)
-        return str(reply), turn["instruction_ids"], turn["kwargs"], language, prompts[: number + 1], left_out
+        asked = (str(reply), turn["instruction_ids"], turn["kwargs"], language, prompts[: number + 1])
+        return *asked, left_out, turn.get("graded_by", ())
 
     def apply_filters(self) -> None:
         """After the filters all replies are there: they are judged at once, so that many go over processes."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.construction import test_falsify as graded
 from tests.construction.test_release import conversation, released
+from turnswap.tasks.multiif.corrected import rules_in_use
 
 from ..conftest import Turnswap
 from .evaluations import evaluate, follows_share
@@ -59,3 +61,13 @@ def test_eval_results_of_the_benchmark_are_not_claimed(runs: Path, turnswap: Tur
     done = turnswap("export", str(runs / "good"), "--format", "eval-results", "-o", str(tmp_path))
     assert done.exit_code == 1
     assert "facebook/Multi-IF" in done.output
+
+
+def test_slots_that_the_data_have_graded_by_the_corrected_rules_are_reported_as_such(
+    turnswap: Turnswap, tmp_path: Path
+) -> None:
+    tasks, _ = graded.released(tmp_path, [graded.JAPANESE, graded.HINDI, graded.GERMAN])
+    evaluate(tmp_path / "run", "run", lambda prompt: "海は広く、深いです。", tasks=("sea",), include=tasks)
+    done = turnswap("report", str(tmp_path / "run"), "-o", str(tmp_path / "report.html"))  # grades again, and agrees
+    assert done.exit_code == 0, done.output
+    assert f"graded_by:published,corrected:{rules_in_use()}" in (tmp_path / "report.html").read_text("utf-8")

@@ -1,8 +1,9 @@
 """A reply that follows given instructions, constructed: the proof that a conversation can be satisfied.
 
-The reply is no good reply: words of the conversation in a row, in the shape that is asked for. What counts is that
-the grader passes it. The search is bounded and deterministic: ways to lay a reply out are tried in a fixed order,
-each is graded, and the number of words and sentences is corrected by what was counted.
+The reply is no good reply: sentences of the language where they do, else words of the conversation in a row, in the
+shape that is asked for. What counts is that the grader passes it. The search is bounded and deterministic: ways to lay
+a reply out are tried in a fixed order, each is graded, and the number of words and sentences is corrected by what was
+counted.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import itertools
 import json
 import re
 import string
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from turnswap.tasks.multiif.instructions import parse_kwargs
 
 from .instructions import making_of
 from .instructions.shape import Shape
+from .natural import prose_of
 from .vocabulary import clearest, common_words, words_of
 
 _SIZES = (24, 60, 10, 150, 0, 400)  # words of filling to start with
@@ -32,7 +34,7 @@ _CJK = ("zh-cn", "zh-tw", "ja")
 
 @dataclass(frozen=True)
 class Attempt:
-    """A reply, and the verdicts on it by the published rules, one for each instruction."""
+    """A reply, and the verdicts on it by the rules that grade it, one for each instruction."""
 
     reply: str
     instruction_ids: Sequence[str]
@@ -73,23 +75,26 @@ def construct(
     language: str,
     *,
     attempts: int = 150,
+    grade: Callable[[str], Attempt] | None = None,
 ) -> Attempt:
     """The first reply that follows all instructions strictly, else the one that follows most of those tried.
 
-    Its words are those of ``texts``, such as the conversation's prompts in this language; ``attempts`` replies at most
-    are graded.
+    Its words are those of ``texts``, such as the conversation's prompts in this language, if sentences of the language
+    do not do; ``attempts`` replies at most are graded, by the published rules or by ``grade``.
 
     Raises:
         MalformedInstruction: an unknown id, or kwargs that do not fit it.
     """
     shape = gather(instruction_ids, kwargs)
+    wanted = shape.language or language
     best: Attempt | None = None
     seen: set[str] = set()
-    for reply in _replies(shape, _vocabularies(shape, texts, language), shape.language or language):
+    natural = _replies(shape, _sentences(shape, wanted), wanted, _SIZES[:2])
+    for reply in itertools.chain(natural, _replies(shape, _vocabularies(shape, texts, language), wanted)):
         if reply in seen:
             continue
         seen.add(reply)
-        tried = graded(reply, instruction_ids, kwargs)
+        tried = grade(reply) if grade else graded(reply, instruction_ids, kwargs)
         if best is None or len(tried.failed) < len(best.failed):
             best = tried
         if not best.failed or len(seen) == attempts:
@@ -107,6 +112,16 @@ def gather(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, Any]]) 
     return shape
 
 
+def _sentences(shape: Shape, language: str) -> list[tuple[str, ...]]:
+    """Sentences of the language as a vocabulary: word by word with their stops, or whole where words have no spaces."""
+    prose = prose_of(language)
+    sentences = prose.sentences if prose else ()
+    kept = [each for each in sentences if len(shape.wanted(words := words_of([each]))) == len(words)]
+    if shape.no_comma and prose:
+        kept = [each for each in kept if not prose.comma or prose.comma not in each]
+    return [tuple(word for each in kept for word in each.split())] if len(kept) > 1 else []
+
+
 def _vocabularies(shape: Shape, texts: Sequence[str], language: str) -> list[tuple[str, ...]]:
     wanted = shape.language or language
     own, common = shape.wanted(words_of(texts)), shape.wanted(common_words(wanted))
@@ -120,11 +135,13 @@ def _vocabularies(shape: Shape, texts: Sequence[str], language: str) -> list[tup
     return list(dict.fromkeys(tuple(words) for words in found if len(words) > 1)) or [tuple(rest)]
 
 
-def _replies(shape: Shape, vocabularies: Sequence[tuple[str, ...]], language: str) -> Iterator[str]:
+def _replies(
+    shape: Shape, vocabularies: Sequence[tuple[str, ...]], language: str, sizes: Sequence[int] = _SIZES
+) -> Iterator[str]:
     tight = shape.words.high is not None or shape.sentences.high is not None
     stops = [_STOPS.get(language.partition("-")[0], "."), "!"] if shape.sentences.low > 1 else [""]
     for spare, newline, size, vocabulary, stop in itertools.product(
-        (False, True) if tight else (False,), ("\n", " ") if tight else ("\n",), _SIZES, vocabularies, stops
+        (False, True) if tight else (False,), ("\n", " ") if tight else ("\n",), sizes, vocabularies, stops
     ):
         layout = _Layout(vocabulary, size, stop, newline, spare, shape.sentences.low if stop else 0)
         for _ in range(_CORRECTIONS):

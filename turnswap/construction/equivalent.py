@@ -18,6 +18,7 @@ from turnswap.tasks.multiif.instructions import MalformedInstruction, get_instru
 from turnswap.tasks.multiif.instructions.patterns import PATTERN, PATTERNS
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
+from . import falsify
 from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.ids import PLACEHOLDERS
@@ -129,16 +130,8 @@ def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
         check_extension(turns)
     except ValueError as error:
         return str(error)
-    for id_ in turns[-1].instruction_ids:
-        if reason := why_unsuitable(id_, language):
-            return f"an instruction does not suit the language: {id_} in {language}, {reason}"
-    return None
-
-
-def why_unsuitable(id_: str, language: str) -> str | None:
-    """Why an instruction cannot be had in a language; None where it can."""
-    unsuitable_for = making_of(id_).unsuitable
-    return unsuitable_for(language.partition("-")[0], scripts_of(language)) if unsuitable_for else None
+    reasons = (falsify.unsuitable(id_, kwargs, language) for id_, kwargs in turns[-1].instructions)
+    return next(filter(None, reasons), None)
 
 
 def questions_words(turns: Sequence[Turn]) -> list[list[str]]:

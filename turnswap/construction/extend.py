@@ -23,7 +23,8 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 from .asking import Asking, Question, checked
-from .equivalent import foreign, why_unsuitable
+from .equivalent import foreign
+from .falsify import unsuitable
 from .instructions import Draw, find_conflicts, making_of, must_contain
 from .instructions.draw import ENGLISH, strings
 from .instructions.ids import EXISTENCE, FORBIDDEN, FREQUENCY, LANGUAGE, NTH
@@ -201,11 +202,13 @@ def _drawn(
     rank = {id_: draw.number() ** (1 / weights[id_]) for id_, draw in draws.items()}
     for id_ in sorted(draws, key=lambda each: (-rank[each], each)):
         drawn_by = making_of(id_).draw
-        if drawn_by is None or id_ in last.instruction_ids or why_unsuitable(id_, conversation.language):
+        if drawn_by is None or id_ in last.instruction_ids:
             continue
         for _ in range(_TRIES):
             kwargs = drawn_by(draws[id_])
             if kwargs is None or not _same_language(id_, kwargs, conversation):
+                break
+            if unsuitable(id_, kwargs, conversation.language):
                 break
             position = len(last.instruction_ids)
             conflicts = find_conflicts([*last.instruction_ids, id_], [*last.kwargs, kwargs])

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
+from turnswap.tasks.multiif.kept import PUBLISHED
 from turnswap.tasks.multiif.languages import name_of
 
 from .licences import hub_licence, licence_url
+from .prove import graded_by
 from .records import Conversations, DraftConversation, json_text
 from .sheet import source_of
 from .steps import BuildSettings, ReleaseSettings
@@ -27,12 +29,18 @@ SPLIT = "test"
 _SCORES = ("chrf", "chrf_plus_plus", "bleu", "turn_chrf")  # those that every translation has
 
 _TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
+_FAILS = pa.list_(pa.struct([(name, _TEXT) for name in ("id", "reply", "from", "why")]))
+_PROOF = pa.struct([("reply", _TEXT), ("how", _TEXT), ("fails", _FAILS)])
 # Column, type (None where the data says), meaning.
 COLUMNS: list[tuple[str, Any, str]] = [
     ("key", _TEXT, "Source prompt, variant, language: as in the CSV"),
     ("language", _TEXT, "Its English name"),
     ("language_code", _TEXT, "Its code in ISO 639, with a region or script where needed"),
-    ("turns", None, "What the user says in each turn, and all instructions that hold by then, with kwargs as IFEval's"),
+    (
+        "turns",
+        None,
+        "What the user says, and all instructions that hold by then: kwargs as IFEval's, which rule grades",
+    ),
     (
         "source_language",
         _TEXT,
@@ -44,7 +52,11 @@ COLUMNS: list[tuple[str, Any, str]] = [
     ("warnings", _TEXTS, "Where the published rules grade otherwise than a reader of the language expects"),
     ("review", _TEXT, f'What reviewers decided: accept or edit; "{NOBODY}" where nobody did'),
     ("reviewers", pa.int32(), "How many people decided"),
-    ("proof", pa.struct([("reply", _TEXT), ("how", _TEXT)]), "A reply that follows all instructions of the last turn"),
+    (
+        "proof",
+        _PROOF,
+        "A reply that follows all instructions of the last turn, and per instruction a natural one that fails",
+    ),
 ]
 
 
@@ -102,8 +114,9 @@ def _row(conversation: DraftConversation) -> dict[str, Any]:
                 "prompt": turn.prompt,
                 "instruction_id_list": list(turn.instruction_ids),
                 "kwargs": [*map(dict, turn.kwargs)],
+                "graded_by": graded_by(conversation, number) or [PUBLISHED] * len(turn.kwargs),
             }
-            for turn in conversation.turns
+            for number, turn in enumerate(conversation.turns)
         ],
         "source_language": source.get("language"),
         "source_prompts": [turn["prompt"] for turn in source.get("turns", ()) if "prompt" in turn],
@@ -112,7 +125,7 @@ def _row(conversation: DraftConversation) -> dict[str, Any]:
         "warnings": [*translated.get("warnings", ()), *edited, *audit.get("doubts", ())],
         "review": review_of(conversation),
         "reviewers": len(audit.get("reviewers", ())),  # never who they are
-        "proof": {"reply": proof.get("reply"), "how": proof.get("how")},
+        "proof": {name: proof.get(name) for name in ("reply", "how")} | {"fails": list(proof.get("fails") or ())},
     }
 
 
@@ -135,7 +148,10 @@ def _turn_type() -> Any:
         (name, _TEXTS if kwarg.expected.startswith("a list") else pa.int64() if kwarg.accepts(1) else _TEXT)
         for name, kwarg in sorted(kwargs.items())
     ]
-    return pa.struct([("prompt", _TEXT), ("instruction_id_list", _TEXTS), ("kwargs", pa.list_(pa.struct(types)))])
+    kwargs_type = pa.list_(pa.struct(types))
+    return pa.struct(
+        [("prompt", _TEXT), ("instruction_id_list", _TEXTS), ("kwargs", kwargs_type), ("graded_by", _TEXTS)]
+    )
 
 
 def front_matter(build: BuildSettings, settings: ReleaseSettings, conversations: Conversations) -> dict[str, Any]:

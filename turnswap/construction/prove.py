@@ -1,24 +1,30 @@
-"""Step 7: every conversation must be satisfiable. A reply that the grader passes is given, constructed or found.
+"""Step 7: every conversation must be satisfiable, and every instruction of it falsifiable, by natural replies.
 
-A reviewer's reply is tried first, then one is constructed by rule, then the LLM is asked. What is proved is that the
-last turn's instructions can be followed together as they are graded, not that a good reply would read like the proof.
+A reply that the grader passes is given, constructed or found: a reviewer's is tried first, then one is constructed by
+rule, then the LLM is asked. That proves that the last turn's instructions can be followed together as they are graded,
+not that a good reply would read like the proof. What natural replies cannot fail, or cannot pass, is graded by the
+corrected rule, or cannot be had in the language (:mod:`.falsify`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pydantic import PositiveInt
 
+from turnswap.tasks.multiif.kept import CORRECTED, grade_as_named
+
 from .asking import Asking, Question, checked
 from .constructors import Attempt, construct, graded
+from .falsify import Fit, fits, read_reason
 from .instructions import making_of
 from .llm import LLM, read_answer
 from .records import Conversations, DraftConversation, Outcome
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -27,15 +33,23 @@ class ProveSettings:
 
     Attributes:
         attempts: replies that are graded per conversation when one is constructed by rule.
-        llm: ask the LLM, at most twice, where no reply could be constructed.
+        llm: ask the LLM, at most twice, where no reply could be constructed, or none natural that fails an instruction.
+        falsifiable: try each instruction on natural replies, and grade it by the corrected rule, or reject the
+            conversation, where the published rule does not tell right ones from wrong ones in the language.
     """
 
     attempts: PositiveInt = 150
     llm: bool = True
+    falsifiable: bool = True
 
 
 class Prove:
-    """The step ``prove``; its note has ``how`` (``reviewer``, ``rule``, ``llm``), the ``reply``, and ``verdicts``."""
+    """The step ``prove``. Its note has ``how`` (``reviewer``, ``rule``, ``llm``), the ``reply``, and its ``verdicts``.
+
+    Beside them, where that is asked for: ``graded_by``, per turn the rule of each instruction; ``corrected``, which
+    instructions the corrected rule grades and why; ``fails``, per instruction of the last turn a natural reply that
+    fails it and where it is from, or why there is none; and ``passes``, one that follows it, where one is known.
+    """
 
     name = "prove"
 
@@ -52,12 +66,19 @@ class Prove:
         return [_question(conversation)] if self.settings.llm else []
 
     def _proved(self, conversation: DraftConversation) -> Asking[Outcome]:
-        proof = _Proof(conversation, self.settings.attempts)
+        found = fits(conversation.turns, conversation.language) if self.settings.falsifiable else []
+        if unfit := [each for turn in found for each in turn if each.rule is None]:
+            note = {"fails": [each.as_note() for each in unfit]}
+            return Outcome(conversation.with_note(self.name, note), unfit[0].reason(conversation.language))
+        proof = _Proof(conversation, self.settings.attempts, found)
         if self.settings.llm and proof.attempt.failed:
             try:
                 yield from checked(_question(conversation), proof.take)
             except ValueError as problem:
                 proof.problem = str(problem)
+        elif self.settings.llm and proof.may_lack_failing:
+            with suppress(ValueError):  # the note tells that none is known
+                proof.take_plain((yield _question(conversation, plain=True)))
         return proof.outcome
 
 
@@ -68,19 +89,53 @@ class _Proof:
         how: who it is from.
         attempt: the reply and its verdicts.
         problem: what was wrong with the LLM's last answer.
+        fits: how the rules fit each instruction of each turn; empty where that is not asked for.
     """
 
-    def __init__(self, conversation: DraftConversation, attempts: int) -> None:
-        self.conversation, self.turn = conversation, conversation.last
+    def __init__(self, conversation: DraftConversation, attempts: int, found: list[list[Fit]]) -> None:
+        self.conversation, self.turn, self.fits = conversation, conversation.last, found
         self.how, self.problem = "reviewer", ""
         self.attempt = self._graded(str(conversation.note("audit").get("satisfying_reply") or ""))
         if not self.attempt.reply or self.attempt.failed:
-            turn, prompts, language = self.turn, conversation.prompts, conversation.language
             self.how = "rule"
-            self.attempt = construct(turn.instruction_ids, turn.kwargs, prompts, language, attempts=attempts)
+            asked = (self.turn.instruction_ids, self.turn.kwargs, conversation.prompts, conversation.language)
+            if CORRECTED in self._rules:  # one that follows all by the published rules too is the better proof
+                self.attempt = self._graded(construct(*asked, attempts=attempts, grade=self._graded_twice).reply)
+            if self.attempt.failed or not self.attempt.reply:
+                self.attempt = construct(*asked, attempts=attempts, grade=self._graded)
+
+    @property
+    def _rules(self) -> list[str]:
+        return [str(fit.rule) for fit in self.fits[-1]] if self.fits else []
 
     def _graded(self, reply: str) -> Attempt:
-        return graded(reply, self.turn.instruction_ids, self.turn.kwargs)
+        turn, each = self.turn, self.conversation
+        asked = (turn.instruction_ids, turn.kwargs, each.language, each.prompts)
+        return Attempt(reply, turn.instruction_ids, grade_as_named(reply, *asked, self._rules))
+
+    def _graded_twice(self, reply: str) -> Attempt:
+        attempt = self._graded(reply)
+        pairs = zip(attempt.verdicts, graded(reply, self.turn.instruction_ids, self.turn.kwargs).verdicts, strict=True)
+        both = [replace(ours, strict=ours.strict and theirs.strict) for ours, theirs in pairs]
+        return Attempt(reply, attempt.instruction_ids, both)
+
+    @property
+    def random(self) -> list[str]:
+        """The instructions that the published grader would grade at random."""
+        verdicts = zip(self.turn.instruction_ids, self.attempt.verdicts, strict=True)
+        return [id_ for id_, verdict in verdicts if verdict.ungradeable]
+
+    @property
+    def may_lack_failing(self) -> bool:
+        """Whether a natural reply that fails an instruction is still to be found."""
+        return bool(self.fits) and not self.random and any(each.fails is None for each in self.fits[-1])
+
+    def take_plain(self, answer: str) -> None:
+        """Take the LLM's natural reply for the instructions that it fails; a ValueError where the answer holds none."""
+        attempt = self._graded(read_answer(answer, reply=str)["reply"])
+        for position in attempt.failed if attempt.reply.strip() else ():
+            if self.fits[-1][position].fails is None:
+                self.fits[-1][position] = self.fits[-1][position].failed_by(attempt.reply, "the LLM")
 
     def take(self, answer: str) -> None:
         """Take the LLM's reply if it is better.
@@ -102,35 +157,49 @@ class _Proof:
     def outcome(self) -> Outcome:
         """What comes of the conversation."""
         attempt, ids = self.attempt, self.turn.instruction_ids
-        # The published verdicts; what the corrected rules alone tell is no part of them.
+        # What the corrected rules alone tell is no part of them.
         kinds = ("strict", "loose", "ungradeable")
         verdicts = [{kind: getattr(verdict, kind) for kind in kinds} for verdict in attempt.verdicts]
-        noted = self.conversation.with_note("prove", {"how": self.how, "reply": attempt.reply, "verdicts": verdicts})
+        note: dict[str, Any] = {"how": self.how, "reply": attempt.reply, "verdicts": verdicts}
+        if self.fits:
+            every = {each.id: each.why for turn in self.fits for each in turn if each.rule == CORRECTED}
+            note["graded_by"] = [[each.rule for each in turn] for turn in self.fits]
+            note["corrected"] = [{"id": id_, "why": why} for id_, why in every.items()]
+            note["fails"] = [each.as_note() for each in self.fits[-1]]
+            note["passes"] = [{"id": each.id, "reply": each.passes} for each in self.fits[-1] if each.passes]
+        noted = self.conversation.with_note("prove", note)
         if attempt.failed:
             lacking = [ids[position] for position in attempt.failed if making_of(ids[position]).shape is None]
             gaps = [f"no reply can be constructed for {id_} yet" for id_ in lacking]
             more = "".join(f"; {each}" for each in (*gaps, self.problem) if each)
             return Outcome(noted, f"no reply was found that follows all: the best fails {attempt.failed_ids}{more}")
-        if random := [id_ for id_, verdict in zip(ids, attempt.verdicts, strict=True) if verdict.ungradeable]:
-            return Outcome(noted, f"the published grader would grade it at random: {', '.join(random)}")
+        if self.random:
+            return Outcome(noted, f"the published grader would grade it at random: {', '.join(self.random)}")
         return Outcome(noted)
 
 
-def _question(conversation: DraftConversation) -> Question:
-    """For a better reply than the one that was constructed."""
-    payload = {
-        "language": conversation.language,
-        "turns": conversation.prompts,
-        "instructions": conversation.last.instructions_as_json(),
-    }
-    return Question("reply", payload, f"reply to {conversation.key}")
+def _question(conversation: DraftConversation, plain: bool = False) -> Question:
+    """For a better reply than the one that was constructed, or for a ``plain`` one, for which nothing is asked."""
+    payload: dict[str, Any] = {"language": conversation.language, "turns": conversation.prompts}
+    if not plain:
+        payload["instructions"] = conversation.last.instructions_as_json()
+    return Question("plain_reply" if plain else "reply", payload, f"reply to {conversation.key}")
+
+
+def graded_by(conversation: DraftConversation, turn: int) -> list[str]:
+    """The rule that grades each instruction of a turn, from 0; empty where the published one grades all."""
+    rules = conversation.note("prove").get("graded_by") or []
+    return list(rules[turn]) if turn < len(rules) and CORRECTED in rules[turn] else []
 
 
 def returned(lines: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """The conversations that the lines of the step's file reject, by key, with the reason: they need another review."""
+    """The conversations that the lines of the step's file reject, by key, with the reason: they need another review.
+
+    Not those with an instruction that the language cannot have: no review helps them.
+    """
     return {
         outcome["conversation"]["key"]: outcome["reason"]
         for line in lines
         for outcome in line.get("outcomes", ())
-        if outcome["reason"] is not None
+        if outcome["reason"] is not None and not read_reason(outcome["reason"])
     }

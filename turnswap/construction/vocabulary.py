@@ -26,6 +26,9 @@ UNSPACED = frozenset({"CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MY
 _HANGUL = r"[[\p{L}\p{M}\p{N}]--[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]]"
 _OTHER = rf"[{_HANGUL}--\p{{Hangul}}]"
 _RIGHT_TO_LEFT = frozenset({"ARABIC", "HEBREW", "THAANA"})
+# Scripts whose vowel signs belong to words for a reader, and not for Python's ``\w``.
+_INDIC = "DEVANAGARI BENGALI GURMUKHI GUJARATI ORIYA TAMIL TELUGU KANNADA MALAYALAM SINHALA"
+VOWEL_SIGNS = frozenset([*_INDIC.split(), "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"])
 _LEAST = 1e-7  # stands for the probability of an n-gram that a profile lacks
 _LONGEST_UNSPACED = 4  # characters of a script without spaces that go as one word
 _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "scripts.toml").read_text("utf-8"))

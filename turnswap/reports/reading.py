@@ -253,11 +253,13 @@ def _join(parts: Sequence[LanguageRun], reading: Reading) -> LanguageRun:
 
 
 def _require_alike(name: str, runs: Sequence[LanguageRun]) -> None:
-    """Refuse parts that are not of one model, or were not run alike; each language has its own content."""
+    """Refuse parts that are not of one model, or were not run alike; each language has its own content and slots."""
     # The settings stand in the signature too, in one piece.
     facts = [{**told_apart_by(run.identity), **run.facts, "args": ""} for run in runs]
     for run, others in zip(runs[1:], facts[1:], strict=True):
-        if difference := describe_difference(facts[0], others, ["content"] if run.language != runs[0].language else []):
+        other_data = run.language != runs[0].language
+        own = ["content", *({"graded_by"} - ({*facts[0]} & {*others}))] if other_data else []
+        if difference := describe_difference(facts[0], others, own):
             raise UserError(
                 f"The runs of {name} were not made alike: {difference}, in {runs[0].files[0]} and {run.files[0]}.",
                 "One set of figures needs one model and one way of running. Leave one out, or give them names of their "

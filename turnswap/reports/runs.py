@@ -24,17 +24,22 @@ from .signature import content_of_all
 
 @dataclass(frozen=True)
 class LoggedTurn:
-    """One turn: the user's prompt, its instructions, and the model's reply in each repeat (reasoning set aside)."""
+    """One turn: the user's prompt, its instructions, and the model's reply in each repeat (reasoning set aside).
+
+    ``graded_by`` names the rule of each instruction where the data do: ``published`` or ``corrected``.
+    """
 
     prompt: str
     instruction_ids: Sequence[str]
     kwargs: Sequence[Mapping[str, Any]]
     replies: Sequence[str]
+    graded_by: Sequence[str] = ()
 
     @property
     def asked(self) -> dict[str, Any]:
         """What was asked and is graded, as the data holds it."""
-        return {"prompt": self.prompt, "instruction_ids": self.instruction_ids, "kwargs": self.kwargs}
+        asked = {"prompt": self.prompt, "instruction_ids": self.instruction_ids, "kwargs": self.kwargs}
+        return asked | ({"graded_by": self.graded_by} if self.graded_by else {})
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,9 @@ class Model:
         """What identifies its runs: the same in every language, but for the content, which is of all of them."""
         runs = self.languages.values()
         contents = content_of_all(run.facts.get("content", "unknown") for run in runs)
-        return {**next(iter(runs)).facts, "content": contents}
+        facts = {**next(iter(runs)).facts, "content": contents}
+        graded_by = [run.facts["graded_by"] for run in runs if "graded_by" in run.facts]
+        return facts | ({"graded_by": graded_by[0]} if graded_by else {})
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -239,7 +246,8 @@ def _conversation(sample: Mapping[str, Any], where: str) -> LoggedConversation:
         # Absent replies (lm-eval writes them as the text "None") count in no denominator.
         if values[f"turn{number}_prompt_strict_acc"][1] != len(replies):
             break
-        turns.append(LoggedTurn(turn["prompt"], turn["instruction_ids"], turn["kwargs"], replies))
+        asked = (turn["prompt"], turn["instruction_ids"], turn["kwargs"])
+        turns.append(LoggedTurn(*asked, replies, turn.get("graded_by", ())))
     if metrics.VERDICTS in values:
         require_well_formed(values[metrics.VERDICTS], repeats, [len(turn.instruction_ids) for turn in turns])
     # Samples of earlier versions do not tell the source prompt: it is in the key.

@@ -43,6 +43,9 @@ def facts_of(content: Mapping[str, Any], task: str, filter_name: str) -> dict[st
     }
     if config.get("description"):
         facts["description"] = _clean(config["description"])
+    if metadata.get("graded_by"):
+        # Which slots these are, the content says.
+        facts["graded_by"] = _clean(f"published,corrected:{metadata.get('corrected_rules')}")
     if metadata.get("reasoning_markers") not in _USUAL_MARKERS:
         facts["reasoning"] = _clean(metadata["reasoning_markers"])
     # Where an endpoint is, is nobody else's business, and cannot be repeated by others.
@@ -109,7 +112,7 @@ def require_comparable(
     """
     accepted = set(accepted)
     for name in accepted:
-        if name not in facts and name not in ("description", "reasoning", "args"):
+        if name not in facts and name not in ("description", "reasoning", "args", "graded_by"):
             raise UserError(f"--accept {name}: that is no part of a signature.", f"Expected one of {', '.join(facts)}.")
     # The same content may have come by different ways; whoever accepts other data accepts other content.
     if facts.get("content", "unknown") == others.get("content", "unknown") != "unknown":

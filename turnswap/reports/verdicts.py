@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -20,7 +20,7 @@ from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.dataset import content_sha256
 from turnswap.tasks.multiif.grading import Verdict, grade_reply
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
-from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, judge, verdicts_of
+from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, grade_as_named, judge, verdicts_of
 from turnswap.tasks.multiif.left_out import graded_by
 from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
 
@@ -155,14 +155,19 @@ def _graded(model: Model, rules: str) -> Graded:
 
 def _graded_again(model: Model, rules: str) -> list[list[Verdict]]:
     """The verdicts on every reply, in order, by grading it."""
+    named = any(turn.graded_by for _, conversation in model.conversations for turn in conversation.turns)
+    grade: Any = grade_as_named if named else grade_reply
+    if rules == CORRECTED:
+        grade = corrected.grade_corrected
     calls = []
     for code, run in model.languages.items():
         for conversation in run.conversations or ():
             for number, turn in enumerate(conversation.turns, 1):
                 prompts = [asked.prompt for asked in conversation.turns[:number]]
-                further = () if rules == PUBLISHED else (code, prompts)
+                further: tuple[Any, ...] = () if grade is grade_reply else (code, prompts)
+                further += (turn.graded_by,) if grade is grade_as_named else ()
                 calls += [(str(reply), turn.instruction_ids, turn.kwargs, *further) for reply in turn.replies]
-    return call_many(grade_reply if rules == PUBLISHED else corrected.grade_corrected, calls)
+    return call_many(grade, calls)
 
 
 def by_repeat(turns: Sequence[GradedTurn]) -> list[list[Sequence[Verdict]]]:
@@ -189,11 +194,13 @@ def _require_same_again(model: Model, by_same_rules: bool) -> None:
         for conversation, number, repeat in Random(code).sample(replies, min(each, len(replies))):
             turn, kept = conversation.turns[number], conversation.values[VERDICTS][repeat][number]
             prompts = [t.prompt for t in conversation.turns[: number + 1]]
-            found = judge(turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts).kept
+            asked = (turn.replies[repeat], turn.instruction_ids, turn.kwargs, code, prompts)
+            found = judge(*asked, (), turn.graded_by).kept
+            fixed = ("language", *(() if CORRECTED in turn.graded_by else (PUBLISHED,)))
             # Thai is counted by a package that may not be installed here.
             for name in (*KEPT, "language") if kept["language"] != "th" else ():
                 same = found.get(name) == kept.get(name) or (name == CORRECTED and _same_but_left_out(found, kept))
-                if not same and (by_same_rules or name in ("language", PUBLISHED)):
+                if not same and (by_same_rules or name in fixed):
                     what = f"the {name} verdicts (S strict, L loose alone, N neither)" if name in KEPT else name
                     raise _differ(run, conversation, number + 1, f"{what} are {found.get(name)}", str(kept.get(name)))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from turnswap.tasks.multiif.instructions.patterns import compile_word
 
-from ..vocabulary import LATIN, UNSPACED
+from ..vocabulary import LATIN, UNSPACED, VOWEL_SIGNS
 from . import ids
 from .draw import ENGLISH, Draw
 from .making import Kwargs, literal, literals, making
@@ -79,6 +79,8 @@ def _shape_forbidden(shape: Shape, kwargs: Kwargs) -> None:
 def _warn_of_forbidden(scripts: frozenset[str]) -> str | None:
     if scripts & UNSPACED:
         return "the published rule finds words between spaces, which there are none of"
+    if scripts & VOWEL_SIGNS:
+        return "the published rule finds no word that ends in a vowel sign"
     return "the published rule does not find a word with a particle behind it" if "HANGUL" in scripts else None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from turnswap.tasks.multiif import text as counting
 
+from ..vocabulary import UNSPACED, VOWEL_SIGNS
 from . import ids
 from .draw import Draw
 from .making import Kwargs, making, phrase
@@ -24,6 +25,7 @@ making(
     weight=3.0,
     named=lambda kwargs: ["word", kwargs["relation"], str(kwargs["num_words"])],
     shape=lambda shape, kwargs: shape.words.narrow(kwargs["relation"], kwargs["num_words"]),
+    warning=lambda scripts: "the published rule cuts words at vowel signs" if scripts & VOWEL_SIGNS else None,
 )
 
 making(
@@ -69,6 +71,7 @@ making(
     named=_name_first_word,
     own_numbers=frozenset((1, 2)),
     shape=_shape_first_word,
+    warning=lambda scripts: "the published rule ends a word at a space alone" if scripts & UNSPACED else None,
     forces=lambda kwargs: phrase(kwargs["first_word"], left=("", " ", '"'), right=("", " ", ".")),
     wrong_text=lambda word: "is more than a word to the grader" if _ENDS_A_FIRST_WORD.search(word) else None,
 )

@@ -1,0 +1,339 @@
+"""Instructions tried on natural replies: which rule measures them in a language, and what is told of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+
+from turnswap.construction.equivalent import unsuitable
+from turnswap.construction.falsify import Fit, fit, fits, read_reason
+from turnswap.construction.llm import LLM, LLMSettings
+from turnswap.construction.natural import prose_of
+from turnswap.construction.pipeline import Pipeline
+from turnswap.construction.prove import Prove, ProveSettings, returned
+from turnswap.construction.records import DraftConversation, Turn
+from turnswap.construction.release import csv_text, release
+from turnswap.construction.steps import BuildSettings, make_step
+from turnswap.core.journal import as_line, read_jsonl
+from turnswap.reports.signature import facts_of
+from turnswap.tasks.multiif.corrected import grade_corrected, rules_in_use
+from turnswap.tasks.multiif.dataset import DatasetError, Source, load_conversations, parse_row
+from turnswap.tasks.multiif.grading import grade_reply
+from turnswap.tasks.multiif.segmentation import segmenter
+
+from ..multiturn.stub_models import ScriptedLM
+from .test_pipeline import Seeds
+
+AT_LEAST, LESS = "at least", "less than"
+NO_COMMA, FORBIDDEN, WORDS = "punctuation:no_comma", "keywords:forbidden_words", "length_constraints:number_words"
+TITLE, QUOTATION = "detectable_format:title", "startend:quotation"
+# Of each language a word for the sea and one for a house, and a phrase to end with.
+NAMED = {
+    "en": ("sea", "house", "That is all."),
+    "de": ("Meer", "Haus", "Das ist alles."),
+    "fr": ("mer", "maison", "C'est tout."),
+    "sw": ("bahari", "nyumba", "Hayo ndiyo yote."),
+}
+
+
+def ordinary(language: str) -> list[tuple[str, dict[str, Any]]]:
+    sea, house, end = NAMED[language]
+    return [
+        ("keywords:existence", {"keywords": [sea, house]}),
+        ("keywords:frequency", {"keyword": sea, "frequency": 3, "relation": AT_LEAST}),
+        ("keywords:frequency", {"keyword": sea, "frequency": 2, "relation": LESS}),
+        (FORBIDDEN, {"forbidden_words": [sea, house]}),
+        ("keywords:letter_frequency", {"letter": "n", "let_frequency": 5, "let_relation": AT_LEAST}),
+        ("keywords:letter_frequency", {"letter": "q", "let_frequency": 3, "let_relation": LESS}),
+        ("language:response_language", {"language": "it"}),
+        (WORDS, {"num_words": 120, "relation": AT_LEAST}),
+        (WORDS, {"num_words": 50, "relation": LESS}),
+        ("length_constraints:number_sentences", {"num_sentences": 5, "relation": AT_LEAST}),
+        ("length_constraints:number_sentences", {"num_sentences": 4, "relation": LESS}),
+        ("length_constraints:number_paragraphs", {"num_paragraphs": 3}),
+        ("length_constraints:nth_paragraph_first_word", {"num_paragraphs": 3, "nth_paragraph": 2, "first_word": sea}),
+        ("detectable_content:number_placeholders", {"num_placeholders": 3}),
+        ("detectable_content:postscript", {"postscript_marker": "P.S."}),
+        ("detectable_format:number_bullet_lists", {"num_bullets": 4}),
+        ("detectable_format:number_highlighted_sections", {"num_highlights": 2}),
+        ("detectable_format:multiple_sections", {"section_spliter": house, "num_sections": 2}),
+        ("detectable_format:json_format", {}),
+        (TITLE, {}),
+        ("combination:two_responses", {}),
+        ("combination:repeat_prompt", {"prompt_to_repeat": f"{sea}, {house}?"}),
+        ("startend:end_checker", {"end_phrase": end}),
+        ("change_case:capital_word_frequency", {"capital_frequency": 3, "capital_relation": AT_LEAST}),
+        ("change_case:capital_word_frequency", {"capital_frequency": 4, "capital_relation": LESS}),
+        (NO_COMMA, {}),
+    ]
+
+
+@pytest.mark.parametrize("language", NAMED)
+def test_the_published_rules_measure_ordinary_instructions_and_natural_replies_show_it(language: str) -> None:
+    for id_, kwargs in ordinary(language):
+        found = fit(id_, kwargs, language)
+        assert (found.rule, found.why) == ("published", ""), (id_, kwargs, found.why)
+        assert found.fails is not None, (id_, kwargs)
+        assert found.passes is not None, (id_, kwargs)
+        assert [grade_reply(reply, [id_], [kwargs])[0].strict for reply in (found.fails, found.passes)] == [False, True]
+
+
+@pytest.mark.parametrize("id_", ["change_case:english_capital", "change_case:english_lowercase", QUOTATION])
+def test_in_english_the_published_rules_measure_the_case_and_quotations_too(id_: str) -> None:
+    assert fit(id_, {}, "en").rule == "published"
+
+
+@pytest.mark.parametrize(
+    ("language", "id_", "kwargs", "why"),
+    [
+        (
+            "ja",
+            NO_COMMA,
+            {},
+            "do not follow it pass the published rule: the published rule knows the ASCII comma alone",
+        ),
+        ("zh", NO_COMMA, {}, "do not follow it pass"),
+        ("ar", NO_COMMA, {}, "do not follow it pass"),
+        ("ur", NO_COMMA, {}, "do not follow it pass"),
+        ("hi", FORBIDDEN, {"forbidden_words": ["नदी"]}, "ends in a vowel sign"),
+        ("hi", FORBIDDEN, {"forbidden_words": ["घर", "पानी"]}, "ends in a vowel sign"),
+        ("te", FORBIDDEN, {"forbidden_words": ["ఇల్లు"]}, "ends in a vowel sign"),
+        ("ja", FORBIDDEN, {"forbidden_words": ["雨"]}, "words between spaces"),
+        ("ko", FORBIDDEN, {"forbidden_words": ["바다"]}, "particle"),
+        ("te", WORDS, {"num_words": 100, "relation": AT_LEAST}, "cuts words at vowel signs"),
+        ("te", WORDS, {"num_words": 60, "relation": LESS}, "follow it fail the published rule"),
+        ("hi", WORDS, {"num_words": 100, "relation": AT_LEAST}, "cuts words at vowel signs"),
+        ("bn", "length_constraints:number_sentences", {"num_sentences": 5, "relation": AT_LEAST}, "follow it fail"),
+        ("de", QUOTATION, {}, "follow it fail the published rule"),
+        ("ru", QUOTATION, {}, "follow it fail the published rule"),
+        ("ja", TITLE, {}, "most natural replies that follow it fail"),
+        ("he", "keywords:frequency", {"keyword": "ים", "frequency": 3, "relation": AT_LEAST}, "do not follow it pass"),
+    ],
+)
+def test_what_natural_replies_cannot_fail_or_pass_is_graded_by_the_corrected_rule(
+    language: str, id_: str, kwargs: dict[str, Any], why: str
+) -> None:
+    found = fit(id_, kwargs, language)
+    assert found.rule == "corrected"
+    assert why in found.why
+    assert found.fails is not None
+    assert found.passes is not None
+    judged = [grade_corrected(reply, [id_], [kwargs], language)[0].strict for reply in (found.fails, found.passes)]
+    assert judged == [False, True]
+
+
+def test_a_hindi_word_without_a_vowel_sign_at_its_end_is_left_to_the_published_rule() -> None:
+    assert fit(FORBIDDEN, {"forbidden_words": ["घर"]}, "hi").rule == "published"
+
+
+@pytest.mark.parametrize(
+    ("language", "id_", "kwargs", "why"),
+    [
+        ("th", NO_COMMA, {}, "no natural reply fails it"),
+        ("hi", "change_case:capital_word_frequency", {"capital_frequency": 2, "capital_relation": AT_LEAST}, "capital"),
+        ("ko", "keywords:letter_frequency", {"letter": "k", "let_frequency": 4, "let_relation": LESS}, "Latin"),
+    ],
+)
+def test_what_neither_rule_measures_cannot_be_had_in_the_language(
+    language: str, id_: str, kwargs: dict[str, Any], why: str
+) -> None:
+    assert fit(id_, kwargs, language).rule is None
+    source = (Turn("Write about tea.", (id_,), (kwargs,)),)
+    reason = str(unsuitable(source, language))
+    assert why in reason
+    assert read_reason(reason) == (id_, language, reason.partition(f" in {language}, ")[2])
+    assert unsuitable(source, "sw") is None
+
+
+def test_the_language_that_a_turn_asks_for_decides() -> None:
+    english = ("language:response_language", {"language": "en"})
+    ids, kwargs = zip(*[(NO_COMMA, {}), english], strict=True)
+    turns = (Turn("読点なしで。", ids[:1], kwargs[:1]), Turn("英語で。", ids, kwargs))
+    first, second = fits(turns, "ja")
+    assert [each.rule for each in first] == ["corrected"]
+    assert [each.rule for each in second] == ["published", "published"]
+
+
+def test_sentences_of_the_conversation_stand_in_where_turnswap_has_none_of_the_language() -> None:
+    prompts = ["Kọ ìtàn kúkúrú kan nípa òkun fún àwọn ọmọdé.", "Fi [orúkọ] síbẹ̀ fún mi. Má lo àmì ìdánudúró rárá."]
+    prose = prose_of("yo", prompts)
+    assert prose is not None
+    assert prose.origin == "sentences of the conversation"
+    assert not any("[" in each for each in prose.sentences)  # it shows a format
+    found = fit(NO_COMMA, {}, "yo", prompts)
+    assert found.rule == "published"
+    assert "," in str(found.fails)
+    assert fit(NO_COMMA, {}, "yo") == Fit(NO_COMMA, "published")  # nothing to try it on
+
+
+def test_a_keyword_that_is_a_pattern_is_left_to_the_published_rule() -> None:
+    assert fit("keywords:existence", {"keywords": [r"[0-9]th of [A-Z]"]}, "en").rule == "published"
+
+
+@pytest.mark.parametrize("language", ["th", "my", "km"])
+def test_a_script_without_commas_and_one_whose_comma_no_rule_knows_cannot_do_without_them(language: str) -> None:
+    prompts = ["ပင်လယ်အကြောင်း ကလေးများအတွက် ဇာတ်လမ်းတို တစ်ပုဒ် ရေးပါ။"] if language == "my" else ["សូម សរសេរ រឿង ខ្លី មួយ។"]
+    assert fit(NO_COMMA, {}, language, prompts).rule is None
+
+
+@pytest.mark.skipif(segmenter() is None, reason="turnswap[cjk] is not installed: Thai words are not known")
+def test_words_of_thai_are_counted_by_dictionary_as_the_published_package_is_not_there() -> None:
+    assert fit(WORDS, {"num_words": 80, "relation": LESS}, "th").rule in ("corrected", "published")
+
+
+# ---------------------------------------------------------------------------------------- the step and the release
+
+Instructions = Sequence[tuple[str, dict[str, Any]]]
+
+
+def conversation(key: str, language: str, prompts: Sequence[str], instructions: Instructions) -> DraftConversation:
+    ids, kwargs = zip(*instructions, strict=True)
+    turns = tuple(Turn(prompt, ids[:n], kwargs[:n]) for n, prompt in enumerate(prompts, 1))
+    return DraftConversation(key, language, turns)
+
+
+KEYWORD = ("keywords:existence", {"keywords": ["海"]})
+JAPANESE = conversation(
+    "sea:ja",
+    "ja",
+    ["「海」という言葉を入れて短い話を書いてください。", "読点を使わないでください。"],
+    [KEYWORD, (NO_COMMA, {})],
+)
+GERMAN = conversation(
+    "rain:de", "de", ["Schreib kurz über Regen.", "Ohne Kommas, bitte."], [(TITLE, {}), (NO_COMMA, {})]
+)
+THAI = conversation("sea:th", "th", ["เขียนเรื่องสั้นเกี่ยวกับทะเล", "อย่าใช้จุลภาค"], [(TITLE, {}), (NO_COMMA, {})])
+HINDI = conversation(
+    "river:hi",
+    "hi",
+    ["नदी के बारे में लिखो पर पानी शब्द मत लिखो।", "कम से कम 60 शब्द लिखो।"],
+    [(FORBIDDEN, {"forbidden_words": ["पानी"]}), (WORDS, {"num_words": 60, "relation": AT_LEAST})],
+)
+
+
+def build(folder: Path, conversations: Sequence[DraftConversation], **prove: Any) -> tuple[BuildSettings, Pipeline]:
+    made = BuildSettings(
+        name="sea",
+        folder=folder / "work",
+        llm=LLMSettings("hf", {"pretrained": str(folder / "some-model")}),
+        languages=("ja", "hi", "th", "de"),
+        prove={"llm": False, **prove},
+        release={"seeds_licence": "Apache-2.0", "licence": "CC-BY-4.0"},
+    )
+    step = make_step("prove", made, LLM(made.llm, folder / "llm"))
+    return made, Pipeline(made.folder, Seeds(conversations), [step])
+
+
+def released(folder: Path, conversations: Sequence[DraftConversation], **prove: Any) -> tuple[Path, Pipeline]:
+    made, pipeline = build(folder, conversations, **prove)
+    list(pipeline.run())
+    return release(made, pipeline)[0].parent, pipeline
+
+
+def test_the_note_has_a_natural_reply_that_fails_each_instruction(tmp_path: Path) -> None:
+    _, pipeline = released(tmp_path, [JAPANESE, HINDI])
+    for outcome in pipeline.outcomes("prove"):
+        last, note = outcome.conversation.last, outcome.conversation.note("prove")
+        assert [each["id"] for each in note["fails"]] == list(last.instruction_ids)
+        for position, each in enumerate(note["fails"]):
+            grade = grade_corrected if note["graded_by"][-1][position] == "corrected" else grade_reply
+            further = [outcome.conversation.language] if grade is grade_corrected else []
+            asked = ([last.instruction_ids[position]], [last.kwargs[position]])
+            assert not grade(each["reply"], *asked, *further)[0].strict
+            assert each["from"] == "everyday sentences of the language"
+        # The proof follows all by both sets of rules where that can be.
+        assert all(verdict.strict for verdict in grade_reply(note["reply"], last.instruction_ids, last.kwargs))
+
+
+def test_without_the_setting_nothing_is_tried(tmp_path: Path) -> None:
+    folder, pipeline = released(tmp_path, [JAPANESE, THAI], falsifiable=False)
+    assert [set(each.conversation.note("prove")) for each in pipeline.outcomes("prove")] == [
+        {"how", "reply", "verdicts"}
+    ] * 2
+    assert "graded_by" not in (folder / "sea.csv").read_text("utf-8")
+    assert "natural reply that fails it" not in (folder / "DATASHEET.md").read_text("utf-8")
+
+
+def test_what_cannot_be_had_is_rejected_and_no_reviewer_is_asked_again(tmp_path: Path) -> None:
+    _, pipeline = released(tmp_path, [THAI, GERMAN])
+    thai, german = pipeline.outcomes("prove")
+    assert thai.reason == f"an instruction does not suit the language: {NO_COMMA} in th, no natural reply fails it"
+    assert german.reason is None
+    assert returned(read_jsonl(pipeline.file("prove"))) == {}
+
+
+def test_data_sheet_and_card_list_what_the_published_rules_do_not_measure(tmp_path: Path) -> None:
+    folder, _ = released(tmp_path, [JAPANESE, HINDI, THAI, GERMAN])
+    for name in ("DATASHEET.md", "README.md"):
+        lines = (folder / name).read_text("utf-8").splitlines()
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "published rule" in line]
+        told = {(row[0], row[1]): row[3:] for row in rows if len(row) == 5}
+        assert told[NO_COMMA, "ja"] == ["graded by the corrected rule", "1"]
+        assert told[FORBIDDEN, "hi"] == ["graded by the corrected rule", "1"]
+        assert told[WORDS, "hi"] == ["graded by the corrected rule", "1"]
+        assert f"| {NO_COMMA} | th | no natural reply fails it | left out | 1 |" in lines
+        assert not any(language == "de" for _, language in told)
+
+
+def test_data_that_the_published_rules_measure_name_no_rules(tmp_path: Path) -> None:
+    folder, _ = released(tmp_path, [GERMAN])
+    assert "graded_by" not in (folder / "sea.csv").read_text("utf-8")
+    assert "The published rules measure all of them." in (folder / "DATASHEET.md").read_text("utf-8")
+
+
+def test_the_released_task_grades_such_a_slot_by_the_corrected_rule_and_its_signature_says_so(tmp_path: Path) -> None:
+    folder, _ = released(tmp_path, [JAPANESE, GERMAN])
+    with (folder / "sea.csv").open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert (row["turn_1_graded_by"], row["turn_2_graded_by"]) == ("", '["published", "corrected"]')
+
+    def reply(prompt: str) -> str:
+        return "海は広く、深いです。"  # a comma in Japanese, none to the published rule
+
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    results = simple_evaluate(ScriptedLM(reply), tasks=["sea_ja", "sea_de"], task_manager=manager, bootstrap_iters=0)
+    assert results is not None
+    figures = results["results"]
+    assert figures["sea_ja"]["turn2_inst_strict_acc,none"] == 0.5
+    assert figures["sea_de"]["turn2_inst_strict_acc,none"] == 0.5
+    (sample,) = results["samples"]["sea_ja"]
+    assert [turn["published"] for turn in sample["verdicts"][0]] == ["S", "SN"]
+    assert results["configs"]["sea_ja"]["metadata"]["graded_by"] == "corrected in 1 of 3 slots"
+    assert facts_of(results, "sea_ja", "none")["graded_by"] == f"published,corrected:{rules_in_use()}"
+    assert "graded_by" not in facts_of(results, "sea_de", "none")
+
+
+def test_rules_that_are_none_are_refused_with_the_row(tmp_path: Path) -> None:
+    folder, _ = released(tmp_path, [JAPANESE])
+    with (folder / "sea.csv").open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    (loaded,) = load_conversations(Source("csv", str(folder / "sea.csv")), "Japanese")
+    assert [turn.get("graded_by") for turn in loaded["turns"]] == [None, ["published", "corrected"]]
+    for wrong in ('["published"]', '["published", "both"]', '"corrected"'):
+        with pytest.raises(DatasetError, match=r"Row sea:0:ja: turn_2_graded_by is .* expected published or corrected"):
+            parse_row(row | {"turn_2_graded_by": wrong}, 2)
+
+
+def test_a_conversation_without_a_proof_is_written_as_published() -> None:
+    assert "graded_by" not in csv_text([JAPANESE])
+
+
+def test_the_llm_is_asked_for_a_natural_reply_where_none_by_rule_fails(tmp_path: Path) -> None:
+    """In a language of which nothing is known, and a conversation whose only sentence shows a format."""
+    asked = conversation("rain:zu", "zu", ["Bhala indaba nge-<<imvula>>."], [(TITLE, {})])
+    recording = tmp_path / "recording.jsonl"
+    answers = {"reply": "Imvula iyana namuhla."}
+    line = {"input": {"task": "plain_reply", "language": "zu", "turns": asked.prompts}, "answer": answers}
+    recording.write_text(as_line(line))
+    llm = LLM(LLMSettings("turnswap-recorded", {"path": str(recording)}), tmp_path / "cache")
+    ((outcome,),) = Prove(ProveSettings(), llm).run([asked])
+    assert outcome.reason is None
+    assert outcome.conversation.note("prove")["fails"] == [
+        {"id": TITLE, "reply": "Imvula iyana namuhla.", "from": "the LLM"}
+    ]
