@@ -181,28 +181,28 @@ DUTCH_CHINESE: Mapping[str, Sequence[str]] = {
 FAULTS = [
     Fault(
         "exchanges at least and less than",
-        r"(?i)at least|less than|fewer|relation|constraint|mindestens|weniger|以上|未満",
+        r"(?i)something else|at least|less than|fewer|relation|constraint|mindestens|weniger|以上|未満",
         exchanging(de=both_ways("mindestens", "weniger als"), ja=both_ways("以上", "未満")),
         in_english(*both_ways("at least", "less than")),
     ),
     Fault("changes a number", "(?i)protected span|number|constraint", one_more, one_more),
     Fault(
         "changes a number in words",
-        r"(?i)number|\*\*\*|constraint|six|sechs|六",
+        r"(?i)number|something else|constraint|six|sechs|六",
         exchanging(de=[("sechs", "fünf")], ja=[("六", "五")]),
         in_english(("six", "five")),
         keys=("moon-riddles", "coffee-stall"),
     ),
     Fault(
         "drops a negation",
-        r"(?i)negat|polarity|without|not|constraint|forbidden|ohne|使わず",
+        r"(?i)something else|negat|polarity|without|not|constraint|forbidden|ohne|使わず",
         exchanging(de=[("ohne die Wörter", "mit den Wörtern")], ja=[("使わずに", "使って")]),
         in_english(("without the words", "with the words"), ("without using the words", "using the words")),
         keys=("moon-riddles",),
     ),
     Fault(
         "drops a sentence",
-        r"(?i)length|far from|content|sentence|missing|dropped|constraint|lost|says less",
+        r"(?i)something else|length|far from|content|sentence|missing|dropped|constraint|lost|says less",
         without_the_first_sentence,
         back_without_the_first_sentence,
         keys=("stew", "bus-stop", "moon-riddles"),

@@ -113,8 +113,11 @@ def test_lm_evals_command_takes_the_released_tasks(built: tuple[Path, str], run_
 
 
 Run = Callable[..., tuple[Build, Translator]]
-# Some faults are hidden as they are: their back-translation is the good one's.
-EVERY = [*FAULTS, *(fault.hidden for fault in FAULTS if fault.back is not as_it_is)]
+# Some faults are hidden as they are: their back-translation is the good one's. A sentence that is gone without a trace
+# in the back-translation is for a judge to find.
+HIDDEN = {fault.name: fault.hidden for fault in FAULTS if fault.back is not as_it_is}
+DROPPED = HIDDEN.pop("drops a sentence")
+EVERY = [*FAULTS, *HIDDEN.values()]
 
 
 @pytest.fixture
@@ -203,22 +206,23 @@ def test_a_judge_finds_what_the_translators_own_back_translation_hides(tmp_path:
     assert len(judged) == 2 * 2 + 2 * 3
 
 
-def test_a_judge_says_no_to_a_constraint_that_differs(tmp_path: Path) -> None:
-    """Whatever the gates made of it before: with a judge who reads, no exchanged relation comes through."""
-    translator = Translator(FAULTS[0].hidden)
+@pytest.mark.parametrize("fault", [*HIDDEN.values(), DROPPED], ids=lambda fault: fault.name)
+def test_with_a_judge_who_reads_nothing_that_is_hidden_comes_through(tmp_path: Path, fault: Fault) -> None:
+    """Whatever the gates made of it before."""
+    translator = Translator(fault)
 
     def reply(messages: Any) -> str:
         asked = asked_of({"messages": messages})
         if asked["task"] != "judge_turn":
             return translator(messages)
-        same = [asked["translation"] in translator.good] * len(asked["constraints"])
-        return json.dumps(
-            {"constraints": same, "content": True, "reason": "" if all(same) else "The relation differs."}
-        )
+        same = asked["translation"] in translator.good
+        told = [same] * len(asked["constraints"])
+        return json.dumps({"constraints": told, "content": same, "reason": "" if same else "It says another thing."})
 
     with ExitStack() as stack:
         server = stack.enter_context(FaultServer({}, reply=translator))
         other = stack.enter_context(FaultServer({}, reply=reply))
-        made = assemble(configured(tmp_path, server, FEW, judge=section(other, "judge")))
+        made = assemble(configured(tmp_path, server, fault.keys or FEW, judge=section(other, "judge")))
         list(made.pipeline.run("translate"))
+    assert translator.changed
     assert set(rejected(made, "translate")) == translator.changed

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ import pytest
 import yaml
 
 from turnswap.construction.judge import constraints_of, verdict
-from turnswap.construction.llm import read_prompt
+from turnswap.construction.llm import LLM, LLMSettings, read_prompt
 from turnswap.construction.pipeline import Count
 from turnswap.construction.records import DraftConversation, digest
 from turnswap.construction.steps import Build, assemble
@@ -260,3 +262,38 @@ def test_a_verdict_names_each_constraint_that_is_lost() -> None:
     answer = '{"constraints": [false, true, false], "content": false, "reason": "Two are gone."}'
     assert verdict(answer, ["A", "B", "C"]) == "the judge finds a constraint changed: A; C: Two are gone."
     assert verdict('{"constraints": [], "content": true}', []) is None
+
+
+def test_a_judge_is_measured_on_labelled_pairs(tmp_path: Path) -> None:
+    """Of two bad pairs it finds one, of two good ones it accepts one, and for the other it has no verdict."""
+    spec = importlib.util.spec_from_file_location("judge_pairs", REPOSITORY / "docs" / "judge_pairs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = script  # dataclasses look there
+    spec.loader.exec_module(script)
+    pairs = [
+        {"language": "de", "kind": kind, "source": "Be brief.", "translation": text, "acceptable": kind == "literal"}
+        for kind, text in (
+            ("literal", "Fasse dich kurz."), ("literal", "Sei kurz."), ("relation", "Sei lang."), ("number", "Sei 2."),
+        )
+    ]  # fmt: skip
+    verdicts = {"Fasse dich kurz.": True, "Sei lang.": False, "Sei 2.": True}
+
+    def reply(messages: Any) -> str:
+        asked = read_prompt(messages[-1]["content"])
+        same = verdicts.get(asked["translation"])
+        return "Hm." if same is None else json.dumps({"constraints": [], "content": same, "reason": "No."})
+
+    with FaultServer({}, reply=reply) as server:
+        args = {"base_url": server.url, "model": "m"}
+        judge = LLM(LLMSettings("local-chat-completions", args), tmp_path, "pairs", "judge")
+        lines = list(script.told(script.judge_pairs(pairs, judge)))
+    assert lines[:4] == [
+        "precision of rejecting  1 of 2: 50 % [9, 91]",
+        "recall of bad pairs     1 of 2: 50 % [9, 91]",
+        "good pairs accepted     1 of 2: 50 % [9, 91]",
+        "no verdict              1 of 4: 25 % [5, 70]",
+    ]
+    assert "relation             bad  1 of 1: 100 % [21, 100]" in lines
+    assert "number               bad  0 of 1: 0 % [0, 79]" in lines

@@ -16,8 +16,6 @@ from .llm import LLMSettings, read_answer
 from .plain_words import PlainWords, plain_words
 from .records import Outcome, Turn
 
-FINDS = "the judge finds"
-
 
 def doubt(translator: LLMSettings, judge: LLMSettings | None) -> str | None:
     """Why the judge's word is no evidence; None where it is, or where there is no judge."""
@@ -27,9 +25,9 @@ def doubt(translator: LLMSettings, judge: LLMSettings | None) -> str | None:
 
 
 def share_told(translations: Sequence[Outcome]) -> str:
-    """How many of the translations that came to the judge it rejected, in words."""
+    """How many of the translations that came to the judge it rejected, or gave no verdict on, in words."""
     judged = [outcome for outcome in translations if "judge" in outcome.conversation.note("translate")]
-    rejected = sum(FINDS in (outcome.reason or "") for outcome in judged)
+    rejected = sum(outcome.reason is not None for outcome in judged)
     return f"{rejected} of {len(judged)} translations rejected" + (f" ({rejected / len(judged):.0%})" if judged else "")
 
 
@@ -76,8 +74,8 @@ def verdict(answer: str, constraints: Sequence[str]) -> str | None:
     if len(same) != len(constraints) or not all(isinstance(each, bool) for each in same):
         raise ValueError(f"the judge's answer is no yes or no on each of {len(constraints)} constraints: {same!r:.80}")
     if lost := [constraint for constraint, each in zip(constraints, same, strict=True) if not each]:
-        return f"{FINDS} a constraint changed: {'; '.join(lost)}: {told}"
-    return None if content["content"] else f"{FINDS} the content changed: {told}"
+        return f"the judge finds a constraint changed: {'; '.join(lost)}: {told}"
+    return None if content["content"] else f"the judge finds the content changed: {told}"
 
 
 def _of_turn(outcome: Outcome, turn: int) -> Question:
