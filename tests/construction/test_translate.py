@@ -162,11 +162,14 @@ def test_a_number_may_come_again_and_json_in_any_case_but_a_digit_inside_another
         ("Regen", "Nenne das Wort „Regen“.", True),
         ("비", "비를 언급하세요.", True),  # a particle follows
         ("雨", "「雨」という言葉を入れてください。", True),
+        ("雨", "「雨、風」という言葉を入れてください。", True),
+        ("雨", "雨という言葉を入れてください。", True),
+        ("雨", "「大雨」という言葉を入れてください。", False),
         ("pluie", "Emploie le mot pluies.", False),
     ],
 )
 def test_a_word_and_the_sentence_that_names_it_have_the_same_form(word: str, prompt: str, fits: bool) -> None:
-    named = (Turn("Use the word rain.", ("keywords:existence",), ({"keywords": ["rain"]},)),)
+    named = (Turn('Use the word "rain".', ("keywords:existence",), ({"keywords": ["rain"]},)),)
     if fits:
         assert equivalent(named, [prompt], [[word]])[0].kwargs[0]["keywords"] == [word]
     else:

@@ -27,6 +27,7 @@ from .records import Turn, check_extension
 from .vocabulary import occurs, scripts_of, share_in
 
 _LEAST_OF_SCRIPT, _LETTERS_TO_DETECT = 0.5, 40
+_QUOTED = re.compile(r"[「『“„«\"]([^「」『』“”„«»\"\n]+)[」』”“»\"]")
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(
     r"```.*?```"
@@ -253,7 +254,8 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
     """The word must stand where its source stood.
 
     That is the turn that brings the instruction, where the source's word stands there; otherwise every turn in which
-    it stands. In other turns the language may inflect it. A whole word stays one: Regens does not name Regen.
+    it stands. In other turns the language may inflect it. A whole word stays one: Regens does not name Regen, and where
+    the source quotes it, 「家庭菜園」 does not name 菜園.
     """
     whole = re.compile(rf"(?<!\w){re.escape(one.strip())}(?!\w)", re.IGNORECASE)
     found = [number for number, turn in enumerate(source) if whole.search(turn.prompt)]
@@ -262,10 +264,18 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
     words = any(map(whole.search, (turn.prompt for turn in source)))
     for number in [brought] if brought in found else found:
         as_written = str if one.strip() in source[number].prompt else str.lower
-        if as_written(other) not in as_written(prompts[number]) or (words and not occurs(other, prompts[number])):
+        quoted = _quoted(prompts[number]) if one.strip() in _quoted(source[number].prompt) else []
+        longer = any(other in each for each in quoted) and other not in quoted
+        there = as_written(other) in as_written(prompts[number]) and not longer
+        if not there or (words and not occurs(other, prompts[number])):
             raise ValueError(
                 f"a kwarg is not in the prompt: {other!r}, for {one!r}, does not occur in turn {number + 1}"
             )
+
+
+def _quoted(prompt: str) -> list[str]:
+    """What stands in quotation marks: each of several words in one pair too."""
+    return [part.strip() for each in _QUOTED.findall(prompt) for part in (each, *re.split("[、，,;；・]", each))]
 
 
 def _checked_kwargs(id_: str, kwargs: Any, new: Sequence[str]) -> dict[str, Any]:
