@@ -20,6 +20,8 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .equivalent import protected_spans
+from .meaning.differences import differences
+from .meaning.sentences import plainly_not
 from .records import Conversations, DraftConversation
 from .vocabulary import LATIN, UNSPACED, scripts_of, share_in
 
@@ -47,6 +49,7 @@ class Thresholds:
     chrf_plus_plus: Score = 40.0
     bleu: Score = 10.0
     turn_chrf: Score = 30.0
+    own_words: int = 2
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     language_letters: int = 40
@@ -134,7 +137,7 @@ def _own_words(prompt: str) -> str:
 
 
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
-    """What keeps a translation from passing, with the figures; empty where it passes."""
+    """What keeps a translation from passing, in sentences for people; empty where it passes."""
     found = []
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
@@ -157,20 +160,25 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
     for number, share in enumerate(figures["script_share"], 1):
         if share < thresholds.script_share:
             found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
-    return found + _of_another_language(translation, figures, thresholds)
+    found += _of_another_language(translation, figures, thresholds)
+    for number, (one, two, three) in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
+        found += [f"{each} in turn {number}" for each in differences(one, two, three, translation.source_language, translation.language, thresholds.own_words)]
+    return found
 
 
 def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
+    """What langdetect finds, where lingua, if it is there, is of no other opinion."""
     expected, source = _detected(translation.language), _detected(translation.source_language)
+    own = [_own_words(prompt) for prompt in translation.translation]
     found = [
-        (code, f"turn {number}")
-        for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1)
+        (code, f"turn {number}", text)
+        for number, (code, letters, text) in enumerate(zip(figures["found"] or (), figures["letters"], own, strict=False), 1)
         if letters >= thresholds.language_letters or code in source
     ]
     return [
         f"the language is another: langdetect finds {code} in {where}, not {' or '.join(expected)}"
-        for code, where in (*found, (figures["found_in_all"], "all turns"))
-        if code not in (None, *expected)
+        for code, where, text in (*found, (figures["found_in_all"], "all turns", "\n".join(own)))
+        if code not in (None, *expected) and plainly_not(text, translation.language, translation.source_language, len(text) >= thresholds.language_letters)
     ]
 
 

@@ -1,0 +1,124 @@
+"""Sentences of a translation, each for itself: its language, words of the source left in it, and words in a row.
+
+What is wrong must be plain: short or doubtful sentences pass. Where lingua is installed it decides between the language
+and those that it may be; without it langdetect alone does, on longer sentences.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import regex
+
+from turnswap.tasks.multiif.text import detect_language
+
+from ..data_audit.stated import sentences_of
+from ..vocabulary import LATIN, UNSPACED, script_of_character, scripts_of, share_in
+
+_TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "languages.toml").read_text("utf-8"))
+_FEWEST_WORDS, _FEWEST_UNSPACED = 3, 7  # of a sentence that is looked at: words, or characters
+_WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
+_SURE, _UNLIKE = 0.7, 0.1  # lingua: the least for the other language, the most for the own one
+_OF_THE_SOURCE = 0.75  # lingua: the least for a word of the source that another language might have too
+_LATIN_WORDS = frozenset("app apps email e-mail blog web online markdown json html wifi emoji hashtag haiku ok pdf sms".split())
+
+
+@cache
+def _judge(codes: frozenset[str]) -> Any:
+    """lingua's detector between these languages; None without lingua, or where it does not know the first two."""
+    try:
+        import lingua
+    except ImportError:
+        return None
+    known = {language.iso_code_639_1.name.lower(): language for language in lingua.Language.all()}
+    chosen = [known[code] for code in sorted(codes) if code in known]
+    return lingua.LanguageDetectorBuilder.from_languages(*chosen).build() if len(chosen) > 1 else None
+
+
+def likelihoods(text: str, codes: frozenset[str]) -> dict[str, float]:
+    """How likely a text is of each of these languages, together 1; empty where nobody can tell."""
+    judge = _judge(codes)
+    if judge is None:
+        return {}
+    return {each.language.iso_code_639_1.name.lower(): each.value for each in judge.compute_language_confidence_values(text)}
+
+
+def _code(language: str) -> str:
+    return {"no": "nb", "fil": "tl"}.get(language.partition("-")[0], language.partition("-")[0])
+
+
+def of_another_language(text: str, language: str, source_language: str) -> str | None:
+    """The language that a text plainly is of, where it is another; None where it is not plain."""
+    own, base = language, _code(language)
+    foreign = _TABLES["foreign"].get("zh-hant" if own in ("zh-hant", "zh-tw", "yue") else base)
+    if foreign and len(regex.findall(foreign, text, regex.IGNORECASE)) >= 2:
+        return "another language of its script"
+    guess = _code(detect_language(text) or base)
+    codes = frozenset({base, _code(source_language), guess, *_TABLES["neighbours"].get(base, "").split()})
+    likely = likelihoods(text, codes)
+    if base in likely:
+        best = max(likely, key=lambda code: likely[code])
+        return best if likely[best] >= _SURE and likely[base] <= _UNLIKE else None
+    return None
+
+
+def plainly_not(text: str, language: str, source_language: str, otherwise: bool) -> bool:
+    """Whether lingua holds a text for one of another language; ``otherwise`` where it is not there to be asked."""
+    base = _code(language)
+    codes = frozenset({base, _code(source_language), _code(detect_language(text) or base)})
+    likely = likelihoods(text, codes)
+    return likely[base] <= _UNLIKE if base in likely else otherwise
+
+
+def looked_at(text: str) -> Iterator[str]:
+    """The sentences that are long enough to be judged."""
+    for sentence in sentences_of(text):
+        letters = [character for character in sentence if character.isalpha()]
+        unspaced = bool(letters) and script_of_character(letters[0]) in UNSPACED
+        if len(_WORD.findall(sentence)) >= _FEWEST_WORDS or (unspaced and len(letters) >= _FEWEST_UNSPACED):
+            yield sentence.strip()
+
+
+def left_over(source: str, translation: str, language: str, source_language: str) -> list[str]:
+    """The words of the source that stand in the translation and are of the source's language alone."""
+    plain = [word for word in _WORD.findall(source) if len(word) > 2 and word.islower() and word not in _LATIN_WORDS]
+    shared = [word for word in _WORD.findall(translation) if word in plain]
+    shared += [
+        word for word in plain if LATIN not in scripts_of(language) and word not in shared
+        and regex.search(rf"(?<!\p{{Latin}}){regex.escape(word)}(?!\p{{Latin}})", translation)
+    ]
+    if LATIN not in scripts_of(language) and LATIN in scripts_of(source_language):
+        return list(dict.fromkeys(shared))
+    pair = frozenset({_code(language), _code(source_language)})
+    clear = [word for word in dict.fromkeys(shared) if likelihoods(word, pair).get(_code(source_language), 0) >= _OF_THE_SOURCE]
+    return clear if len(clear) > 1 else []
+
+
+def words_in_a_row(sentence: str, language: str) -> str | None:
+    """The words that no sentence of the language has side by side or at its end."""
+    pattern = _TABLES["salad"].get(_code(language))
+    bare = regex.sub(r"[\s\p{P}]+$", "", sentence)
+    match = regex.search(pattern, bare, regex.IGNORECASE) if pattern else None
+    return match.group().strip() if match else None
+
+
+def differences(source: str, translation: str, language: str, source_language: str) -> Iterator[tuple[str, str]]:
+    """What is wrong with a sentence, and the sentence.
+
+    Args:
+        source, translation: texts without quoted words and protected spans.
+        language, source_language: their codes.
+    """
+    for sentence in looked_at(translation):
+        if share_in(sentence, scripts_of(language)) < 0.5:
+            yield "it is in another script", sentence
+        elif other := of_another_language(sentence, language, source_language):
+            yield f"it is in another language ({other})", sentence
+        elif odd := words_in_a_row(sentence, language):
+            yield f"these are words in a row: {odd!r}", sentence
+    if words := left_over(source, translation, language, source_language):
+        yield "words are not translated", ", ".join(words)
