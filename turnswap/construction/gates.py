@@ -35,9 +35,14 @@ _DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
 class Thresholds:
     """What a translation must reach, in the section ``translate``.
 
+    A score says little of the meaning of a short prompt, so the least ones only find texts that have nothing to do with
+    the source; what decides is read from the words (:mod:`.meaning`).
+
     Attributes:
         chrf, chrf_plus_plus, bleu: the least score of the back-translation, 0 to 100, over the conversation.
         turn_chrf: the least chrF of every single turn.
+        own_words: so many more words with content than the other may the source or its back-translation have that the
+            other lacks, where both have some; where one has none, the other may have none either.
         length_ratio: by language, the least and the most characters of a translated turn per character of the source;
             for languages that are not named it depends on the script, see :func:`length_range`.
         script_share: the least share of a prompt's letters that are of the language's script.
@@ -45,11 +50,11 @@ class Thresholds:
             the source's; all prompts together must always.
     """
 
-    chrf: Score = 45.0
-    chrf_plus_plus: Score = 40.0
-    bleu: Score = 10.0
-    turn_chrf: Score = 30.0
-    own_words: int = 2
+    chrf: Score = 5.0
+    chrf_plus_plus: Score = 3.0
+    bleu: Score = 0.0
+    turn_chrf: Score = 5.0
+    own_words: Annotated[int, Field(ge=0)] = 2
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     language_letters: int = 40
@@ -161,24 +166,33 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
         if share < thresholds.script_share:
             found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
     found += _of_another_language(translation, figures, thresholds)
-    for number, (one, two, three) in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
-        found += [f"{each} in turn {number}" for each in differences(one, two, three, translation.source_language, translation.language, thresholds.own_words)]
+    for number, (one, two, three) in enumerate(
+        zip(translation.source, translation.translation, translation.back, strict=True), 1
+    ):
+        found += [
+            f"{each} in turn {number}"
+            for each in differences(
+                one, two, three, translation.source_language, translation.language, thresholds.own_words
+            )
+        ]
     return found
 
 
 def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
-    """What langdetect finds, where lingua, if it is there, is of no other opinion."""
+    """What langdetect finds, unless its profiles hold the language for likely beside that one and the source's."""
     expected, source = _detected(translation.language), _detected(translation.source_language)
     own = [_own_words(prompt) for prompt in translation.translation]
     found = [
         (code, f"turn {number}", text)
-        for number, (code, letters, text) in enumerate(zip(figures["found"] or (), figures["letters"], own, strict=False), 1)
+        for number, (code, letters, text) in enumerate(
+            zip(figures["found"] or (), figures["letters"], own, strict=False), 1
+        )
         if letters >= thresholds.language_letters or code in source
     ]
     return [
         f"the language is another: langdetect finds {code} in {where}, not {' or '.join(expected)}"
         for code, where, text in (*found, (figures["found_in_all"], "all turns", "\n".join(own)))
-        if code not in (None, *expected) and plainly_not(text, translation.language, translation.source_language, len(text) >= thresholds.language_letters)
+        if code not in (None, *expected) and plainly_not(text, translation.language, translation.source_language)
     ]
 
 

@@ -69,7 +69,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Audit:
-    """All findings in a data set of so many conversations and slots; ``by_digits`` are its languages without checked words."""
+    """All findings in a data set of so many conversations and slots; ``by_digits``: languages without checked words."""
 
     findings: Sequence[Finding]
     conversations: int

@@ -128,6 +128,8 @@ def _sides(
         return None
     if "more" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
         return None, value, (value,), False
+    if "less" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
+        return value, None, (value,), False
     for name, low, high in (
         ("at_least", value, None),
         ("at_most", None, value),

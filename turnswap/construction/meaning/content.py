@@ -20,7 +20,8 @@ from ..data_audit.numbers import values_of
 _TABLES: dict[str, Any] = tomllib.loads((files(__package__) / "content.toml").read_text("utf-8"))
 _WORD = regex.compile(r"[\p{L}]+(?:['’-]\p{L}+)*")
 _CONTRACTED = regex.compile(r"n['’]t\b|['’](?:ve|re|m|s|ll|d)\b")
-_PREPOSITION = frozenset("from to by for of with against".split())
+_LEADS = "from to by for of with against and or versus vs between than nor both".split()
+_FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
 
 
 @cache
@@ -47,6 +48,12 @@ def _groups() -> dict[str, frozenset[int]]:
         for word in line.split():
             found.setdefault(_stem(word), set()).add(number)
     return {stem: frozenset(numbers) for stem, numbers in found.items()}
+
+
+@cache
+def _sayings() -> regex.Pattern[str]:
+    """Whatever no paraphrase renders word by word."""
+    return regex.compile(rf"\b(?:{'|'.join(regex.escape(each.strip()) for each in _TABLES['idioms'].split(','))})\b")
 
 
 @cache
@@ -87,25 +94,40 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
         most: words that one side may have more of its own than the other, where both have some.
     """
     yield from _another_of_a_kind(source, back)
-    one, two = content_of(source), content_of(back)
     known = frozenset(map(_stem, _WORD.findall(names.casefold())))
-    mine, theirs = _without(one, known, back), _without(two, known, source)
-    spare = len(one) // 20  # long texts are rendered more freely
+    mine, theirs = _without(source, known, back), _without(back, known, source)
+    spare = len(content_of(source)) // 20 + 3 * bool(_sayings().search(source.casefold()))  # are rendered more freely
     if abs(len(mine) - len(theirs)) > spare + (most if mine and theirs else 0):
         yield ", ".join(mine) or "nothing more", ", ".join(theirs) or "nothing of the kind"
 
 
-def _without(content: dict[str, str], known: frozenset[str], other: str) -> list[str]:
-    """The words of which the other text has none that says the same, with or without content."""
-    stems = {_stem(part) for word in _WORD.findall(_CONTRACTED.sub(" ", other.casefold())) for part in (word, *word.split("-"))}
-    return [word for stem, word in content.items() if stem not in known and not any(same(stem, each) for each in stems)]
+def _without(text: str, known: frozenset[str], other: str) -> list[str]:
+    """The words with content of which the other text has none that says the same, with or without content.
+
+    The first of a sentence is what is asked for, which goes by many words: it is left out.
+    """
+    first = frozenset(map(_stem, _FIRST.findall(text.casefold())))
+    stems = {
+        _stem(part)
+        for word in _WORD.findall(_CONTRACTED.sub(" ", other.casefold()))
+        for part in (word, *word.split("-"))
+    }
+    return [
+        word
+        for stem, word in content_of(text).items()
+        if stem not in known | first and not any(same(stem, each) for each in stems)
+    ]
 
 
 def quoted(source: Sequence[str], back: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Quoted words that have nothing in common with those in their place."""
     for one, other in zip(source, back, strict=True) if len(source) == len(back) else ():
         mine, theirs = (list(map(_stem, _WORD.findall(text.casefold()))) for text in (one, other))
-        if mine and theirs and not any(same(word, another) or word[:3] == another[:3] for word in mine for another in theirs):
+        if (
+            mine
+            and theirs
+            and not any(same(word, another) or word[:3] == another[:3] for word in mine for another in theirs)
+        ):
             yield one, other
 
 
@@ -119,23 +141,22 @@ def _another_of_a_kind(source: str, back: str) -> Iterator[tuple[str, str]]:
         added = [word for which, word, _ in others if which not in before]
         if lost and added:
             yield ", ".join(lost), ", ".join(added)
-        turned = sorted(before) == sorted(after) and before != after and len(set(before)) == len(before)
-        if turned and all(after[before.index(which)] != which for which in before):
-            led = {which: by for which, _, by in others}
-            if all(led[which] != by for which, _, by in words):
-                yield ", ".join(word for _, word, _ in words), ", ".join(word for _, word, _ in others)
+        if sorted(before) != sorted(after) or before == after or len(set(before)) < len(before):
+            continue
+        led = {which: by for which, _, by in others}
+        if all(led[which] != by for which, _, by in words) or not any(by for _, _, by in (*words, *others)):
+            yield ", ".join(word for _, word, _ in words), ", ".join(word for _, word, _ in others)
 
 
 def _named(text: str) -> dict[int, list[tuple[int, str, str]]]:
-    """By kind, those that are named, each with its word and the preposition before it."""
+    """By kind, those that are named, each with its word and what leads it: a preposition, or what joins it."""
     found: dict[int, list[tuple[int, str, str]]] = {}
     led = ""
     for word in _WORD.findall(text.casefold()):
-        if word in _PREPOSITION:
+        if word in _LEADS:
             led = word
         kinds = _kinds().get(_stem(word), {})
         for kind, which in kinds.items():
             found.setdefault(kind, []).append((which, word, led))
-        if kinds or word == "and":
-            led = ""
+        led = "" if kinds else led
     return found

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
 import regex
 
-from ..data_audit.numbers import WORDING, numbers_in
+from ..data_audit.numbers import numbers_in
 from ..data_audit.stated import every_count_in
 
 POLES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "poles.toml").read_text("utf-8"))
@@ -34,14 +34,14 @@ class Reading(NamedTuple):
         bounds: the numbers that are a least (``at least``) or a most (``at most``).
         poles: by group, the words that name a pole, by the pole's place.
         negated: the word that negates plainly, "" where none does.
-        may_negate: whether any word may negate or restrict.
+        restricting: all words that may negate or restrict.
     """
 
     numbers: frozenset[int]
     bounds: dict[int, str]
     poles: dict[str, dict[int, str]]
     negated: str
-    may_negate: bool
+    restricting: frozenset[str]
 
 
 def plain(text: str) -> str:
@@ -67,9 +67,14 @@ def _patterns(language: str) -> dict[str, regex.Pattern[str]]:
     made = {}
     for group, poles in POLES.get(language, {}).items():
         if group not in _SETTINGS:
-            words = [(word.strip(), place) for place, pole in enumerate(poles) for word in pole.split(",") if word.strip()]
+            words = [
+                (word.strip(), place) for place, pole in enumerate(poles) for word in pole.split(",") if word.strip()
+            ]
             words.sort(key=lambda each: -len(each[0]))
-            either = [rf"(?P<p{place}_{n}>{_either(word, language, language in BY_PARTS)})" for n, (word, place) in enumerate(words)]
+            either = [
+                rf"(?P<p{place}_{n}>{_either(word, language, language in BY_PARTS)})"
+                for n, (word, place) in enumerate(words)
+            ]
             made[group] = regex.compile("|".join(either) or "(?!)")
     return made
 
@@ -100,7 +105,11 @@ def read(text: str, language: str) -> Reading:
         text: without quoted words, code and the like.
         language: its code, without a region.
     """
-    searched = regex.sub(r"\b(two|three|four|half a) dozen", lambda m: {"t": "24", "h": "6"}.get(m[1][0], m[0]) if m[1] != "three" else "36", text)
+    searched = regex.sub(
+        r"\b(two|three|four|half a) dozen",
+        lambda m: {"t": "24", "h": "6"}.get(m[1][0], m[0]) if m[1] != "three" else "36",
+        text,
+    )
     wording, text = POLES.get(language, {}), plain(text)
     poles: dict[str, dict[int, str]] = {}
     for group, pattern in _patterns(language).items():
@@ -116,7 +125,7 @@ def read(text: str, language: str) -> Reading:
         sentences_counts(searched, language),
         poles,
         strong.group() if strong else "",
-        not wording.get("negation") or _negations(language, "negation").search(text) is not None,
+        frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
     )
 
 
@@ -133,17 +142,31 @@ def differences(source: str, other: str, language: str, other_language: str) -> 
     opposite, opposed = _flipped(one, two)
     if opposite and bool(one.negated) != bool(two.negated):  # not in capitals is in small letters
         return
-    if one.negated and not two.may_negate:
+    if one.negated and not two.negated and not two.restricting - one.restricting:
         yield one.negated, "no negation"
-    if two.negated and not one.may_negate:
+    if two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
     yield from opposed
-    if not same:
-        for group in POLES.get(other_language, {}).get("needed", ()):
-            if group in one.poles and group not in two.poles and not (one.negated or two.negated):
-                yield next(iter(one.poles[group].values())), "nothing of the kind"
+    if same:
+        yield from _turned(plain(source), plain(other))
+        ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
+        if theirs and not theirs.keys() - ranks.keys() and (lost := ranks.keys() - theirs.keys() - _FIRST_AND_LAST):
+            yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
+    for group in POLES.get(other_language, {}).get("needed", ()):
+        if group in one.poles and group not in two.poles and not (one.negated or two.negated):
+            yield next(iter(one.poles[group].values())), "nothing of the kind"
 
 
+def _turned(source: str, other: str) -> Iterator[tuple[str, str]]:
+    """From the last to the first, where the source goes from the first to the last."""
+    ways = {(match[1], match[2]): match.group() for match in _FROM_TO.finditer(other)}
+    for match in _FROM_TO.finditer(source):
+        if match[1] != match[2] and (match[2], match[1]) in ways and (match[1], match[2]) not in ways:
+            yield match.group(), ways[match[2], match[1]]
+
+
+_FROM_TO = regex.compile(r"\bfrom (?:the )?(\w+) to (?:the )?(\w+)")
+_FIRST_AND_LAST = frozenset({0, 1})
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
 
@@ -152,6 +175,8 @@ def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
     found, opposite = [], False
     for group, poles in one.poles.items():
         others = two.poles.get(group, {})
+        if group == "amount" and (one.bounds or two.bounds):  # fewer than 5
+            continue
         if others and not poles.keys() & others.keys():
             found.append((", ".join(poles.values()), ", ".join(others.values())))
             opposite |= group in _NEGATED
@@ -169,12 +194,16 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
         if value == 1:  # nothing longer than one line
             continue
         theirs = two.bounds.get(value, side)
-        if {side, theirs} == {"at least", "at most"} or ({side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)):
+        if {side, theirs} == {"at least", "at most"} or (
+            {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
+        ):
             yield f"{side} {value}", f"{theirs} {value}"
 
 
 def _said(value: int, text: str) -> bool:
-    return value in _SAID_BY_UNITS and regex.search(rf"\b(?:{_SAID_BY_UNITS[value]})", text, regex.IGNORECASE) is not None
+    return (
+        value in _SAID_BY_UNITS and regex.search(rf"\b(?:{_SAID_BY_UNITS[value]})", text, regex.IGNORECASE) is not None
+    )
 
 
 def _listed(values: frozenset[int]) -> str:

@@ -43,6 +43,8 @@ def differences(
         yield f"the translation says something else: the source has {mine!r}, it has {theirs!r}"
     for what, sentence in sentences.differences(one, two, language, source_language):
         yield f"the translation is not all in its language: {what}: {sentence}"
+    if sentences.answered(source, translation, back, language):
+        yield f"the translation asks nothing: {translation.strip()}"
     if first == _ENGLISH:
         for mine, theirs in content.differences(one, three, two, most):
             yield f"the content is another: the source has {mine!r}, the back-translation {theirs!r}"

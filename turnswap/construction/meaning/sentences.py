@@ -1,50 +1,30 @@
 """Sentences of a translation, each for itself: its language, words of the source left in it, and words in a row.
 
-What is wrong must be plain: short or doubtful sentences pass. Where lingua is installed it decides between the language
-and those that it may be; without it langdetect alone does, on longer sentences.
+What is wrong must be plain: short or doubtful sentences pass. langdetect among all languages is often wrong about a
+sentence; asked only for the language, the source's, and those that are taken for it, its profiles are mostly right.
 """
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
-from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import regex
 
 from turnswap.tasks.multiif.text import detect_language
 
 from ..data_audit.stated import sentences_of
-from ..vocabulary import LATIN, UNSPACED, script_of_character, scripts_of, share_in
+from ..vocabulary import LATIN, UNSPACED, likelihoods, script_of_character, scripts_of, share_in
 
 _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "languages.toml").read_text("utf-8"))
 _FEWEST_WORDS, _FEWEST_UNSPACED = 3, 7  # of a sentence that is looked at: words, or characters
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
-_SURE, _UNLIKE = 0.7, 0.1  # lingua: the least for the other language, the most for the own one
-_OF_THE_SOURCE = 0.75  # lingua: the least for a word of the source that another language might have too
-_LATIN_WORDS = frozenset("app apps email e-mail blog web online markdown json html wifi emoji hashtag haiku ok pdf sms".split())
-
-
-@cache
-def _judge(codes: frozenset[str]) -> Any:
-    """lingua's detector between these languages; None without lingua, or where it does not know the first two."""
-    try:
-        import lingua
-    except ImportError:
-        return None
-    known = {language.iso_code_639_1.name.lower(): language for language in lingua.Language.all()}
-    chosen = [known[code] for code in sorted(codes) if code in known]
-    return lingua.LanguageDetectorBuilder.from_languages(*chosen).build() if len(chosen) > 1 else None
-
-
-def likelihoods(text: str, codes: frozenset[str]) -> dict[str, float]:
-    """How likely a text is of each of these languages, together 1; empty where nobody can tell."""
-    judge = _judge(codes)
-    if judge is None:
-        return {}
-    return {each.language.iso_code_639_1.name.lower(): each.value for each in judge.compute_language_confidence_values(text)}
+_SURE, _UNLIKE = 0.9, 0.05  # the least for the other language, the most for the own one
+_LONG = 40  # letters of which langdetect's guess is worth comparing
+_OF_THE_SOURCE = 0.75  # the least for a word of the source that another language might have too
+_WITH_QUESTION_MARKS = "ar de es fa fr hi id it ko nl pl pt ru sv sw tr uk ur vi zh".split()
+_LATIN_WORDS = "app apps email e-mail blog web online markdown json html wifi emoji hashtag haiku ok pdf sms".split()
 
 
 def _code(language: str) -> str:
@@ -57,21 +37,19 @@ def of_another_language(text: str, language: str, source_language: str) -> str |
     foreign = _TABLES["foreign"].get("zh-hant" if own in ("zh-hant", "zh-tw", "yue") else base)
     if foreign and len(regex.findall(foreign, text, regex.IGNORECASE)) >= 2:
         return "another language of its script"
-    guess = _code(detect_language(text) or base)
-    codes = frozenset({base, _code(source_language), guess, *_TABLES["neighbours"].get(base, "").split()})
-    likely = likelihoods(text, codes)
-    if base in likely:
-        best = max(likely, key=lambda code: likely[code])
-        return best if likely[best] >= _SURE and likely[base] <= _UNLIKE else None
-    return None
+    codes = {base, _code(source_language), *_TABLES["neighbours"].get(base, "").split()}
+    if sum(map(str.isalpha, text)) >= _LONG:
+        codes.add(_code(detect_language(text) or base))
+    likely = likelihoods(text, [code for code in codes if scripts_of(code) & scripts_of(base)])
+    best = max(likely, key=lambda code: likely[code], default=base)
+    return best if base in likely and likely[best] >= _SURE and likely[base] <= _UNLIKE else None
 
 
-def plainly_not(text: str, language: str, source_language: str, otherwise: bool) -> bool:
-    """Whether lingua holds a text for one of another language; ``otherwise`` where it is not there to be asked."""
+def plainly_not(text: str, language: str, source_language: str) -> bool:
+    """Whether a text is hardly of its language, beside the source's and the one that langdetect finds."""
     base = _code(language)
     codes = frozenset({base, _code(source_language), _code(detect_language(text) or base)})
-    likely = likelihoods(text, codes)
-    return likely[base] <= _UNLIKE if base in likely else otherwise
+    return likelihoods(text, codes).get(base, 0) <= _UNLIKE
 
 
 def looked_at(text: str) -> Iterator[str]:
@@ -88,13 +66,20 @@ def left_over(source: str, translation: str, language: str, source_language: str
     plain = [word for word in _WORD.findall(source) if len(word) > 2 and word.islower() and word not in _LATIN_WORDS]
     shared = [word for word in _WORD.findall(translation) if word in plain]
     shared += [
-        word for word in plain if LATIN not in scripts_of(language) and word not in shared
+        word
+        for word in plain
+        if LATIN not in scripts_of(language)
+        and word not in shared
         and regex.search(rf"(?<!\p{{Latin}}){regex.escape(word)}(?!\p{{Latin}})", translation)
     ]
     if LATIN not in scripts_of(language) and LATIN in scripts_of(source_language):
         return list(dict.fromkeys(shared))
     pair = frozenset({_code(language), _code(source_language)})
-    clear = [word for word in dict.fromkeys(shared) if likelihoods(word, pair).get(_code(source_language), 0) >= _OF_THE_SOURCE]
+    clear = [
+        word
+        for word in dict.fromkeys(shared)
+        if likelihoods(word, pair).get(_code(source_language), 0) >= _OF_THE_SOURCE
+    ]
     return clear if len(clear) > 1 else []
 
 
@@ -104,6 +89,12 @@ def words_in_a_row(sentence: str, language: str) -> str | None:
     bare = regex.sub(r"[\s\p{P}]+$", "", sentence)
     match = regex.search(pattern, bare, regex.IGNORECASE) if pattern else None
     return match.group().strip() if match else None
+
+
+def answered(source: str, translation: str, back: str, language: str) -> bool:
+    """Whether a question became a statement, in a language that marks questions as such."""
+    asks = source.strip().endswith("?") and back.strip().endswith("?") and len(sentences_of(source)) == 1
+    return asks and _code(language) in _WITH_QUESTION_MARKS and not regex.search("[?？؟;՞]", translation)
 
 
 def differences(source: str, translation: str, language: str, source_language: str) -> Iterator[tuple[str, str]]:
@@ -118,7 +109,7 @@ def differences(source: str, translation: str, language: str, source_language: s
             yield "it is in another script", sentence
         elif other := of_another_language(sentence, language, source_language):
             yield f"it is in another language ({other})", sentence
-        elif odd := words_in_a_row(sentence, language):
+        elif not sentence.endswith((":", "：")) and (odd := words_in_a_row(sentence, language)):
             yield f"these are words in a row: {odd!r}", sentence
     if words := left_over(source, translation, language, source_language):
         yield "words are not translated", ", ".join(words)
