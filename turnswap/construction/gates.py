@@ -35,12 +35,12 @@ _DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
 class Thresholds:
     """What a translation must reach, in the section ``translate``.
 
-    A score says little of the meaning of a short prompt, so the least ones only find texts that have nothing to do with
-    the source; what decides is read from the words (:mod:`.meaning`).
+    A score says little of the meaning of a short prompt; what decides is read from the words (:mod:`.meaning`).
 
     Attributes:
         chrf, chrf_plus_plus, bleu: the least score of the back-translation, 0 to 100, over the conversation.
         turn_chrf: the least chrF of every single turn.
+        scored_letters: in sources with fewer characters no score decides.
         own_words: so many more words with content than the other may the source or its back-translation have that the
             other lacks, where both have some; where one has none, the other may have none either.
         length_ratio: by language, the least and the most characters of a translated turn per character of the source;
@@ -50,10 +50,11 @@ class Thresholds:
             the source's; all prompts together must always.
     """
 
-    chrf: Score = 5.0
-    chrf_plus_plus: Score = 3.0
+    chrf: Score = 30.0
+    chrf_plus_plus: Score = 25.0
     bleu: Score = 0.0
-    turn_chrf: Score = 5.0
+    turn_chrf: Score = 30.0
+    scored_letters: Annotated[int, Field(ge=0)] = 60
     own_words: Annotated[int, Field(ge=0)] = 2
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -153,10 +154,10 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
                 found.append(f"the text is not translated back: turn {number} is the translation's")
     far = "the back-translation is far from the source"
     for name in ("chrf", "chrf_plus_plus", "bleu"):
-        if figures[name] < getattr(thresholds, name):
+        if figures[name] < getattr(thresholds, name) and sum(map(len, translation.source)) >= thresholds.scored_letters:
             found.append(f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}")
     for number, score in enumerate(figures["turn_chrf"], 1):
-        if score < thresholds.turn_chrf:
+        if score < thresholds.turn_chrf and len(translation.source[number - 1]) >= thresholds.scored_letters:
             found.append(f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}")
     least, most = length_range(translation.language, thresholds)
     for number, ratio in enumerate(figures["length_ratio"], 1):

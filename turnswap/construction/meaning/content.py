@@ -21,6 +21,7 @@ _TABLES: dict[str, Any] = tomllib.loads((files(__package__) / "content.toml").re
 _WORD = regex.compile(r"[\p{L}]+(?:['’-]\p{L}+)*")
 _CONTRACTED = regex.compile(r"n['’]t\b|['’](?:ve|re|m|s|ll|d)\b")
 _LEADS = "from to by for of with against and or versus vs between than nor both".split()
+_PRONOUN = regex.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their)\b")
 _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
 
 
@@ -69,7 +70,7 @@ def _kinds() -> dict[str, dict[int, int]]:
 
 def content_of(text: str) -> dict[str, str]:
     """The words that carry content, by stem, in order."""
-    found = {}
+    found: dict[str, str] = {}
     for word in _WORD.findall(_CONTRACTED.sub(" ", text.casefold())):
         for part in [word] if _stem(word) in _groups() else word.split("-"):
             if len(part) > 1 and _stem(part) not in _empty():
@@ -96,9 +97,21 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
     yield from _another_of_a_kind(source, back)
     known = frozenset(map(_stem, _WORD.findall(names.casefold())))
     mine, theirs = _without(source, known, back), _without(back, known, source)
-    spare = len(content_of(source)) // 20 + 3 * bool(_sayings().search(source.casefold()))  # are rendered more freely
-    if abs(len(mine) - len(theirs)) > spare + (most if mine and theirs else 0):
+    spare = _spare(source, back, most if mine and theirs else 0, most)
+    spare += len(theirs) > len(mine) and bool(_PRONOUN.search(source.casefold()))  # her, in Korean, is that friend
+    if abs(len(mine) - len(theirs)) > spare:
         yield ", ".join(mine) or "nothing more", ", ".join(theirs) or "nothing of the kind"
+
+
+def _spare(source: str, back: str, short: int, most: int) -> int:
+    """How many more words of its own one side may have: the more freely the rest is rendered, the more.
+
+    Where the shorter text stands in the longer one nearly word for word, a single further word is a change.
+    """
+    one, two = (frozenset(map(_stem, _WORD.findall(text.casefold()))) for text in (source, back))
+    free = min(len(one - two), len(two - one))
+    saying, size = 3 if _sayings().search(source.casefold()) else 0, len(content_of(source))
+    return saying + (short + size // 9 if free <= 1 else most + max(0, size - 6) // 2)
 
 
 def _without(text: str, known: frozenset[str], other: str) -> list[str]:
@@ -126,7 +139,11 @@ def quoted(source: Sequence[str], back: Sequence[str]) -> Iterator[tuple[str, st
         if (
             mine
             and theirs
-            and not any(same(word, another) or word[:3] == another[:3] for word in mine for another in theirs)
+            and not any(
+                same(word, another) or word[:3] == another[:3] or word in another or another in word
+                for word in mine
+                for another in theirs
+            )
         ):
             yield one, other
 

@@ -188,7 +188,8 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
     if same:
         lost = frozenset(value for value in lost if not _said(value, other))
         added = frozenset(value for value in added if not _said(value, source))
-    if (lost and added) or (same and (lost or added)):
+    alone = (lost or added) - {2}  # "separate the two" and "separate them"
+    if (lost and added) or (same and alone):
         yield _listed(lost), _listed(added)
     for value, side in one.bounds.items():
         if value == 1:  # nothing longer than one line

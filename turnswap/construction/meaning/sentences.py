@@ -21,6 +21,7 @@ _TABLES: dict[str, dict[str, str]] = tomllib.loads((files(__package__) / "langua
 _FEWEST_WORDS, _FEWEST_UNSPACED = 3, 7  # of a sentence that is looked at: words, or characters
 _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
 _SURE, _UNLIKE = 0.9, 0.05  # the least for the other language, the most for the own one
+_EVEN = 0.5  # the most for the own language of what langdetect holds for the source's
 _LONG = 40  # letters of which langdetect's guess is worth comparing
 _OF_THE_SOURCE = 0.75  # the least for a word of the source that another language might have too
 _WITH_QUESTION_MARKS = "ar de es fa fr hi id it ko nl pl pt ru sv sw tr uk ur vi zh".split()
@@ -46,10 +47,9 @@ def of_another_language(text: str, language: str, source_language: str) -> str |
 
 
 def plainly_not(text: str, language: str, source_language: str) -> bool:
-    """Whether a text is hardly of its language, beside the source's and the one that langdetect finds."""
-    base = _code(language)
-    codes = frozenset({base, _code(source_language), _code(detect_language(text) or base)})
-    return likelihoods(text, codes).get(base, 0) <= _UNLIKE
+    """Whether a text is less likely of its language than not, beside the source's and the one that langdetect finds."""
+    base, other, guess = _code(language), _code(source_language), _code(detect_language(text) or language)
+    return likelihoods(text, [base, other, guess]).get(base, 0) < (_EVEN if guess == other else _UNLIKE)
 
 
 def looked_at(text: str) -> Iterator[str]:
