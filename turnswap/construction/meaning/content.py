@@ -20,7 +20,7 @@ from ..data_audit.numbers import values_of
 _TABLES: dict[str, Any] = tomllib.loads((files(__package__) / "content.toml").read_text("utf-8"))
 _WORD = regex.compile(r"[\p{L}]+(?:['’-]\p{L}+)*")
 _CONTRACTED = regex.compile(r"n['’]t\b|['’](?:ve|re|m|s|ll|d)\b")
-_LEADS = "from to by for of with against and or versus vs between than nor both".split()
+_LEADS = regex.compile("from|to|by|for|of|with|against|and|or|versus|vs|between|than|nor|both")
 _PRONOUN = regex.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their)\b")
 _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
 
@@ -90,7 +90,8 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
     """What the source says and the back-translation does not, or the other way round; what each says in its place.
 
     Args:
-        source, back: English texts without quoted words and protected spans.
+        source: an English text without quoted words and protected spans.
+        back: another.
         names: a text whose words are no content: the translation, with names that stay as they are.
         most: words that one side may have more of its own than the other, where both have some.
     """
@@ -170,7 +171,7 @@ def _named(text: str) -> dict[int, list[tuple[int, str, str]]]:
     found: dict[int, list[tuple[int, str, str]]] = {}
     led = ""
     for word in _WORD.findall(text.casefold()):
-        if word in _LEADS:
+        if _LEADS.fullmatch(word):
             led = word
         kinds = _kinds().get(_stem(word), {})
         for kind, which in kinds.items():

@@ -133,8 +133,10 @@ def differences(source: str, other: str, language: str, other_language: str) -> 
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
     Args:
-        source, other: texts without quoted words and protected spans.
-        language, other_language: their codes. Of texts in one language more is known: there a demand can be lost.
+        source: a text without quoted words and protected spans.
+        other: another.
+        language: the source's code.
+        other_language: the other's. Of texts in one language more is known: there a demand can be lost.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language

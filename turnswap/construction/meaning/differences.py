@@ -31,8 +31,11 @@ def differences(
     """Each difference of meaning in one turn; what is not known of a language is not looked at.
 
     Args:
-        source, translation, back: the turn's prompt, translated, and translated back.
-        source_language, language: codes of the source's language and of the translation's.
+        source: the turn's prompt.
+        translation: it, translated.
+        back: that, translated back.
+        source_language: the code of the source's language.
+        language: the code of the translation's.
         most: see :func:`.content.differences`.
     """
     one, two, three = map(own_words, (source, translation, back))

@@ -56,7 +56,8 @@ def differences(source: str, translation: str, language: str) -> Iterator[tuple[
 
     Args:
         source: in English.
-        translation: in the language with this code.
+        translation: of the source.
+        language: the code of the translation's.
     """
     translation = plain(translation)
     for sentence in map(plain, sentences_of(source)):

@@ -23,7 +23,8 @@ def stated_otherwise(prompt: str, id: str, kwargs: Mapping[str, Any], language: 
 
     Args:
         prompt: of the turn that brings the instruction.
-        id, kwargs: the instruction's.
+        id: the instruction's.
+        kwargs: the instruction's.
         language: the code of the prompt's. What is not known of it is not looked at.
 
     Returns:
@@ -58,7 +59,8 @@ def instructions_otherwise(
     """Each instruction that its turn's translation or back-translation states otherwise, where the source does not.
 
     Args:
-        source, translated: the turns; each turn's instructions extend those of the turn before.
+        source: the turns; each turn's instructions extend those of the turn before.
+        translated: theirs in the other language.
         back: the turns' prompts, translated back.
         languages: codes of the source's and of the translation's.
     """

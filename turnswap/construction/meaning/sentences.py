@@ -24,8 +24,8 @@ _SURE, _UNLIKE = 0.9, 0.05  # the least for the other language, the most for the
 _EVEN = 0.5  # the most for the own language of what langdetect holds for the source's
 _LONG = 40  # letters of which langdetect's guess is worth comparing
 _OF_THE_SOURCE = 0.75  # the least for a word of the source that another language might have too
-_WITH_QUESTION_MARKS = "ar de es fa fr hi id it ko nl pl pt ru sv sw tr uk ur vi zh".split()
-_LATIN_WORDS = "app apps email e-mail blog web online markdown json html wifi emoji hashtag haiku ok pdf sms".split()
+_WITH_QUESTION_MARKS = regex.compile("ar|de|es|fa|fr|hi|id|it|ko|nl|pl|pt|ru|sv|sw|tr|uk|ur|vi|zh")
+_BORROWED = regex.compile("apps?|e-?mail|blog|web|online|markdown|json|html|wifi|emoji|hashtag|haiku|ok|pdf|sms")
 
 
 def _code(language: str) -> str:
@@ -63,7 +63,9 @@ def looked_at(text: str) -> Iterator[str]:
 
 def left_over(source: str, translation: str, language: str, source_language: str) -> list[str]:
     """The words of the source that stand in the translation and are of the source's language alone."""
-    plain = [word for word in _WORD.findall(source) if len(word) > 2 and word.islower() and word not in _LATIN_WORDS]
+    plain = [
+        word for word in _WORD.findall(source) if len(word) > 2 and word.islower() and not _BORROWED.fullmatch(word)
+    ]
     shared = [word for word in _WORD.findall(translation) if word in plain]
     shared += [
         word
@@ -94,15 +96,17 @@ def words_in_a_row(sentence: str, language: str) -> str | None:
 def answered(source: str, translation: str, back: str, language: str) -> bool:
     """Whether a question became a statement, in a language that marks questions as such."""
     asks = source.strip().endswith("?") and back.strip().endswith("?") and len(sentences_of(source)) == 1
-    return asks and _code(language) in _WITH_QUESTION_MARKS and not regex.search("[?？؟;՞]", translation)
+    return asks and bool(_WITH_QUESTION_MARKS.fullmatch(_code(language)) and not regex.search("[?？؟;՞]", translation))
 
 
 def differences(source: str, translation: str, language: str, source_language: str) -> Iterator[tuple[str, str]]:
     """What is wrong with a sentence, and the sentence.
 
     Args:
-        source, translation: texts without quoted words and protected spans.
-        language, source_language: their codes.
+        source: a text without quoted words and protected spans.
+        translation: likewise.
+        language: the translation's code.
+        source_language: the source's.
     """
     for sentence in looked_at(translation):
         if share_in(sentence, scripts_of(language)) < 0.5:
