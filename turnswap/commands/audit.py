@@ -58,8 +58,8 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
     click.echo(f"{found.conversations} conversations, {found.slots} slots.")
     if found.by_digits:
         click.echo(
-            f"Prompts in {', '.join(found.by_digits)} are held against digits and the kwargs' own words alone: how one "
-            "counts in words there is not known."
+            f"Prompts in {', '.join(found.by_digits)} are held against digits and the kwargs' own words: how one "
+            "counts in words there is not known, or checked by nobody."
         )
     if output is not None:
         write_audit(found.only(chosen), output)

@@ -20,6 +20,8 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .equivalent import protected_spans
+from .meaning.differences import differences
+from .meaning.sentences import plainly_not
 from .records import Conversations, DraftConversation
 from .vocabulary import LATIN, UNSPACED, scripts_of, share_in
 
@@ -33,9 +35,14 @@ _DENSE = frozenset({"CJK", "HIRAGANA", "KATAKANA"})
 class Thresholds:
     """What a translation must reach, in the section ``translate``.
 
+    A score says little of the meaning of a short prompt; what decides is read from the words (:mod:`.meaning`).
+
     Attributes:
         chrf, chrf_plus_plus, bleu: the least score of the back-translation, 0 to 100, over the conversation.
         turn_chrf: the least chrF of every single turn.
+        scored_letters: in sources with fewer characters no score decides.
+        own_words: so many more words with content than the other may the source or its back-translation have that the
+            other lacks, where both have some; where one has none, the other may have none either.
         length_ratio: by language, the least and the most characters of a translated turn per character of the source;
             for languages that are not named it depends on the script, see :func:`length_range`.
         script_share: the least share of a prompt's letters that are of the language's script.
@@ -43,10 +50,12 @@ class Thresholds:
             the source's; all prompts together must always.
     """
 
-    chrf: Score = 45.0
-    chrf_plus_plus: Score = 40.0
-    bleu: Score = 10.0
+    chrf: Score = 30.0
+    chrf_plus_plus: Score = 25.0
+    bleu: Score = 0.0
     turn_chrf: Score = 30.0
+    scored_letters: Annotated[int, Field(ge=0)] = 60
+    own_words: Annotated[int, Field(ge=0)] = 2
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
     language_letters: int = 40
@@ -134,7 +143,7 @@ def _own_words(prompt: str) -> str:
 
 
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
-    """What keeps a translation from passing, with the figures; empty where it passes."""
+    """What keeps a translation from passing, in sentences for people; empty where it passes."""
     found = []
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
@@ -145,10 +154,10 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
                 found.append(f"the text is not translated back: turn {number} is the translation's")
     far = "the back-translation is far from the source"
     for name in ("chrf", "chrf_plus_plus", "bleu"):
-        if figures[name] < getattr(thresholds, name):
+        if figures[name] < getattr(thresholds, name) and sum(map(len, translation.source)) >= thresholds.scored_letters:
             found.append(f"{far}: {name} {figures[name]} < {getattr(thresholds, name)}")
     for number, score in enumerate(figures["turn_chrf"], 1):
-        if score < thresholds.turn_chrf:
+        if score < thresholds.turn_chrf and len(translation.source[number - 1]) >= thresholds.scored_letters:
             found.append(f"{far}: chrf {score} < {thresholds.turn_chrf} in turn {number}")
     least, most = length_range(translation.language, thresholds)
     for number, ratio in enumerate(figures["length_ratio"], 1):
@@ -157,20 +166,34 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
     for number, share in enumerate(figures["script_share"], 1):
         if share < thresholds.script_share:
             found.append(f"the script is another: {share} of the letters < {thresholds.script_share} in turn {number}")
-    return found + _of_another_language(translation, figures, thresholds)
+    found += _of_another_language(translation, figures, thresholds)
+    for number, (one, two, three) in enumerate(
+        zip(translation.source, translation.translation, translation.back, strict=True), 1
+    ):
+        found += [
+            f"{each} in turn {number}"
+            for each in differences(
+                one, two, three, translation.source_language, translation.language, thresholds.own_words
+            )
+        ]
+    return found
 
 
 def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
+    """What langdetect finds, unless its profiles hold the language for likely beside that one and the source's."""
     expected, source = _detected(translation.language), _detected(translation.source_language)
+    own = [_own_words(prompt) for prompt in translation.translation]
     found = [
-        (code, f"turn {number}")
-        for number, (code, letters) in enumerate(zip(figures["found"] or (), figures["letters"], strict=False), 1)
+        (code, f"turn {number}", text)
+        for number, (code, letters, text) in enumerate(
+            zip(figures["found"] or (), figures["letters"], own, strict=False), 1
+        )
         if letters >= thresholds.language_letters or code in source
     ]
     return [
         f"the language is another: langdetect finds {code} in {where}, not {' or '.join(expected)}"
-        for code, where in (*found, (figures["found_in_all"], "all turns"))
-        if code not in (None, *expected)
+        for code, where, text in (*found, (figures["found_in_all"], "all turns", "\n".join(own)))
+        if code not in (None, *expected) and plainly_not(text, translation.language, translation.source_language)
     ]
 
 

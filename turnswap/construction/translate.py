@@ -24,6 +24,7 @@ from .instructions import making_of
 from .instructions.making import listed, with_texts
 from .judge import judging
 from .llm import LLM, read_answer
+from .meaning.instructions import instructions_otherwise
 from .records import Conversations, DraftConversation, Outcome, Turn
 from .statements import MARKER, Separated, put_back, sentences, separate
 from .vocabulary import scripts_of
@@ -156,7 +157,9 @@ class Translate:
             translation = Translation(source.language, job.language, source.prompts, job.prompts, job.back)
             figures = measure(translation)
             note |= {"back": list(job.back), "figures": figures, "warnings": warnings(job.turns, job.language)}
-            reason = "; ".join(problems(translation, figures, self.settings)) or None
+            found = problems(translation, figures, self.settings)
+            found += instructions_otherwise(source.turns, job.turns, job.back, (source.language, job.language))
+            reason = "; ".join(found) or None
         return Outcome(made.with_note(self.name, note), reason)
 
     def _native(self, job: _Job) -> Outcome:

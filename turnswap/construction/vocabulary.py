@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache
 from importlib.resources import files
-from math import log
+from math import exp, log
 
 import regex
 
@@ -119,6 +119,24 @@ def clearest(words: Iterable[str], language: str, *, capitals: bool = False) -> 
     if profile is None:
         return list(words)
     return sorted(words, key=lambda word: (-_clarity(word.upper() if capitals else word, profile), word))
+
+
+def likelihoods(text: str, languages: Iterable[str]) -> dict[str, float]:
+    """How likely a text is of each of these languages and of none else, together 1, by langdetect's profiles.
+
+    Languages that langdetect does not know are left out.
+    """
+    profiles = {language: profile for language in languages if (profile := _profile(language))}
+    known, grams = _identifier().languages, _ngrams(" ".join(text.lower().split()))
+    chances = [found for gram in grams if (found := _identifier().probabilities.get(gram))]
+    total = {
+        language: sum(log(each[known.index(profile)] + _LEAST) for each in chances)
+        for language, profile in profiles.items()
+    }
+    best = max(total.values(), default=0.0)
+    # n-grams overlap: each letter is in six of them
+    weights = {language: exp((each - best) / 6) for language, each in total.items()}
+    return {language: weight / sum(weights.values()) for language, weight in weights.items()}
 
 
 def _profile(language: str) -> str | None:

@@ -60,20 +60,8 @@ def counts_in(sentence: str, unit: str | None, language: str) -> list[Stated]:
         return []
     # What stands in brackets or is an example does not part a number from what it counts.
     plain = _ASIDE.sub(lambda aside: " " * len(aside.group()), sentence)
-    numbers = numbers_in(plain, language)
-    found, skip = [], False
-    for at, number in enumerate(numbers):
-        if skip:  # the second of a range
-            skip = False
-            continue
-        following = numbers[at + 1] if at + 1 < len(numbers) else None
-        partner = following if following and _is_range(plain, number, following, wording) else None
-        skip = partner is not None
-        last = partner or number
-        start = numbers[at - 1].end if at else 0
-        end = numbers[at + 2 if skip else at + 1].start if at + (2 if skip else 1) < len(numbers) else len(plain)
-        before = _CLAUSE.split(plain[start : number.start])[-1]
-        after = _CLAUSE.split(plain[last.end : end])[0]
+    found = []
+    for number, partner, before, after in _numbers_among_words(plain, language):
         of_unit = (number.times and unit == "times") or _counts(before, after, pattern, unit, wording)
         if of_unit == (unit is None):
             continue
@@ -82,11 +70,35 @@ def counts_in(sentence: str, unit: str | None, language: str) -> list[Stated]:
         made = _sides(number, partner, before, after, wording)
         label = made and made[3] and unit in _LABELLED and regex.search(rf"(?:{pattern})\s*$", before, _FLAGS)
         if made and not label:
-            quote = sentence[max(0, number.start - len(before)) : last.end + len(after)].strip()
+            quote = sentence[max(0, number.start - len(before)) : (partner or number).end + len(after)].strip()
             found.append(Stated(*made, number.start, quote))
             if made[3] and (open_sides := _open_sides(number.value, after, wording)):
                 found[-1:] = [Stated(*sides, made[2], False, number.start, quote) for sides in open_sides]
     return found
+
+
+def every_count_in(sentence: str, language: str) -> Iterator[Stated]:
+    """Each number of a sentence, whatever it counts, as :func:`counts_in` reads it; ranges and "about 5" left out."""
+    wording = WORDING.get(language, {"gap": 0})
+    for number, partner, before, after in _numbers_among_words(sentence, language):
+        if partner is None and (made := _sides(number, None, before, after, wording)):
+            yield Stated(*made, number.start, sentence[max(0, number.start - len(before)) : number.end + len(after)])
+
+
+def _numbers_among_words(text: str, language: str) -> Iterator[tuple[Number, Number | None, str, str]]:
+    """Each number, what closes its range, and the words of its clause before and behind it."""
+    numbers, skip = numbers_in(text, language), False
+    for at, number in enumerate(numbers):
+        if skip:  # the second of a range
+            skip = False
+            continue
+        following = numbers[at + 1] if at + 1 < len(numbers) else None
+        partner = following if following and _is_range(text, number, following, WORDING.get(language, {})) else None
+        skip = partner is not None
+        start = numbers[at - 1].end if at else 0
+        end = numbers[at + 2 if skip else at + 1].start if at + (2 if skip else 1) < len(numbers) else len(text)
+        before, after = text[start : number.start], text[(partner or number).end : end]
+        yield number, partner, _CLAUSE.split(before)[-1], _CLAUSE.split(after)[0]
 
 
 def _is_range(text: str, number: Number, other: Number, wording: dict[str, str]) -> bool:
@@ -116,6 +128,8 @@ def _sides(
         return None
     if "more" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
         return None, value, (value,), False
+    if "less" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
+        return value, None, (value,), False
     for name, low, high in (
         ("at_least", value, None),
         ("at_most", None, value),

@@ -1,0 +1,71 @@
+"""What one turn of a translation and of its back-translation say otherwise than the source, in sentences for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import regex
+
+from ..data_audit.stated import sentences_of
+from ..equivalent import protected_spans
+from . import content, demands, homographs, sentences
+
+_QUOTED = regex.compile(
+    r"“[^”\n]+”|\"[^\"\n]+\"|「[^」\n]+」|『[^』\n]+』|«[^»\n]+»|„[^“”\n]+[“”]|<<[^<>\n]*>>|(?<!\w)['‘][^'’\n]+['’](?!\w)"
+)
+_STAND_IN = "X"  # for what is of no language
+_ENGLISH = "en"
+
+
+def own_words(text: str) -> str:
+    """A text with a letter in place of what is quoted or protected, which may differ or is checked elsewhere."""
+    text = _QUOTED.sub(_STAND_IN, text)
+    for span in sorted({span for span in protected_spans(text) if not span[0].isdigit()}, key=len, reverse=True):
+        text = text.replace(span, _STAND_IN)
+    return text
+
+
+def differences(
+    source: str, translation: str, back: str, source_language: str, language: str, most: int
+) -> Iterator[str]:
+    """Each difference of meaning in one turn; what is not known of a language is not looked at.
+
+    Args:
+        source: the turn's prompt.
+        translation: it, translated.
+        back: that, translated back.
+        source_language: the code of the source's language.
+        language: the code of the translation's.
+        most: see :func:`.content.differences`.
+    """
+    one, two, three = map(own_words, (source, translation, back))
+    first, second = (code.partition("-")[0] for code in (source_language, language))
+    for mine, theirs in _demands(one, three, first):
+        yield f"the back-translation says something else: the source has {mine!r}, it has {theirs!r}"
+    for mine, theirs in demands.differences(one, two, first, second):
+        yield f"the translation says something else: the source has {mine!r}, it has {theirs!r}"
+    for what, sentence in sentences.differences(one, two, language, source_language):
+        yield f"the translation is not all in its language: {what}: {sentence}"
+    if sentences.answered(source, translation, back, language):
+        yield f"the translation asks nothing: {translation.strip()}"
+    if first == _ENGLISH:
+        for mine, theirs in content.differences(one, three, two, most):
+            yield f"the content is another: the source has {mine!r}, the back-translation {theirs!r}"
+        for mine, theirs in content.quoted(_quoted(source), _quoted(back)):
+            yield f"the quoted words are others: the source has {mine!r}, the back-translation {theirs!r}"
+        for word, taken in homographs.differences(one, two, second):
+            yield f"a word of two meanings is taken in the wrong one: {word!r} is {taken!r} in the translation"
+
+
+def _demands(source: str, back: str, language: str) -> list[tuple[str, str]]:
+    """Those of the whole, and of each sentence where both have as many."""
+    found = list(demands.differences(source, back, language, language))
+    ones, others = sentences_of(source), sentences_of(back)
+    if not found and 1 < len(ones) == len(others):
+        for one, other in zip(ones, others, strict=True):
+            found += demands.differences(one, other, language, language)
+    return found
+
+
+def _quoted(text: str) -> list[str]:
+    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text)]
