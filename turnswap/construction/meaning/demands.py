@@ -139,8 +139,8 @@ def differences(
         other: another.
         language: the source's code.
         other_language: the other's. Of texts in one language more is known: there a demand can be lost.
-        back: what the other text is translated back to: where it says the same in other words than the source, the other
-            text may too, and another pole or a missing negation there is none.
+        back: what the other text is translated back to. Where it says the same in other words than the source, the
+            other text may too: another pole or a missing negation is none there.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
