@@ -32,7 +32,8 @@ Made by `python docs/translation_gates.py > docs/translation_gates.md`.
 {totals}
 
 **The words were written with the pairs of `meaning_pairs_dev.jsonl` at hand**; those of `meaning_pairs_held.jsonl` were
-written by another hand and not looked at. Expect the figures of the latter, and lower ones in other languages.
+written by another hand and none was read; their counts by kind were seen once before one last change (76 and 87 % after
+it, 77 and 86 % before). Expect the figures of the latter, and lower ones in other languages.
 
 ## Bad pairs that are rejected, by kind
 

@@ -129,7 +129,9 @@ def read(text: str, language: str) -> Reading:
     )
 
 
-def differences(source: str, other: str, language: str, other_language: str) -> Iterator[tuple[str, str]]:
+def differences(
+    source: str, other: str, language: str, other_language: str, back: str | None = None
+) -> Iterator[tuple[str, str]]:
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
     Args:
@@ -137,16 +139,20 @@ def differences(source: str, other: str, language: str, other_language: str) -> 
         other: another.
         language: the source's code.
         other_language: the other's. Of texts in one language more is known: there a demand can be lost.
+        back: what the other text is translated back to. Where it says the same in other words than the source, the
+            other text may too: another pole or a missing negation is none there.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
     yield from _numbers(one, two, source, other, same)
     opposite, opposed = _flipped(one, two)
+    if back is not None and _says_otherwise(one, read(back, language)):
+        return
     if opposite and bool(one.negated) != bool(two.negated):  # not in capitals is in small letters
         return
     if one.negated and not two.negated and not two.restricting - one.restricting:
         yield one.negated, "no negation"
-    if two.negated and not one.negated and not one.restricting - two.restricting:
+    if same and two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
     yield from opposed
     if same:
@@ -157,6 +163,12 @@ def differences(source: str, other: str, language: str, other_language: str) -> 
     for group in POLES.get(other_language, {}).get("needed", ()):
         if group in one.poles and group not in two.poles and not (one.negated or two.negated):
             yield next(iter(one.poles[group].values())), "nothing of the kind"
+
+
+def _says_otherwise(one: Reading, back: Reading) -> bool:
+    """Whether a back-translation negates where the source does not, or names other poles."""
+    others = any(poles.keys() != back.poles[group].keys() for group, poles in one.poles.items() if group in back.poles)
+    return bool(one.negated) != bool(back.negated) or others
 
 
 def _turned(source: str, other: str) -> Iterator[tuple[str, str]]:

@@ -37,7 +37,7 @@ def of_another_language(text: str, language: str, source_language: str) -> str |
     own, base = language, _code(language)
     foreign = _TABLES["foreign"].get("zh-hant" if own in ("zh-hant", "zh-tw", "yue") else base)
     if foreign and len(regex.findall(foreign, text, regex.IGNORECASE)) >= 2:
-        return "another language of its script"
+        return "by its letters and words"
     codes = {base, _code(source_language), *_TABLES["neighbours"].get(base, "").split()}
     if sum(map(str.isalpha, text)) >= _LONG:
         codes.add(_code(detect_language(text) or base))
@@ -110,9 +110,9 @@ def differences(source: str, translation: str, language: str, source_language: s
     """
     for sentence in looked_at(translation):
         if share_in(sentence, scripts_of(language)) < 0.5:
-            yield "it is in another script", sentence
+            yield "it is in a different script", sentence
         elif other := of_another_language(sentence, language, source_language):
-            yield f"it is in another language ({other})", sentence
+            yield f"it is of a different one ({other})", sentence
         elif not sentence.endswith((":", "：")) and (odd := words_in_a_row(sentence, language)):
             yield f"these are words in a row: {odd!r}", sentence
     if words := left_over(source, translation, language, source_language):
