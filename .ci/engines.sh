@@ -14,7 +14,7 @@ make_environment() { # NAME REQUIREMENT...
   "${PYTHON:-python3}" -m venv --clear "$environment"
   "$environment/bin/pip" install --quiet uv
   # From pip and pinned: what uv finds may bring gigabytes of CUDA libraries.
-  [[ " $* " != *" $torch "* ]] || "$environment/bin/pip" install --quiet --no-deps "$torch"
+  [[ " $* " != *" $torch "* ]] || "$environment/bin/pip" install --quiet --no-compile --no-deps "$torch"
   "$environment/bin/uv" pip install --quiet --python "$environment/bin/python" \
     --overrides <(printf '%s\n' "${never[@]}") "$@"
 }

@@ -10,7 +10,7 @@ extras=api,build,cjk,hf,merge,morphology,report,search,test,thai
 if [[ pyproject.toml -nt .venv-lowest/.made || .ci/lowest.sh -nt .venv-lowest/.made ]]; then
   "${PYTHON:-python3}" -m venv --clear .venv-lowest
   # Without what torch needs: uv leaves what is installed as it is, and that would be the newest.
-  $bin/pip install --quiet --no-deps "$torch" uv
+  $bin/pip install --quiet --no-compile --no-deps "$torch" uv
   # Of what is compiled, the lowest with a wheel for this Python.
   compiled=()
   for package in icu4py numpy pandas pyarrow python-crfsuite pyyaml regex scipy vl-convert-python; do

@@ -37,6 +37,11 @@ ENTRY_POINTS = {
 }
 
 
+def informed(program: str, python: str = sys.executable) -> list[str]:
+    """How a command begins that runs in a process of its own, which takes as found out what never changes."""
+    return [python, __file__, program]
+
+
 class StartedHost:
     """The process, from the side of the tests."""
 
@@ -163,13 +168,22 @@ def _prepared(request: dict[str, Any], files: Sequence[int]) -> Callable[[], obj
         sys.modules["__main__"] = module = ModuleType("__main__")
         return lambda: exec(compile(arguments[1], "<string>", "exec"), module.__dict__)
     sys.argv = [program, *arguments]
+    return lambda: _run(program)
+
+
+def _run(program: str) -> None:
+    """What the console script does."""
     module_name, _, function = ENTRY_POINTS[program].partition(":")
-    return lambda: sys.exit(getattr(__import__(module_name, fromlist=[function]), function)())
+    sys.exit(getattr(__import__(module_name, fromlist=[function]), function)())
 
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of the tests
     sys.path.insert(0, str(Path(sys.executable).parent))  # what a console script has there
+    if sys.argv[1] in ENTRY_POINTS:
+        find_out_once()
+        sys.argv.pop(0)
+        _run(sys.argv[0])
     connection = socket.socket(fileno=int(sys.argv[1]))
     for name in IMPORTED:
         with contextlib.suppress(ImportError):  # of an extra that is not installed

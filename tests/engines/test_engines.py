@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from lm_eval.api.model import hash_args
 
-from tests.conftest import BIN, Command, read_results, read_samples
-from turnswap.commands.demo_model import write_demo_model
+from tests.conftest import Command, read_results, read_samples
+from tests.started_host import informed
 from turnswap.tasks import tasks_path
 
 from .servers import LIMITS, NAMES, Server, binary, free_port, started
@@ -32,13 +32,6 @@ RUN = ["run", "--tasks", ",".join(TASKS), "--limit", "2", "--include_path", str(
 RUN += ["--use_cache", "cache", "--output_path", "out", "--log_samples"]
 RUN += ["--metadata", '{"price": {"prompt": 2, "completion": 4}}']
 SAMPLE = {"TURNSWAP_MULTIIF": "sample"}
-
-
-@pytest.fixture(scope="session")
-def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = tmp_path_factory.mktemp("demo") / "model"
-    write_demo_model(model)
-    return model
 
 
 def against(server: Server) -> list[str]:
@@ -102,11 +95,11 @@ def keys_of_requests(output: Path) -> set[str]:
 
 
 @contextmanager
-def running(program: str, arguments: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run, its output in ``folder/run.log``; all its processes have ended when the context ends."""
     with (folder / "run.log").open("ab") as log:
         process = subprocess.Popen(
-            [program, *arguments], cwd=folder, env=os.environ | SAMPLE | LIMITS, stdout=log, stderr=log,
+            command, cwd=folder, env=os.environ | SAMPLE | LIMITS, stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
     try:
@@ -162,7 +155,7 @@ def test_a_run_whose_server_was_killed_asks_the_next_server_only_for_the_rest(
     port = free_port()
     with (
         started("llama.cpp", demo_model, tmp_path, port) as server,
-        running(str(BIN / "lm_eval"), against(server), tmp_path) as process,
+        running([*informed("lm_eval"), *against(server)], tmp_path) as process,
     ):
         wait_for_replies(4, tmp_path, process)
         server.kill()
@@ -180,7 +173,7 @@ def test_a_killed_run_asks_only_for_the_rest(
     port = free_port()
     with (
         started("llama.cpp", demo_model, tmp_path, port) as server,
-        running(str(BIN / "lm_eval"), against(server), tmp_path) as process,
+        running([*informed("lm_eval"), *against(server)], tmp_path) as process,
     ):
         wait_for_replies(4, tmp_path, process)
         process.send_signal(number)
@@ -196,8 +189,8 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     settings = f"pretrained={demo_model},dtype=float32,enforce_eager=True,max_model_len=2048"
     arguments = [*RUN, "--model", "vllm", "--model_args", settings, "--batch_size", "auto"]
     arguments += ["--gen_kwargs", "max_gen_toks=24"]
-    program = binary(".venv-vllm", "lm_eval")
-    with running(program, arguments, tmp_path) as process:
+    command = [*informed("lm_eval", binary(".venv-vllm", "python")), *arguments]
+    with running(command, tmp_path) as process:
         # lm-eval's vllm writes a batch's replies under keys that nobody looks up (the settings as vLLM gets them), and
         # in lockstep under the right ones when the turn is done: 8 rows are a turn of four conversations.
         wait_for_replies(8, tmp_path, process)
@@ -206,7 +199,7 @@ def test_vllm_in_process_holds_whole_conversations_also_when_it_was_killed_betwe
     before = kept_replies(tmp_path)
     assert not (tmp_path / "out").exists()
 
-    with running(program, arguments, tmp_path) as process:
+    with running(command, tmp_path) as process:
         assert process.wait(400) == 0, (tmp_path / "run.log").read_text("utf-8", errors="replace")[-3000:]
     after, requests = kept_replies(tmp_path), keys_of_requests(tmp_path / "out")
     assert len(requests & after.keys()) == REPLIES

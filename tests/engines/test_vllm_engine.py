@@ -33,17 +33,6 @@ def settings(**others: Any) -> dict[str, Any]:
     return {"until": [], "max_gen_toks": 24, "do_sample": False, **others}
 
 
-@pytest.fixture(scope="module")
-def demo_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if made := os.environ.get("DEMO_MODEL"):
-        return Path(made)
-    from turnswap.commands.demo_model import write_demo_model
-
-    model = tmp_path_factory.mktemp("demo") / "model"
-    write_demo_model(model)
-    return model
-
-
 def load(model: Path) -> Any:
     from lm_eval.models.vllm_causallms import VLLM
 

@@ -17,7 +17,7 @@ import pkgutil
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from turnswap.hosts.startup import install
 
@@ -121,10 +121,11 @@ def alone(module: str) -> dict[str, list[str]]:
     return {module: wrong or imported(HOSTS)}
 
 
-def after(host: str, groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """A host, then each group of modules of ours."""
-    wrong = imported([host])
-    return in_forks(list(groups), lambda group: {f"{host}, {group}": wrong or imported(groups[group])})
+def after(host: str, hostless: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
+    """A host, then the modules that bring none, and after these each of the others."""
+    together = imported([host, *hostless])
+    found = {f"{host}, all the others": together}
+    return found | in_forks(others, lambda module: {f"{host}, {module}": together or imported([module])})
 
 
 if __name__ == "__main__":
@@ -141,11 +142,12 @@ if __name__ == "__main__":
     every = sorted(modules("turnswap", list(turnswap.__path__)))
     found = in_forks(every, alone, 2)
     # Modules that bring no host are whole before one comes, and no hook runs while they are imported after one: what
-    # follows is the same for each of them, and is shown for all together.
+    # follows is the same for each of them, and is shown for all together. Nor does their coming first change what the
+    # others meet after a host: so they are imported once, not in every case.
     hostless = [module for module, wrong in found.items() if wrong == [HOSTLESS]]
-    groups = {module: [module] for module in every if module not in hostless} | {"all the others": hostless}
+    others = [module for module in every if module not in hostless]
     found = {module: wrong for module, wrong in found.items() if module not in hostless}
     found |= in_forks(["all the others"], lambda case: {case: imported([*hostless, *HOSTS])})
-    found |= in_forks(HOSTS, lambda host: after(host, groups), 2)
+    found |= in_forks(HOSTS, lambda host: after(host, hostless, others), 2)
     wrong = {case: said for case, said in found.items() if said}
     json.dump({"modules": len(every), "hostless": hostless, "cases": len(found), "wrong": wrong}, sys.stdout)

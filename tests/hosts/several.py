@@ -27,7 +27,10 @@ if __name__ == "__main__":
         status: object = 0
         with contextlib.redirect_stdout(io.StringIO()) as out:
             try:
-                cli_evaluate()
+                if command[0] == "-c":  # a program that uses lm_eval
+                    exec(command[1], {})
+                else:
+                    cli_evaluate()
             except SystemExit as end:
                 status = end.code or 0
         told.append([status, out.getvalue()])

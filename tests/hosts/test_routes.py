@@ -31,9 +31,9 @@ class Environment:
 
     def __init__(self, directory: Path, *install: str) -> None:
         self.directory = directory
-        subprocess.run([sys.executable, "-m", "venv", str(directory)], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(directory)], check=True)  # pip is borrowed
         (self.site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-        self.check("pip", "install", "--quiet", "--no-deps", *install)
+        self.check("python", "-m", "pip", "install", "--quiet", "--no-deps", *install)
         # the hosts' own console scripts, for this environment's Python
         for name, module, function in (
             ("lm_eval", "lm_eval.__main__", "cli_evaluate"),
@@ -193,18 +193,19 @@ def test_enabled_the_stock_commands_know_the_tasks(environment: Environment, wor
     try:
         listed = environment.check("lm_eval", "ls", "tasks")
         assert all(f"|multiif_{code} " in listed for code in ("en", "zh", "fr", "ru", "hi", "es", "it", "pt"))
-        several = ["ls", "groups"], ["validate", "--tasks", "multiif,multiif_en,multiif_pt"], [*RUN[1:], *PLAIN]
-        (_, groups), (_, valid), (_, shown) = environment.lm_eval(*several, cwd=work, **data)
-        assert "|multiif " in groups
-        assert "All tasks found" in valid
-        assert "turn3_overall_acc" in shown
-        assert read_results(work / "out")["configs"]["multiif_en"]["metadata"]["data"] == "CSV file data.csv"
         program = (
             "from lm_eval import simple_evaluate\n"
             "r = simple_evaluate('dummy', tasks=['multiif_en'], limit=1, metadata={'prompts': 'plain'})\n"
             "print(sorted(r['results']))"
         )
-        assert environment.check("python", "-c", program, cwd=work, **data).endswith("['multiif_en']\n")
+        validate = ["validate", "--tasks", "multiif,multiif_en,multiif_pt"]
+        several = ["ls", "groups"], validate, [*RUN[1:], *PLAIN], ["-c", program]
+        (_, groups), (_, valid), (_, shown), (_, from_python) = environment.lm_eval(*several, cwd=work, **data)
+        assert "|multiif " in groups
+        assert "All tasks found" in valid
+        assert "turn3_overall_acc" in shown
+        assert read_results(work / "out")["configs"]["multiif_en"]["metadata"]["data"] == "CSV file data.csv"
+        assert from_python.endswith("['multiif_en']\n")
         ((hidden, _),) = environment.lm_eval(VALIDATE, TURNSWAP_DISABLE="1")
         assert hidden == 1
     finally:
@@ -295,7 +296,7 @@ def test_start_up_imports_nothing_and_outlives_the_package(wheel: Path, tmp_path
     environment.check("turnswap", "enable")
     new: set[Any] = set(json.loads(environment.check(*loaded))) - before
     assert new == {"turnswap", "turnswap.hosts", "turnswap.hosts.startup"}
-    environment.check("pip", "uninstall", "--yes", "turnswap")
+    environment.check("python", "-m", "pip", "uninstall", "--yes", "turnswap")
     assert list(environment.site.glob("turnswap.*"))
     after = environment.run("python", "-c", "print('fine')")
     assert (after.returncode, after.stdout, after.stderr) == (0, "fine\n", "")

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BIN, REPOSITORY, make_row, write_csv
+from tests.conftest import REPOSITORY, make_row, write_csv
+from tests.started_host import informed
 
 pytest.importorskip("torch", reason="what is killed imports torch, of the extra hf, before its forks")
 
@@ -74,7 +75,7 @@ def without_seconds(content: Any) -> Any:
 def start(data: Path, server: FaultServer, tmp_path: Path, *more: str) -> subprocess.Popen[str]:
     """The stock command in a process of its own."""
     command = [
-        str(BIN / "lm_eval"), "run", "--model", "local-chat-completions", "--include_path", str(REPOSITORY / "tasks"),
+        *informed("lm_eval"), "run", "--model", "local-chat-completions", "--include_path", str(REPOSITORY / "tasks"),
         "--model_args", f"model=served,base_url={server.url},num_concurrent=4", "--tasks", "multiif_en",
         "--output_path", "out", "--log_samples", "--use_cache", "cache", *more,
     ]  # fmt: skip

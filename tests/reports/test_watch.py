@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import BIN, Turnswap, make_row, read_results, write_csv
+from tests.conftest import Turnswap, make_row, read_results, write_csv
 from tests.multiturn.fault_server import FaultServer
 from tests.multiturn.stub_models import ScriptedLM
+from tests.started_host import informed
 from turnswap.reports.watch import Watch
 from turnswap.tasks import tasks_path
 
@@ -32,7 +33,7 @@ def test_a_real_run_is_watched_while_it_asks_and_ends_with_its_own_figures(tmp_p
     with FaultServer({"latency_median": 0.3}, reply=answer) as server:
         arguments = f"model=served,base_url={server.url},num_concurrent=4"
         run = subprocess.Popen(
-            [str(BIN / "lm_eval"), "run", "--model", "local-chat-completions", "--model_args", arguments]
+            [*informed("lm_eval"), "run", "--model", "local-chat-completions", "--model_args", arguments]
             + ["--tasks", "multiif_en,multiif_fr", "--include_path", str(tasks_path()), "--use_cache", "cache"]
             + ["--output_path", "out", "--log_samples"],
             cwd=tmp_path, env=os.environ | {"TURNSWAP_MULTIIF": "sample"}, stderr=subprocess.PIPE, text=True,

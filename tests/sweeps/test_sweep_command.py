@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ..conftest import Command
 from .sweeping import copying
 
 pytestmark = pytest.mark.slow
@@ -20,7 +18,9 @@ pytestmark = pytest.mark.slow
 __all__ = ["copying"]  # a fixture
 
 
-def test_the_command_finds_the_one_good_swap_and_writes_everything(copying: Path, tmp_path: Path) -> None:
+def test_the_command_finds_the_one_good_swap_and_writes_everything(
+    run_command: Command, copying: Path, tmp_path: Path
+) -> None:
     settings = {
         "recipient": str(copying / "recipient"),
         "donor": str(copying / "donor"),
@@ -36,8 +36,8 @@ def test_the_command_finds_the_one_good_swap_and_writes_everything(copying: Path
         "model_args": {"dtype": "bfloat16"},
     }
     (tmp_path / "sweep.yml").write_text(yaml.safe_dump(settings), "utf-8")
-    command = [sys.executable, "-m", "turnswap", "sweep", "sweep.yml", "-o", "out", "--limit", "15", "--device", "cpu"]
-    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"COLUMNS": "120"}, capture_output=True, text=True)
+    command = ["turnswap", "sweep", "sweep.yml", "-o", "out", "--limit", "15", "--device", "cpu"]
+    done = run_command(*command, COLUMNS="120")
     assert done.returncode == 0, done.stderr[-3000:]
     assert re.search(r"1\s+bottom=2 top=1 \*\s+DDRRRD\s+1\.0000 ± 0\.0000", done.stdout)
     assert re.search(r"\*1\.0000", done.stdout)
@@ -63,14 +63,13 @@ def test_the_command_finds_the_one_good_swap_and_writes_everything(copying: Path
     assert not re.search(r"(src|href)\s*=\s*[\"']?http", page.split("<script")[0])
 
 
-def test_a_metric_that_a_task_lacks_is_refused_by_name(copying: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "turnswap", "sweep", "--recipient", str(copying / "recipient"),
+def test_a_metric_that_a_task_lacks_is_refused_by_name(run_command: Command, copying: Path, tmp_path: Path) -> None:
+    refused = run_command(
+        "turnswap", "sweep", "--recipient", str(copying / "recipient"),
         "--donor", str(copying / "donor"), "--bottom", "1", "--top", "1", "--select-on", "copying,multiif_en",
         "--metric", "acc", "--include-path", str(copying / "tasks"), "-o", str(tmp_path / "out"),
         "--metadata", '{"multiif_data": "sample"}',
-    ]  # fmt: skip
-    refused = subprocess.run(command, capture_output=True, text=True)
+    )  # fmt: skip
     assert refused.returncode == 1
     assert "multiif_en has no metric acc. It has: turn1_overall_acc, turn1_prompt_strict_acc" in " ".join(
         refused.stderr.split()

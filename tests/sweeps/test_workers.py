@@ -17,6 +17,7 @@ from turnswap.sweeps import outputs
 from turnswap.sweeps.claims import Claims
 
 from ..conftest import REPOSITORY
+from ..started_host import informed
 from .sweeping import copying, evaluations, own_tasks_alone, run
 
 __all__ = ["copying", "own_tasks_alone"]  # fixtures
@@ -67,7 +68,7 @@ def test_of_four_processes_two_are_killed_and_the_others_finish_the_same_search(
     }  # fmt: skip
     (tmp_path / "search.yml").write_text(yaml.safe_dump(settings), "utf-8")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "turnswap", "search", str(tmp_path / "search.yml"), "-o", str(out)]
+    command = [*informed("turnswap"), "search", str(tmp_path / "search.yml"), "-o", str(out)]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     workers: list[subprocess.Popen[bytes]] = []
     for number in range(4):
