@@ -36,11 +36,11 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
     return translated(tmp_path_factory.mktemp("translated"), "a", languages=("sw", "ko"))
 
 
-def french(prompt: str, source: str) -> DraftConversation:
+def french(prompt: str, source: str, language: str = "fr") -> DraftConversation:
     kwargs = {"num_sentences": 3, "relation": "at least"}
     turns = [Turn(text, ("length_constraints:number_sentences",), (kwargs,)) for text in (prompt, source)]
     note = {"source": {"language": "en", "turns": [dataclasses.asdict(turns[1])]}}
-    return DraftConversation("a:fr", "fr", (turns[0],), {"translate": note})
+    return DraftConversation(f"a:{language}", language, (turns[0],), {"translate": note})
 
 
 def review(folder: Path, conversation: DraftConversation, name: str, **filled: Any) -> Path:
@@ -189,6 +189,23 @@ def test_an_edit_that_states_another_count_or_relation_is_refused(tmp_path: Path
     assert "what is graded is at least 3 sentences" in said
     better = FR[0].replace("ton voisin", "votre voisin")
     assert outcome(tmp_path, conversation, review(tmp_path, conversation, "A", edited_1=better)) is not None
+
+
+@pytest.mark.parametrize(
+    ("language", "before", "after"),
+    [
+        ("de", "mit mindestens 3 Sätzen.", "mit weniger als 3 Sätzen."),
+        ("ja", "3文以上で書いてください。", "3文未満で書いてください。"),
+        ("ko", "최소 3문장으로 써 주세요.", "3문장 미만으로 써 주세요."),
+    ],
+)
+def test_an_edit_of_a_relation_is_refused_in_languages_that_the_benchmark_lacks(
+    tmp_path: Path, language: str, before: str, after: str
+) -> None:
+    made = french(before, "Write with at least 3 sentences.", language)
+    said = refused(tmp_path, made, edited_1=after)
+    assert "number_sentences: the prompt states '" in said
+    assert "graded is at least 3" in said
 
 
 def test_what_was_so_before_the_edit_is_not_held_against_it(tmp_path: Path) -> None:

@@ -379,6 +379,14 @@ def test_one_placeholder_stands_for_each_everywhere_in_brackets_that_count(first
         localised(first, second, end=end)
 
 
+def test_the_llm_is_told_which_placeholders_it_may_translate() -> None:
+    source = DraftConversation("a", "en", of_placeholders(*EXAMPLES))
+    (asking,) = Translate(TranslateSettings(), ["es"], LLM(LLMSettings("dummy"), Path())).askings(source)
+    payload = next(asking).payload
+    assert payload["may_translate"] == ["[name]", "[address]"]
+    assert set(payload["may_translate"]) <= set(payload["protected"])
+
+
 def test_placeholders_that_no_instruction_is_about_stay_and_so_do_numbers_in_brackets() -> None:
     with pytest.raises(ValueError, match=r"a protected span is lost: '\[address\]'"):
         localised(

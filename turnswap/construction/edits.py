@@ -18,10 +18,12 @@ from .data_audit.slots import slots_of
 from .filter import listed_word
 from .gates import Thresholds, Translation, measure, problems
 from .instructions.making import listed
+from .meaning.instructions import stated_otherwise
 from .plain_words import called
 from .records import DraftConversation, Turn
 
-_WEAK = "the length is odd"  # a reader knows better than a ratio
+# A reader knows better than a ratio, and may mean another word than the source. What is graded has its own check.
+_WEAK = ("the length is odd", "the translation says something else")
 _SPACES = r"[^\S\n\r]|[\u200b\ufeff]"
 _FREE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 
@@ -74,12 +76,19 @@ def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], st
     """What a prompt states otherwise than is graded: by turn, place and kind, in the languages whose words we have."""
     content = {**conversation.as_json(), "language": called(conversation.language)}
     found = ((slot, slot_finding(slot)) for slot in slots_of(content))
-    return {
+    told = {
         (slot.turn, slot.position, finding[0]): f"turn {slot.turn} says {finding[1]!r}, and what is graded is "
         f"{finding[2]}"
         for slot, finding in found
         if finding
     }
+    known = 0
+    for number, turn in enumerate(conversation.turns, 1):
+        for position, (id_, kwargs) in enumerate(turn.instructions[known:], known + 1):
+            if said := stated_otherwise(turn.prompt, id_, kwargs, conversation.language):
+                told.setdefault((number, position, "otherwise"), f"turn {number}: {said[0]}")
+        known = len(turn.instructions)
+    return told
 
 
 def tidied(text: str) -> str:

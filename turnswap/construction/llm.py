@@ -29,7 +29,7 @@ from .asking import MARK, Asking, Interview, Item, Question, T, UnderWay
 from .records import digest, json_text
 
 RECORDED = "turnswap-recorded"
-HELP = ("sentence", "wording")  # in the input of a question: sentences that an answer may use
+HELP = ("sentence", "wording", "may_translate")  # in the input of a question: what an answer may use
 _MOST_TOKENS = 1024  # of an answer, where gen_kwargs do not say
 
 

@@ -18,7 +18,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.languages import name_of
 
 from .asking import Asking, Question, answered, from_cache
-from .equivalent import distinct_spans, equivalent, foreign, new_texts, questions_words, unsuitable
+from .equivalent import distinct_spans, equivalent, foreign, localisable_spans, new_texts, questions_words, unsuitable
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed, with_texts
@@ -190,6 +190,8 @@ def _question(job: _Job, back: bool = False, more: int = 0) -> Question:
         "kwargs": [] if back else questions_words(source.turns),
         "protected": [*distinct_spans(plain), *markers],
     }
+    if not back and (localisable := localisable_spans(source.turns)):
+        payload["may_translate"] = localisable
     if not back and (wording := _wording(job, apart)):
         payload["wording"] = wording
     return Question("translate", payload, _key(job), more=more)
