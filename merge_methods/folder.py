@@ -24,7 +24,7 @@ from turnswap.core.files import write_whole
 
 from .checkpoint import Checkpoint, read_json
 from .recipe import Recipe
-from .tokenizer_facts import tokenizer_json
+from .vocabulary import tokenizer_json
 
 TOKENIZER_CONFIG, TOKENIZER_JSON = "tokenizer_config.json", "tokenizer.json"
 PROVENANCE, ATTESTATION, CHECKSUMS, CARD = "layer_swap.json", "provenance.intoto.json", "SHA256SUMS", "README.md"

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from huggingface_hub import constants
@@ -288,12 +289,6 @@ def _fresh_loaders(references: list[ModelReference], options: MergeOptions) -> I
         yield
 
 
-@contextlib.contextmanager
-def _looking_in(cache: str | None) -> Iterator[None]:
+def _looking_in(cache: str | None) -> contextlib.AbstractContextManager[Any]:
     """Where transformers looks for models of the Hub: mergekit does not hand ``--transformers-cache`` on to it."""
-    usual = constants.HF_HUB_CACHE
-    constants.HF_HUB_CACHE = cache or usual
-    try:
-        yield
-    finally:
-        constants.HF_HUB_CACHE = usual
+    return mock.patch.object(constants, "HF_HUB_CACHE", cache or constants.HF_HUB_CACHE)

@@ -25,7 +25,7 @@ from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .planning import Planned
 from .recipe import Recipe, is_rounded, read_recipe
-from .tokenizer_facts import loaded_tokenizer
+from .vocabulary import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, same_bits
 
 # What a configuration may differ in: who wrote it, and the older name of the type.

@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 class Store:
-    """The evaluations of a folder.
+    """The evaluations of a folder, which is made.
 
     Raises:
         UserError: the folder cannot be written, or holds evaluations that depend on something else.
