@@ -43,7 +43,7 @@ class Model:
     @property
     def tokenizer_files(self) -> list[Path]:
         """The files that hold its vocabulary; none where it came without a tokenizer."""
-        return tokenizer_files(self.description.folder)
+        return [path for name in TOKENIZER_FILES if (path := self.description.folder / name).is_file()]
 
     @functools.cached_property
     def tokens(self) -> dict[str, int]:
@@ -62,11 +62,6 @@ class Model:
                 "Copy the tokenizer's files there, or say embeddings: recipient.",
             ) from error
         return dict(loaded.get_vocab())
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold a vocabulary."""
-    return [path for name in TOKENIZER_FILES if (path := folder / name).is_file()]
 
 
 def open_model(model: ModelReference | str, options: MergeOptions) -> Model:

@@ -25,6 +25,7 @@ from mergekit.architecture import (
 )
 from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
+from transformers.core_model_loading import dot_natural_key
 
 from turnswap.core.errors import UserError
 
@@ -194,15 +195,11 @@ def _layout_by_modules(graph: ModuleGraph, tensors: Mapping[str, TensorInfo]) ->
         stored = graph.is_by_token(target), graph.is_transposed(target)
         weights[name] = Weight(place, name, header, target, is_converted, *stored)
     order = {name: number for number, name in enumerate(graph.tensors)}
-    weights = dict(sorted(weights.items(), key=lambda item: (order.get(item[1].target, len(order)), natural(item[0]))))
+    last = len(order)
+    weights = dict(sorted(weights.items(), key=lambda one: (order.get(one[1].target, last), dot_natural_key(one[0]))))
     reason = "the model has no module for them" if guessed else ""
     missing = sorted(graph.needed - {weight.target for weight in weights.values()})
     return Layout(graph.n_layers, weights, (reason, tuple(guessed)), tuple(missing), graph.borrowers)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names with their numbers as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _layout_by_names(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], n_layers: int, reason: str) -> Layout:

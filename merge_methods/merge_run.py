@@ -104,7 +104,9 @@ def run_layer_swap(
         # A file for each tensor, so that mergekit keeps none longer than until the next is there.
         alone = {"out_shard_size": 1} if computed else {"quiet": True, "multi_gpu": False}
         ways = options.model_copy(update=alone) if options.safe_serialization else options
-        run_merge(recipe.for_mergekit, str(unfinished), ways, source)
+        # The plan knows in what type each tensor is computed.
+        types = {"dtype": None, "out_dtype": recipe.config.out_dtype or recipe.config.dtype}
+        run_merge(recipe.config.model_copy(update=types, deep=True), str(unfinished), ways, source)
         if options.safe_serialization:
             _assemble(recipe, stored, ours, unfinished, options)
         copy_deciding_files(recipe, unfinished, options)

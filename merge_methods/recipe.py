@@ -88,12 +88,6 @@ class Recipe:
             force_dtype=type_name(tensor.dtype) if tensor.is_kept else None,  # mergekit reads it in this type, too
         )
 
-    @property
-    def for_mergekit(self) -> MergeConfiguration:
-        """The configuration for mergekit's run, which leaves it to the plan in what type each tensor is computed."""
-        declared = self.config.out_dtype or self.config.dtype
-        return self.config.model_copy(update={"dtype": None, "out_dtype": declared}, deep=True)
-
 
 def read_recipe(
     config: MergeConfiguration | Mapping[str, Any],

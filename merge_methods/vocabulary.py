@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 
 from turnswap.core.errors import UserError
 
-from .compatibility import TOKENIZER_FILES, Difference, Model, tokenizer_files
+from .compatibility import TOKENIZER_FILES, Difference, Model
 from .layout import Layout, is_tied
 
 # Spaces, digits and contractions; scripts with and without spaces, combining marks, ligatures, right to left, emoji.
@@ -52,7 +52,7 @@ def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset
     """
     tokenizers, ids = None, []
     if recipient.tokenizer_files and other.tokenizer_files:
-        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
+        tokenizers = tokenizer_difference(recipient, other)
     if tokenizers is not None:
         with contextlib.suppress(UserError):  # one of them cannot be read, which the difference tells
             ids = [model.tokens.items() for model in (recipient, other)]
@@ -72,17 +72,17 @@ def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset
     return reason, refused
 
 
-def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
-    """What the tokenizers of two folders disagree in: first byte for byte, then in what turns text into ids."""
-    ours, theirs = ({path.name: path for path in tokenizer_files(folder)} for folder in (recipient, other))
+def tokenizer_difference(recipient: Model, other: Model) -> Difference | None:
+    """What the tokenizers of two models disagree in: first byte for byte, then in what turns text into ids."""
+    ours, theirs = ({path.name: path for path in model.tokenizer_files} for model in (recipient, other))
     name = next((name for name in TOKENIZER_FILES if name in ours and name in theirs), None)
     if name is None:
         return Difference("tokenizer", *(min(files, default="none") for files in (ours, theirs)))
     contents = [files[name].read_bytes() for files in (ours, theirs)]
     if name == "vocab.json":  # half of a tokenizer
         contents = [
-            content + path.read_bytes() if (path := folder / "merges.txt").is_file() else content
-            for content, folder in zip(contents, (recipient, other), strict=True)
+            content + path.read_bytes() if (path := model.description.folder / "merges.txt").is_file() else content
+            for content, model in zip(contents, (recipient, other), strict=True)
         ]
     if contents[0] == contents[1]:
         return None
