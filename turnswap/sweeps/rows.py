@@ -47,10 +47,6 @@ class Search:
     against: Mapping[str, Difference] = field(default_factory=dict)  # the best - each reference and chosen control
     notes: list[str] = field(default_factory=list)  # what a reader of the figures must know
 
-    def row(self, kind: str) -> Row:
-        """The first row of a kind."""
-        return next(row for row in self.rows if row.configuration.kind == kind)
-
     @property
     def front(self) -> list[Row]:
         """The Pareto front, the best first; of one objective, none."""
