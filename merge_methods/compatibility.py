@@ -22,10 +22,7 @@ from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layo
 from .references import Description, FoundModel, describe, merged_folder
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
-    "sentencepiece.model", "spm.model", "tekken.json", "tiktoken.model", "qwen.tiktoken",
-)  # fmt: skip
+TOKENIZER_FILES = NAMES["files"]["vocabulary"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,23 +18,9 @@ from transformers import AutoTokenizer
 from turnswap.core.errors import UserError
 
 from .compatibility import TOKENIZER_FILES, Difference, Model
-from .layout import Layout, is_tied
+from .layout import NAMES, Layout, is_tied
 
-# Spaces, digits and contractions; scripts with and without spaces, combining marks, ligatures, right to left, emoji.
-PROBES = (
-    "Hello, world!  It's 3.14 \n\tx = 1_000;",
-    "Habari ya asubuhi, dunia?",
-    "ÉCOLE e\u0301cole ﬁn Ⅷ ½ ñandú",
-    "नमस्ते दुनिया। తెలుగు భాష",
-    "你好,世界。日本語のテキスト 안녕하세요",
-    "مرحبا بالعالم שלום",
-    "👩‍👩‍👧 <|im_end|></s> [INST]",
-)
-SIDES = (
-    "chat_template", "model_max_length", "padding_side", "truncation_side", "clean_up_tokenization_spaces",
-    "split_special_tokens", "model_input_names", "all_special_tokens", "special_tokens_map", "pad_token_id",
-    "add_bos_token", "add_eos_token", "add_prefix_space",
-)  # fmt: skip
+PROBES, SIDES = NAMES["tokenizer"]["probes"], NAMES["tokenizer"]["sides"]
 
 
 def rows_of(layout: Layout) -> int:
