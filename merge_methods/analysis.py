@@ -20,7 +20,7 @@ from tqdm import tqdm
 from turnswap.core.errors import UserError
 
 from .analysis_file import EXPERTS, UNRELATED, Analysis
-from .change_sums import Sums, add, cosine, divided, finished
+from .change_sums import Sums, add, finished
 from .checkpoint import type_name
 from .compatibility import Model, check_structure, open_model
 from .layout import cells_of, fact
@@ -72,7 +72,7 @@ def analyze_references(base: str, recipient: str, donor: str, options: MergeOpti
                     piece = tensors
                 cell = cells.setdefault((layer, component), Sums())
                 add(cell, piece, component, head_size)
-                if not math.isfinite(cell.base + sum(of.squares for of in cell.of.values())):
+                if not cell.is_finite:
                     raise _no_numbers(weight.name, models, tensors)
     names = {role: str(model) for role, model in models.items()}
     return Analysis(names, n_layers, finished(cells), _notes(models))
@@ -163,36 +163,16 @@ def layer_changes(recipe: Recipe, options: MergeOptions, sampled: bool = False) 
             if len(shape) < 2 or cell in seen:
                 continue
             seen.add(cell)
-        step = max(1, math.prod(shape) // SAMPLE) if sampled else 1
         tensors = {role: reader.read(weight) for role, reader in readers.items()}
-        vectors = {
-            role: tensor.reshape(-1, *(shape[-1:] or (1,)))[::step].float().flatten()
-            for role, tensor in tensors.items()
-        }
-        base = vectors.pop("pretrained")
-        changes = {role: vector - base for role, vector in vectors.items()}
-        lengths = {role: float(torch.linalg.vector_norm(change)) for role, change in changes.items()}
-        whole = float(torch.linalg.vector_norm(base))
-        if not math.isfinite(whole + sum(lengths.values())):
+        step = max(1, math.prod(shape) // SAMPLE)
+        rows = {role: one.reshape(-1, shape[-1])[::step] if sampled else one for role, one in tensors.items()}
+        sums, roles = Sums(), [role for role in rows if role != "pretrained"]
+        add(sums, {"base": rows["pretrained"]} | {role: rows[role] for role in roles})
+        if not sums.is_finite:
             raise _no_numbers(name, recipe.models, tensors)
-        found.append(
-            TensorChange(
-                name,
-                layer,
-                relative={role: divided(length, whole) for role, length in lengths.items()},
-                likeness={
-                    role: cosine(float(base @ vector), whole, float(torch.linalg.vector_norm(vector)), zero=0.0)
-                    if len(shape) > 1
-                    else math.nan
-                    for role, vector in vectors.items()
-                },
-                cosine={
-                    role: cosine(float(changes["recipient"] @ change), lengths["recipient"], lengths[role])
-                    for role, change in changes.items()
-                    if role != "recipient"
-                },
-            )
-        )
+        relative, likeness = ({role: of(role) for role in roles} for of in (sums.relative, sums.likeness))
+        cosines = {role: sums.cosine(role) for role in roles if role != "recipient"}
+        found.append(TensorChange(name, layer, relative, likeness, cosines))
     return found
 
 

@@ -72,7 +72,8 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
     doing = ""
     try:
         spec.contract.validate_ids(inputs, base)
-        if not takes_shares(method) and any(one and "blend" in one for role in donors for one in settings[role]):
+        takes_shares = {"weight", "t"} & {parameter.name for parameter in spec.parameters}
+        if not takes_shares and any(one and "blend" in one for role in donors for one in settings[role]):
             raise UserError(f"blend has no effect with blend_method: {method}, which takes no shares.", "Remove blend.")
         parameters: list[tuple[str, object]] = []
         for parameter in spec.parameters:
@@ -94,11 +95,6 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
     if method == "linear" and isinstance(weights, tuple) and not sum(weight for _, weight in weights):
         raise UserError(f"The weights of {tensor} make 0 together: there is no mean.", "Give one of them another.")
     return Mix(method, tuple(inputs), base, tuple(parameters), seed)
-
-
-def takes_shares(method: str) -> bool:
-    """Whether a method takes a weight for each model, or how far to go from one to the other."""
-    return bool({"weight", "t"} & {parameter.name for parameter in blend_method(method).spec.parameters})
 
 
 def mixed(mix: Mix, tensors: Mapping[str, torch.Tensor], name: str) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,40 +18,58 @@ PIECE = 1 << 18
 
 @dataclass
 class _OfExpert:
-    """What is added up of one expert's change in one layer and component."""
+    """What is added up of one expert's change."""
 
     absolute: float = 0.0
     squares: float = 0.0
     changed: int = 0
     matrices: float = 0.0
     with_ancestor: float = 0.0
+    with_recipient: float = 0.0
     rows: list[torch.Tensor] = field(default_factory=list)
     heads: list[torch.Tensor] = field(default_factory=list)
 
 
 @dataclass
 class Sums:
-    """What is added up in one layer and component."""
+    """What is added up in one layer and component, or of one tensor."""
 
     parameters: int = 0
     base: float = 0.0
     matrices: float = 0.0
-    product: float = 0.0
-    of: dict[str, _OfExpert] = field(default_factory=lambda: {role: _OfExpert() for role in EXPERTS})
+    of: defaultdict[str, _OfExpert] = field(default_factory=lambda: defaultdict(_OfExpert))  # by role
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all that was added are numbers."""
+        return math.isfinite(self.base + sum(one.squares for one in self.of.values()))
+
+    def relative(self, role: str) -> float:
+        """||expert - ancestor|| / ||ancestor||, Frobenius; NaN where the ancestor is zero."""
+        return (self.of[role].squares / self.base) ** 0.5 if self.base else math.nan
+
+    def likeness(self, role: str) -> float:
+        """The cosine between an expert's matrices and the ancestor's; NaN where there are none."""
+        return cosine(self.of[role].with_ancestor, self.matrices**0.5, self.of[role].matrices ** 0.5, zero=0.0)
+
+    def cosine(self, donor: str) -> float:
+        """Between a donor's task vector and the recipient's; NaN where one of them is zero."""
+        lengths = (self.of[role].squares ** 0.5 for role in ("recipient", donor))
+        return cosine(self.of[donor].with_recipient, *lengths)
 
 
-def add(cell: Sums, tensors: Mapping[str, torch.Tensor], component: str, head_size: int | None) -> None:
-    """Add one tensor, piece by piece in float32."""
-    base = tensors["base"]
+def add(cell: Sums, tensors: Mapping[str, torch.Tensor], component: str = "", head_size: int | None = None) -> None:
+    """Add one tensor of the ancestor (``base``) and of its experts, by role, piece by piece in float32."""
+    base, experts = tensors["base"], [role for role in tensors if role != "base"]
     flat = {role: tensor.reshape(-1, *(tensor.shape[-1:] or (1,))) for role, tensor in tensors.items()}
     n_rows, width = flat["base"].shape
     cell.parameters += base.numel()
-    squares = {role: torch.zeros(n_rows) for role in ("base", *EXPERTS)}
-    columns = {role: torch.zeros(width) for role in ("base", *EXPERTS)}
+    squares = {role: torch.zeros(n_rows) for role in tensors}
+    columns = {role: torch.zeros(width) for role in tensors}
     step = max(1, PIECE // width)
     for start in range(0, n_rows, step):
         piece = {role: tensor[start : start + step].float() for role, tensor in flat.items()}
-        changes = {role: piece[role] - piece["base"] for role in EXPERTS}
+        changes = {role: piece[role] - piece["base"] for role in experts}
         for role, values in (("base", piece["base"]), *changes.items()):
             squared = values * values
             squares[role][start : start + step] = squared.sum(dim=1)
@@ -63,11 +82,12 @@ def add(cell: Sums, tensors: Mapping[str, torch.Tensor], component: str, head_si
                 ours = piece[role].flatten()
                 cell.of[role].matrices += float(torch.dot(ours, ours))
                 cell.of[role].with_ancestor += float(torch.dot(ours, piece["base"].flatten()))
-        cell.product += float(torch.dot(changes["recipient"].flatten(), changes["donor"].flatten()))
+            if role != "recipient":
+                cell.of[role].with_recipient += float(torch.dot(changes["recipient"].flatten(), change.flatten()))
     norm = float(squares["base"].sum(dtype=torch.float64))
     cell.base += norm
     cell.matrices += norm if base.dim() > 1 else 0
-    for role in EXPERTS:
+    for role in experts:
         sums = cell.of[role]
         sums.squares += float(squares[role].sum(dtype=torch.float64))
         sums.rows.append(_relative(squares[role], squares["base"]))
@@ -94,11 +114,11 @@ def finished(cells: Mapping[tuple[int | None, str], Sums]) -> list[Cell]:
         sums = cell.of[role]
         return ExpertChange(
             mean_absolute=sums.absolute / cell.parameters,
-            relative=divided(sums.squares, cell.base) ** 0.5,
+            relative=cell.relative(role),
             changed=sums.changed / cell.parameters,
             rows=_share(sums.rows, marks[role, "rows"]),
             heads=_share(sums.heads, marks[role, "heads"]),
-            likeness=cosine(sums.with_ancestor, cell.matrices**0.5, sums.matrices**0.5, zero=0.0),
+            likeness=cell.likeness(role),
         )
 
     def order(cell: Cell) -> tuple[int, int]:
@@ -107,22 +127,16 @@ def finished(cells: Mapping[tuple[int | None, str], Sums]) -> list[Cell]:
 
     made = []
     for (layer, component), cell in cells.items():
-        alignment = cosine(cell.product, *(cell.of[role].squares ** 0.5 for role in EXPERTS))
         both = change(cell, "recipient"), change(cell, "donor")
-        made.append(Cell(layer, component, cell.parameters, cell.base**0.5, *both, alignment))
+        made.append(Cell(layer, component, cell.parameters, cell.base**0.5, *both, cell.cosine("donor")))
     return sorted(made, key=order)
-
-
-def divided(part: float, whole: float) -> float:
-    """The quotient; NaN where the whole is nothing."""
-    return part / whole if whole else math.nan
 
 
 def cosine(product: float, base: float, other: float, zero: float = math.nan) -> float:
     """Of two vectors by their product and lengths, rounded into its range; ``zero`` where only the other has none."""
-    if not other:
+    if not base or not other:
         return zero if base else math.nan
-    return min(max(divided(product, base * other), -1.0), 1.0)  # in this order NaN stays NaN
+    return min(max(product / (base * other), -1.0), 1.0)  # in this order NaN stays NaN
 
 
 def _threshold(parts: Sequence[torch.Tensor]) -> float:

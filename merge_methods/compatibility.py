@@ -22,10 +22,7 @@ from .layout import NAMES, Layout, Weight, fact, is_tied, n_layers_of, read_layo
 from .references import Description, FoundModel, describe, merged_folder
 
 ACCEPTABLE = (*NAMES["behaviour"], "tokenizer")
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model", "sentencepiece.bpe.model",
-    "sentencepiece.model", "spm.model", "tekken.json", "tiktoken.model", "qwen.tiktoken",
-)  # fmt: skip
+TOKENIZER_FILES = NAMES["files"]["vocabulary"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +40,7 @@ class Model:
     @property
     def tokenizer_files(self) -> list[Path]:
         """The files that hold its vocabulary; none where it came without a tokenizer."""
-        return tokenizer_files(self.description.folder)
+        return [path for name in TOKENIZER_FILES if (path := self.description.folder / name).is_file()]
 
     @functools.cached_property
     def tokens(self) -> dict[str, int]:
@@ -62,11 +59,6 @@ class Model:
                 "Copy the tokenizer's files there, or say embeddings: recipient.",
             ) from error
         return dict(loaded.get_vocab())
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """The files of a folder that hold a vocabulary."""
-    return [path for name in TOKENIZER_FILES if (path := folder / name).is_file()]
 
 
 def open_model(model: ModelReference | str, options: MergeOptions) -> Model:

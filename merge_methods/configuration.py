@@ -19,8 +19,7 @@ from .blending import blend_method
 from .layer_swap import layer_swap
 from .references import same_model
 from .swap_plan import NAME
-from .wording import is_ambiguous, is_unreadable, what_to_write
-from .zones import PARAMETER_NAMES
+from .zones import PARAMETER_NAMES, is_ambiguous, is_unreadable, what_to_write
 
 SPECS = {parameter.name: parameter for parameter in layer_swap.spec.parameters}
 SHARED = (*PARAMETER_NAMES, "blend_method", "seed", "accept")

@@ -17,33 +17,25 @@ from types import SimpleNamespace
 from typing import Any
 
 from mergekit.options import MergeOptions
-from transformers.utils import CHAT_TEMPLATE_DIR, CHAT_TEMPLATE_FILE, CONFIG_NAME, GENERATION_CONFIG_NAME
+from transformers.utils import CHAT_TEMPLATE_DIR, CHAT_TEMPLATE_FILE, CONFIG_NAME
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 
 from .checkpoint import Checkpoint, read_json
+from .layout import NAMES
 from .recipe import Recipe
-from .tokenizer_facts import tokenizer_json
+from .vocabulary import tokenizer_json
 
 TOKENIZER_CONFIG, TOKENIZER_JSON = "tokenizer_config.json", "tokenizer.json"
 PROVENANCE, ATTESTATION, CHECKSUMS, CARD = "layer_swap.json", "provenance.intoto.json", "SHA256SUMS", "README.md"
 OURS = ("mergekit_config.yml", PROVENANCE, ATTESTATION, CHECKSUMS)
 # What tools of version control and download keep beside a model; no loader looks there.
 NOT_THE_MODELS = (".git", ".cache")
-TOKENIZER = (
-    "tokenizer*", "*token*.json", "vocab*", "*vocab.json", "merges.txt", "*.model", "*.tiktoken", "*.tokenizer",
-    "tekken.json", "normalizer.json", "emoji.json", "byte_maps.json", "dict.txt", "*.spm", "*.codes",
-    "word_shape.json", "word_pronunciation.json", "*.jinja", "chat_template*",
-    f"{CHAT_TEMPLATE_DIR}/*.jinja",
-)  # fmt: skip
-SETTINGS = (GENERATION_CONFIG_NAME, "*processor_config.json")
-CODE = ("*.py", "custom_generate/*")
-# What a merged model may have in another wording than the recipient.
-CARDS = ("*.md", "README*", "LICEN[SC]E*", "NOTICE*", "USE_POLICY*", "CITATION.cff", ".gitattributes", ".gitignore")
-DOCUMENTS = (  # texts with the name of a tokenizer's are none, nor are those of the recipient
-    *CARDS, "*.txt", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.svg", "*.webp", "*.pdf",
-)  # fmt: skip
+TOKENIZER, SETTINGS, CODE, CARDS, PICTURES = (
+    tuple(NAMES["files"][kind]) for kind in ("tokenizer", "settings", "code", "cards", "pictures")
+)
+DOCUMENTS = (*CARDS, "*.txt", *PICTURES)  # texts with the name of a tokenizer's are none, nor are the recipient's
 ADAPTER = re.compile(r"(^|/)adapter_(config|model)\b")
 WEIGHTS = re.compile(
     r"\.(safetensors|bin|pt|pth|pkl|ckpt|gguf|ggml|h5|msgpack|npz|onnx|tflite|mlmodel)$|\.index(\.\w+)?\.json$|/?consolidated\.",

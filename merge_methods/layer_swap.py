@@ -77,34 +77,21 @@ def _declared(
 
 @dataclass(frozen=True)
 class Step:
-    """What a merge does for one tensor.
-
-    Attributes:
-        source: where it comes from.
-        working: the type in which it takes the models' tensors; None for the one in which they are stored.
-        axis: the dimension in which layers' slices lie, where it has such.
-        dtype: in which it is written; None for the one in which it is made.
-    """
+    """What a merge does for one tensor."""
 
     source: TensorSource
-    working: torch.dtype | None = None
-    axis: int = 0
-    dtype: torch.dtype | None = None
+    working: torch.dtype | None = None  # the models' tensors are taken in it; None for the one in which they are stored
+    axis: int = 0  # the dimension in which layers' slices lie, where it has such
+    dtype: torch.dtype | None = None  # in which it is written; None for the one in which it is made
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a merge is to do, as it was checked.
+    """What a merge is to do, as it was checked."""
 
-    Attributes:
-        steps: by the names of the result's tensors.
-        roles: of the models, by their references.
-        architecture: the tensors of the result, for mergekit.
-    """
-
-    steps: Mapping[str, Step]
-    roles: Mapping[Hashable, str]
-    architecture: ModelArchitecture
+    steps: Mapping[str, Step]  # by the names of the result's tensors
+    roles: Mapping[Hashable, str]  # of the models, by their references
+    architecture: ModelArchitecture  # the tensors of the result, for mergekit
 
 
 class LayerSwap(GroupMergeMethod):

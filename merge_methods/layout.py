@@ -25,6 +25,7 @@ from mergekit.architecture import (
 )
 from mergekit.architecture.json_definitions import JsonLayerTemplates, JsonModuleArchDef, JsonModuleArchitecture
 from transformers import PretrainedConfig
+from transformers.core_model_loading import dot_natural_key
 
 from turnswap.core.errors import UserError
 
@@ -53,44 +54,26 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Weight:
-    """A tensor of the merged model.
-
-    Attributes:
-        place: where it lies.
-        name: in the checkpoint.
-        header: its shape and type there.
-        target: its name in the loaded model; experts that loading fuses share one.
-        converted: whether loading makes the target of it, alone or with others, and does not just rename it.
-        by_token: whether its first dimension has a row per token of the vocabulary.
-        transposed: whether it is stored as [in, out], as GPT-2's Conv1D does.
-    """
+    """A tensor of the merged model."""
 
     place: Place
-    name: str
-    header: TensorInfo
-    target: str
-    converted: bool = False
-    by_token: bool = False
-    transposed: bool = False
+    name: str  # in the checkpoint
+    header: TensorInfo  # its shape and type there
+    target: str  # its name in the loaded model; experts that loading fuses share one
+    converted: bool = False  # whether loading makes the target of it, alone or with others, and does not just rename it
+    by_token: bool = False  # whether its first dimension has a row per token of the vocabulary
+    transposed: bool = False  # whether it is stored as [in, out], as GPT-2's Conv1D does
 
 
 @dataclass(frozen=True)
 class Layout:
-    """All tensors of the merged model, by name.
+    """All tensors of the merged model, by name."""
 
-    Attributes:
-        n_layers: of the text decoder.
-        weights: by name.
-        guessed: why names had to tell where tensors lie, and the names of those.
-        borrowers: layers that use the keys and values of another, and which.
-        missing: parameters of the model that its checkpoint lacks: loaded, they would be random numbers.
-    """
-
-    n_layers: int
+    n_layers: int  # of the text decoder
     weights: Mapping[str, Weight]
-    guessed: tuple[str, tuple[str, ...]] = ("", ())
-    missing: tuple[str, ...] = ()
-    borrowers: Mapping[int, int] = field(default_factory=dict)
+    guessed: tuple[str, tuple[str, ...]] = ("", ())  # why names had to tell where tensors lie, and the names of those
+    missing: tuple[str, ...] = ()  # parameters that its checkpoint lacks: loaded, they would be random numbers
+    borrowers: Mapping[int, int] = field(default_factory=dict)  # layers that use another's keys and values, and whose
 
     @functools.cached_property
     def by_target(self) -> Mapping[str, list[Weight]]:
@@ -212,15 +195,11 @@ def _layout_by_modules(graph: ModuleGraph, tensors: Mapping[str, TensorInfo]) ->
         stored = graph.is_by_token(target), graph.is_transposed(target)
         weights[name] = Weight(place, name, header, target, is_converted, *stored)
     order = {name: number for number, name in enumerate(graph.tensors)}
-    weights = dict(sorted(weights.items(), key=lambda item: (order.get(item[1].target, len(order)), natural(item[0]))))
+    last = len(order)
+    weights = dict(sorted(weights.items(), key=lambda one: (order.get(one[1].target, last), dot_natural_key(one[0]))))
     reason = "the model has no module for them" if guessed else ""
     missing = sorted(graph.needed - {weight.target for weight in weights.values()})
     return Layout(graph.n_layers, weights, (reason, tuple(guessed)), tuple(missing), graph.borrowers)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts names with their numbers as numbers."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _layout_by_names(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], n_layers: int, reason: str) -> Layout:

@@ -37,25 +37,15 @@ NUMBERED = re.compile(r"(?:.*?\.)?(?P<list>[^.]+)\.(?P<layer>\d+)\.(?P<inside>.+
 
 @dataclass(frozen=True)
 class Mask:
-    """What to train of one model.
+    """What to train of one model."""
 
-    Attributes:
-        model: which it is, or is to become.
-        train: the parameters that the swap keeps of it, by their names in the loaded model.
-        freeze: all others.
-        parameters: how many numbers these are.
-        peft: settings for ``LoraConfig`` that adapt the linear modules in ``train``; None where there are none.
-        modules_to_save: what LoRA cannot train of ``train``: its ``LoraConfig(modules_to_save=...)``.
-        notes: for people.
-    """
-
-    model: str
-    train: tuple[str, ...]
-    freeze: tuple[str, ...]
-    parameters: Mapping[str, int]
-    peft: Mapping[str, Any] | None
-    modules_to_save: tuple[str, ...]
-    notes: tuple[str, ...]
+    model: str  # which it is, or is to become
+    train: tuple[str, ...]  # the parameters that the swap keeps of it, by their names in the loaded model
+    freeze: tuple[str, ...]  # all others
+    parameters: Mapping[str, int]  # how many numbers these are
+    peft: Mapping[str, Any] | None  # for ``LoraConfig``, to adapt the linear modules in ``train``; None without such
+    modules_to_save: tuple[str, ...]  # what LoRA cannot train of ``train``: ``LoraConfig(modules_to_save=...)``
+    notes: tuple[str, ...]  # for people
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from huggingface_hub import constants
@@ -103,7 +104,9 @@ def run_layer_swap(
         # A file for each tensor, so that mergekit keeps none longer than until the next is there.
         alone = {"out_shard_size": 1} if computed else {"quiet": True, "multi_gpu": False}
         ways = options.model_copy(update=alone) if options.safe_serialization else options
-        run_merge(recipe.for_mergekit, str(unfinished), ways, source)
+        # The plan knows in what type each tensor is computed.
+        types = {"dtype": None, "out_dtype": recipe.config.out_dtype or recipe.config.dtype}
+        run_merge(recipe.config.model_copy(update=types, deep=True), str(unfinished), ways, source)
         if options.safe_serialization:
             _assemble(recipe, stored, ours, unfinished, options)
         copy_deciding_files(recipe, unfinished, options)
@@ -288,12 +291,6 @@ def _fresh_loaders(references: list[ModelReference], options: MergeOptions) -> I
         yield
 
 
-@contextlib.contextmanager
-def _looking_in(cache: str | None) -> Iterator[None]:
+def _looking_in(cache: str | None) -> contextlib.AbstractContextManager[Any]:
     """Where transformers looks for models of the Hub: mergekit does not hand ``--transformers-cache`` on to it."""
-    usual = constants.HF_HUB_CACHE
-    constants.HF_HUB_CACHE = cache or usual
-    try:
-        yield
-    finally:
-        constants.HF_HUB_CACHE = usual
+    return mock.patch.object(constants, "HF_HUB_CACHE", cache or constants.HF_HUB_CACHE)

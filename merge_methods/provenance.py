@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import platform
 import re
@@ -32,8 +31,7 @@ CACHES = ("transformers_cache", "lora_merge_cache")
 def write_provenance(report: Report, options: MergeOptions) -> Path:
     """Write what was proven into a verified folder; returns ``layer_swap.json``, which holds all of it.
 
-    Beside it: a section of the model card, an in-toto statement where the extra ``attest`` is installed, and
-    ``SHA256SUMS`` of every file, last.
+    Beside it: a section of the model card, an in-toto statement, unsigned, and ``SHA256SUMS`` of every file, last.
 
     Raises:
         UserError: the folder is not verified, or cannot be written.
@@ -58,10 +56,8 @@ def write_provenance(report: Report, options: MergeOptions) -> Path:
     }
     _write_card_section(report.folder / CARD, report, recipe, content)
     file = write_whole(report.folder / PROVENANCE, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    if statement := _statement(content):
-        write_whole(report.folder / ATTESTATION, statement)
-    else:
-        (report.folder / ATTESTATION).unlink(missing_ok=True)  # of an earlier check
+    statement = json.dumps(statement_of(content), indent=1, ensure_ascii=False)
+    write_whole(report.folder / ATTESTATION, statement + "\n")
     write_checksums(report.folder)
     return file
 
@@ -90,23 +86,6 @@ def _commands(report: Report, options: MergeOptions) -> dict[str, str]:
         "merge": " ".join(["mergekit-yaml mergekit_config.yml", name, *reading]),
         "verify": " ".join(["turnswap verify", name, *loading, "--write-provenance", *reading]),
     }
-
-
-def _statement(content: dict[str, Any]) -> str | None:
-    """An in-toto Statement v1 with SLSA's provenance v1, unsigned; None where the library for it is missing."""
-    if importlib.util.find_spec("in_toto_attestation") is None:
-        return None
-    from google.protobuf import json_format
-    from in_toto_attestation.predicates.provenance.v1.provenance_pb2 import Provenance
-    from in_toto_attestation.v1.resource_descriptor import ResourceDescriptor
-    from in_toto_attestation.v1.statement import Statement
-
-    plain = statement_of(content)
-    checked = json_format.MessageToDict(json_format.ParseDict(plain["predicate"], Provenance()))
-    outputs = [ResourceDescriptor(name=one["name"], digest=one["digest"]).pb for one in plain["subject"]]
-    statement = Statement(outputs, plain["predicateType"], checked)
-    statement.validate()
-    return f"{json_format.MessageToJson(statement.pb, indent=1, ensure_ascii=False)}\n"
 
 
 def _write_card_section(card: Path, report: Report, recipe: Recipe, content: dict[str, Any]) -> None:

@@ -28,23 +28,14 @@ from .zones import ranges
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a configuration says, checked: its models, every tensor of the result, and what a user should know.
-
-    Attributes:
-        config: the configuration.
-        models: by role: ``recipient``, ``donor``, and perhaps ``pretrained``.
-        tensors: of the result, by name.
-        notes: what was decided on the user's behalf.
-        warnings: what may be wrong with the swap.
-        apart: the roles of models whose vocabulary is not the recipient's.
-    """
+    """What a configuration says, checked: its models, every tensor of the result, and what a user should know."""
 
     config: MergeConfiguration
-    models: Mapping[str, Model]
-    tensors: Mapping[str, Planned]
-    notes: tuple[str, ...]
-    warnings: tuple[str, ...]
-    apart: frozenset[str] = frozenset()
+    models: Mapping[str, Model]  # by role: ``recipient``, ``donor``, and perhaps ``pretrained``
+    tensors: Mapping[str, Planned]  # of the result, by name
+    notes: tuple[str, ...]  # what was decided on the user's behalf
+    warnings: tuple[str, ...]  # what may be wrong with the swap
+    apart: frozenset[str] = frozenset()  # the roles of models whose vocabulary is not the recipient's
 
     @property
     def recipient(self) -> Model:
@@ -96,12 +87,6 @@ class Recipe:
             optional=tensor.weight.place.part == "outside",  # donors may do without a vision tower
             force_dtype=type_name(tensor.dtype) if tensor.is_kept else None,  # mergekit reads it in this type, too
         )
-
-    @property
-    def for_mergekit(self) -> MergeConfiguration:
-        """The configuration for mergekit's run, which leaves it to the plan in what type each tensor is computed."""
-        declared = self.config.out_dtype or self.config.dtype
-        return self.config.model_copy(update={"dtype": None, "out_dtype": declared}, deep=True)
 
 
 def read_recipe(

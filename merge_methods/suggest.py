@@ -28,23 +28,14 @@ MATRICES = "Norms do not count; a projection's bias counts with its matrix."
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What a rule suggests.
+    """What a rule suggests."""
 
-    Attributes:
-        rule: its name.
-        source: where the rule comes from, and what of it is not from there.
-        parameters: what stands under ``parameters:`` in a layerswap.yml.
-        reasons: why, for people.
-        figures: what the rule went by: a row per layer (or module), with the same keys in each.
-        notes: what was decided on the user's behalf.
-    """
-
-    rule: str
-    source: str
-    parameters: Mapping[str, Any]
-    reasons: tuple[str, ...]
-    figures: tuple[Mapping[str, object], ...] = ()
-    notes: tuple[str, ...] = ()
+    rule: str  # its name
+    source: str  # where the rule comes from, and what of it is not from there
+    parameters: Mapping[str, Any]  # what stands under ``parameters:`` in a layerswap.yml
+    reasons: tuple[str, ...]  # why, for people
+    figures: tuple[Mapping[str, object], ...] = ()  # what the rule went by: a row per layer or module, of the same keys
+    notes: tuple[str, ...] = ()  # what was decided on the user's behalf
 
 
 def paper(analysis: Analysis, layout: Layout) -> Suggestion:

@@ -34,39 +34,27 @@ MORE_DONORS = "EFGHIJKLMNOQSTUVWXYZ"  # of donor2, donor3, …
 class Place:
     """Where in a model a tensor lies.
 
-    Attributes:
-        part: ``layer``; ``embeddings`` (all that comes before the layers); ``head`` (all that comes after: final norm,
-            lm_head); ``tied`` (one matrix serves as embeddings and lm_head); ``shared`` (one block that several layers
-            use); ``slices`` (a slice for each layer in one tensor); ``prediction`` (layers beyond the last, for
-            multi-token prediction); ``outside`` the text decoder.
-        layer: of ``layer``: its index, from 0.
-        layers: of ``shared``: the layers that use it.
-        axis: of ``slices``: the dimension in which the layers' slices follow each other.
+    ``part``: ``layer``; ``embeddings`` (all that comes before the layers); ``head`` (all that comes after: final norm,
+    lm_head); ``tied`` (one matrix serves as embeddings and lm_head); ``shared`` (one block that several layers use);
+    ``slices`` (a slice for each layer in one tensor); ``prediction`` (layers beyond the last, for multi-token
+    prediction); ``outside`` the text decoder.
     """
 
     part: Part
-    layer: int | None = None
-    layers: tuple[int, ...] = ()
-    axis: int = 0
+    layer: int | None = None  # of ``layer``: its index, from 0
+    layers: tuple[int, ...] = ()  # of ``shared``: the layers that use it
+    axis: int = 0  # of ``slices``: the dimension in which the layers' slices follow each other
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How a blend is computed: by a merge method of mergekit's.
+    """How a blend is computed: by a merge method of mergekit's."""
 
-    Attributes:
-        method: its name.
-        inputs: the roles of the models that it takes, in its order; the base is one of them.
-        base: the role of its base model; None for methods without one.
-        parameters: by name: a value for all, or pairs of role and value.
-        seed: for methods that draw at random.
-    """
-
-    method: str
-    inputs: tuple[str, ...]
-    base: str | None = None
-    parameters: tuple[tuple[str, object], ...] = ()
-    seed: int = 0
+    method: str  # its name
+    inputs: tuple[str, ...]  # the roles of the models that it takes, in its order; the base is one of them
+    base: str | None = None  # the role of its base model; None for methods without one
+    parameters: tuple[tuple[str, object], ...] = ()  # by name: a value for all, or pairs of role and value
+    seed: int = 0  # for methods that draw at random
 
     @property
     def told(self) -> str:
@@ -81,23 +69,14 @@ class Mix:
 
 @dataclass(frozen=True)
 class TensorSource:
-    """Where a tensor's values come from.
+    """Where a tensor's values come from."""
 
-    Attributes:
-        origin: the role of the one model that it is copied from, ``blend``, or ``slices``.
-        donor_share: the donors' weight together, 0 to 1.
-        why: for people.
-        shares: of a blend: each donor's share, by role. The recipient has the rest.
-        mix: of a blend: how it is computed.
-        slices: of a tensor that holds a slice for each layer: their sources.
-    """
-
-    origin: Origin
-    donor_share: float
-    why: str
-    shares: tuple[tuple[str, float], ...] = ()
-    mix: Mix | None = None
-    slices: tuple[TensorSource, ...] = ()
+    origin: Origin  # the role of the one model that it is copied from, ``blend``, or ``slices``
+    donor_share: float  # the donors' weight together, 0 to 1
+    why: str  # for people
+    shares: tuple[tuple[str, float], ...] = ()  # of a blend: each donor's share, by role; the recipient has the rest
+    mix: Mix | None = None  # of a blend: how it is computed
+    slices: tuple[TensorSource, ...] = ()  # of a tensor that holds a slice for each layer: their sources
 
     @property
     def same(self) -> tuple[object, ...]:

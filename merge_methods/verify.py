@@ -25,7 +25,7 @@ from .loading import check_loaded
 from .merge_run import unfinished_folder
 from .planning import Planned
 from .recipe import Recipe, is_rounded, read_recipe
-from .tokenizer_facts import loaded_tokenizer
+from .vocabulary import loaded_tokenizer
 from .weights import WeightReader, declared_tensor, same_bits
 
 # What a configuration may differ in: who wrote it, and the older name of the type.
@@ -34,23 +34,16 @@ NOT_COMPARED = ("transformers_version", "_name_or_path", "torch_dtype")
 
 @dataclass
 class Report:
-    """What was found. ``problems`` is empty if and only if ``status`` is ``verified``.
-
-    Attributes:
-        notes: what a reader should know, and no problem.
-        tensors: how many were compared, by where they come from.
-        rounded: those whose declared type holds fewer numbers than the one in which a source stores them.
-        n_loaded: the tensors in memory that were compared; None where nothing was loaded.
-    """
+    """What was found. ``problems`` is empty if and only if ``status`` is ``verified``."""
 
     folder: Path
     status: Literal["verified", "differs", "incomplete"] = "verified"
     problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    tensors: Counter[str] = field(default_factory=Counter)
-    rounded: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what a reader should know, and no problem
+    tensors: Counter[str] = field(default_factory=Counter)  # how many were compared, by where they come from
+    rounded: list[str] = field(default_factory=list)  # whose declared type holds fewer numbers than a source's
     n_bytes: int = 0
-    n_loaded: int | None = None
+    n_loaded: int | None = None  # the tensors in memory that were compared; None where nothing was loaded
     recipe: Recipe | None = None
 
     def as_json(self) -> dict[str, Any]:

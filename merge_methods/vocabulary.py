@@ -1,20 +1,26 @@
 """Models whose vocabularies differ: padded, extended by tokens, tied and untied. Their layers swap all the same.
 
-Embeddings and head stay with the recipient, or a donor's rows are matched with the recipient's by token.
+Embeddings and head stay with the recipient, or a donor's rows are matched with the recipient's by token. And what a
+tokenizer does to text, as facts that can be compared: of a ``tokenizer.json``, and of a loaded one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer
 
 from turnswap.core.errors import UserError
 
-from .compatibility import TOKENIZER_FILES, Difference, Model, tokenizer_files
-from .layout import Layout, is_tied
-from .tokenizer_facts import tokenizer_json
+from .compatibility import TOKENIZER_FILES, Difference, Model
+from .layout import NAMES, Layout, is_tied
+
+PROBES, SIDES = NAMES["tokenizer"]["probes"], NAMES["tokenizer"]["sides"]
 
 
 def rows_of(layout: Layout) -> int:
@@ -32,7 +38,7 @@ def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset
     """
     tokenizers, ids = None, []
     if recipient.tokenizer_files and other.tokenizer_files:
-        tokenizers = tokenizer_difference(recipient.description.folder, other.description.folder)
+        tokenizers = tokenizer_difference(recipient, other)
     if tokenizers is not None:
         with contextlib.suppress(UserError):  # one of them cannot be read, which the difference tells
             ids = [model.tokens.items() for model in (recipient, other)]
@@ -52,17 +58,17 @@ def compare(recipient: Model, other: Model, accepted: frozenset[str] = frozenset
     return reason, refused
 
 
-def tokenizer_difference(recipient: Path, other: Path) -> Difference | None:
-    """What the tokenizers of two folders disagree in: first byte for byte, then in what turns text into ids."""
-    ours, theirs = ({path.name: path for path in tokenizer_files(folder)} for folder in (recipient, other))
+def tokenizer_difference(recipient: Model, other: Model) -> Difference | None:
+    """What the tokenizers of two models disagree in: first byte for byte, then in what turns text into ids."""
+    ours, theirs = ({path.name: path for path in model.tokenizer_files} for model in (recipient, other))
     name = next((name for name in TOKENIZER_FILES if name in ours and name in theirs), None)
     if name is None:
         return Difference("tokenizer", *(min(files, default="none") for files in (ours, theirs)))
     contents = [files[name].read_bytes() for files in (ours, theirs)]
     if name == "vocab.json":  # half of a tokenizer
         contents = [
-            content + path.read_bytes() if (path := folder / "merges.txt").is_file() else content
-            for content, folder in zip(contents, (recipient, other), strict=True)
+            content + path.read_bytes() if (path := model.description.folder / "merges.txt").is_file() else content
+            for content, model in zip(contents, (recipient, other), strict=True)
         ]
     if contents[0] == contents[1]:
         return None
@@ -108,3 +114,43 @@ def matched_rows(recipient: Model, donor: Model) -> tuple[torch.Tensor, torch.Te
     pairs = [(row, theirs[token]) for token, row in recipient.tokens.items() if token in theirs]
     pairs = sorted((ours, other) for ours, other in pairs if ours < n_ours and other < n_theirs)
     return torch.tensor([ours for ours, _ in pairs]), torch.tensor([other for _, other in pairs])
+
+
+def tokenizer_json(content: bytes) -> dict[str, Any]:
+    """The parts of a ``tokenizer.json`` as one version of the library writes them, defaults filled in.
+
+    Those of its model stand beside the others, as ``model.type`` and so on; added tokens and vocabulary by their texts.
+
+    Raises:
+        Exception: it is none.
+    """
+    return _parts(Tokenizer.from_buffer(content))
+
+
+def _parts(tokenizer: Tokenizer) -> dict[str, Any]:
+    written: dict[str, Any] = json.loads(tokenizer.to_str())
+    del written["version"]
+    model = {f"model.{key}": value for key, value in written.pop("model").items()}
+    if isinstance(model.get("model.vocab"), dict):  # a list holds scores too
+        del model["model.vocab"]
+    added = {token["content"]: token for token in written.pop("added_tokens")}
+    return written | model | {"added_tokens": added, "vocab": tokenizer.get_vocab()}
+
+
+def loaded_tokenizer(folder: Path, trusted: bool) -> dict[str, Any]:
+    """What transformers loads as a folder's tokenizer, and what it makes of texts in several scripts.
+
+    Raises:
+        Exception: it cannot be loaded, or only by code of its own, which is not ``trusted``.
+    """
+    loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
+    facts = {"class": type(loaded).__name__} | {name: getattr(loaded, name, None) for name in SIDES}
+    facts["special_tokens_map"] = {name: str(token) for name, token in loaded.special_tokens_map.items()}
+    facts["added_tokens_decoder"] = {number: repr(token) for number, token in loaded.added_tokens_decoder.items()}
+    backend = getattr(loaded, "_tokenizer", None)
+    facts |= _parts(backend) if isinstance(backend, Tokenizer) else {"vocabulary": loaded.get_vocab()}
+    for text in PROBES:
+        ids = loaded(text, verbose=False)["input_ids"]
+        decoded = [loaded.decode(ids, skip_special_tokens=skip) for skip in (False, True)]
+        facts[f"what becomes of {text!r}"] = [ids, *decoded]
+    return facts

@@ -165,51 +165,48 @@ def weights_folder(model: Model, options: MergeOptions) -> Path:
     return merged
 
 
-class AdapterReader:
+class AdapterReader(WeightReader):
     """Reads ``model+adapter``: the model's weight, plus what LoRA (Hu et al. 2021, arXiv 2106.09685) adds to it.
 
     Raises:
         UserError: no adapter on this machine, a damaged one, or one that is no plain LoRA.
     """
 
-    def __init__(self, reader: WeightReader, reference: ModelReference, options: MergeOptions) -> None:
+    def __init__(self, model: Model, options: MergeOptions) -> None:
         from peft.utils import load_peft_weights  # takes a second, which only adapters need
 
-        assert reference.lora is not None
-        self.reader, self.name = reader, str(reference)
+        super().__init__(model, options, plain_folder(model, options))
+        adapter = model.reference.lora
         try:
-            folder = Path(ModelReference(model=reference.lora).local_path(options.transformers_cache))
+            folder = Path(ModelReference(model=adapter).local_path(options.transformers_cache))
             self.config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
             # All at once: an adapter is small. An absolute path: for "a/b" without weights peft would ask the Hub.
             saved = load_peft_weights(str(folder.absolute()), device="cpu")
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
-                f"The adapter {reference.lora} cannot be read ({type(error).__name__}: {error}).",
+                f"The adapter {adapter} cannot be read ({type(error).__name__}: {error}).",
                 "Expected adapter_config.json and adapter_model.safetensors, as peft writes them.",
             ) from error
         self.tensors = {name.removeprefix(PREFIX): tensor for name, tensor in saved.items()}
         unusual = [name for name in self.tensors if "magnitude" in name]
         if self.config.get("peft_type") != "LORA" or self.config.get("use_dora") or unusual:
             raise UserError(
-                f"{reference.lora} is no plain LoRA adapter (peft_type {self.config.get('peft_type')}).",
+                f"{adapter} is no plain LoRA adapter (peft_type {self.config.get('peft_type')}).",
                 "Merge it into its model with peft first, and name the merged folder.",
             )
-        self._check_all_known(reader)
-
-    def _check_all_known(self, reader: WeightReader) -> None:
-        """Every tensor of the adapter belongs to a weight of the model: none would be left out silently."""
-        modules = {weight.target.removesuffix(".weight") for weight in reader.model.layout.weights.values()}
+        # Every tensor of the adapter belongs to a weight of the model: none is left out silently.
+        modules = {weight.target.removesuffix(".weight") for weight in model.layout.weights.values()}
         suffix = r"(\.lora_(A|B|embedding_A|embedding_B)(\.weight)?|\.weight|\.bias)$"
         for name in self.tensors:
             if re.sub(suffix, "", name) not in modules:
                 raise UserError(
-                    f"{self.name}: the adapter's {name} belongs to no weight of the model.",
+                    f"{model}: the adapter's {name} belongs to no weight of the model.",
                     "Is it an adapter of this model? If so, merge it with peft first, and name the merged folder.",
                 )
 
     def read(self, weight: Weight) -> torch.Tensor:
         """The weight with the adapter's change, in the type in which the model stores it."""
-        plain = self.reader.read(weight)
+        plain = super().read(weight)
         saved = self.tensors.get(weight.target)
         if saved is not None:  # a module that was trained whole
             return saved.to(plain.dtype)
@@ -233,7 +230,7 @@ class AdapterReader:
         return alpha / math.sqrt(rank) if self.config.get("use_rslora") else alpha / rank
 
 
-def expert_reader(model: Model, options: MergeOptions) -> WeightReader | AdapterReader:
+def expert_reader(model: Model, options: MergeOptions) -> WeightReader:
     """Of a model; with an adapter that is not merged yet, of the model under it with the adapter's change added.
 
     Raises:
@@ -241,4 +238,4 @@ def expert_reader(model: Model, options: MergeOptions) -> WeightReader | Adapter
     """
     if model.reference.lora is None or merged_folder(model.reference, options.lora_merge_cache):
         return WeightReader(model, options)
-    return AdapterReader(WeightReader(model, options, plain_folder(model, options)), model.reference, options)
+    return AdapterReader(model, options)

@@ -31,9 +31,7 @@ def model_bytes(model: Model, dtype: torch.dtype | None) -> int:
 
 
 def _bytes(header: TensorInfo, loading: torch.dtype | None) -> int:
-    if loading is None or not header.dtype.is_floating_point:
-        return header.n_bytes
-    return header.n_bytes // int(header.dtype.itemsize) * int(loading.itemsize)
+    return TensorInfo(header.shape, loading if loading and header.dtype.is_floating_point else header.dtype).n_bytes
 
 
 def free_bytes(device: torch.device) -> int | None:

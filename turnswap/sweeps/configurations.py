@@ -21,15 +21,16 @@ from turnswap.merge_methods.configuration import OF_A_DONOR, read_configuration,
 from turnswap.merge_methods.planning import Planned
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.references import same_model
-from turnswap.merge_methods.swap_plan import origins_of
+from turnswap.merge_methods.swap_plan import layer_sources, origins_of
+from turnswap.merge_methods.zones import PARAMETER_NAMES, SwapParameters
 
 from .in_memory import parameters_of, swap_content
 from .settings import Settings
 from .space import Shares
-from .tied import NOTE, is_tied, with_tied_ends
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control", "weight"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
+NOTE = "embeddings and head are one tensor in these models: it is what embeddings say, and follows the first layer else"
 _OF_MERGEKIT = {"trust_remote_code", "lora_merge_cache", "transformers_cache"}  # settings under mergekit's own names
 
 
@@ -226,3 +227,27 @@ def _amounts(planned: Iterable[Planned]) -> list[tuple[float, int]]:
 def every_layer(recipe: Recipe) -> str:
     """All layers, as a set of them is written."""
     return f"0-{recipe.n_layers - 1}"
+
+
+def is_tied(recipe: Recipe) -> bool:
+    """Whether the recipient's embeddings are its head too."""
+    return any(tensor.weight.place.part == "tied" for tensor in recipe.tensors.values())
+
+
+def with_tied_ends(parameters: Mapping[str, Any], n_layers: int) -> dict[str, Any]:
+    """A swap's parameters with one choice for embeddings and head, where they would be two.
+
+    The embeddings' own choice goes before the head's. Without either, both follow the first layer.
+
+    >>> with_tied_ends({"bottom": 2, "top": 0, "transition": 0}, 6)["embeddings"]
+    'donor'
+    """
+    settled = dict(parameters)
+    if settled.get("embeddings"):
+        settled.pop("head", None)
+    elif not settled.get("head"):
+        placed = {name: value for name, value in settled.items() if name in PARAMETER_NAMES}
+        first, *_, last = layer_sources(SwapParameters(**placed), n_layers)
+        if first.same != last.same:
+            settled["embeddings"] = first.origin
+    return settled

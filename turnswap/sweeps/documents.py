@@ -160,6 +160,11 @@ def hashes(tasks: Mapping[str, Any], documents: Documents) -> dict[str, list[str
     found = {}
     for task, numbers in documents.items():
         docs = tasks[task].eval_docs  # a task may make them each time
-        texts = (json.dumps(docs[n], sort_keys=True, ensure_ascii=False, default=repr) for n in numbers)
-        found[task] = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        found[task] = [digest(docs[n]) for n in numbers]
     return found
+
+
+def digest(content: Any) -> str:
+    """The SHA-256 of what JSON can hold, in whatever order its keys are; of other things, of their representation."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

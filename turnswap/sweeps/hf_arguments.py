@@ -50,23 +50,14 @@ def check_arguments(given: Mapping[str, Any], arguments: Mapping[str, Any]) -> N
                 "lm-eval splits model_args at commas: a value with commas needs quotes, such as "
                 "'layers=\"0-4,30-31\"', or JSON.",
             )
-    _check_sizes(arguments)
+    # HFLM would take some sizes that are none, and fail in the evaluation.
+    of_batches = r"[1-9]\d*|auto(:[1-9]\d*)?", "a number from 1, auto, or auto:4 to choose it anew 4 times"
+    for name in ("batch_size", "max_length", "max_batch_size"):
+        pattern, words = of_batches if name == "batch_size" else (r"[1-9]\d*", "a number from 1")
+        if (value := arguments.get(name)) is not None and not re.fullmatch(pattern, str(value)):
+            raise UserError(f"{name}: expected {words}, got {value}.", f"Change {name}, or leave it out.")
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UserError("hf-layerswap runs in one process, on one device.", "Start lm_eval without a launcher.")
-
-
-def _check_sizes(arguments: Mapping[str, Any]) -> None:
-    """Refuse sizes that are none; HFLM would take some, and fail in the evaluation."""
-    expected = {
-        "batch_size": "a number from 1, auto, or auto:4 to choose it anew 4 times",
-        "max_length": "a number from 1",
-    }
-    expected["max_batch_size"] = expected["max_length"]
-    for name, words in expected.items():
-        pattern = r"[1-9]\d*" + (r"|auto(:[1-9]\d*)?" if name == "batch_size" else "")
-        value = arguments.get(name)
-        if value is not None and not re.fullmatch(pattern, str(value)):
-            raise UserError(f"{name}: expected {words}, got {value}.", f"Change {name}, or leave it out.")
 
 
 def find_device(name: str | None) -> torch.device:
@@ -86,12 +77,11 @@ def find_device(name: str | None) -> torch.device:
             "Change device, or remove it.",
         ) from None
     if (device.index or 0) >= number:
-        kind, more = f"devices of the kind {device.type}", ""
-        if device.type == "cuda":
-            kind, more = (
-                "GPUs",
-                ", or look at the driver, at CUDA_VISIBLE_DEVICES, and whether torch was built for GPUs",
-            )
+        is_gpu = device.type == "cuda"
+        kind = "GPUs" if is_gpu else f"devices of the kind {device.type}"
+        more = (
+            ", or look at the driver, at CUDA_VISIBLE_DEVICES, and whether torch was built for GPUs" if is_gpu else ""
+        )
         raise UserError(
             f"device: {name} is not there: torch sees {number} {kind}.",
             f"Counted from 0, the last is {device.type}:{number - 1}." if number else f"Take device=cpu{more}.",

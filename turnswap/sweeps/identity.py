@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
-import json
 import platform
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -22,7 +20,7 @@ from turnswap.merge_methods.folder import deciding_files
 from turnswap.merge_methods.weights import plain_folder
 
 from .configurations import Planner
-from .documents import describe, hashes
+from .documents import describe, digest, hashes
 from .settings import Settings
 from .suite import Suite
 from .task_files import Files, locate, task_files
@@ -81,9 +79,9 @@ def model_files(model: Model, options: MergeOptions) -> dict[Path, str]:
 def _hashed(files: Mapping[Path, str]) -> dict[str, str]:
     """The SHA-256 of files by their names; of several with one name, of their hashes."""
     by_name: dict[str, list[str]] = {}
-    for path, digest in hashes_of(files, remembered).items():
-        by_name.setdefault(files[path], []).append(digest)
-    return {name: held[0] if len(held) == 1 else _digest(sorted(held)) for name, held in sorted(by_name.items())}
+    for path, found in hashes_of(files, remembered).items():
+        by_name.setdefault(files[path], []).append(found)
+    return {name: held[0] if len(held) == 1 else digest(sorted(held)) for name, held in sorted(by_name.items())}
 
 
 def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str, Any]:
@@ -94,11 +92,11 @@ def _task(suite: Suite, name: str, settings: Settings, code: Files) -> dict[str,
     return {
         "version": task.VERSION,
         **_hashed(files.found),
-        **{yaml: _digest(held) for yaml, held in files.declared.items()},
-        "configuration": _digest(configuration),
+        **{yaml: digest(held) for yaml, held in files.declared.items()},
+        "configuration": digest(configuration),
         "documents": describe(documents)[name],
-        "content": _digest(hashes(suite.tasks, documents)[name]),
-        "examples": _digest(list(task.fewshot_docs())) if shots else None,
+        "content": digest(hashes(suite.tasks, documents)[name]),
+        "examples": digest(list(task.fewshot_docs())) if shots else None,
         "packages": _versions(files.packages),
     }
 
@@ -111,11 +109,6 @@ def _versions(imported: Collection[str], always: Collection[str] = ()) -> dict[s
 
 
 _distributions = functools.cache(importlib.metadata.packages_distributions)
-
-
-def _digest(content: Any) -> str:
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=repr)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], at: str = "") -> Iterator[str]:

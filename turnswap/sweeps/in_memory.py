@@ -24,7 +24,7 @@ from turnswap.merge_methods.compatibility import Model
 from turnswap.merge_methods.configuration import roles_of
 from turnswap.merge_methods.loading import declared_in_memory, map_names, tensors_of
 from turnswap.merge_methods.merge_run import merge_adapters
-from turnswap.merge_methods.planning import Planned, working_type
+from turnswap.merge_methods.planning import Planned, rounds, working_type
 from turnswap.merge_methods.recipe import Recipe, read_recipe
 from turnswap.merge_methods.swap_plan import NAME, origins_of
 from turnswap.merge_methods.weights import WeightReader
@@ -95,7 +95,9 @@ class SwapInMemory:
         check_free(size, self.model.device, "the blends")
         for key, target in missing.items():
             self._computed[key] = self._compute(target, parts[target], recipe)
-        self._point({target: self._tensor(target, part[0]) for target, part in parts.items()})
+        computed = {target: self._computed[key] for key, target in needed.items()}
+        origins = {target: part[0].source.origin for target, part in parts.items() if target not in computed}
+        self._point(computed | {target: self._loaded[origin][target] for target, origin in origins.items()})
         self.recipe = recipe
         return recipe
 
@@ -139,7 +141,7 @@ class SwapInMemory:
             for planned in () if part[0].is_computed else part:
                 now = (recipe.models[planned.source.origin].layout.held(planned.weight) or planned.weight).header.dtype
                 for dtype in (working_type(planned, recipe.config) or now, planned.dtype):
-                    if dtype != loaded and torch.promote_types(now, dtype) != dtype:
+                    if dtype != loaded and rounds(now, dtype):
                         raise UserError(
                             f"The swap is declared in {str(dtype)[6:]} and loaded in {str(loaded)[6:]}: {planned.name} "
                             f"would be rounded from {str(now)[6:]} in a merged folder.",
@@ -160,11 +162,6 @@ class SwapInMemory:
             )
         made = made.to(device=ours.device, dtype=ours.dtype)
         return torch.nn.Parameter(made, requires_grad=False) if isinstance(ours, torch.nn.Parameter) else made
-
-    def _tensor(self, target: str, planned: Planned) -> torch.Tensor:
-        if planned.is_computed:
-            return self._computed[_key(target, planned)]
-        return self._loaded[planned.source.origin][target]
 
     def _point(self, sources: Mapping[str, torch.Tensor]) -> None:
         """Put tensors in their places, under every name that one has in the recipient (tied embeddings)."""

@@ -80,7 +80,7 @@ def draw(
     values = {task: [_values(table, task, part) for table in tables.values()] for task, part in parts.items()}
     in_each = [{cluster for clusters, _ in of_task for cluster in clusters} for of_task in values.values()]
     place = {cluster: number for number, cluster in enumerate(sorted(set().union(*in_each)))}
-    slow = [items for task, part in parts.items() if not _is_quick(part) for _, items in values[task]]
+    slow = [items for task, part in parts.items() if _key(part) not in _OF_RATIOS for _, items in values[task]]
     if slow:
         least, most = SLOW_RESAMPLES
         resamples = min(resamples, most, max(least, SLOW_ITEMS // max(1, sum(map(len, slow)))))
@@ -114,10 +114,6 @@ def _aggregated(items: list[Any], part: Part) -> float:
 
 def _key(part: Part) -> tuple[str, str]:
     return getattr(part.aggregation, "__module__", ""), getattr(part.aggregation, "__name__", "")
-
-
-def _is_quick(part: Part) -> bool:
-    return _key(part) in _OF_RATIOS
 
 
 def _resampled(items: list[Any], weights: Array, part: Part) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -19,6 +18,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.task import MultiIF
 
+from .documents import digest
 from .identity import differences
 
 FOLDER, IDENTITY = "evaluations", "identity.json"
@@ -111,7 +111,7 @@ def _plain(value: Any) -> Any:
 
 
 class Store:
-    """The evaluations of a folder.
+    """The evaluations of a folder, which is made.
 
     Raises:
         UserError: the folder cannot be written, or holds evaluations that depend on something else.
@@ -141,8 +141,7 @@ class Store:
             )
 
     def _file(self, plan: str, role: str, documents: Mapping[str, str]) -> Path:
-        key = json.dumps([plan, role, documents], sort_keys=True)
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.parquet"
+        return self.folder / f"{digest([plan, role, documents])[:32]}.parquet"
 
     def find(self, plan: str, role: str, documents: Mapping[str, str]) -> Evaluation | None:
         """The evaluation of a plan on these documents; None where there is none yet."""

@@ -16,12 +16,12 @@ from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import ELSEWHERE
 from turnswap.core.journal import plain
 
-from . import judging
 from .configurations import merge_content
 from .documents import describe, in_words
 from .evaluations import Role, figure_text
 from .inference import Difference
 from .rows import Row, Search
+from .rows import leading as leading_of
 
 EVALUATED_WITH = {"model_args", "num_fewshot", "gen_kwargs", "apply_chat_template", "system_instruction", "metadata"}
 SELECTED, REPORTED = "selected on", "reported on"
@@ -93,7 +93,7 @@ DIFFERENCE = ("difference", "low", "high", "p")  # to the recipient, with its 95
 
 def leading(search: Search, role: Role) -> str:
     """The objective that a role's figures are first of: the one that chose, or another where that is not reported."""
-    return judging.leading(role, search.roles["select"].objectives[search.objective]).name
+    return leading_of(role, search.roles["select"].objectives[search.objective]).name
 
 
 def as_json(search: Search) -> dict[str, Any]:

@@ -1,10 +1,8 @@
-"""What a search needs before it starts: its documents by role, its store, and whether its experts are related."""
+"""What a search needs before it starts: its documents by role, its constraints, and whether its experts are related."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.analysis import sampled_drifts
@@ -12,25 +10,12 @@ from turnswap.merge_methods.analysis import sampled_drifts
 from .configurations import Planner
 from .documents import count, hashes, hold_out, refuse_overlap
 from .evaluations import Role
-from .kept import Store, cluster_of
+from .kept import cluster_of
 from .objectives import Objective, objectives_of
 from .settings import Settings
 from .suite import Suite, open_manager
 
 SOURCE_POINTS = 5  # of the skill in its own language, which a zero-shot choice may cost unless constraints are given
-
-
-def open_store(folder: Path, now: Mapping[str, Any]) -> Store:
-    """The evaluations of a folder, which is made.
-
-    Raises:
-        UserError: it cannot be written, or holds another search.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}.", "Name another with -o.") from None
-    return Store(folder, now)
 
 
 def constraints_of(settings: Settings, objectives: Mapping[str, Objective]) -> list[str]:

@@ -15,18 +15,18 @@ from typing import Any
 
 from turnswap.core.errors import UserError
 
-from . import controls, inference, judging, tied
+from . import controls, inference
 from .claims import Claims
-from .configurations import Configuration, Planner, join_equal
+from .configurations import NOTE, Configuration, Planner, is_tied, join_equal
 from .documents import rungs
 from .evaluations import Evaluations, Role, Say
 from .hf_arguments import check_arguments, find_device
 from .identity import identity
 from .inference import Difference
-from .kept import Evaluation
+from .kept import Evaluation, Store
 from .objectives import Constraint, parse_constraints
-from .preparing import constraints_of, kinship, open_store, roles_of
-from .rows import Row, Search
+from .preparing import constraints_of, kinship, roles_of
+from .rows import Row, Search, bound_kept, caveats, differ
 from .settings import Settings
 from .space import Space
 from .study import ETA, REFUSED, SWAP, Study
@@ -54,7 +54,7 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
     if space and settings.sampler == "cmaes" and space.n_numbers < 2:
         raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Take tpe or random.")
-    notes += [tied.NOTE] if space and tied.is_tied(planner.recipe) else []
+    notes += [NOTE] if space and is_tied(planner.recipe) else []
     listed, said = planner.swaps() if settings.grid or settings.swaps else ([], [])
     notes += said
     references = planner.always()
@@ -68,7 +68,7 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
         roles["select"].objectives,
         [one.name for one in references],
     )
-    store = open_store(folder, identity(settings, planner, {name: role.suite for name, role in roles.items()}))
+    store = Store(folder, identity(settings, planner, {name: role.suite for name, role in roles.items()}))
     with contextlib.closing(Claims(folder / "claims")) as claims:
         if done := len(store.all()):
             say(f"Going on in {folder}: {done} evaluations are done.")
@@ -116,12 +116,12 @@ class _Course:
         self._mark_front()
         against = self._report(best, chosen)
         ahead = [row for row in self.references if self._goodness(row) >= self._goodness(best)]
-        self.notes += judging.notes(self.roles, self.swaps, best, ahead, against, self.objective, self.settings)
-        self.notes += [judging.kept(one, one.bound(self.bounds), self.roles, best) for one in self.constraints]
+        self.notes += caveats(self.roles, self.swaps, best, ahead, against, self.objective, self.settings)
+        self.notes += [bound_kept(one, one.bound(self.bounds), self.roles, best) for one in self.constraints]
         if self.refused:
             self.notes.append(f"{len(self.refused)} points made no swap, such as: {self.refused[0]}")
-        rows, name = self._ranked(), self.objective.name
-        return Search(self.settings, rows, best, chosen, name, self.roles, against, self.notes)
+        ranked, name = self._ranked(), self.objective.name
+        return Search(self.settings, ranked, best, chosen, name, self.roles, against, self.notes)
 
     def _figures(self, row: Row) -> dict[str, float]:
         assert row.select is not None
@@ -286,7 +286,7 @@ class _Course:
             for row in shown:
                 row.report = self.at.of(row.configuration, report)
         others = [*self.references, *chosen]
-        against, said = judging.differ(self.roles, self.rows, best, others, self.objective, self.settings)
+        against, said = differ(self.roles, self.rows, best, others, self.objective, self.settings)
         self.notes += said
         return against
 

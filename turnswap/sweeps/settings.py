@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from turnswap.core import settings
 from turnswap.core.errors import UserError
-from turnswap.merge_methods.zones import PARAMETER_NAMES
+from turnswap.merge_methods.zones import DEPTHS, PARAMETER_NAMES
 
 EXAMPLE = "See configs/search.yml for an example."
 AXES = (
@@ -25,7 +25,6 @@ _SAID_ELSEWHERE |= {
     name: f"--{name.replace('_', '-')}"
     for name in ("accept", "device", "batch_size", "lora_merge_cache", "transformers_cache", "trust_remote_code")
 }
-_DEPTHS = ("bottom", "top", "transition", "bottom_transition", "top_transition")
 
 
 def _listed(value: Any) -> Any:
@@ -63,7 +62,7 @@ def _axes(value: Any) -> Any:
 
 def _axis(name: str, values: Any) -> list[Any]:
     """The values of one axis: a list, one value, or for depths ``0-4,6``."""
-    if name in _DEPTHS and isinstance(values, str):
+    if name in DEPTHS and isinstance(values, str):
         found: list[Any] = []
         for part in values.split(","):
             match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
@@ -75,7 +74,7 @@ def _axis(name: str, values: Any) -> list[Any]:
         values = _listed(values)
     elif not isinstance(values, list):
         values = [values]
-    if name in _DEPTHS and not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
+    if name in DEPTHS and not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
         raise ValueError(f"{name}: expected numbers of layers, got {values}")
     if not values:
         raise ValueError(f"{name}: no values")

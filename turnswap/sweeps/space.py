@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 from turnswap.core.errors import UserError
 from turnswap.merge_methods.configuration import OF_A_DONOR
@@ -22,16 +22,6 @@ DEPTHS = ("bottom", "top")
 ENDS, CHOICES = ("embeddings", "head", "shared", "prediction"), ("donor", "recipient", "blend")
 REAL = ("shares", "blend")  # dimensions whose ranges are of any numbers; others are of whole ones
 _FORM = "Write a list, 0-8, 0.2-0.8, or {low: 0, high: 1, step: 0.25}."
-
-
-class Trial(Protocol):
-    """What of Optuna's trials, running or finished, is used here."""
-
-    params: dict[str, Any]
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1) -> int: ...  # noqa: D102
-    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None) -> float: ...  # noqa: D102
-    def suggest_categorical(self, name: str, choices: Any) -> Any: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -119,8 +109,8 @@ class Space:
         """How many dimensions are ranges."""
         return sum(isinstance(one, Range) for part in self.parts.values() for one in part.values())
 
-    def suggest(self, trial: Trial) -> dict[str, Any]:
-        """The parameters of the swap that a trial draws, as :func:`.in_memory.swap_content` takes them."""
+    def suggest(self, trial: Any) -> dict[str, Any]:
+        """The parameters of the swap that a trial of Optuna's draws, as :func:`.in_memory.swap_content` takes them."""
         drawn: dict[str, dict[str, Any]] = {}
         for role, dimensions in self.parts.items():
             drawn[role] = {name: _draw(trial, f"{role} {name}".strip(), one) for name, one in dimensions.items()}
@@ -181,7 +171,7 @@ def _dimension(name: str, given: Any) -> Dimension:
     raise UserError(f"space: {name} cannot be {given!r}.", _FORM)
 
 
-def _draw(trial: Trial, name: str, dimension: Dimension) -> Any:
+def _draw(trial: Any, name: str, dimension: Dimension) -> Any:
     if isinstance(dimension, list):
         return trial.suggest_categorical(name, dimension)
     if dimension.whole:

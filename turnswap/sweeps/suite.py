@@ -66,11 +66,7 @@ class Suite:
                 specs[config["task"]] = config
                 matches = [(Named(config["task"]), [str(config["task"])])]
             else:
-                # What a glob gives with all its members says nothing more.
-                named = [(one, _matching(manager, one.name)) for one in map(parse_named, measure.tasks)]
-                matches = [
-                    (one, [each for each in names if not _is_given(manager, each, names)]) for one, names in named
-                ]
+                matches = [(one, _matching(manager, one.name)) for one in map(parse_named, measure.tasks)]
                 specs |= {match: match for _, names in matches for match in names}
             parsed[name] = matches
             self.names_of[name] = list(dict.fromkeys(itertools.chain(*(names for _, names in matches))))

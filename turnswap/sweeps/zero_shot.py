@@ -6,16 +6,19 @@ of the task in the target language decides.
 
 from __future__ import annotations
 
+import copy
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .settings import Measure
 
-IN_LANGUAGE = "in_language"
-LONGEST_REPLY = 64  # tokens: enough to tell a language
+TASKS: dict[str, dict[str, Any]] = yaml.safe_load((files(__package__) / "zero_shot.yaml").read_text("utf-8"))
 
 
 def own_task(name: str, measure: Measure) -> tuple[dict[str, Any], str] | None:
@@ -25,15 +28,7 @@ def own_task(name: str, measure: Measure) -> tuple[dict[str, Any], str] | None:
         UserError: a file cannot be read or holds no text, or the language is one that cannot be told.
     """
     if measure.perplexity is not None:
-        task = _task(f"{name}_text", measure.perplexity) | {
-            "output_type": "loglikelihood_rolling",
-            "doc_to_text": "",
-            "doc_to_target": "{{text}}",
-            "metric_list": [
-                {"metric": "byte_perplexity", "aggregation": "weighted_perplexity", "higher_is_better": False}
-            ],
-        }
-        return task, "byte_perplexity"
+        return _task(name, "text", measure.perplexity), "byte_perplexity"
     if measure.replies_in is None or measure.prompts is None:
         return None
     code = measure.replies_in
@@ -44,21 +39,12 @@ def own_task(name: str, measure: Measure) -> tuple[dict[str, Any], str] | None:
         )
 
     def grade(doc: dict[str, Any], replies: list[str]) -> dict[str, float]:
-        return {IN_LANGUAGE: float(bool(replies[0].strip()) and detect_language(replies[0]) == code)}
+        return {"in_language": float(bool(replies[0].strip()) and detect_language(replies[0]) == code)}
 
-    metric = {"metric": IN_LANGUAGE, "aggregation": "mean", "higher_is_better": True}
-    task = _task(f"{name}_prompts", measure.prompts) | {
-        "output_type": "generate_until",
-        "doc_to_text": "{{text}}",
-        "doc_to_target": "",
-        "process_results": grade,
-        "generation_kwargs": {"until": [], "max_gen_toks": LONGEST_REPLY, "do_sample": False},
-        "metric_list": [metric],
-    }
-    return task, IN_LANGUAGE
+    return _task(name, "prompts", measure.prompts) | {"process_results": grade}, "in_language"
 
 
-def _task(name: str, path: Path) -> dict[str, Any]:
+def _task(name: str, kind: str, path: Path) -> dict[str, Any]:
     texts = _texts(path)
 
     def read(**_: object) -> dict[str, Any]:
@@ -66,7 +52,7 @@ def _task(name: str, path: Path) -> dict[str, Any]:
 
         return {"test": Dataset.from_list([{"text": text} for text in texts])}
 
-    return {"task": name, "custom_dataset": read, "test_split": "test", "metadata": {"version": 1.0}}
+    return copy.deepcopy(TASKS[kind]) | {"task": f"{name}_{kind}", "custom_dataset": read}
 
 
 def _texts(path: Path) -> list[str]:
