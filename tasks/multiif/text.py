@@ -12,7 +12,6 @@ import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from threading import Lock
 from typing import TypeVar
 
 import emoji
@@ -27,17 +26,7 @@ T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------- language
 
-_loading = Lock()
-_identifier: LanguageIdentifier | None = None
-
-
-def _language_identifier() -> LanguageIdentifier:
-    """langdetect's profiles, loaded once, whichever thread asks first."""
-    global _identifier
-    with _loading:
-        if _identifier is None:
-            _identifier = LanguageIdentifier()
-    return _identifier
+_language_identifier = cache(LanguageIdentifier)  # two threads that ask first each load its profiles: no harm
 
 
 @cache

@@ -162,8 +162,8 @@ class Asked(NamedTuple):
 def corrects(id: str, by: str = "") -> Callable[[Check], Check]:
     """Register ``check(reply, asked, **kwargs)`` as the corrected check of an instruction, see :class:`Asked`.
 
-    Its reason and a reply on which the two checks differ are in ``corrected/corrections.toml``. ``by`` is the correction
-    that it rests on: where that is switched off, the published check holds.
+    Its reason and a reply on which the two checks differ are in ``corrected/corrections.toml``. Where the correction
+    ``by``, on which it rests, is switched off, the published check holds.
     """
 
     def register(check: Check) -> Check:
