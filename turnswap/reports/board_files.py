@@ -16,9 +16,8 @@ from typing import Any
 from turnswap.core.errors import UserError
 
 from .figures import FIGURES, MACRO
-from .identity import published_identity
 from .runs import Model
-from .signature import describe_difference
+from .signature import describe_difference, published_identity
 from .table import Summary
 
 GROUP = "multiif"

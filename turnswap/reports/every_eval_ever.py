@@ -21,8 +21,8 @@ from turnswap.tasks.multiif.metrics import ACCURACIES, SPREAD
 
 from .board_files import name_on_board, require_own
 from .figures import MACRO, OVERALL
-from .identity import published_identity
 from .model_card import data_set, hub_revision
+from .signature import published_identity
 from .table import Summary, split_metric
 
 COLLECTION = "multi-if"
