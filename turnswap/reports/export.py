@@ -105,7 +105,7 @@ def remarks(summary: Summary, format_: str) -> list[str]:
     return said
 
 
-def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub.EvalResultEntry]:
+def _entries_file(summary: Summary, source: str | None) -> str:
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
 
     ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
@@ -125,7 +125,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
             f"Eval results stand for whole languages, but conversations run were {', '.join(partial)}.",
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
-    return [
+    entries = [
         huggingface_hub.EvalResultEntry(
             dataset_id=HUB_REPOSITORY,
             task_id=record_id(scope, metric),
@@ -139,10 +139,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
         for scope in summary.published_scopes
         for metric in OVERALL
     ]
-
-
-def _entries_file(summary: Summary, source: str | None) -> str:
-    content = huggingface_hub.eval_result_entries_to_yaml(entries(summary, source))
+    content = huggingface_hub.eval_result_entries_to_yaml(entries)
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
