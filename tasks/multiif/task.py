@@ -111,7 +111,8 @@ class MultiIF(MultiTurnTask):
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """As every conversation, with its source prompt beside its values: errors are over source prompts."""
-        return metrics.of_source(super().process_results(doc, results), doc["source"])
+        values = super().process_results(doc, results).items()
+        return {n: metrics.OfSource(v, doc["source"]) if isinstance(v, tuple) else v for n, v in values}
 
     def aggregation(self) -> dict[str, Any]:
         """Ratios of sums over conversations, counts, and totals."""
