@@ -28,8 +28,8 @@ def compiles(pattern: str) -> bool:
     if _SPECIAL.isdisjoint(pattern):
         return True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
+        # "possible nested set": published code compiles it all the same
+        with warnings.catch_warnings(action="ignore"):
             re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         return False
@@ -45,8 +45,7 @@ def is_regex(word: str) -> bool:
         return True
     if not compiles(word):
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         items = list(_parser.parse(word))
     choices = _choices(items[:-1], last=False) + _choices(items[-1:], last=True)
     return choices <= _MAX_CHOICES
@@ -82,8 +81,7 @@ def is_usable(word: str, before: str = "", after: str = "") -> bool:
 @lru_cache(maxsize=4096)
 def compile_word(word: str, before: str = "", after: str = "", flags: int = 0) -> re.Pattern[str]:
     """``before + word + after`` compiled, the word as a regex where it is a usable one, else literally."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return re.compile(before + (word if is_usable(word, before, after) else re.escape(word)) + after, flags)
 
 
