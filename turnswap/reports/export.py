@@ -17,8 +17,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
-from .board_files import board_files, name_on_board
-from .every_eval_ever import NOBODY, record, record_id
+from .board_files import NOBODY, board_files, name_on_board, record, record_id
 from .figures import OVERALL
 from .model_card import eval_results, hub_revision, merge
 from .sheets import notes_of
