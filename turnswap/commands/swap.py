@@ -17,7 +17,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.hosts.mergekit_contract import require_mergekit
 
-from .merge_view import as_json_of_all, show_plan, show_proposal, show_proposals, show_report
+from .merge_view import show_plan, show_proposal, show_proposals, show_report
 from .options import ANYTHING, FILE, FOLDER, together
 from .results import emit
 
@@ -261,7 +261,11 @@ def suggest(
             except UserError as error:
                 proposals[name] = error
         if as_json:
-            click.echo(json.dumps(as_json_of_all(proposals), indent=1, ensure_ascii=False))
+            told = [
+                {"rule": name, "refused": str(made)} if isinstance(made, UserError) else made.as_json()
+                for name, made in proposals.items()
+            ]
+            click.echo(json.dumps(told, indent=1, ensure_ascii=False))
         else:
             show_proposals(Console(), proposals, experts.warnings)
         return
