@@ -5,8 +5,6 @@ it (finish reason, tokens, reasoning) lies under the same key in a table of ours
 never caches them.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3

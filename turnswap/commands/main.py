@@ -1,7 +1,5 @@
 """The command ``turnswap``."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import sys

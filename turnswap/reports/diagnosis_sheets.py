@@ -1,7 +1,5 @@
 """The tables of :mod:`.diagnosis`, for a reader who has never seen them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

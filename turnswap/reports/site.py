@@ -1,7 +1,5 @@
 """``turnswap leaderboard --site DIR``: a ranking as a static site that grows with what lies below ``DIR/results``."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Two answers, or the question before the answer."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

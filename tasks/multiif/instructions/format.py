@@ -1,7 +1,5 @@
 """The shape of the reply. Patterns are linear-time equivalents of the published ones, which tests compare."""
 
-from __future__ import annotations
-
 import json
 import re
 

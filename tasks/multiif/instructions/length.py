@@ -1,7 +1,5 @@
 """How many words, sentences and paragraphs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 
