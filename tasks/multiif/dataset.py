@@ -6,8 +6,6 @@ turn is a conversation of two turns. Data of one's own may be in any language th
 say of each instruction which rule grades it: ``turn_1_graded_by`` is a list of ``published`` and ``corrected``.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json
@@ -165,7 +163,13 @@ def _load_all(source: Source, changed: int, cluster_column: str | None) -> list[
     for line, row in rows:
         conversation = parse_row(row, line)
         if cluster_column:
-            conversation["source"] = _cluster(row, cluster_column, conversation["key"])
+            conversation["source"] = str(row.get(cluster_column) or "").strip()
+            if not conversation["source"]:
+                lacks = "empty" if cluster_column in row else "missing"
+                raise DatasetError(
+                    f"Row {conversation['key']}: the column {cluster_column!r} is {lacks}.",
+                    "The task's metadata name it as cluster_column: it holds the source prompt of every conversation.",
+                )
         conversations.append(conversation)
     if not conversations:
         raise DatasetError(f"No conversations in {source.description}.", "Expected at least one row below the header.")
@@ -189,33 +193,20 @@ def parse_row(row: Mapping[str, Any], line: int) -> dict[str, Any]:
         language = row["language"]
         if code_of(str(language)) is None:
             near = " or ".join(near_names(str(language)))
-            raise _Malformed(
+            raise ValueError(
                 f"unknown language {language!r}; expected one of {', '.join(LANGUAGES.values())}, or another's English "
                 f"name{f', such as {near}' if near else ''}"
             )
         if not row.get("key"):
-            raise _Malformed("the column 'key' is empty; expected a key of its own for every conversation")
+            raise ValueError("the column 'key' is empty; expected a key of its own for every conversation")
         turns = [_parse_turn(row, t) for t in TURNS]
         if turns[0] is None or turns[1] is None:
-            raise _Malformed("turn 1 or turn 2 has no prompt; only the third turn may be missing")
+            raise ValueError("turn 1 or turn 2 has no prompt; only the third turn may be missing")
         key = str(row["key"])
         asked = [turn for turn in turns if turn is not None]
         return {"key": key, "language": language, "source": source_prompt(key), "turns": asked}
-    except (_Malformed, MalformedInstruction) as error:
+    except ValueError as error:
         raise DatasetError(f"Row {key}: {error}.") from None
-
-
-class _Malformed(ValueError):
-    pass
-
-
-def _cluster(row: Mapping[str, Any], column: str, key: str) -> str:
-    if not str(row.get(column) or "").strip():
-        raise DatasetError(
-            f"Row {key}: the column {column!r} is {'empty' if column in row else 'missing'}.",
-            "The task's metadata name it as cluster_column: it holds the source prompt of every conversation.",
-        )
-    return str(row[column]).strip()
 
 
 def _parse_turn(row: Mapping[str, Any], turn: int) -> dict[str, Any] | None:
@@ -227,31 +218,31 @@ def _parse_turn(row: Mapping[str, Any], turn: int) -> dict[str, Any] | None:
         return None
     prompt = _from_json(raw, column)
     if not isinstance(prompt, dict) or prompt.get("role") != "user" or not isinstance(prompt.get("content"), str):
-        raise _Malformed(f'{column} is not {{"role": "user", "content": "…"}}')
+        raise ValueError(f'{column} is not {{"role": "user", "content": "…"}}')
     ids_column, kwargs_column = f"turn_{turn}_instruction_id_list", f"turn_{turn}_kwargs"
     ids, kwargs = _from_json(row.get(ids_column), ids_column), _from_json(row.get(kwargs_column), kwargs_column)
     if not isinstance(ids, list) or not all(isinstance(id_, str) for id_ in ids):
-        raise _Malformed(f"{ids_column} is not a list of instruction ids")
+        raise ValueError(f"{ids_column} is not a list of instruction ids")
     if not isinstance(kwargs, list):
-        raise _Malformed(f"{kwargs_column} is not a list")
+        raise ValueError(f"{kwargs_column} is not a list")
     if not ids or len(ids) != len(kwargs):
-        raise _Malformed(f"turn {turn} has {len(ids)} instruction ids and {len(kwargs)} kwargs; expected one for each")
+        raise ValueError(f"turn {turn} has {len(ids)} instruction ids and {len(kwargs)} kwargs; expected one for each")
     parsed = []
     for number, (id_, item) in enumerate(zip(ids, kwargs, strict=True), 1):
         value = _from_json(item, f"{kwargs_column}, item {number}") if isinstance(item, str) else item
         if not isinstance(value, dict):
-            raise _Malformed(f"{kwargs_column}, item {number} is not an object")
+            raise ValueError(f"{kwargs_column}, item {number} is not an object")
         try:
             parsed.append(parse_kwargs(id_, value))
         except MalformedInstruction as error:
-            raise _Malformed(f"turn {turn}, instruction {number}: {error}") from None
+            raise ValueError(f"turn {turn}, instruction {number}: {error}") from None
     asked = {"prompt": prompt["content"], "instruction_ids": ids, "kwargs": parsed}
     rules_column = f"turn_{turn}_graded_by"
     if row.get(rules_column) in (None, ""):
         return asked
     rules = _from_json(row[rules_column], rules_column)
     if not isinstance(rules, list) or len(rules) != len(ids) or not {*map(str, rules)} <= {"published", "corrected"}:
-        raise _Malformed(f"{rules_column} is {rules!r}; expected published or corrected for each of {len(ids)} ids")
+        raise ValueError(f"{rules_column} is {rules!r}; expected published or corrected for each of {len(ids)} ids")
     return asked | {"graded_by": rules}
 
 
@@ -261,7 +252,7 @@ def _from_json(text: Any, column: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise _Malformed(f"{column} is broken JSON ({error})") from None
+        raise ValueError(f"{column} is broken JSON ({error})") from None
 
 
 def _read_csv(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:

@@ -4,13 +4,12 @@ Semantics of the published Multi-IF grader (arXiv 2410.15553, section 3; checker
 the same verdicts in any order, process and thread.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from .instructions import MalformedInstruction, get_instruction
+from .instructions import Instruction, MalformedInstruction, get_instruction, parse_kwargs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +51,11 @@ def holds(variants: Sequence[str], check: Callable[[str], bool]) -> tuple[bool, 
     return strict, strict or any(check(variant) for variant in variants[1:])
 
 
-def require_same_length(instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> None:
-    """Raise MalformedInstruction where there is not one set of kwargs for each instruction."""
-    if len(instruction_ids) != len(kwargs):
-        raise MalformedInstruction(f"{len(instruction_ids)} instruction ids came with {len(kwargs)} kwargs")
+def parsed(ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> list[tuple[Instruction, dict[str, Any]]]:
+    """Each instruction with its validated kwargs; MalformedInstruction as of :func:`grade_reply`."""
+    if len(ids) != len(kwargs):
+        raise MalformedInstruction(f"{len(ids)} instruction ids came with {len(kwargs)} kwargs")
+    return [(get_instruction(id_), parse_kwargs(id_, raw)) for id_, raw in zip(ids, kwargs, strict=True)]
 
 
 def grade_reply(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Mapping[str, object]]) -> list[Verdict]:
@@ -72,14 +72,10 @@ def grade_reply(reply: str, instruction_ids: Sequence[str], kwargs: Sequence[Map
     Raises:
         MalformedInstruction: an unknown id, kwargs that its check cannot use, or lists of different length.
     """
-    require_same_length(instruction_ids, kwargs)
-    variants = loose_variants(reply.strip())
-    verdicts = []
-    for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
-        instruction = get_instruction(instruction_id)
-        parsed = instruction.parse(raw)
-        strict, loose = holds(variants, partial(instruction.check, **parsed))
-        ungradeable = not instruction.as_published(parsed) or bool(
+    variants, verdicts = loose_variants(reply.strip()), []
+    for instruction, given in parsed(instruction_ids, kwargs):
+        strict, loose = holds(variants, partial(instruction.check, **given))
+        ungradeable = not instruction.as_published(given) or bool(
             variants and instruction.unreproducible and instruction.unreproducible(variants[0])
         )
         verdicts.append(Verdict(strict, loose, ungradeable))

@@ -15,15 +15,12 @@ The data may say of an instruction that the corrected rule grades it (see :mod:`
 or bullets there are by the published and by the corrected rules; it is absent where there are none.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .corrected import asked_of, grade_corrected
-from .grading import Verdict, grade_reply
-from .instructions import get_instruction
+from .grading import Verdict, grade_reply, parsed
 from .text import detect_language
 
 PUBLISHED, CORRECTED = "published", "corrected"
@@ -66,12 +63,11 @@ def judge(
     kept: dict[str, Any] = {"language": detect_language(text)}
     for name, verdicts in zip(KEPT, (published, corrected), strict=True):
         kept[name] = "".join(_MARKS[verdict] for verdict in verdicts)
-    counts = {}
-    for slot, (id_, raw) in enumerate(zip(instruction_ids, kwargs, strict=True)):
-        instruction = get_instruction(id_)
-        if instruction.counted:
-            parsed = instruction.parse(raw)
-            counts[str(slot)] = [instruction.counted(text, by, **parsed) for by in (None, asked)]
+    counts = {
+        str(slot): [instruction.counted(text, by, **given) for by in (None, asked)]
+        for slot, (instruction, given) in enumerate(parsed(instruction_ids, kwargs))
+        if instruction.counted
+    }
     return Judged(published, corrected, kept | ({"counts": counts} if counts else {}))
 
 

@@ -5,8 +5,6 @@ region or script, as in ``pt-br``: ``Portuguese (BR)``. A language that is not h
 three letters, which then is its name too.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 import tomllib

@@ -1,7 +1,5 @@
 """Slots to be left out of the corrected figures: those that a CSV names, such as ``turnswap audit`` writes."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -241,11 +241,6 @@ def _sum(values: Sequence[Any]) -> Any:
     return sum(values)
 
 
-def of_source(values: dict[str, Any], source: str) -> dict[str, Any]:
-    """One conversation's values, of which those that are pairs know its source prompt."""
-    return {name: OfSource(value, source) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 def combine_repeats(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One conversation's values from those of its repeats: pooled, and where there are several, how they differ."""
     values = pool(repeats)

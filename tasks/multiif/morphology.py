@@ -6,14 +6,15 @@ languages, a word has no form but itself. Nor have articles, pronouns and prepos
 on ``tests/multiif/word_forms.toml``.
 """
 
-from __future__ import annotations
-
+import importlib
 from collections.abc import Hashable
 from functools import cache, lru_cache
 from importlib import metadata
 from typing import Any
 
 import regex
+
+_LIBRARIES = ("lemminflect", "simplemma", "pymorphy3")
 
 # A plural in -s whose singular simplemma takes for a word of its own (blanche, niña), or that it takes for a verb alone
 # (les votes): the singular's lemmas are those of its plural too.
@@ -55,15 +56,14 @@ def is_form(word: str, of: str, language: str) -> bool:
 @cache
 def morphology() -> str:
     """What is installed, such as ``simplemma:2.0.0,pymorphy3:2.0.6``, or ``no morphology``."""
-    found = {"lemminflect": _lemminflect(), "simplemma": _simplemma(), "pymorphy3": _pymorphy()}
-    versions = [f"{name}:{metadata.version(name)}" for name, module in found.items() if module]
+    versions = [f"{name}:{metadata.version(name)}" for name in _LIBRARIES if _library(name)]
     return ",".join(versions) or "no morphology"
 
 
 @lru_cache(maxsize=100_000)
 def _as_found(word: str, language: str) -> frozenset[Hashable]:
     """What ``word`` may be a form of: lemmas, and in Russian each of them with what cannot change in a keyword."""
-    if language == "ru" and _pymorphy():
+    if language == "ru" and _library("pymorphy3"):
         return frozenset(lemma for lemma, _ in _russian(word)) | _russian(word)
     return _lemmas(word, language)
 
@@ -71,13 +71,13 @@ def _as_found(word: str, language: str) -> frozenset[Hashable]:
 @lru_cache(maxsize=4096)
 def _as_keyword(word: str, language: str) -> frozenset[Hashable]:
     """What a form of ``word`` shares with it."""
-    if language == "ru" and _pymorphy():
+    if language == "ru" and _library("pymorphy3"):
         return frozenset((one_spelling(word), *_russian(word)))
     return frozenset((one_spelling(word), *_lemmas_of_plural(word, language)))
 
 
 def _lemmas(word: str, language: str) -> frozenset[str]:
-    if language == "en" and (library := _lemminflect()):
+    if language == "en" and (library := _library("lemminflect")):
         every = library.getAllLemmas(word).values()
         return frozenset((one_spelling(word), *(one_spelling(lemma) for lemmas in every for lemma in lemmas)))
     written = {word, word.capitalize(), _FINAL_NASAL.sub("ँ", word)}
@@ -91,7 +91,7 @@ def _lemmas_of_plural(word: str, language: str) -> tuple[str, ...]:
 
 
 def _lemma(word: str, language: str) -> str:
-    if library := _simplemma():
+    if library := _library("simplemma"):
         try:
             return one_spelling(library.lemmatize(word, language, low_memory=True))
         except ValueError:  # a language that it does not have
@@ -115,32 +115,14 @@ def _russian(word: str) -> frozenset[tuple[str, Hashable]]:
 
 
 @cache
-def _lemminflect() -> Any:
+def _library(name: str) -> Any:
+    """One of the three; None where it is not installed."""
     try:
-        import lemminflect
+        return importlib.import_module(name)
     except ImportError:
         return None
-    return lemminflect
-
-
-@cache
-def _simplemma() -> Any:
-    try:
-        import simplemma
-    except ImportError:
-        return None
-    return simplemma
-
-
-@cache
-def _pymorphy() -> Any:
-    try:
-        import pymorphy3
-    except ImportError:
-        return None
-    return pymorphy3
 
 
 @cache
 def _analyser() -> Any:
-    return _pymorphy().MorphAnalyzer(lang="ru")
+    return _library("pymorphy3").MorphAnalyzer(lang="ru")

@@ -1,7 +1,5 @@
 """The task class behind the ``multiif_*`` and ``leaderboard_multiif_*`` YAMLs."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -111,7 +109,8 @@ class MultiIF(MultiTurnTask):
 
     def process_results(self, doc: dict[str, Any], results: Sequence[Any]) -> dict[str, Any]:
         """As every conversation, with its source prompt beside its values: errors are over source prompts."""
-        return metrics.of_source(super().process_results(doc, results), doc["source"])
+        values = super().process_results(doc, results).items()
+        return {n: metrics.OfSource(v, doc["source"]) if isinstance(v, tuple) else v for n, v in values}
 
     def aggregation(self) -> dict[str, Any]:
         """Ratios of sums over conversations, counts, and totals."""

@@ -6,13 +6,10 @@ Detection costs milliseconds and the counts microseconds, so :func:`decide_by_me
 only where the verdict depends on it.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
-from threading import Lock
 from typing import TypeVar
 
 import emoji
@@ -27,17 +24,7 @@ T = TypeVar("T")
 
 # ---------------------------------------------------------------------------------------------- language
 
-_loading = Lock()
-_identifier: LanguageIdentifier | None = None
-
-
-def _language_identifier() -> LanguageIdentifier:
-    """langdetect's profiles, loaded once, whichever thread asks first."""
-    global _identifier
-    with _loading:
-        if _identifier is None:
-            _identifier = LanguageIdentifier()
-    return _identifier
+_language_identifier = cache(LanguageIdentifier)  # two threads that ask first each load its profiles: no harm
 
 
 @cache

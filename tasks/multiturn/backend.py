@@ -1,14 +1,11 @@
 """What the runner needs to know of an lm-eval model: how it renders a prompt, and how long one may be."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.models.api_models import JsonChatStr, TemplateAPI
-from lm_eval.utils import hash_string
 
 from turnswap.core.errors import UserError
 
@@ -100,12 +97,6 @@ def render_plain(lm: LM | CachingLM, messages: list[Message]) -> str:
 
 # Where a transcript is plain text, a model that goes on as the user must be stopped.
 PLAIN_STOP = "\nUser:"
-
-
-def template_hash(lm: LM | CachingLM) -> str | None:
-    """A hash of the model's chat template, as lm-eval computes it; None where a server applies its own."""
-    template = inner_model(lm).chat_template(True)
-    return hash_string(template) if template else None
 
 
 class TokenCounter(NamedTuple):

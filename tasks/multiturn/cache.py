@@ -5,8 +5,6 @@ it (finish reason, tokens, reasoning) lies under the same key in a table of ours
 never caches them.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3
@@ -153,20 +151,15 @@ class Replies:
         """What a table holds under a key; None where it holds nothing."""
         if self._store is None or (key, theirs) in self._unwritten:
             return self._unwritten.get((key, theirs))
-        try:
-            return self._select(key, theirs)
-        except sqlite3.Error as error:  # of an earlier entry, which sqlitedict raises at the next call
-            self._complain(error)
-        with suppress(sqlite3.Error):
-            return self._select(key, theirs)
+        for _ in range(2):
+            try:
+                if theirs:
+                    return self._store.get(key)
+                row = self._store.conn.select_one(f"SELECT value FROM {_TABLE} WHERE key = ?", (key,))
+                return json.loads(row[0]) if row else None
+            except sqlite3.Error as error:  # of an earlier entry, which sqlitedict raises at the next call
+                self._complain(error)
         return None
-
-    def _select(self, key: str, theirs: bool) -> Any:
-        assert self._store is not None
-        if theirs:
-            return self._store.get(key)
-        row = self._store.conn.select_one(f"SELECT value FROM {_TABLE} WHERE key = ?", (key,))
-        return json.loads(row[0]) if row else None
 
     def _write(self, entries: dict[tuple[str, bool], Any]) -> None:
         if self._store is None:

@@ -16,8 +16,6 @@
 - ``TaskManager.load`` hands what it has made to ``_check_duplicates``: :func:`count_once`.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections import Counter
@@ -131,14 +129,11 @@ def share_sources(kind: type[Any]) -> None:
                 told = [task_metrics.get(task.task_name, {}) for task in tasks]
                 figures = [metrics[f"{name},{of_filter}"] for metrics in told if f"{name},{of_filter}" in metrics]
                 if any(isinstance(figure, Estimated) for figure in figures):
-                    found[key] = "N/A" if _by_size(self, name) else _shared_error(figures)
+                    asked = [each for each in self.aggregate_metric_list if each.metric == name]
+                    found[key] = "N/A" if any(each.weight_by_size for each in asked) else _shared_error(figures)
         return found
 
     Group.aggregate = aggregate_shared
-
-
-def _by_size(group: Any, metric: str) -> bool:
-    return any(each.metric == metric and each.weight_by_size for each in group.aggregate_metric_list)
 
 
 def _shared_error(figures: Sequence[Any]) -> float | str:

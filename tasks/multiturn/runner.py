@@ -3,8 +3,6 @@
 Importing this module makes the type known to all of lm-eval's models.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import logging
@@ -15,6 +13,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
+from lm_eval.utils import hash_string
 
 from . import backend, engines, faults, lockstep, pipelined
 from .cache import Replies
@@ -160,7 +159,8 @@ def _announce(lm: LM | CachingLM, instances: Sequence[TurnInstance], conversatio
     digest = None
     if templated:
         backend.render_with_template(lm, templated[0].messages())  # a model without a template ends here
-        digest = backend.template_hash(lm)
+        # As lm-eval computes it; there is none where a server applies its own.
+        digest = hash_string(template) if (template := backend.inner_model(lm).chat_template(True)) else None
         if not templated[0].script.template_asked_for:
             log.info("Multi-turn tasks always use the model's chat template, with or without --apply_chat_template.")
     for script in (conversation.script for conversation in conversations):

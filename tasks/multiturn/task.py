@@ -1,12 +1,9 @@
 """MultiTurnTask: the base class of a multi-turn task for lm-eval."""
 
-from __future__ import annotations
-
 import abc
 import copy
 import logging
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 from lm_eval.api.task import Task
@@ -157,11 +154,6 @@ class MultiTurnTask(Task):
         self._template_asked_for = apply_chat_template
         super().build_all_requests(system_instruction=system_instruction, **kwargs)
 
-    @cached_property
-    def _run_facts(self) -> dict[str, Any]:
-        """What the runner finds out about the run, as part of the metadata that the results show."""
-        return self._config.metadata.setdefault("run", {})  # type: ignore[no-any-return]
-
     def construct_requests(
         self, doc: dict[str, Any], ctx: str, metadata: tuple[str, int, int] = ("", 0, 1), **kwargs: Any
     ) -> list[runner.TurnInstance]:
@@ -171,7 +163,7 @@ class MultiTurnTask(Task):
             self._system,
             self.settings,
             self._template_asked_for,
-            self._run_facts,
+            self._config.metadata.setdefault("run", {}),  # which the results show
             name=f"{self.config.task} {doc.get('key', metadata[1])}",
             seed=self._seed,
         )

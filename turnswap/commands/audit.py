@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from turnswap.core.errors import visible
@@ -74,11 +74,8 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
 
 
 def _counts(found: Audit, kinds: dict[str, str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("kind")
-    table.add_column("findings", justify="right")
-    table.add_column("conversations", justify="right")
-    table.add_column("meaning")
+    counts = (Column(what, justify="right") for what in ("findings", "conversations"))
+    table = Table("kind", *counts, "meaning", box=box.SIMPLE_HEAD)
     for kind, meaning in kinds.items():
         here = found.only([kind])
         table.add_row(kind, str(len(here)), str(len({each.key for each in here})), meaning)
@@ -89,9 +86,9 @@ def _show(findings: list[Finding], kind: str) -> None:
     if not findings:
         return
     title = f"{kind}: {len(findings)}" if len(findings) <= _SHOWN else f"{kind}: {_SHOWN} of {len(findings)}"
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
-    for column in ("key", "turn", "position", "the prompt says", "the kwargs grade"):
-        table.add_column(column, overflow="fold")
+    columns = ("key", "turn", "position", "the prompt says", "the kwargs grade")
+    folded = (Column(column, overflow="fold") for column in columns)
+    table = Table(*folded, box=box.SIMPLE_HEAD, title=title, title_justify="left")
     for each in findings[:_SHOWN]:
         places = " ".join(map(str, each.positions))
         says, grades = (Text(visible(text)) for text in (each.prompt_says, each.kwargs_grade))

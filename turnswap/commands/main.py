@@ -1,7 +1,5 @@
 """The command ``turnswap``."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.metadata
 import sys
@@ -158,23 +156,8 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
         ) from error
 
 
-for command in (
-    plan,
-    masks,
-    verify,
-    analyze,
-    suggest,
-    search,
-    sweep,
-    table,
-    report,
-    compare,
-    export,
-    leaderboard,
-    audit,
-    build,
-    label,
-):
+of_merges, of_results = (plan, masks, verify, analyze, suggest, search, sweep), (table, report, compare, export)
+for command in (*of_merges, *of_results, leaderboard, audit, build, label):
     main.add_command(command)
 
 

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.filesize import decimal as size
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from turnswap.core.errors import UserError, visible
@@ -93,10 +93,8 @@ def ruler(n_layers: int) -> str:
 
 def _zones(recipe: Recipe) -> Table:
     """A row per run of equal layers and source; then what is not in a layer. After ``blend``: the donor's share."""
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("zone", "components", "from", "why"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("size", justify="right")
+    words = (Column(heading, overflow="fold") for heading in ("zone", "components", "from", "why"))
+    table = Table(*words, Column("size", justify="right"), box=None, padding=(0, 1, 0, 0))
     for part in ("embeddings", "tied", "slices", "shared"):
         _add_part(table, recipe, part)
     by_layer: list[list[tuple[str, Planned]]] = [[] for _ in range(recipe.n_layers)]
@@ -134,11 +132,9 @@ def _add_row(table: Table, zone: str, components: str, tensors: Sequence[Planned
 
 
 def _tensors(tensors: Iterable[Planned]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), title="tensors", title_justify="left")
-    table.add_column("name", overflow="fold")
-    for heading in ("from", "share", "shape"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
+    whole = (Column(heading, no_wrap=True) for heading in ("from", "share", "shape"))
+    columns = (Column("name", overflow="fold"), *whole, Column("size", justify="right", no_wrap=True))
+    table = Table(*columns, box=None, padding=(0, 2, 0, 0), title="tensors", title_justify="left")
     for tensor in tensors:
         shape = "×".join(map(str, tensor.weight.header.shape))
         origin = Text(tensor.source.origin, style_of(letter_of(tensor.source.origin)))
@@ -148,12 +144,11 @@ def _tensors(tensors: Iterable[Planned]) -> Table:
 
 def _changes(recipe: Recipe, changes: Sequence[TensorChange]) -> Table:
     """The mean change per layer, from the ancestor to each expert."""
-    table = Table(box=None, padding=(0, 2, 0, 0), title="change from the ancestor, ‖Δ‖/‖base‖", title_justify="left")
     experts = [role for role in recipe.models if role != "pretrained"]
     cosines = [f"cosine with {role}" for role in experts[1:]] if experts[2:] else ["cosine of the two"]
-    for heading in ("layer", *experts, *cosines):
-        table.add_column(heading, justify="right")
-
+    columns, title = ("layer", *experts, *cosines), "change from the ancestor, ‖Δ‖/‖base‖"
+    figures_of = (Column(heading, justify="right") for heading in columns)
+    table = Table(*figures_of, box=None, padding=(0, 2, 0, 0), title=title, title_justify="left")
     for layer, group in groupby(sorted(changes, key=lambda change: change.layer), lambda change: change.layer):
         figures = zip(*([*change.relative.values(), *change.cosine.values()] for change in group), strict=True)
         known = ([figure for figure in each if not math.isnan(figure)] for each in figures)
@@ -189,14 +184,6 @@ def show_proposal(console: Console, made: Proposal) -> None:
     _warn(console, [said for said in made.warnings if said not in made.recipe.warnings])
     console.print()
     show_plan(console, made.recipe, False, None)
-
-
-def as_json_of_all(proposals: Mapping[str, Proposal | UserError]) -> list[dict[str, Any]]:
-    """An entry per rule: what it suggests, or ``refused`` and why."""
-    return [
-        {"rule": rule, "refused": str(made)} if isinstance(made, UserError) else made.as_json()
-        for rule, made in proposals.items()
-    ]
 
 
 def _warn(console: Console, warnings: Sequence[str]) -> None:

@@ -1,7 +1,5 @@
 """What several commands take: files, folders, and options that go together."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path

@@ -17,8 +17,9 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.hosts.mergekit_contract import require_mergekit
 
-from .merge_view import as_json_of_all, show_plan, show_proposal, show_proposals, show_report
+from .merge_view import show_plan, show_proposal, show_proposals, show_report
 from .options import ANYTHING, FILE, FOLDER, together
+from .results import emit
 
 if TYPE_CHECKING:
     from mergekit.options import MergeOptions
@@ -95,14 +96,10 @@ def masks(
             raise UserError(f"--role: {role} is no expert of {config}.", f"There are: {', '.join(content['models'])}.")
         content["models"] = {role: content["models"][role]}
     if as_json:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(content, indent=1, ensure_ascii=False)
     else:
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    write_whole(output, text, "Name another file with -o.")
-    click.echo(f"Written: {output}")
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=10**6).rstrip()
+    emit(text, output)
 
 
 @click.command()
@@ -264,7 +261,11 @@ def suggest(
             except UserError as error:
                 proposals[name] = error
         if as_json:
-            click.echo(json.dumps(as_json_of_all(proposals), indent=1, ensure_ascii=False))
+            told = [
+                {"rule": name, "refused": str(made)} if isinstance(made, UserError) else made.as_json()
+                for name, made in proposals.items()
+            ]
+            click.echo(json.dumps(told, indent=1, ensure_ascii=False))
         else:
             show_proposals(Console(), proposals, experts.warnings)
         return

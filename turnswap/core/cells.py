@@ -1,7 +1,5 @@
 """CSV as spreadsheets read and write it."""
 
-from __future__ import annotations
-
 import csv
 import io
 import re

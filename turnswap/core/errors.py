@@ -1,7 +1,5 @@
 """Errors for people: what was expected, what came, what to do next."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import sys

@@ -1,7 +1,5 @@
 """Heat maps: as charts, in a terminal, and as files (pictures, and a page without network)."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.color import Color
 from rich.style import Style
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from .errors import UserError, require_packages, visible
@@ -92,12 +90,11 @@ def heat_table(
         form: how a value is written.
         width: of a column, at least.
     """
-    table = Table(title=Text(visible(title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     by_place = {tuple(value[axis] for axis in axes): value for value in values}
     rows, columns = (dict.fromkeys(value[axis] for value in values) for axis in axes)
-    table.add_column(corner, justify="right")
-    for column in columns:
-        table.add_column(str(column), justify="right", min_width=width)
+    shown = (Column(str(column), justify="right", min_width=width) for column in columns)
+    head, bold = (Column(corner, justify="right"), *shown), Text(visible(title), style="bold")
+    table = Table(*head, title=bold, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 0))
     for row in rows:
         table.add_row(str(row), *(_cell(by_place.get((row, column)), share, form) for column in columns))
     return table

@@ -1,7 +1,5 @@
 """The tables of :mod:`.diagnosis`, for a reader who has never seen them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,7 +13,12 @@ from .table import Figure, Summary
 
 _FEWEST = 10  # times that two instructions meet
 _NEAR = 0.1  # of the number asked for
-_EXCESS: tuple[str, ...] = ("excess", "excess_low", "excess_high")
+_EXCESS: Column = (
+    lambda *gap: f"{points(gap[0])} {difference_interval(Figure(*gap))}",
+    "excess",
+    "excess_low",
+    "excess_high",
+)
 _LATER = ["when given", "1 turn later", "2 turns later"]
 
 
@@ -41,10 +44,6 @@ def diagnosis_sheets(summaries: Sequence[Summary], whole: bool = False) -> list[
         ]
         frames.append(frame)
     return [*sheets, *_hardest(summaries, frames, shown)] if frames else []
-
-
-def _gap(*gap: float) -> str:
-    return f"{points(gap[0])} {difference_interval(Figure(*gap))}"
 
 
 def _wide(found: pd.DataFrame, columns: Sequence[int]) -> list[list[str]]:
@@ -76,7 +75,7 @@ def _broken(frame: pd.DataFrame, summary: Summary, shown: int, whole: bool) -> l
         if found.empty:
             continue
         columns: dict[str, Column] = {f"old {by}": "old", f"new {by}": "new", "broken": SHARE, "of": "asked"}
-        columns |= {"usual": (percent, "usual"), "above usual": (_gap, *_EXCESS)}
+        columns |= {"usual": (percent, "usual"), "above usual": _EXCESS}
         above = found[found["excess"] > 0].head(shown).reset_index()
         sheets.append(sheet_of(f"which new {by} breaks which old one", above, columns, 2))
         if whole and by == "family":

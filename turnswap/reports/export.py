@@ -1,7 +1,5 @@
 """Results for others' readers: written to files, and sent to the Hub by :func:`propose` alone, as a pull request."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +15,7 @@ from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
-from .board_files import board_files, name_on_board
-from .every_eval_ever import NOBODY, record, record_id
+from .board_files import NOBODY, board_files, name_on_board, record, record_id
 from .figures import OVERALL
 from .model_card import eval_results, hub_revision, merge
 from .sheets import notes_of
@@ -105,7 +102,7 @@ def remarks(summary: Summary, format_: str) -> list[str]:
     return said
 
 
-def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub.EvalResultEntry]:
+def _entries_file(summary: Summary, source: str | None) -> str:
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
 
     ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
@@ -125,7 +122,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
             f"Eval results stand for whole languages, but conversations run were {', '.join(partial)}.",
             "Evaluate without --limit, or take --format model-index, which tells how many.",
         )
-    return [
+    entries = [
         huggingface_hub.EvalResultEntry(
             dataset_id=HUB_REPOSITORY,
             task_id=record_id(scope, metric),
@@ -139,10 +136,7 @@ def entries(summary: Summary, source: str | None = None) -> list[huggingface_hub
         for scope in summary.published_scopes
         for metric in OVERALL
     ]
-
-
-def _entries_file(summary: Summary, source: str | None) -> str:
-    content = huggingface_hub.eval_result_entries_to_yaml(entries(summary, source))
+    content = huggingface_hub.eval_result_entries_to_yaml(entries)
     return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 

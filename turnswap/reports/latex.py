@@ -1,7 +1,5 @@
 r"""``turnswap table --format latex``: the figures as a table for a paper, to ``\input`` or to paste."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.resources import files
 

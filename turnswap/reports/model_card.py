@@ -1,7 +1,5 @@
 """A model's figures as ``model-index`` metadata of its card; all else in the card stays as it is, byte for byte."""
 
-from __future__ import annotations
-
 import math
 import re
 import textwrap

@@ -4,8 +4,6 @@ For texts from outside see :mod:`turnswap.core.pages`; replies come as compresse
 script shows with ``textContent``.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import json

@@ -3,8 +3,6 @@
 A model's languages may lie in several files, and so may the conversations of one language.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,9 +18,8 @@ from turnswap.tasks.multiif.metrics import VERDICTS, aggregations
 
 from . import figures
 from .folders import CutOff, NotResults, read_results, results_files, samples_beside
-from .identity import identity_of, shown_names, told_apart_by
 from .runs import LanguageRun, LoggedConversation, Model, in_order, read_samples
-from .signature import content_of, describe_difference, facts_of, is_benchmark
+from .signature import content_of, describe_difference, facts_of, identity_of, is_benchmark, shown_names, told_apart_by
 
 HEADLINE = "turn1_overall_acc"
 

@@ -1,7 +1,5 @@
 """``turnswap leaderboard --site DIR``: a ranking as a static site that grows with what lies below ``DIR/results``."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -18,11 +16,11 @@ from turnswap.core.pages import render_page
 
 from .board_files import name_on_board
 from .folders import read_results, results_files, samples_beside
-from .identity import for_others
 from .leaderboard import Board
 from .leaderboard_formats import TITLE, as_csv, as_json, as_page, pair_sheets
 from .reading import split_label
 from .sheets import title_of
+from .signature import for_others
 from .table import Summary
 from .terminal import report_sheets
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit, ndtri
 
 from turnswap.core.errors import UserError
 from turnswap.core.files import write_whole
@@ -226,10 +226,8 @@ def _within_bounds(value: float, error: float, level: float) -> tuple[float, flo
     """A normal interval on the scale of logits, which leaves neither 0 nor 1 behind (Agresti 2013, §3.1.6)."""
     if not 0 < value < 1 or math.isnan(error):
         return (value, value) if error == 0 else (math.nan, math.nan)
-    reach = NormalDist().inv_cdf(0.5 + level / 2) * error / (value * (1 - value))
-    odds = math.log(value / (1 - value))
-    low, high = (1 / (1 + math.exp(-max(-700.0, min(700.0, odds + side * reach)))) for side in (-1, 1))
-    return low, high
+    reach = ndtri(0.5 + level / 2) * error / (value * (1 - value))
+    return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
 
 def summarise(models: Sequence[Model], resampling: Resampling) -> list[Summary]:

@@ -3,8 +3,6 @@
 They must add up to the figures that were logged with them; those of some replies are held against grading again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import product
 from random import Random
@@ -18,8 +16,8 @@ from turnswap.core.processes import call_many
 from turnswap.core.progress import progress
 from turnswap.tasks.multiif import corrected
 from turnswap.tasks.multiif.dataset import content_sha256
-from turnswap.tasks.multiif.grading import Verdict, grade_reply
-from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
+from turnswap.tasks.multiif.grading import Verdict, grade_reply, parsed
+from turnswap.tasks.multiif.instructions import MalformedInstruction
 from turnswap.tasks.multiif.kept import CORRECTED, KEPT, PUBLISHED, grade_as_named, judge, verdicts_of
 from turnswap.tasks.multiif.left_out import graded_by
 from turnswap.tasks.multiif.metrics import VERDICTS, pool, verdict_pairs
@@ -125,8 +123,7 @@ def _require_gradeable(model: Model) -> None:
         for conversation in run.conversations:
             try:
                 for turn in conversation.turns:
-                    for asked in zip(turn.instruction_ids, turn.kwargs, strict=True):
-                        parse_kwargs(*asked)
+                    parsed(turn.instruction_ids, turn.kwargs)
             except MalformedInstruction as error:
                 raise UserError(
                     f"{conversation.where}: conversation {conversation.key} cannot be graded: {error}.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -155,12 +156,8 @@ def as_json(agreement: Agreement) -> str:
         for id_, cell in row.items()
     }
     changes = {name: [share.right, share.n] for name, share in agreement.changes.items()}
-    parts: dict[str, Mapping[str, Sequence[float]]] = {"cells": cells, "changes": changes}
-    shown = [f'"rules": {json.dumps(agreement.rules)}']
-    for name, rows in parts.items():
-        lines = ",\n".join(f"  {json.dumps(key)}: {json.dumps(row)}" for key, row in rows.items())
-        shown.append(f'"{name}": {{\n{lines}\n }}')
-    return "{\n " + ",\n ".join(shown) + "\n}\n"
+    text = json.dumps({"rules": agreement.rules, "cells": cells, "changes": changes}, indent=1)
+    return re.sub(r"\[\s+([^]]*?)\s+\]", lambda row: f"[{' '.join(row[1].split())}]", text) + "\n"  # a line per row
 
 
 def from_json(text: str) -> Agreement:

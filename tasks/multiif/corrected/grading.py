@@ -1,12 +1,9 @@
 """A reply and its instructions in, corrected verdicts out: beside :mod:`turnswap.tasks.multiif.grading`."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from ..grading import Verdict, holds, loose_variants, require_same_length
-from ..instructions import get_instruction
+from ..grading import Verdict, holds, loose_variants, parsed
 from ..instructions.spec import Asked
 from ..morphology import morphology
 from ..segmentation import segmenter
@@ -61,15 +58,11 @@ def grade_corrected(
     Raises:
         MalformedInstruction: as :func:`turnswap.tasks.multiif.grading.grade_reply`.
     """
-    require_same_length(instruction_ids, kwargs)
-    variants = loose_variants(reply.strip())
+    instructions, variants, verdicts = parsed(instruction_ids, kwargs), loose_variants(reply.strip()), []
     asked = asked_of(instruction_ids, kwargs, language, prompts)._replace(without=without)
-    verdicts = []
-    for instruction_id, raw in zip(instruction_ids, kwargs, strict=True):
-        instruction = get_instruction(instruction_id)
-        parsed = instruction.parse(raw)
+    for instruction, given in instructions:
         check = partial(instruction.corrected, asked=asked) if instruction.corrected else instruction.check
-        strict, loose = holds(variants, partial(check, **parsed))
-        hopeless = instruction.why_unsatisfiable(parsed) is not None
+        strict, loose = holds(variants, partial(check, **given))
+        hopeless = instruction.why_unsatisfiable(given) is not None
         verdicts.append(Verdict(strict, loose, unsatisfiable=hopeless))
     return verdicts

@@ -1,7 +1,5 @@
 """Upper and lower case, and the comma."""
 
-from __future__ import annotations
-
 from ..segmentation import base_language, count_words
 from ..text import capital_word_bounds, detect_language, word_tokens
 from .language import LATIN, main_script
@@ -30,10 +28,8 @@ def english_capital(reply: str) -> bool:
     return reply.isupper() and detect_language(reply) in ("en", None)
 
 
-@corrects("change_case:english_capital")
+@corrects("change_case:english_capital", by="case-of-letters")
 def _english_capital(reply: str, asked: Asked) -> bool:
-    if not asked.by("case-of-letters"):
-        return english_capital(reply)
     return reply.isupper() and _is_english(reply)
 
 
@@ -51,10 +47,8 @@ def english_lowercase(reply: str) -> bool:
     return reply.islower() and detect_language(reply) in ("en", None)
 
 
-@corrects("change_case:english_lowercase")
+@corrects("change_case:english_lowercase", by="case-of-letters")
 def _english_lowercase(reply: str, asked: Asked) -> bool:
-    if not asked.by("case-of-letters"):
-        return english_lowercase(reply)
     return reply.islower() and _is_english(reply)
 
 
@@ -64,8 +58,6 @@ def no_comma(reply: str) -> bool:
     return "," not in reply
 
 
-@corrects("punctuation:no_comma")
+@corrects("punctuation:no_comma", by="commas-of-all-scripts")
 def _no_comma(reply: str, asked: Asked) -> bool:
-    if not asked.by("commas-of-all-scripts"):
-        return no_comma(reply)
     return (_COMMAS_IN_JAPANESE if base_language(asked.language) == "ja" else _COMMAS).isdisjoint(reply)

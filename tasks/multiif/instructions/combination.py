@@ -1,7 +1,5 @@
 """Two answers, or the question before the answer."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 
@@ -23,10 +21,8 @@ def two_responses(reply: str) -> bool:
     return len(answers) == 2 and answers[0] != answers[1]
 
 
-@corrects("combination:two_responses")
+@corrects("combination:two_responses", by="dividers")
 def _two_responses(reply: str, asked: Asked) -> bool:
-    if not asked.by("dividers"):
-        return two_responses(reply)
     # Only a divider before the first answer, under its label, and behind the last one stands beside nothing.
     parts = [part.strip() for part in re.split(r"\*{6,}", reply)]
     answers = [part for part in parts if re.search(r"\w", part) and not _is_label(part)]
@@ -46,10 +42,8 @@ def repeat_prompt(reply: str, prompt_to_repeat: str) -> bool:
     return reply.strip().lower().startswith(prompt_to_repeat.strip().lower())
 
 
-@corrects("combination:repeat_prompt")
+@corrects("combination:repeat_prompt", by="phrases-as-seen")
 def _repeat_prompt(reply: str, asked: Asked, prompt_to_repeat: str) -> bool:
-    if not asked.by("phrases-as-seen"):
-        return repeat_prompt(reply, prompt_to_repeat)
     prompt = as_read(prompt_to_repeat).strip(_QUOTES_AND_BLANKS)
     text = as_read(reply).strip(_QUOTES_AND_BLANKS)
     if text.startswith(prompt) and not touches(prompt, text.removeprefix(prompt)):

@@ -1,7 +1,5 @@
 """Things that the reply must contain."""
 
-from __future__ import annotations
-
 import re
 
 from ..matching import folded
@@ -28,10 +26,8 @@ def number_placeholders(reply: str, num_placeholders: int) -> bool:
     return sum(1 for match in _PLACEHOLDER.finditer(reply) if match[1]) >= num_placeholders
 
 
-@corrects("detectable_content:number_placeholders")
+@corrects("detectable_content:number_placeholders", by="placeholders")
 def _number_placeholders(reply: str, asked: Asked, num_placeholders: int) -> bool:
-    if not asked.by("placeholders"):
-        return number_placeholders(reply, num_placeholders)
     return sum(1 for match in _TO_FILL_IN.finditer(folded(reply)) if _is_to_fill_in(match[1])) >= num_placeholders
 
 

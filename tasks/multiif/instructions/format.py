@@ -1,7 +1,5 @@
 """The shape of the reply. Patterns are linear-time equivalents of the published ones, which tests compare."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -47,10 +45,8 @@ def _bullets(reply: str, *_: object, **__: object) -> int:
     return len(_STAR_BULLET.findall(reply)) + len(_DASH_BULLET.findall(reply))
 
 
-@corrects("detectable_format:number_bullet_lists")
+@corrects("detectable_format:number_bullet_lists", by="bullets")
 def _number_bullet_lists(reply: str, asked: Asked, num_bullets: int) -> bool:
-    if not asked.by("bullets"):
-        return number_bullet_lists(reply, num_bullets)
     lines = reply.splitlines()
     # Plus signs are bullets of a list inside another, unless they are all there is.
     return (sum(map(is_bullet, lines)) or sum(1 for line in lines if line.lstrip().startswith("+ "))) == num_bullets
@@ -69,10 +65,8 @@ def number_highlighted_sections(reply: str, num_highlights: int) -> bool:
     return sum(1 for inside in found if inside.strip()) >= num_highlights
 
 
-@corrects("detectable_format:number_highlighted_sections")
+@corrects("detectable_format:number_highlighted_sections", by="highlights")
 def _number_highlighted_sections(reply: str, asked: Asked, num_highlights: int) -> bool:
-    if not asked.by("highlights"):
-        return number_highlighted_sections(reply, num_highlights)
     found = len(_EMPHASISED.findall(reply))
     if base_language(asked.language) == "ja":
         found += len(_EMPHASISED_IN_JAPANESE.findall(reply))
@@ -94,10 +88,8 @@ def multiple_sections(reply: str, section_spliter: str, num_sections: int) -> bo
     return len(compile_word(section_spliter.strip(), *_AROUND_SPLITTER).split(reply)) - 1 >= num_sections
 
 
-@corrects("detectable_format:multiple_sections")
+@corrects("detectable_format:multiple_sections", by="literal-words")
 def _multiple_sections(reply: str, asked: Asked, section_spliter: str, num_sections: int) -> bool:
-    if not asked.by("literal-words"):
-        return multiple_sections(reply, section_spliter, num_sections)
     if not asked.by("section-numbers"):
         splitter = re.escape(folded(section_spliter).strip())
         return len(re.findall(rf"{splitter}\s?\d+", folded(reply))) >= num_sections

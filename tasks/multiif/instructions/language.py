@@ -1,7 +1,5 @@
 """The language of the reply."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 
@@ -50,10 +48,8 @@ def response_language(reply: str, language: str) -> bool:
     return found is None or found == language or (language == "zh" and found in ("zh-cn", "zh-tw"))
 
 
-@corrects("language:response_language")
+@corrects("language:response_language", by="language-by-script")
 def _response_language(reply: str, asked: Asked, language: str) -> bool:
-    if not asked.by("language-by-script"):
-        return response_language(reply, language)
     code = "zh" if language.startswith("zh") else language
     script = main_script(reply)
     if script is not None:

@@ -1,7 +1,5 @@
 """How many words, sentences and paragraphs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 
@@ -114,10 +112,8 @@ def _parts(reply: str, *_: object, **__: object) -> int:
     return len(parts) - (not parts[0].strip()) - (len(parts) > 1 and not parts[-1].strip())
 
 
-@corrects("length_constraints:number_paragraphs")
+@corrects("length_constraints:number_paragraphs", by="dividers")
 def _number_paragraphs(reply: str, asked: Asked, num_paragraphs: int) -> bool:
-    if not asked.by("dividers"):
-        return number_paragraphs(reply, num_paragraphs)
     parts = [part.strip() for part in _DIVIDER.split(_STRONG.sub(r"**\1**", reply))]
     kept = [part for part in parts if _HAS_LETTER.search(part) and not _is_title(part, first=False)]
     return len(kept) == num_paragraphs
@@ -168,12 +164,10 @@ def nth_paragraph_first_word(reply: str, num_paragraphs: int, nth_paragraph: int
     return "".join(map(str.lower, found)) == first_word.lower()
 
 
-@corrects("length_constraints:nth_paragraph_first_word")
+@corrects("length_constraints:nth_paragraph_first_word", by="paragraphs-as-seen")
 def _nth_paragraph_first_word(
     reply: str, asked: Asked, num_paragraphs: int, nth_paragraph: int, first_word: str
 ) -> bool:
-    if not asked.by("paragraphs-as-seen"):
-        return nth_paragraph_first_word(reply, num_paragraphs, nth_paragraph, first_word)
     paragraphs = [part for part in re.split(r"\n\s*\n", reply) if _HAS_LETTER.search(part)]
     if asked.by("titles-are-no-paragraphs"):
         paragraphs = [part for at, part in enumerate(paragraphs) if not _is_title(part, first=at == 0)]

@@ -5,8 +5,6 @@ tasks of a folder that lm-eval was told to include, or in ``TURNSWAP_INSTRUCTION
 set is never run.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

@@ -5,8 +5,6 @@ literally, and so is a pattern whose matching time is not bounded by a small mul
 a word from a data set must not be able to hang a run. Both are reported as ungradeable-as-published.
 """
 
-from __future__ import annotations
-
 import re
 import warnings
 from functools import lru_cache
@@ -28,8 +26,8 @@ def compiles(pattern: str) -> bool:
     if _SPECIAL.isdisjoint(pattern):
         return True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # "possible nested set": published code compiles it all the same
+        # "possible nested set": published code compiles it all the same
+        with warnings.catch_warnings(action="ignore"):
             re.compile(pattern)
     except (re.error, OverflowError, RecursionError):
         return False
@@ -45,8 +43,7 @@ def is_regex(word: str) -> bool:
         return True
     if not compiles(word):
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         items = list(_parser.parse(word))
     choices = _choices(items[:-1], last=False) + _choices(items[-1:], last=True)
     return choices <= _MAX_CHOICES
@@ -82,8 +79,7 @@ def is_usable(word: str, before: str = "", after: str = "") -> bool:
 @lru_cache(maxsize=4096)
 def compile_word(word: str, before: str = "", after: str = "", flags: int = 0) -> re.Pattern[str]:
     """``before + word + after`` compiled, the word as a regex where it is a usable one, else literally."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         return re.compile(before + (word if is_usable(word, before, after) else re.escape(word)) + after, flags)
 
 

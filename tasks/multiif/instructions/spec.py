@@ -6,8 +6,6 @@ loaded instead of when its replies are graded. What a native reader would say in
 is a second check, registered by :func:`corrects`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -159,14 +157,20 @@ class Asked(NamedTuple):
         return correction not in self.without
 
 
-def corrects(id: str) -> Callable[[Check], Check]:
+def corrects(id: str, by: str = "") -> Callable[[Check], Check]:
     """Register ``check(reply, asked, **kwargs)`` as the corrected check of an instruction, see :class:`Asked`.
 
-    Its reason and a reply on which the two checks differ are in ``corrected/corrections.toml``.
+    Its reason and a reply on which the two checks differ are in ``corrected/corrections.toml``. Where the correction
+    ``by``, on which it rests, is switched off, the published check holds.
     """
 
     def register(check: Check) -> Check:
-        INSTRUCTIONS[id] = replace(INSTRUCTIONS[id], corrected=check)
+        published = INSTRUCTIONS[id]
+
+        def corrected(reply: str, asked: Asked, **kwargs: Any) -> bool:
+            return check(reply, asked, **kwargs) if asked.by(by) else published.check(reply, **kwargs)
+
+        INSTRUCTIONS[id] = replace(published, corrected=corrected if by else check)
         return check
 
     return register

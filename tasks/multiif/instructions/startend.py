@@ -1,7 +1,5 @@
 """How the reply starts and ends."""
 
-from __future__ import annotations
-
 from ..matching import as_read, folded, touches
 from .spec import PHRASE, Asked, corrects, instruction
 
@@ -17,10 +15,8 @@ def end_checker(reply: str, end_phrase: str) -> bool:
     return reply.strip().strip('"').lower().endswith(end_phrase.strip().lower())
 
 
-@corrects("startend:end_checker")
+@corrects("startend:end_checker", by="end-inside-quotation-marks")
 def _end_checker(reply: str, asked: Asked, end_phrase: str) -> bool:
-    if not asked.by("end-inside-quotation-marks"):
-        return end_checker(reply, end_phrase)
     if not asked.by("phrases-as-seen"):
         ends = (
             folded(text.rstrip(_CLOSING_QUOTES + " \t\r\n\u00a0\u202f").lstrip()).lower()
@@ -39,10 +35,8 @@ def quotation(reply: str) -> bool:
     return len(reply) > 1 and any(reply.startswith(a) and reply.endswith(b) for a, b in _QUOTES)
 
 
-@corrects("startend:quotation")
+@corrects("startend:quotation", by="quotation-marks-of-all-languages")
 def _quotation(reply: str, asked: Asked) -> bool:
-    if not asked.by("quotation-marks-of-all-languages"):
-        return quotation(reply)
     reply = reply.strip()
     if asked.by("one-pair-of-quotation-marks"):
         reply = reply.strip("*_ \n")

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from lm_eval.models.api_models import TemplateAPI
+from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
 
 from turnswap.core.errors import UserError
 
@@ -27,6 +28,7 @@ from ..faults import Fault
 
 log = logging.getLogger(f"lm_eval.{__name__}")  # a child of lm-eval's logger: shown as its own messages are
 
+_THEIRS = (LocalCompletionsAPI.parse_generations, LocalChatCompletion.parse_generations)  # of shapes that we know too
 LONGEST_WAIT = 300.0  # seconds that a server may make us wait
 # Of 4xx only these may pass by waiting: timeout, conflict, too early, too many requests.
 _PASSING = {408, 409, 425, 429}
@@ -163,18 +165,15 @@ class ApiEngine:
         try:
             answer = read_answer(body)
         except Fault as fault:
-            if fault.kind not in ("no choices", "no message", "no object") or self._in_known_shape():
+            if (
+                fault.kind not in ("no choices", "no message", "no object")
+                or type(self.model).parse_generations in _THEIRS
+            ):
                 raise
             answer = self._parsed_by_the_model(body)
         if end := getattr(self.model, "think_end_token", None):  # lm-eval's own way to cut reasoning off
             answer = replace(answer, text=answer.text.split(end)[-1].lstrip())
         return answer
-
-    def _in_known_shape(self) -> bool:
-        from lm_eval.models.openai_completions import LocalChatCompletion, LocalCompletionsAPI
-
-        known = (LocalCompletionsAPI.parse_generations, LocalChatCompletion.parse_generations)
-        return type(self.model).parse_generations in known
 
     def _parsed_by_the_model(self, body: Any) -> Answer:
         try:
