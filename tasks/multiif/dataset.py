@@ -6,6 +6,8 @@ turn is a conversation of two turns. Data of one's own may be in any language th
 say of each instruction which rule grades it: ``turn_1_graded_by`` is a list of ``published`` and ``corrected``.
 """
 
+from __future__ import annotations
+
 import csv
 import hashlib
 import json

@@ -4,6 +4,8 @@ Semantics of the published Multi-IF grader (arXiv 2410.15553, section 3; checker
 the same verdicts in any order, process and thread.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

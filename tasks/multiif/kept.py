@@ -15,6 +15,8 @@ The data may say of an instruction that the corrected rule grades it (see :mod:`
 or bullets there are by the published and by the corrected rules; it is absent where there are none.
 """
 
+from __future__ import annotations
+
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple

@@ -8,6 +8,8 @@ the seed are drawn once, and no trial is made that could not change the answer. 
 it has.
 """
 
+from __future__ import annotations
+
 import re
 from functools import reduce
 from math import cos, log, pi, sin, sqrt

@@ -5,6 +5,8 @@ region or script, as in ``pt-br``: ``Portuguese (BR)``. A language that is not h
 three letters, which then is its name too.
 """
 
+from __future__ import annotations
+
 import difflib
 import re
 import tomllib

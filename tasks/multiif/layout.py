@@ -4,6 +4,8 @@ Replies of chat models are Markdown more or less; this reads them line by line a
 the verbs of direct speech, in the languages where they are known, are in ``letters.toml``.
 """
 
+from __future__ import annotations
+
 import json
 import tomllib
 from collections.abc import Iterator

@@ -1,5 +1,7 @@
 """Slots to be left out of the corrected figures: those that a CSV names, such as ``turnswap audit`` writes."""
 
+from __future__ import annotations
+
 import csv
 import hashlib
 from collections.abc import Iterable, Mapping

@@ -1,5 +1,7 @@
 """Words of the data found in a reply: as written or in another form, whole words, and no accident of neighbours."""
 
+from __future__ import annotations
+
 import unicodedata
 from collections.abc import Set
 from functools import lru_cache

@@ -6,6 +6,8 @@ languages, a word has no form but itself. Nor have articles, pronouns and prepos
 on ``tests/multiif/word_forms.toml``.
 """
 
+from __future__ import annotations
+
 import importlib
 from collections.abc import Hashable
 from functools import cache, lru_cache

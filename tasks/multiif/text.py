@@ -6,6 +6,8 @@ Detection costs milliseconds and the counts microseconds, so :func:`decide_by_me
 only where the verdict depends on it.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 from collections.abc import Callable, Mapping

@@ -4,6 +4,8 @@
 in this process make an :class:`Answer` themselves.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,5 +1,7 @@
 """What the runner needs to know of an lm-eval model: how it renders a prompt, and how long one may be."""
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias

@@ -5,6 +5,8 @@ it (finish reason, tokens, reasoning) lies under the same key in a table of ours
 never caches them.
 """
 
+from __future__ import annotations
+
 import json
 import logging
 import sqlite3

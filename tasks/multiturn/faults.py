@@ -1,5 +1,7 @@
 """What went wrong with a request, and what is said of the conversations that failed by it."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Who may send next: a semaphore that lets the most urgent in first, adapts to the server, and can be closed."""
 
+from __future__ import annotations
+
 import asyncio
 import heapq
 import itertools

@@ -1,5 +1,7 @@
 """Which model a run asks: what its cache is held against."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import tomllib

@@ -16,6 +16,8 @@
 - ``TaskManager.load`` hands what it has made to ``_check_duplicates``: :func:`count_once`.
 """
 
+from __future__ import annotations
+
 import math
 import sys
 from collections import Counter

@@ -1,5 +1,7 @@
 """The schedule that works with every model: turn t of all conversations in one ``generate_until`` call."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 

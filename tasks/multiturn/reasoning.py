@@ -1,5 +1,7 @@
 """Reasoning that a model writes into its answer: set aside, so that what is left is the reply."""
 
+from __future__ import annotations
+
 import re
 from collections import Counter
 from collections.abc import Iterable

@@ -3,6 +3,8 @@
 Importing this module makes the type known to all of lm-eval's models.
 """
 
+from __future__ import annotations
+
 import itertools
 import json
 import logging

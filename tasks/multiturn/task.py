@@ -1,5 +1,7 @@
 """MultiTurnTask: the base class of a multi-turn task for lm-eval."""
 
+from __future__ import annotations
+
 import abc
 import copy
 import logging

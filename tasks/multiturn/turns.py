@@ -1,5 +1,7 @@
 """What every schedule does for one turn of one conversation: the request, its limits, and taking the answer in."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Sequence
 from dataclasses import replace

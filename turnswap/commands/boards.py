@@ -1,5 +1,7 @@
 """The commands that bring results to others: export, leaderboard."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

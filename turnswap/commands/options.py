@@ -1,5 +1,7 @@
 """What several commands take: files, folders, and options that go together."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path

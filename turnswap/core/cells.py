@@ -1,5 +1,7 @@
 """CSV as spreadsheets read and write it."""
 
+from __future__ import annotations
+
 import csv
 import io
 import re

@@ -1,5 +1,7 @@
 """What we rely on in another package: checked before it is used, and named where it does not hold."""
 
+from __future__ import annotations
+
 import functools
 import importlib
 import importlib.metadata

@@ -1,5 +1,7 @@
 """Errors for people: what was expected, what came, what to do next."""
 
+from __future__ import annotations
+
 import functools
 import importlib.util
 import sys

@@ -1,5 +1,7 @@
 """Heat maps: as charts, in a terminal, and as files (pictures, and a page without network)."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,7 @@
 """Files of JSON lines that grow while work is done: what is in them stays, whatever becomes of the process."""
 
+from __future__ import annotations
+
 import json
 import math
 import os

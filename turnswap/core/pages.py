@@ -1,5 +1,7 @@
 """Pages in one file, without network: their parts inlined, and a policy under which nothing else runs or loads."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """One function, called many times over several processes."""
 
+from __future__ import annotations
+
 import logging
 import os
 from collections.abc import Callable, Sequence

@@ -1,5 +1,7 @@
 """Settings from YAML files, and their checks: unknown names, missing ones and wrong kinds are said in words."""
 
+from __future__ import annotations
+
 import difflib
 import re
 from pathlib import Path

@@ -9,6 +9,8 @@ conversation stands there once per turn, with the messages up to that turn, its 
 of; figures over languages have no lines of their own.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re

@@ -1,5 +1,7 @@
 """The report's charts as Vega-Lite specifications, made with Altair, and as files for a paper."""
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator, Sequence

@@ -1,5 +1,7 @@
 """Whether model B beats model A: paired by conversation, drawn by source prompt, with p-values and what changed."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any

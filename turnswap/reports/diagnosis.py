@@ -3,6 +3,8 @@
 Instructions are followed by their place in the turn's list: a conversation may hold an id twice. Verdicts are strict.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 

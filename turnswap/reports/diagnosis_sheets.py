@@ -1,5 +1,7 @@
 """The tables of :mod:`.diagnosis`, for a reader who has never seen them."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 

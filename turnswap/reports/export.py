@@ -1,5 +1,7 @@
 """Results for others' readers: written to files, and sent to the Hub by :func:`propose` alone, as a pull request."""
 
+from __future__ import annotations
+
 import re
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The results files below a path: which are lm-eval's, and what the others are."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import os

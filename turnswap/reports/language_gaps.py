@@ -1,5 +1,7 @@
 """Which languages a model is better and worse in, on the source prompts that all of them share: asked alike."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 

@@ -1,5 +1,7 @@
 r"""``turnswap table --format latex``: the figures as a table for a paper, to ``\input`` or to paste."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from importlib.resources import files
 

@@ -4,6 +4,8 @@ Every pair is compared as ``turnswap compare`` does, on the same conversations a
 all pairs (Holm). A model's rank is 1 + the number of models that are significantly better.
 """
 
+from __future__ import annotations
+
 import itertools
 import math
 from collections.abc import Mapping, Sequence

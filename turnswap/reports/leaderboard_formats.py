@@ -1,5 +1,7 @@
 """A leaderboard as tables for a terminal and Markdown, as CSV, as JSON, and as a page."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

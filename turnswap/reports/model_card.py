@@ -1,5 +1,7 @@
 """A model's figures as ``model-index`` metadata of its card; all else in the card stays as it is, byte for byte."""
 
+from __future__ import annotations
+
 import math
 import re
 import textwrap

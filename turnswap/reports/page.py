@@ -4,6 +4,8 @@ For texts from outside see :mod:`turnswap.core.pages`; replies come as compresse
 script shows with ``textContent``.
 """
 
+from __future__ import annotations
+
 import base64
 import gzip
 import json

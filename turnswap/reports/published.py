@@ -1,5 +1,7 @@
 """The Multi-IF paper's own scores, as reference lines beside measured ones."""
 
+from __future__ import annotations
+
 import json
 import math
 from collections.abc import Mapping, Sequence

@@ -3,6 +3,8 @@
 A model's languages may lie in several files, and so may the conversations of one language.
 """
 
+from __future__ import annotations
+
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence

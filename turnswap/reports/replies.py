@@ -1,5 +1,7 @@
 """What could explain a score other than the model's ability, and what a run took: as sentences and tables."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Tables for a terminal and for Markdown, from one description."""
 
+from __future__ import annotations
+
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

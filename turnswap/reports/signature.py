@@ -5,6 +5,8 @@ that belongs to the measurement. Facts of the model itself are told as well, but
 of two models: every argument that was said when it was loaded counts, but for those in ``model_args.toml``.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import re

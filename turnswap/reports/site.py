@@ -1,5 +1,7 @@
 """``turnswap leaderboard --site DIR``: a ranking as a static site that grows with what lies below ``DIR/results``."""
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import json

@@ -1,5 +1,7 @@
 """A report and a comparison as tables: for a shell, a README or a paper's appendix."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """Where the published and the corrected verdicts differ: by instruction and language, and in every figure."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

@@ -3,6 +3,8 @@
 They must add up to the figures that were logged with them; those of some replies are held against grading again.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from itertools import product
 from random import Random

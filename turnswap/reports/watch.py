@@ -3,6 +3,8 @@
 Each look takes milliseconds: the run, which waits up to five seconds for its turn to write, is never kept from it.
 """
 
+from __future__ import annotations
+
 import glob
 import io
 import json

@@ -1,5 +1,7 @@
 """What a report, a comparison or a ranking says, in one sentence, and how sure it is."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
 import numpy as np

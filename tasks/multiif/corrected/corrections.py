@@ -4,6 +4,8 @@ A test grades every example by both sets of rules, so what stands there is what 
 the same list for readers.
 """
 
+from __future__ import annotations
+
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """A reply and its instructions in, corrected verdicts out: beside :mod:`turnswap.tasks.multiif.grading`."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from functools import partial
 

@@ -1,5 +1,7 @@
 """Readers' labels: whether a real reply follows one instruction, by people who read it (``turnswap label``)."""
 
+from __future__ import annotations
+
 import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass

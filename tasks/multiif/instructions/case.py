@@ -1,5 +1,7 @@
 """Upper and lower case, and the comma."""
 
+from __future__ import annotations
+
 from ..segmentation import base_language, count_words
 from ..text import capital_word_bounds, detect_language, word_tokens
 from .language import LATIN, main_script

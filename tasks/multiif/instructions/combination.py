@@ -1,5 +1,7 @@
 """Two answers, or the question before the answer."""
 
+from __future__ import annotations
+
 import re
 from dataclasses import replace
 

@@ -1,5 +1,7 @@
 """Things that the reply must contain."""
 
+from __future__ import annotations
+
 import re
 
 from ..matching import folded

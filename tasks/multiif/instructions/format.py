@@ -1,5 +1,7 @@
 """The shape of the reply. Patterns are linear-time equivalents of the published ones, which tests compare."""
 
+from __future__ import annotations
+
 import json
 import re
 

@@ -1,5 +1,7 @@
 """Words and letters that must or must not occur."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 

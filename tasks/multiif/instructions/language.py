@@ -1,5 +1,7 @@
 """The language of the reply."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from typing import Any
 

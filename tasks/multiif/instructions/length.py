@@ -1,5 +1,7 @@
 """How many words, sentences and paragraphs."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 

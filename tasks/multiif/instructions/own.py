@@ -5,6 +5,8 @@ tasks of a folder that lm-eval was told to include, or in ``TURNSWAP_INSTRUCTION
 set is never run.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import sys

@@ -5,6 +5,8 @@ literally, and so is a pattern whose matching time is not bounded by a small mul
 a word from a data set must not be able to hang a run. Both are reported as ungradeable-as-published.
 """
 
+from __future__ import annotations
+
 import re
 import warnings
 from functools import lru_cache

@@ -6,6 +6,8 @@ loaded instead of when its replies are graded. What a native reader would say in
 is a second check, registered by :func:`corrects`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple

@@ -1,5 +1,7 @@
 """How the reply starts and ends."""
 
+from __future__ import annotations
+
 from ..matching import as_read, folded, touches
 from .spec import PHRASE, Asked, corrects, instruction
 

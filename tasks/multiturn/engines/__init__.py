@@ -1,5 +1,7 @@
 """The backends that take one request while they work on others, each behind one small interface: :class:`Engine`."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any, Protocol
 

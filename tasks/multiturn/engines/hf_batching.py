@@ -3,6 +3,8 @@
 It lacks drawing by seeds of the requests' own, and attention on a CPU that leaves other requests' keys alone.
 """
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager

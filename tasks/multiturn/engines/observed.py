@@ -4,6 +4,8 @@ Both models give their replies to ``cache_hook.add_partial`` one by one, in the 
 returned them: the n-th text of a batch belongs to its n-th row.
 """
 
+from __future__ import annotations
+
 from bisect import bisect_left
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
