@@ -26,7 +26,8 @@ _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?
 
 
 @cache
-def _stem(word: str) -> str:
+def stem_of(word: str) -> str:
+    """Of an English word in small letters."""
     return str(_stemmer().stem(word.removesuffix("'s").removesuffix("’s")))
 
 
@@ -38,7 +39,18 @@ def _stemmer() -> EnglishStemmer:
 @cache
 def _empty() -> frozenset[str]:
     """Stems without content; numbers are :mod:`.demands`'s."""
-    return frozenset(map(_stem, [*_TABLES["empty"].split(), *values_of("en")]))
+    return frozenset(map(stem_of, [*_TABLES["empty"].split(), *values_of("en")]))
+
+
+def is_empty(word: str) -> bool:
+    """Whether an English word carries no content."""
+    return stem_of(word) in _empty()
+
+
+@cache
+def _light() -> frozenset[str]:
+    """Stems that a paraphrase adds or drops."""
+    return frozenset(map(stem_of, _TABLES["light"].split()))
 
 
 @cache
@@ -47,7 +59,7 @@ def _groups() -> dict[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
     for number, line in enumerate(_TABLES["same"].split(",")):
         for word in line.split():
-            found.setdefault(_stem(word), set()).add(number)
+            found.setdefault(stem_of(word), set()).add(number)
     return {stem: frozenset(numbers) for stem, numbers in found.items()}
 
 
@@ -64,7 +76,7 @@ def _kinds() -> dict[str, dict[int, int]]:
     for number, line in enumerate(_TABLES["kinds"].strip().split("\n")):
         for which, names in enumerate(line.split()):
             for name in names.split("/"):
-                found.setdefault(_stem(name), {})[number] = which
+                found.setdefault(stem_of(name), {})[number] = which
     return found
 
 
@@ -72,9 +84,9 @@ def content_of(text: str) -> dict[str, str]:
     """The words that carry content, by stem, in order."""
     found: dict[str, str] = {}
     for word in _WORD.findall(_CONTRACTED.sub(" ", text.casefold())):
-        for part in [word] if _stem(word) in _groups() else word.split("-"):
-            if len(part) > 1 and _stem(part) not in _empty():
-                found.setdefault(_stem(part), part)
+        for part in [word] if stem_of(word) in _groups() else word.split("-"):
+            if len(part) > 1 and stem_of(part) not in _empty():
+                found.setdefault(stem_of(part), part)
     return found
 
 
@@ -96,7 +108,7 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
         most: words that one side may have more of its own than the other, where both have some.
     """
     yield from _another_of_a_kind(source, back)
-    known = frozenset(map(_stem, _WORD.findall(names.casefold())))
+    known = _light() | frozenset(map(stem_of, _WORD.findall(names.casefold())))
     mine, theirs = _without(source, known, back), _without(back, known, source)
     spare = _spare(source, back, most if mine and theirs else 0, most)
     spare += len(theirs) > len(mine) and bool(_PRONOUN.search(source.casefold()))  # her, in Korean, is that friend
@@ -109,7 +121,7 @@ def _spare(source: str, back: str, short: int, most: int) -> int:
 
     Where the shorter text stands in the longer one nearly word for word, a single further word is a change.
     """
-    one, two = (frozenset(map(_stem, _WORD.findall(text.casefold()))) for text in (source, back))
+    one, two = (frozenset(map(stem_of, _WORD.findall(text.casefold()))) for text in (source, back))
     free = min(len(one - two), len(two - one))
     saying, size = 3 if _sayings().search(source.casefold()) else 0, len(content_of(source))
     return saying + (short + size // 9 if free <= 1 else most + max(0, size - 6) // 2)
@@ -120,9 +132,9 @@ def _without(text: str, known: frozenset[str], other: str) -> list[str]:
 
     The first of a sentence is what is asked for, which goes by many words: it is left out.
     """
-    first = frozenset(map(_stem, _FIRST.findall(text.casefold())))
+    first = frozenset(map(stem_of, _FIRST.findall(text.casefold())))
     stems = {
-        _stem(part)
+        stem_of(part)
         for word in _WORD.findall(_CONTRACTED.sub(" ", other.casefold()))
         for part in (word, *word.split("-"))
     }
@@ -136,7 +148,7 @@ def _without(text: str, known: frozenset[str], other: str) -> list[str]:
 def quoted(source: Sequence[str], back: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Quoted words that have nothing in common with those in their place."""
     for one, other in zip(source, back, strict=True) if len(source) == len(back) else ():
-        mine, theirs = (list(map(_stem, _WORD.findall(text.casefold()))) for text in (one, other))
+        mine, theirs = (list(map(stem_of, _WORD.findall(text.casefold()))) for text in (one, other))
         if (
             mine
             and theirs
@@ -173,7 +185,7 @@ def _named(text: str) -> dict[int, list[tuple[int, str, str]]]:
     for word in _WORD.findall(text.casefold()):
         if _LEADS.fullmatch(word):
             led = word
-        kinds = _kinds().get(_stem(word), {})
+        kinds = _kinds().get(stem_of(word), {})
         for kind, which in kinds.items():
             found.setdefault(kind, []).append((which, word, led))
         led = "" if kinds else led

@@ -21,6 +21,7 @@ from ..data_audit.stated import every_count_in
 POLES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "poles.toml").read_text("utf-8"))
 BY_PARTS = ("zh", "ja", "ko", "hi", "yue")  # words are found inside others, as they inflect or are not parted
 _SETTINGS = ("negation", "strongly", "harmless", "needed")
+_ELIDING = ("fr", "it")  # nell'ultima
 _LEAST = {"at_least": "at least", "at_most": "at most"}
 _SAID_BY_UNITS = {2: "both|pairs?|couple|double|twin|half", 7: "week", 10: "decade", 12: "dozen|year", 14: "fortnight"}
 _SAID_BY_UNITS |= {6: "half a dozen", 24: "day|dozen", 52: "year", 60: "hour|minute", 100: "century|hundred"}
@@ -57,8 +58,9 @@ def _either(words: str, language: str, parts: bool) -> str:
     if parts:
         return "|".join(made)
     end = r"[\w\p{M}]{0,4}" if language == "ar" else ""
+    before = r"\w\p{M}" if language in _ELIDING else r"\w\p{M}'"
     start = "(?:[وفبلك]{0,2}(?:ال|ل)?)" if language == "ar" else ""
-    return rf"(?<![\w\p{{M}}'])(?:{start}(?:{'|'.join(made)}){end})(?![\w\p{{M}}])" if made else "(?!)"
+    return rf"(?<![{before}])(?:{start}(?:{'|'.join(made)}){end})(?![\w\p{{M}}])" if made else "(?!)"
 
 
 @cache
@@ -105,10 +107,11 @@ def read(text: str, language: str) -> Reading:
         text: without quoted words, code and the like.
         language: its code, without a region.
     """
+    searched = _counted(text) if language == "en" else text
     searched = regex.sub(
         r"\b(two|three|four|half a) dozen",
         lambda m: {"t": "24", "h": "6"}.get(m[1][0], m[0]) if m[1] != "three" else "36",
-        text,
+        searched,
     )
     wording, text = POLES.get(language, {}), plain(text)
     poles: dict[str, dict[int, str]] = {}
@@ -116,6 +119,8 @@ def read(text: str, language: str) -> Reading:
         for match in pattern.finditer(text):
             place = int((match.lastgroup or "p0_").split("_")[0][1:])
             poles.setdefault(group, {}).setdefault(place, match.group())
+    if language == "en" and len(poles.get("case", ())) > 1:
+        poles["case"] = _wanted(text, poles["case"])
     bare = text
     for harmless in wording.get("harmless", ()):
         bare = regex.sub(harmless, " ", bare)
@@ -127,6 +132,24 @@ def read(text: str, language: str) -> Reading:
         strong.group() if strong else "",
         frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
     )
+
+
+def _counted(text: str) -> str:
+    """English in which bounds are said as :func:`every_count_in` reads them, and "a minute" is one."""
+    for pattern, plainly in _BOUNDS:
+        text = pattern.sub(plainly, text)
+    return text
+
+
+def _wanted(text: str, poles: dict[int, str]) -> dict[int, str]:
+    """The poles without those that are named only to be refused: in capitals, not in small letters."""
+    refused = r"\b(?:no|not|never|without|nor|than|instead of)(?: (?:in|use|using|any|the|with)){0,2} "
+    kept = {
+        place: word
+        for place, word in poles.items()
+        if not regex.search(rf"{refused}{regex.escape(word)}|{regex.escape(word)}(?: letters?)?,? (?:are|is) not", text)
+    }
+    return kept or poles
 
 
 def differences(
@@ -155,11 +178,10 @@ def differences(
     if same and two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
     yield from opposed
-    if same:
-        yield from _turned(plain(source), plain(other))
-        ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
-        if theirs and not theirs.keys() - ranks.keys() and (lost := ranks.keys() - theirs.keys() - _FIRST_AND_LAST):
-            yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
+    ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
+    lost, added = ranks.keys() - theirs.keys() - _FIRST_AND_LAST, theirs.keys() - ranks.keys()
+    if theirs and lost and bool(added) is not same and ranks.keys() & theirs.keys():
+        yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
     for group in POLES.get(other_language, {}).get("needed", ()):
         if group in one.poles and group not in two.poles and not (one.negated or two.negated):
             yield next(iter(one.poles[group].values())), "nothing of the kind"
@@ -171,15 +193,6 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
     return bool(one.negated) != bool(back.negated) or others
 
 
-def _turned(source: str, other: str) -> Iterator[tuple[str, str]]:
-    """From the last to the first, where the source goes from the first to the last."""
-    ways = {(match[1], match[2]): match.group() for match in _FROM_TO.finditer(other)}
-    for match in _FROM_TO.finditer(source):
-        if match[1] != match[2] and (match[2], match[1]) in ways and (match[1], match[2]) not in ways:
-            yield match.group(), ways[match[2], match[1]]
-
-
-_FROM_TO = regex.compile(r"\bfrom (?:the )?(\w+) to (?:the )?(\w+)")
 _FIRST_AND_LAST = frozenset({0, 1})
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
@@ -192,13 +205,21 @@ def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
         if group == "amount" and (one.bounds or two.bounds):  # fewer than 5
             continue
         if others and not poles.keys() & others.keys():
-            found.append((", ".join(poles.values()), ", ".join(others.values())))
+            found.append((group, ", ".join(poles.values()), ", ".join(others.values())))
             opposite |= group in _NEGATED
-    return opposite, found
+    flipped = [group for group, _, _ in found]
+    if "amount" in flipped and any(group in _NEGATED[:-2] for group in flipped):  # less formal is more casual
+        return False, []
+    return opposite, [(mine, theirs) for _, mine, theirs in found]
 
 
 def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) -> Iterator[tuple[str, str]]:
     lost, added = one.numbers - two.numbers, two.numbers - one.numbers
+    lost -= {value for value in lost if value + 12 in added and regex.search(rf"\b{value}(?::\d\d)? ?p\.?m", source)}
+    added -= {value + 12 for value in one.numbers - lost}
+    made = {value: _parts(value, added) for value in lost}
+    added -= frozenset().union(*made.values())
+    lost = frozenset(value for value in lost if not made[value])
     if same:
         lost = frozenset(value for value in lost if not _said(value, other))
         added = frozenset(value for value in added if not _said(value, source))
@@ -206,19 +227,35 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
     if (lost and added) or (same and alone):
         yield _listed(lost), _listed(added)
     for value, side in one.bounds.items():
-        if value == 1:  # nothing longer than one line
-            continue
         theirs = two.bounds.get(value, side)
         if {side, theirs} == {"at least", "at most"} or (
-            {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
+            value > 1  # one sentence at most is one sentence
+            and {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
         ):
             yield f"{side} {value}", f"{theirs} {value}"
+
+
+def _parts(value: int, numbers: frozenset[int]) -> frozenset[int]:
+    """The numbers that are this one together, where a language puts it so: hundreds two."""
+    pairs = ((one, other) for one in numbers for other in numbers if one < other)
+    return frozenset(next((pair for pair in pairs if value in (pair[0] * pair[1], pair[0] + pair[1])), ()))
 
 
 def _said(value: int, text: str) -> bool:
     return (
         value in _SAID_BY_UNITS and regex.search(rf"\b(?:{_SAID_BY_UNITS[value]})", text, regex.IGNORECASE) is not None
     )
+
+
+_BOUNDS = [
+    (regex.compile(pattern, regex.IGNORECASE), plainly)
+    for pattern, plainly in (
+        (r"\b(?:(?:can|must|may|should|do|does|shall|will|could|is|are)(?:n['’]t| ?not)|never|not)(?: to| allowed to)? (?:exceed|surpass|go (?:over|beyond|past|above)|be (?:more|longer) than|be over)\b", "at most"),
+        (r"\b(?:nothing|none|no)(?: (?:of|them|\w+) (?:be|is|are|exceeding))? (?:longer|more|greater|larger|later) than\b", "at most"),
+        (r"\b(?:no|nothing) (?:fewer|less|shorter) than\b", "at least"),
+        (r"(?<=at (?:least|most)) an? (?=(?:word|sentence|line|paragraph|page|minute|hour|day|week|month|year)\b)", " one "),
+    )
+]
 
 
 def _listed(values: frozenset[int]) -> str:

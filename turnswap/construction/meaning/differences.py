@@ -8,7 +8,7 @@ import regex
 
 from ..data_audit.stated import sentences_of
 from ..equivalent import protected_spans
-from . import content, demands, homographs, sentences
+from . import content, demands, homographs, sentences, turned
 
 _QUOTED = regex.compile(
     r"“[^”\n]+”|\"[^\"\n]+\"|「[^」\n]+」|『[^』\n]+』|«[^»\n]+»|„[^“”\n]+[“”]|<<[^<>\n]*>>|(?<!\w)['‘][^'’\n]+['’](?!\w)"
@@ -49,8 +49,10 @@ def differences(
     if sentences.answered(source, translation, back, language):
         yield f"the translation asks nothing: {translation.strip()}"
     if first == _ENGLISH:
-        for mine, theirs in content.differences(one, three, two, most):
+        for mine, theirs in content.differences(one, three, f"{two} {_poles(one, three)}", most):
             yield f"the content is another: the source has {mine!r}, the back-translation {theirs!r}"
+        for mine, theirs in turned.differences(one, three):
+            yield f"the back-translation turns it round: the source has {mine!r}, it has {theirs!r}"
         for mine, theirs in content.quoted(_quoted(source), _quoted(back)):
             yield f"the quoted words are others: the source has {mine!r}, the back-translation {theirs!r}"
         for word, taken in homographs.differences(one, two, second):
@@ -67,5 +69,12 @@ def _demands(source: str, back: str, language: str) -> list[tuple[str, str]]:
     return found
 
 
+def _poles(source: str, back: str) -> str:
+    """The words of poles in groups that both name: they are compared there."""
+    readings = [demands.read(text, _ENGLISH).poles for text in (source, back)]
+    both = readings[0].keys() & readings[1].keys()
+    return " ".join(word for poles in readings for group in both for word in poles[group].values())
+
+
 def _quoted(text: str) -> list[str]:
-    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text)]
+    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text) if match[:2] != "<<"]
