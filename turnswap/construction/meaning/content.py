@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -23,6 +24,9 @@ _CONTRACTED = regex.compile(r"n['’]t\b|['’](?:ve|re|m|s|ll|d)\b")
 _LEADS = regex.compile("from|to|by|for|of|with|against|and|or|versus|vs|between|than|nor|both")
 _PRONOUN = regex.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their)\b")
 _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
+
+_PER_WORD = 5  # words with content for which one more may come or go
+_IN_A_ROW = 3  # words that are a part of a sentence
 
 
 @cache
@@ -107,13 +111,29 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
         names: a text whose words are no content: the translation, with names that stay as they are.
         most: words that one side may have more of its own than the other, where both have some.
     """
-    yield from _another_of_a_kind(source, back)
+    if not _sayings().search(source.casefold()):
+        yield from _another_of_a_kind(source, back)
     known = _light() | frozenset(map(stem_of, _WORD.findall(names.casefold())))
     mine, theirs = _without(source, known, back), _without(back, known, source)
+    yield from _left_out(source, back, _without(source, known - _light(), back), theirs)
+    most = min(most, 1 + len(content_of(source)) // _PER_WORD)
     spare = _spare(source, back, most if mine and theirs else 0, most)
     spare += len(theirs) > len(mine) and bool(_PRONOUN.search(source.casefold()))  # her, in Korean, is that friend
     if abs(len(mine) - len(theirs)) > spare:
         yield ", ".join(mine) or "nothing more", ", ".join(theirs) or "nothing of the kind"
+
+
+def _left_out(source: str, back: str, mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Words in a row, of which some carry content, that stand in the source with nothing in their place."""
+    one, two = (_WORD.findall(_CONTRACTED.sub(" ", text.casefold())) for text in (source, back))
+    small = [word for word in mine if word in source]  # not of a name
+    if theirs or _sayings().search(source.casefold()):
+        return
+    for kind, start, end, _, _ in SequenceMatcher(
+        None, list(map(stem_of, one)), list(map(stem_of, two)), autojunk=False
+    ).get_opcodes():
+        if kind == "delete" and end - start >= _IN_A_ROW and set(small) & set(one[start:end]):
+            yield " ".join(one[start:end]), "nothing of the kind"
 
 
 def _spare(source: str, back: str, short: int, most: int) -> int:

@@ -114,6 +114,8 @@ def read(text: str, language: str) -> Reading:
         searched,
     )
     wording, text = POLES.get(language, {}), plain(text)
+    if language == "en":
+        text = _NO_RANK.sub(" ", text)
     poles: dict[str, dict[int, str]] = {}
     for group, pattern in _patterns(language).items():
         for match in pattern.finditer(text):
@@ -180,7 +182,7 @@ def differences(
     yield from opposed
     ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
     lost, added = ranks.keys() - theirs.keys() - _FIRST_AND_LAST, theirs.keys() - ranks.keys()
-    if theirs and lost and bool(added) is not same and ranks.keys() & theirs.keys():
+    if theirs and lost and (same or added) and ranks.keys() & theirs.keys():
         yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
     for group in POLES.get(other_language, {}).get("needed", ()):
         if group in one.poles and group not in two.poles and not (one.negated or two.negated):
@@ -194,6 +196,7 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
 
 
 _FIRST_AND_LAST = frozenset({0, 1})
+_NO_RANK = regex.compile(r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b")
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
 
@@ -203,6 +206,8 @@ def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
     for group, poles in one.poles.items():
         others = two.poles.get(group, {})
         if group == "amount" and (one.bounds or two.bounds):  # fewer than 5
+            continue
+        if group == "rank" and others.keys() <= one.poles.get("place", {}).keys():  # at the end is last
             continue
         if others and not poles.keys() & others.keys():
             found.append((group, ", ".join(poles.values()), ", ".join(others.values())))

@@ -67,7 +67,7 @@ def _roles(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
     others = {stem_of(verb): (left, right) for left, verb, right in _around(two)}
     for left, verb, right in _around(one):
         before, after = others.get(stem_of(verb), ("", ""))
-        if before and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before)) and left != right:
+        if before and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before)) and stem_of(left) != stem_of(right):
             yield f"{left} {verb} {right}", f"{before} {verb} {after}"
 
 
@@ -87,11 +87,11 @@ def _ways(source: str, back: str) -> Iterator[tuple[str, str]]:
 
 
 def _degrees(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
-    """Less of it where the source has more, or the other way round."""
-    for less, more in ((one, two), (two, one)):
-        for word, other in product(_degree(less, "less"), _degree(more, "more")):
+    """Less of it where the source has more, never where it has always, or the other way round."""
+    for mine, theirs in (("less", "more"), ("more", "less"), ("never", "always"), ("always", "never")):
+        for word, other in product(_degree(one, mine), _degree(two, theirs)):
             if _alike(word, other):
-                yield ("less " + word, "more " + word)[:: 1 if less is one else -1]
+                yield f"{mine} {word}", f"{theirs} {other}"
 
 
 def _degree(words: list[str], which: str) -> list[str]:
