@@ -25,6 +25,7 @@ _EVEN = 0.5  # the most for the own language of what langdetect holds for the so
 _LONG = 40  # letters of which langdetect's guess is worth comparing
 _OWN_WORDS = 3  # that only the language has, of a text which is of it
 _OF_THE_SOURCE = 0.75  # the least for a word of the source that another language might have too
+_MID_STOP = regex.compile(r"\p{L}{4,}[.?!] \p{Ll}\p{L}*")  # the longer words are no abbreviations
 _WITH_QUESTION_MARKS = regex.compile("ar|de|es|fa|fr|hi|id|it|ko|nl|pl|pt|ru|sv|sw|tr|uk|ur|vi|zh")
 _BORROWED = regex.compile("apps?|e-?mail|blog|web|online|markdown|json|html|wifi|emoji|hashtag|haiku|ok|pdf|sms")
 
@@ -136,5 +137,7 @@ def differences(source: str, translation: str, language: str, source_language: s
             yield f"it is of a different one ({other})", sentence
         elif not sentence.endswith((":", "：")) and (odd := words_in_a_row(sentence, language)):
             yield f"these are words in a row: {odd!r}", sentence
+    if (odd := _MID_STOP.search(translation)) and not _MID_STOP.search(source):
+        yield f"a sentence ends in the middle: {odd.group()!r}", translation
     if words := left_over(source, translation, language, source_language):
         yield "words are not translated", ", ".join(words)
