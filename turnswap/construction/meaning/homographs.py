@@ -35,7 +35,7 @@ def _meanings(word: str) -> tuple[Meaning, ...]:
 
 def _meaning(line: str) -> Meaning:
     cues, _, translations = line.partition("|")
-    told = [regex.escape(cue).replace(r"\*", r"\w*") for cue in cues.split()]
+    told = [regex.escape(cue).replace(r"\*", r"\w*").replace("_", " ") for cue in cues.split()]
     by_language = regex.findall(r"(\w\w):(.+?)(?=\s+\w\w:|$)", translations.strip())
     words = {language: regex.compile(_pattern(listed, language)) for language, listed in by_language}
     return Meaning(regex.compile(rf"\b(?:{'|'.join(told)})(?:'s)?\b"), words)
@@ -59,17 +59,39 @@ def differences(source: str, translation: str, language: str) -> Iterator[tuple[
         translation: of the source.
         language: the code of the translation's.
     """
-    translation = plain(translation)
+    translation, whole = plain(translation), plain(source)
     for sentence in map(plain, sentences_of(source)):
         present = frozenset(regex.findall(r"\w+", sentence))
         for word in _WORDS:
-            if present & {word, f"{word}s", f"{word}es", f"{word}ed", f"{word}ing"}:
-                yield from _taken_wrong(word, sentence, translation, language)
+            if present & _forms(word):
+                yield from _taken_wrong(word, sentence, whole, translation, language)
 
 
-def _taken_wrong(word: str, sentence: str, translation: str, language: str) -> Iterator[tuple[str, str]]:
+@cache
+def _forms(word: str) -> frozenset[str]:
+    """A word as it may stand in a sentence: "stories", "tapped", "racing"; not "tired", which is another word."""
+    doubled, cut = word + word[-1], word[:-1]
+    forms = {word, f"{word}s", f"{word}es", f"{word}ed", f"{word}ing", f"{doubled}ed", f"{doubled}ing"}
+    return frozenset(forms | ({f"{cut}ies"} if word.endswith("y") else {f"{cut}ing"} if word.endswith("e") else set()))
+
+
+def _told(word: str, text: str) -> list[int]:
+    """By meaning, how many different words of the text tell it; one beside the word, as in "tennis court", is two."""
+    either = "|".join(_forms(word))
+    beside = regex.compile(rf"\b(?:{either})(?:'s)?[ -]\Z"), regex.compile(rf"(?:'s)?[ -](?:{either})\b")
+    found: list[dict[str, int]] = [{} for _ in _meanings(word)]
+    for counts, meaning in zip(found, _meanings(word), strict=True):
+        for cue in meaning.cues.finditer(text):
+            near = beside[0].search(text, 0, cue.start()) or beside[1].match(text, cue.end())
+            counts[cue.group()] = max(counts.get(cue.group(), 0), 2 if near or word in cue.group().split() else 1)
+    return [sum(counts.values()) for counts in found]
+
+
+def _taken_wrong(word: str, sentence: str, whole: str, translation: str, language: str) -> Iterator[tuple[str, str]]:
     meanings = _meanings(word)
-    told = [len(set(meaning.cues.findall(sentence))) for meaning in meanings]
+    told = _told(word, sentence)
+    if not any(told) and sum(counts := _told(word, whole)) == max(counts) > 1:  # other sentences, if they agree
+        told = counts
     best = max(told)
     right = meanings[told.index(best)].words.get(language)
     if not best or told.count(best) > 1 or right is None or right.search(translation):
