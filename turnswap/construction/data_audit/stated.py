@@ -10,7 +10,7 @@ import regex
 from .numbers import WORDING, Number, numbers_in
 
 _SENTENCE = regex.compile(r"(?<=[.!?])(?<!\b(?:i\.e|e\.g|ex|etc|P\.S)\.)\s+|(?<=[。！？।])|\n")
-_CLAUSE = regex.compile(r"[,;:!?，；：。！？।\n]|\.(?!\d)|--")
+_CLAUSE = regex.compile(r"[,;:!?，；：。！？।،؛؟\n]|\.(?!\d)|--")
 _ASIDE = regex.compile(r"\([^()\d\n]*\)|（[^（）\d\n]*）|\*[^*\n]+\*")
 _FLAGS = regex.IGNORECASE
 _REACH = 28  # characters behind a number in which what it counts is looked for, some adjectives long

@@ -24,7 +24,13 @@ _SETTINGS = ("negation", "strongly", "harmless", "needed")
 _ELIDING = ("fr", "it")  # nell'ultima
 _LEAST = {"at_least": "at least", "at_most": "at most"}
 _SAID_BY_UNITS = {2: "both|pairs?|couple|double|twin|half", 7: "week", 10: "decade", 12: "dozen|year", 14: "fortnight"}
-_SAID_BY_UNITS |= {6: "half a dozen", 24: "day|dozen", 52: "year", 60: "hour|minute", 100: "century|hundred"}
+_SAID_BY_UNITS[2] += "|second"
+_SAID_BY_UNITS[14] += "|(?:two|2) weeks"
+_SAID_BY_UNITS |= {3: "third|triple|thrice|quarter", 4: "fourth|quarter", 5: "fifth", 8: "eighth", 9: "ninth"}
+_SAID_BY_UNITS |= {15: "quarter", 18: "year and a half", 30: "half an hour|half-hour|month", 90: "hour and a half"}
+_SAID_BY_UNITS[7] += "|seventh"
+_SAID_BY_UNITS[10] += "|tenth"
+_SAID_BY_UNITS |= {6: "half a dozen|half a year|half-year|sixth", 24: "day|dozen", 52: "year", 60: "hour|minute", 100: "century|hundred"}
 
 
 class Reading(NamedTuple):
@@ -33,6 +39,7 @@ class Reading(NamedTuple):
     Attributes:
         numbers: all from 2 on.
         bounds: the numbers that are a least (``at least``) or a most (``at most``).
+        limits: per such number what is allowed, so that "fewer than ten" is "at most nine".
         poles: by group, the words that name a pole, by the pole's place.
         negated: the word that negates plainly, "" where none does.
         restricting: all words that may negate or restrict.
@@ -40,6 +47,7 @@ class Reading(NamedTuple):
 
     numbers: frozenset[int]
     bounds: dict[int, str]
+    limits: dict[int, tuple[int | None, int | None]]
     poles: dict[str, dict[int, str]]
     negated: str
     restricting: frozenset[str]
@@ -130,6 +138,7 @@ def read(text: str, language: str) -> Reading:
     return Reading(
         frozenset(number.value for number in numbers_in(searched, language) if number.value > 1),
         sentences_counts(searched, language),
+        {each.numbers[0]: each[:2] for each in every_count_in(searched, language) if None in each[:2]},
         poles,
         strong.group() if strong else "",
         frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
@@ -195,6 +204,7 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
     return bool(one.negated) != bool(back.negated) or others
 
 
+_EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"
 _FIRST_AND_LAST = frozenset({0, 1})
 _NO_RANK = regex.compile(r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b")
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
@@ -220,6 +230,9 @@ def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
 
 def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) -> Iterator[tuple[str, str]]:
     lost, added = one.numbers - two.numbers, two.numbers - one.numbers
+    kept = set(one.limits.values()) & set(two.limits.values())
+    lost = frozenset(value for value in lost if one.limits.get(value) not in kept)
+    added = frozenset(value for value in added if two.limits.get(value) not in kept)
     lost -= {value for value in lost if value + 12 in added and regex.search(rf"\b{value}(?::\d\d)? ?p\.?m", source)}
     added -= {value + 12 for value in one.numbers - lost}
     made = {value: _parts(value, added) for value in lost}
@@ -235,6 +248,7 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
         theirs = two.bounds.get(value, side)
         if {side, theirs} == {"at least", "at most"} or (
             value > 1  # one sentence at most is one sentence
+            and _EXACT.search(source)
             and {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
         ):
             yield f"{side} {value}", f"{theirs} {value}"
