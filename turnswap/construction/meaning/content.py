@@ -189,7 +189,7 @@ def _another_of_a_kind(source: str, back: str) -> Iterator[tuple[str, str]]:
         before, after = [which for which, _, _ in words], [which for which, _, _ in others]
         lost = [word for which, word, _ in words if which not in after]
         added = [word for which, word, _ in others if which not in before]
-        if lost and added:
+        if lost and added and not any(same(stem_of(word), stem_of(other)) for word in lost for other in added):
             yield ", ".join(lost), ", ".join(added)
         if sorted(before) != sorted(after) or before == after or len(set(before)) < len(before):
             continue

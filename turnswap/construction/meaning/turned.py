@@ -19,6 +19,7 @@ _SKIPPED = frozenset(
     "a an the my your his her its our their this that these those some any of to in on at for from with am are is was "
     "were be been i'm you're if and then please as all each every very so too".split()
 )
+_PERSONS = frozenset("i you he she it we they".split())
 _SUBJECTS = {"me": "i", "him": "he", "them": "they", "us": "we"}
 _FROM_TO = regex.compile(
     r"\b(?:from|the) (?:the )?(?:most |least )?(\p{L}+) (?:ones? )?(?:first )?to (?:the )?(?:most |least )?(\p{L}+)"
@@ -36,6 +37,7 @@ def differences(source: str, back: str) -> Iterator[tuple[str, str]]:
     yield from _exchanged(one, two)
     if "by" not in one + two:  # the passive turns them rightly
         yield from _roles(one, two)
+    yield from _sent(one, two)
     yield from _ways(source.casefold(), back.casefold())
     yield from _degrees(one, two)
 
@@ -62,12 +64,27 @@ def _bound(words: list[str], first: str, second: str) -> tuple[str, str] | None:
     return (found[0], found[1]) if len(found) == 2 else None
 
 
+def _sent(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
+    """From somebody, where the source has to."""
+    (to, from_), (others_to, others_from) = ((_led(words, "to"), _led(words, "from")) for words in (one, two))
+    for word in (to & others_from) - from_ - others_to:
+        yield f"to {word}", f"from {word}"
+    for word in (from_ & others_to) - to - others_from:
+        yield f"from {word}", f"to {word}"
+
+
+def _led(words: list[str], by: str) -> frozenset[str]:
+    """What a preposition leads, without articles and the like."""
+    plain = [word for word in words if word == by or word not in _SKIPPED]
+    return frozenset(after for word, after in zip(plain, plain[1:], strict=False) if word == by and after != by)
+
+
 def _roles(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
     """Who does it to whom: what stands on both sides of a word."""
     others = {stem_of(verb): (left, right) for left, verb, right in _around(two)}
     for left, verb, right in _around(one):
         before, after = others.get(stem_of(verb), ("", ""))
-        if before and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before)) and stem_of(left) != stem_of(right):
+        if before and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before)) and verb not in _PERSONS and stem_of(left) != stem_of(right):
             yield f"{left} {verb} {right}", f"{before} {verb} {after}"
 
 
