@@ -7,20 +7,21 @@ first word of content after it; markers that exchanged their words are a change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import combinations, product
 
 import regex
 
 from .content import is_empty, same, stem_of
 
 _WORD = regex.compile(r"\p{L}+(?:['’-]\p{L}+)*")
-_MARKERS = (("before", "after"), ("above", "below"), ("i", "you"), ("first", "last"), ("first", "second"))
+_MARKERS = frozenset("i you".split())
 _SKIPPED = frozenset(
     "a an the my your his her its our their this that these those some any of to in on at for from with am are is was "
-    "were be been i'm you're if and then please as all each every very so too".split()
+    "were be been if and then please as all each every very so too".split()
 )
 _PERSONS = frozenset("i you he she it we they".split())
 _SUBJECTS = {"me": "i", "him": "he", "them": "they", "us": "we"}
+_OWNED = regex.compile(r"([\p{L}-]+)['’]s ([\p{L}-]+)")
 _FROM_TO = regex.compile(
     r"\b(?:from|the) (?:the )?(?:most |least )?(\p{L}+) (?:ones? )?(?:first )?to (?:the )?(?:most |least )?(\p{L}+)"
 )
@@ -34,34 +35,34 @@ def differences(source: str, back: str) -> Iterator[tuple[str, str]]:
         back: another.
     """
     one, two = (_WORD.findall(text.casefold().replace("’", "'")) for text in (source, back))
+    one, two = ([word.removesuffix("'m").removesuffix("'re") for word in words] for words in (one, two))
     yield from _exchanged(one, two)
     if "by" not in one + two:  # the passive turns them rightly
         yield from _roles(one, two)
     yield from _sent(one, two)
+    yield from _owned(source.casefold(), back.casefold())
     yield from _ways(source.casefold(), back.casefold())
     yield from _degrees(one, two)
 
 
 def _exchanged(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
-    for first, second in _MARKERS:
-        mine, theirs = _bound(one, first, second), _bound(two, first, second)
-        if not (mine and theirs):
-            continue
-        (a, b), (c, d) = mine, theirs
-        if same(stem_of(a), stem_of(d)) and not same(stem_of(a), stem_of(b)) and not same(stem_of(a), stem_of(c)):
+    """Two words that each lead what the other one led: keep this and change that."""
+    mine, theirs = _next(one), _next(two)
+    moved = sorted(word for word in mine.keys() & theirs.keys() if mine[word] != theirs[word])
+    for first, second in combinations(moved, 2):
+        a, b, c, d = mine[first], mine[second], theirs[first], theirs[second]
+        if a == d and b == c and not (is_empty(a) and is_empty(b)) and not {a, b} & {first, second}:
             yield f"{first} {a}, {second} {b}", f"{first} {c}, {second} {d}"
 
 
-def _bound(words: list[str], first: str, second: str) -> tuple[str, str] | None:
-    """The words that two markers lead, where each stands once."""
-    found = []
-    for marker in (first, second):
-        places = [place for place, word in enumerate(words) if word.partition("'")[0] == marker]
-        if len(places) != 1:
-            return None
-        after = [word for word in words[places[0] + 1 :] if word not in _SKIPPED][:1]
-        found += after
-    return (found[0], found[1]) if len(found) == 2 else None
+def _next(words: list[str]) -> dict[str, str]:
+    """By word that stands once, the stem of what follows, without articles and the like."""
+    plain = [word for word in words if word in _MARKERS or word not in _SKIPPED]
+    return {
+        word: stem_of(after)
+        for word, after in zip(plain, plain[1:], strict=False)
+        if plain.count(word) == 1 and after not in _MARKERS
+    }
 
 
 def _sent(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
@@ -91,6 +92,14 @@ def _roles(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
 def _around(words: list[str]) -> list[tuple[str, str, str]]:
     plain = [_SUBJECTS.get(word, word) for word in words if word not in _SKIPPED]
     return list(zip(plain, plain[1:], plain[2:], strict=False))
+
+
+def _owned(source: str, back: str) -> Iterator[tuple[str, str]]:
+    """Somebody's something, where the source has something's somebody."""
+    theirs = set(_OWNED.findall(back))
+    for owner, thing in _OWNED.findall(source):
+        if (thing, owner) in theirs:
+            yield f"{owner}'s {thing}", f"{thing}'s {owner}"
 
 
 def _ways(source: str, back: str) -> Iterator[tuple[str, str]]:
