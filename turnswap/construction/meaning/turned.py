@@ -7,19 +7,22 @@ first word of content after it; markers that exchanged their words are a change.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 
 import regex
 
-from .content import is_empty, same, stem_of
+from .content import is_empty, stem_of
 
 _WORD = regex.compile(r"\p{L}+(?:['’-]\p{L}+)*")
-_MARKERS = frozenset("i you".split())
-_SKIPPED = frozenset(
-    "a an the my your his her its our their this that these those some any of to in on at for from with am are is was "
-    "were be been if and then please as all each every very so too".split()
+_MARKERS = frozenset(["i", "you"])
+_SKIPPED = frozenset(  # one string is shorter than forty
+    regex.findall(
+        r"\w+",
+        "a an the my your his her its our their this that these those some any of to in on at for from with am are is "
+        "was were be been if and then please as all each every very so too",
+    )
 )
-_PERSONS = frozenset("i you he she it we they".split())
+_PERSONS = frozenset(["i", "you", "he", "she", "it", "we", "they"])
 _SUBJECTS = {"me": "i", "him": "he", "them": "they", "us": "we"}
 _OWNED = regex.compile(r"([\p{L}-]+)['’]s ([\p{L}-]+)")
 _FROM_TO = regex.compile(
@@ -58,11 +61,7 @@ def _exchanged(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
 def _next(words: list[str]) -> dict[str, str]:
     """By word that stands once, the stem of what follows, without articles and the like."""
     plain = [word for word in words if word in _MARKERS or word not in _SKIPPED]
-    return {
-        word: stem_of(after)
-        for word, after in zip(plain, plain[1:], strict=False)
-        if plain.count(word) == 1 and after not in _MARKERS
-    }
+    return {word: stem_of(after) for word, after in pairwise(plain) if plain.count(word) == 1 and after not in _MARKERS}
 
 
 def _sent(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
@@ -77,7 +76,7 @@ def _sent(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
 def _led(words: list[str], by: str) -> frozenset[str]:
     """What a preposition leads, without articles and the like."""
     plain = [word for word in words if word == by or word not in _SKIPPED]
-    return frozenset(after for word, after in zip(plain, plain[1:], strict=False) if word == by and after != by)
+    return frozenset(after for word, after in pairwise(plain) if word == by and after != by)
 
 
 def _roles(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
@@ -85,7 +84,12 @@ def _roles(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
     others = {stem_of(verb): (left, right) for left, verb, right in _around(two)}
     for left, verb, right in _around(one):
         before, after = others.get(stem_of(verb), ("", ""))
-        if before and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before)) and verb not in _PERSONS and stem_of(left) != stem_of(right):
+        if (
+            before
+            and (stem_of(left), stem_of(right)) == (stem_of(after), stem_of(before))
+            and verb not in _PERSONS
+            and stem_of(left) != stem_of(right)
+        ):
             yield f"{left} {verb} {right}", f"{before} {verb} {after}"
 
 
@@ -121,7 +125,7 @@ def _degrees(one: list[str], two: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _degree(words: list[str], which: str) -> list[str]:
-    led = [after for word, after in zip(words, words[1:], strict=False) if word == which and not is_empty(after)]
+    led = [after for word, after in pairwise(words) if word == which and not is_empty(after)]
     return led + [word for word in words if which == "more" and len(word) > 5 and word.endswith("er")]
 
 
@@ -129,4 +133,4 @@ def _alike(one: str, other: str) -> bool:
     """Big and biggest, scary and scarier."""
     bare = [regex.sub(r"(?:iest|ier|est|er|y|e)$", "", word) for word in (one, other)]
     short, long = sorted(bare, key=len)
-    return one == other or len(short) > 2 and long.startswith(short) and len(long) - len(short) < 2
+    return one == other or (len(short) > 2 and long.startswith(short) and len(long) - len(short) < 2)
