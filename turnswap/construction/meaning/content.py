@@ -115,7 +115,7 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
         yield from _another_of_a_kind(source, back)
     known = _light() | frozenset(map(stem_of, _WORD.findall(names.casefold())))
     mine, theirs = _without(source, known, back), _without(back, known, source)
-    yield from _left_out(source, back, _without(source, known - _light(), back), theirs)
+    yield from _left_out(source, back, mine, theirs)
     most = min(most, 1 + len(content_of(source)) // _PER_WORD)
     spare = _spare(source, back, most if mine and theirs else 0, most)
     spare += len(theirs) > len(mine) and bool(_PRONOUN.search(source.casefold()))  # her, in Korean, is that friend
@@ -189,7 +189,7 @@ def _another_of_a_kind(source: str, back: str) -> Iterator[tuple[str, str]]:
         before, after = [which for which, _, _ in words], [which for which, _, _ in others]
         lost = [word for which, word, _ in words if which not in after]
         added = [word for which, word, _ in others if which not in before]
-        if lost and added:
+        if lost and added and not any(same(stem_of(word), stem_of(other)) for word in lost for other in added):
             yield ", ".join(lost), ", ".join(added)
         if sorted(before) != sorted(after) or before == after or len(set(before)) < len(before):
             continue

@@ -17,20 +17,13 @@ import regex
 
 from ..data_audit.numbers import numbers_in
 from ..data_audit.stated import every_count_in
+from .counts import parts_of, said_by_units, said_plainly
 
 POLES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "poles.toml").read_text("utf-8"))
 BY_PARTS = ("zh", "ja", "ko", "hi", "yue")  # words are found inside others, as they inflect or are not parted
 _SETTINGS = ("negation", "strongly", "harmless", "needed")
 _ELIDING = ("fr", "it")  # nell'ultima
 _LEAST = {"at_least": "at least", "at_most": "at most"}
-_SAID_BY_UNITS = {2: "both|pairs?|couple|double|twin|half", 7: "week", 10: "decade", 12: "dozen|year", 14: "fortnight"}
-_SAID_BY_UNITS[2] += "|second"
-_SAID_BY_UNITS[14] += "|(?:two|2) weeks"
-_SAID_BY_UNITS |= {3: "third|triple|thrice|quarter", 4: "fourth|quarter", 5: "fifth", 8: "eighth", 9: "ninth"}
-_SAID_BY_UNITS |= {15: "quarter", 18: "year and a half", 30: "half an hour|half-hour|month", 90: "hour and a half"}
-_SAID_BY_UNITS[7] += "|seventh"
-_SAID_BY_UNITS[10] += "|tenth"
-_SAID_BY_UNITS |= {6: "half a dozen|half a year|half-year|sixth", 24: "day|dozen", 52: "year", 60: "hour|minute", 100: "century|hundred"}
 
 
 class Reading(NamedTuple):
@@ -115,12 +108,7 @@ def read(text: str, language: str) -> Reading:
         text: without quoted words, code and the like.
         language: its code, without a region.
     """
-    searched = _counted(text) if language == "en" else text
-    searched = regex.sub(
-        r"\b(two|three|four|half a) dozen",
-        lambda m: {"t": "24", "h": "6"}.get(m[1][0], m[0]) if m[1] != "three" else "36",
-        searched,
-    )
+    searched = said_plainly(text) if language == "en" else text
     wording, text = POLES.get(language, {}), plain(text)
     if language == "en":
         text = _NO_RANK.sub(" ", text)
@@ -134,6 +122,7 @@ def read(text: str, language: str) -> Reading:
     bare = text
     for harmless in wording.get("harmless", ()):
         bare = regex.sub(harmless, " ", bare)
+    bare = _TOLD.sub(" ", bare) if language == "en" else bare
     strong = _negations(language, "strongly").search(bare)
     return Reading(
         frozenset(number.value for number in numbers_in(searched, language) if number.value > 1),
@@ -143,13 +132,6 @@ def read(text: str, language: str) -> Reading:
         strong.group() if strong else "",
         frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
     )
-
-
-def _counted(text: str) -> str:
-    """English in which bounds are said as :func:`every_count_in` reads them, and "a minute" is one."""
-    for pattern, plainly in _BOUNDS:
-        text = pattern.sub(plainly, text)
-    return text
 
 
 def _wanted(text: str, poles: dict[int, str]) -> dict[int, str]:
@@ -204,9 +186,16 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
     return bool(one.negated) != bool(back.negated) or others
 
 
+# A negation that tells of something and demands nothing: "I did not", "that is not", "we cannot".
+_TOLD = regex.compile(
+    r"\b(?:i|we|he|she|they|it|that|this|there|who|which|nobody|he's|she's|it's|that's|i'm|we're|they're)"
+    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b(?! (?:want|need|like|wish))"
+)
 _EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"
 _FIRST_AND_LAST = frozenset({0, 1})
-_NO_RANK = regex.compile(r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b")
+_NO_RANK = regex.compile(
+    r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b"
+)
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
 
@@ -235,12 +224,12 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
     added = frozenset(value for value in added if two.limits.get(value) not in kept)
     lost -= {value for value in lost if value + 12 in added and regex.search(rf"\b{value}(?::\d\d)? ?p\.?m", source)}
     added -= {value + 12 for value in one.numbers - lost}
-    made = {value: _parts(value, added) for value in lost}
+    made = {value: parts_of(value, added) for value in lost}
     added -= frozenset().union(*made.values())
     lost = frozenset(value for value in lost if not made[value])
     if same:
-        lost = frozenset(value for value in lost if not _said(value, other))
-        added = frozenset(value for value in added if not _said(value, source))
+        lost = frozenset(value for value in lost if not said_by_units(value, other))
+        added = frozenset(value for value in added if not said_by_units(value, source))
     alone = (lost or added) - {2}  # "separate the two" and "separate them"
     if (lost and added) or (same and alone):
         yield _listed(lost), _listed(added)
@@ -248,33 +237,10 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
         theirs = two.bounds.get(value, side)
         if {side, theirs} == {"at least", "at most"} or (
             value > 1  # one sentence at most is one sentence
-            and _EXACT.search(source)
-            and {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
+            and {side, theirs} & {"at least", "at most"}
+            and "exactly" in (side, theirs)
         ):
             yield f"{side} {value}", f"{theirs} {value}"
-
-
-def _parts(value: int, numbers: frozenset[int]) -> frozenset[int]:
-    """The numbers that are this one together, where a language puts it so: hundreds two."""
-    pairs = ((one, other) for one in numbers for other in numbers if one < other)
-    return frozenset(next((pair for pair in pairs if value in (pair[0] * pair[1], pair[0] + pair[1])), ()))
-
-
-def _said(value: int, text: str) -> bool:
-    return (
-        value in _SAID_BY_UNITS and regex.search(rf"\b(?:{_SAID_BY_UNITS[value]})", text, regex.IGNORECASE) is not None
-    )
-
-
-_BOUNDS = [
-    (regex.compile(pattern, regex.IGNORECASE), plainly)
-    for pattern, plainly in (
-        (r"\b(?:(?:can|must|may|should|do|does|shall|will|could|is|are)(?:n['’]t| ?not)|never|not)(?: to| allowed to)? (?:exceed|surpass|go (?:over|beyond|past|above)|be (?:more|longer) than|be over)\b", "at most"),
-        (r"\b(?:nothing|none|no)(?: (?:of|them|\w+) (?:be|is|are|exceeding))? (?:longer|more|greater|larger|later) than\b", "at most"),
-        (r"\b(?:no|nothing) (?:fewer|less|shorter) than\b", "at least"),
-        (r"(?<=at (?:least|most)) an? (?=(?:word|sentence|line|paragraph|page|minute|hour|day|week|month|year)\b)", " one "),
-    )
-]
 
 
 def _listed(values: frozenset[int]) -> str:

@@ -72,8 +72,8 @@ def _demands(source: str, back: str, language: str) -> list[tuple[str, str]]:
 def _poles(source: str, back: str) -> str:
     """The words of poles where each names one of a group: they are compared there."""
     readings = [demands.read(text, _ENGLISH).poles for text in (source, back)]
-    both = [group for group in readings[0] if len(readings[0][group]) == 1 == len(readings[1].get(group, ()))]
-    return " ".join(word for poles in readings for group in both for word in poles[group].values())
+    both = [name for name, here in readings[0].items() if len(here) == 1 == len(readings[1].get(name, ()))]
+    return " ".join(word for poles in readings for group in both for word in poles[group].values() if group != "verse")
 
 
 def _quoted(text: str) -> list[str]:

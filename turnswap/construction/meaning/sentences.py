@@ -96,7 +96,9 @@ def left_over(source: str, translation: str, language: str, source_language: str
         if likelihoods(word, pair).get(_code(source_language), 0) >= _OF_THE_SOURCE
     ]
     if LATIN in scripts_of(source_language):
-        clear += [word for word in shared if word not in clear and regex.search(_TABLES["unlike"].get(pair_of, "(?!)"), word)]
+        clear += [
+            word for word in shared if word not in clear and regex.search(_TABLES["unlike"].get(pair_of, "(?!)"), word)
+        ]
     return clear if len(clear) > 1 or (clear and len(set(shared)) > 1) else []
 
 
