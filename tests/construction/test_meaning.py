@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
+from turnswap.construction.meaning import homographs
 from turnswap.construction.meaning.instructions import stated_otherwise
 
 # ruff: noqa: E501
@@ -73,6 +74,53 @@ def test_what_a_reader_would_refuse_is_refused(
 @pytest.mark.parametrize(("language", "source", "translation", "back"), GOOD)
 def test_what_a_reader_would_accept_passes(language: str, source: str, translation: str, back: str | None) -> None:
     assert judged(language, source, translation, back) == []
+
+
+# a source, its translation, and the word that takes it in the other meaning
+HOMOGRAPHS = [
+    ("de", "The USB port on my laptop is loose.", "Der USB-Anschluss an meinem Laptop ist locker.", "Der USB-Hafen an meinem Laptop ist locker."),
+    ("fr", "How do I cash a check at the bank?", "Comment encaisser un chèque à la banque ?", "Comment encaisser une vérification à la banque ?"),
+    ("es", "Summarize the court case in simple words.", "Resume el caso judicial con palabras sencillas.", "Resume la funda del tribunal con palabras sencillas."),
+    ("it", "Keep the tweet under 280 characters.", "Il tweet non deve superare i 280 caratteri.", "Il tweet non deve superare i 280 personaggi."),
+    ("pt", "Give me a recipe for fruit punch for a party.", "Me dê uma receita de ponche de frutas para uma festa.", "Me dê uma receita de soco de frutas para uma festa."),
+    ("ru", "Summarize the plot of this novel.", "Кратко изложи сюжет этого романа.", "Кратко изложи участок этого романа."),
+    ("zh", "Write the title in capital letters.", "标题请用大写。", "标题请用首都字母写。"),
+    ("ja", "Write a thank-you note to a kind nurse.", "親切な看護師へのお礼状を書いてください。", "種類の看護師へのお礼状を書いてください。"),
+    ("ko", "How can I raise engagement on my Instagram posts?", "인스타그램 게시물의 참여도를 어떻게 높일 수 있나요?", "인스타그램 게시물의 약혼을 어떻게 높일 수 있나요?"),
+    ("ar", "Which tablet has the best screen for drawing?", "أي جهاز لوحي لديه أفضل شاشة للرسم؟", "أي قرص لديه أفضل شاشة للرسم؟"),
+    ("hi", "Write a story about a spell cast by a witch.", "एक चुड़ैल के मंत्र की कहानी लिखें।", "एक चुड़ैल की वर्तनी की कहानी लिखें।"),
+    ("sw", "What is the interest on this bank loan?", "Riba ya mkopo huu wa benki ni kiasi gani?", "Hamu ya mkopo huu wa benki ni kiasi gani?"),
+    ("tr", "Describe the main character of the novel.", "Romanın ana kahramanını anlat.", "Romanın ana harfini anlat."),
+]  # fmt: skip
+# a word around it tells the other meaning, and another tells it better, or none tells it surely
+TOLD_BETTER = [
+    ("de", "Write a letter to the school board about the wooden desks.", "Schreibe einen Brief an den Schulvorstand über die Holztische."),
+    ("es", "What should employees do in case of fire at the company?", "¿Qué deben hacer los empleados en caso de incendio en la empresa?"),
+    ("ko", "Feel free to include the cost.", "비용도 자유롭게 포함해 주세요."),
+    ("it", "Write a story of 500 words with two main characters.", "Scrivi un racconto di 500 parole con due personaggi principali."),
+    ("zh", "Do not use the letter e in the story about love.", "在这个爱情故事里不要使用字母e。"),
+    ("fr", "Write a story in which a girl leaves her village.", "Écris une histoire où une fille quitte son village."),
+    ("de", "Draft an email about the cold room.", "Entwirf eine E-Mail über den kalten Raum."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("language", "source", "right", "wrong"), HOMOGRAPHS)
+def test_a_word_of_two_meanings_taken_in_the_wrong_one_is_told(
+    language: str, source: str, right: str, wrong: str
+) -> None:
+    assert list(homographs.differences(source, right, language)) == []
+    assert list(homographs.differences(source, wrong, language))
+
+
+@pytest.mark.parametrize(("language", "source", "translation"), TOLD_BETTER)
+def test_a_word_far_off_or_an_idiom_does_not_tell_a_meaning(language: str, source: str, translation: str) -> None:
+    assert list(homographs.differences(source, translation, language)) == []
+
+
+def test_each_word_of_two_meanings_has_cues_that_fit_one_of_them() -> None:
+    for word, meanings in homographs._WORDS.items():
+        cues = [cue for line in meanings for cue in line.partition("|")[0].split()]
+        assert len(cues) == len(set(cues)), word
 
 
 def test_a_problem_names_the_turn_and_what_both_say() -> None:
