@@ -28,6 +28,22 @@ _SAID_BY_UNITS = {
     90: "hour and a half",
     100: "century|hundred",
 }
+_CANNOT = r"(?:(?:can|must|may|should|do|does|shall|will|could|is|are)(?:n['’]t| ?not)|never|not)(?: to| allowed to)?"
+_EXCEED = r"(?:exceed|surpass|go (?:over|beyond|past|above)|be (?:more|longer) than|be over)"
+_NOTHING = r"(?:nothing|none|no)(?: (?:of|them|\w+) (?:be|is|are|exceeding))?"
+_UNITS = "word|sentence|line|paragraph|page|minute|hour|day|week|month|year"
+_PLAINLY = [
+    (regex.compile(pattern, regex.IGNORECASE), plainly)
+    for pattern, plainly in (
+        (rf"\b{_CANNOT} {_EXCEED}\b", "at most"),
+        (rf"\b{_NOTHING} (?:longer|more|greater|larger|later) than\b", "at most"),
+        (r"\b(?:no|nothing) (?:fewer|less|shorter) than\b", "at least"),
+        (rf"(?<=at (?:least|most)) an? (?=(?:{_UNITS})\b)", " one "),
+        (r"\btwo dozen\b", "24"),
+        (r"\bthree dozen\b", "36"),
+        (r"\bhalf a dozen\b", "6"),
+    )
+]
 
 
 def said_plainly(text: str) -> str:
