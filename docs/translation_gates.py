@@ -33,7 +33,7 @@ Made by `python docs/translation_gates.py > docs/translation_gates.md`.
 
 **All these pairs were at hand when the words were written**: `meaning_pairs_dev.jsonl` from the start,
 `meaning_pairs_held.jsonl` later. Before the latter were read, 76 % of their bad ones were rejected, and 87 % of their
-good ones passed. After that, English prompts with paraphrases and with false paraphrases were written twice, 40 of each,
+good ones passed. After that, English prompts with paraphrases and with false paraphrases were written twice, 40 each,
 to see what other words do. At first sight 37 and 38 good ones passed, and 29 and 24 bad ones, which say another thing
 without any other fault, were found; then these were tuned on as well. Expect such figures in texts of your own, and
 lower ones in other languages.
