@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.construction.meaning import homographs
 from turnswap.construction.meaning.instructions import stated_otherwise
+
+from ..conftest import REPOSITORY
 
 # ruff: noqa: E501
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "translation_pairs_dev.jsonl"
@@ -49,6 +53,20 @@ BAD = [
     ("another language", "uk", "Explain how bread is made.", "Объясни, как пекут хлеб.", None),
     ("another language", "zh", "Tell me how to learn English.", "請告訴我怎樣學習英語。", None),
     ("keyword", "fr", 'Use the word "river".', "Utilise le mot « maison ».", 'Use the word "house".'),
+    ("two of a kind", "it", "Describe how a candle is made.", "Descrivi come si fa una sedia.", "Describe how a chair is made."),
+    ("scope", "fr", "Use bold only for the names.", "Utilise le gras pour tout, sauf pour les noms.", "Use bold for everything except the names."),
+    ("case", "ko", "Write it in capital letters, not in lowercase.", "대문자가 아니라 소문자로 써 주세요.", "Write it in lowercase, not in capital letters."),
+    ("order", "zh", "List them from most expensive to cheapest.", "按从便宜到贵的顺序列出。", "List them from cheap to expensive."),
+    ("order", "pt", "Say what comes after the test and what comes before lunch.", "Diga o que vem antes da prova e o que vem depois do almoço.",
+     "Say what comes before the test and what comes after lunch."),
+    ("who", "pt", "Imagine that your boss asks you for a raise.", "Imagine que você pede um aumento ao seu chefe.",
+     "Imagine that you ask your boss for a raise."),
+    ("degree", "hi", "Make the story less scary.", "कहानी को और डरावनी बनाइए।", "Make the story scarier."),
+    ("omission", "es", "Explain magnets to my son, and end with a riddle.", "Explícale los imanes a mi hijo.", "Explain magnets to my son."),
+    ("words in a row", "hi", "Write a short letter to my friend today.", "लिखिए मेरे दोस्त आज छोटा पत्र को एक।", None),
+    ("words in a row", "de", "Please write a letter to my old friend.", "Freund. bitte einen Brief an alten meinen schreiben", None),
+    ("untranslated sentence", "de", "I need a toast. Keep it light.", "Ich brauche einen Trinkspruch. Keep it light.", None),
+    ("asked", "zh", "Think of a riddle about a mirror.", "什么东西你笑它也笑，你哭它也哭？", None),
     ("answered", "pt", "What is the capital of Peru?", "A capital do Peru é Lima.", None),
 ]  # fmt: skip
 GOOD = [
@@ -60,6 +78,13 @@ GOOD = [
     ("de", "Describe the bat that sleeps in the cave.", "Beschreibe die Fledermaus, die in der Höhle schläft.", None),
     ("it", "Write a dozen questions.", "Scrivi dodici domande.", "Write twelve questions."),
     ("ko", "Wrap the reply in double quotation marks.", "답변을 큰따옴표로 묶어 주세요.", "Put the answer in double quotes."),
+    ("pt", "Your answer may contain at most 40 words.", "A resposta não pode passar de 40 palavras.", "The answer cannot exceed 40 words."),
+    ("fr", "Be sure not to leave out any of the steps.", "Veille à indiquer toutes les étapes.", "Make sure you give all the steps."),
+    ("pt", "Don't use long sentences.", "Use frases curtas.", "Use short sentences."),
+    ("sw", "Plant 200 trees.", "Panda miti mia mbili.", "Plant two hundred trees."),
+    ("de", "Write a poem about life above the clouds.", "Schreibe ein Gedicht über das Leben über den Wolken.", None),
+    ("ru", "Only use hiragana.", "Не используй ничего, кроме хираганы.", "Don't use anything other than hiragana."),
+    ("ko", "Less formal, please.", "좀 더 편한 말투로 부탁해요.", "In a somewhat more relaxed tone, please."),
     ("zh", "Tell me about the moon.", "请给我讲讲月亮。", None),
 ]  # fmt: skip
 
@@ -129,6 +154,19 @@ def test_a_problem_names_the_turn_and_what_both_say() -> None:
     (problem,) = problems(pair, measure(pair), Thresholds())
     assert "'at least 5'" in problem
     assert "'at most 5' in turn 2" in problem
+
+
+@pytest.mark.slow
+def test_the_labelled_pairs_of_the_page_are_mostly_decided_alike_and_it_says_so() -> None:
+    """The page is what its script prints, and no change loses what the gates once told."""
+    docs = REPOSITORY / "docs" / "translation_gates.md"
+    made = runpy.run_path(str(docs.with_suffix(".py")))
+    page = made["page"](sorted(made["PAIRS"].glob("meaning_pairs_*.jsonl")))
+    assert docs.read_text("utf-8") == page, "python docs/translation_gates.py > docs/translation_gates.md"
+    found = re.findall(r"`meaning_pairs_\w+\.jsonl`: (bad|good)[^|]*\| (\d+) \| (\d+)", page)
+    assert len(found) >= 4
+    least = {"bad": 0.9, "good": 0.97}
+    assert [each for each in found if int(each[1]) < least[each[0]] * int(each[2])] == []
 
 
 def test_pairs_whose_labels_are_known_are_mostly_decided_alike() -> None:

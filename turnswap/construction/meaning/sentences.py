@@ -139,7 +139,7 @@ def differences(source: str, translation: str, language: str, source_language: s
             yield f"it is of a different one ({other})", sentence
         elif not sentence.endswith((":", "：")) and (odd := words_in_a_row(sentence, language)):
             yield f"these are words in a row: {odd!r}", sentence
-    if (odd := _MID_STOP.search(translation)) and not _MID_STOP.search(source):
-        yield f"a sentence ends in the middle: {odd.group()!r}", translation
+    if (stop := _MID_STOP.search(translation)) and not _MID_STOP.search(source):
+        yield f"a sentence ends in the middle: {stop.group()!r}", translation
     if words := left_over(source, translation, language, source_language):
         yield "words are not translated", ", ".join(words)
