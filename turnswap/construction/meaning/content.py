@@ -26,6 +26,7 @@ _PRONOUN = regex.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their)\b")
 _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
 
 _PER_WORD = 5  # words with content for which one more may come or go
+_LONG, _FREE = 10, 0.25  # words with content of a long text; the share of them that a free rendering has otherwise
 _IN_A_ROW = 3  # words that are a part of a sentence
 
 
@@ -102,6 +103,12 @@ def same(one: str, other: str) -> bool:
     return len(shorter) >= 4 and (longer.startswith(shorter) or (len(shorter) >= 6 and longer.startswith(shorter[:-2])))
 
 
+def is_free(source: str, back: str) -> bool:
+    """Whether a long text is rendered freely: a good part of its words with content has none in the other text."""
+    size = len(content_of(source))
+    return size >= _LONG and len(_without(source, frozenset(), back)) > size * _FREE
+
+
 def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple[str, str]]:
     """What the source says and the back-translation does not, or the other way round; what each says in its place.
 
@@ -132,7 +139,13 @@ def _left_out(source: str, back: str, mine: Sequence[str], theirs: Sequence[str]
     for kind, start, end, _, _ in SequenceMatcher(
         None, list(map(stem_of, one)), list(map(stem_of, two)), autojunk=False
     ).get_opcodes():
-        if kind == "delete" and end - start >= _IN_A_ROW and set(small) & set(one[start:end]):
+        lost = set(small) & set(one[start:end])
+        if (
+            kind == "delete"
+            and end - start >= _IN_A_ROW
+            and lost
+            and (len(lost) > 1 or lost == {word for word in one[start:end] if not is_empty(word)})
+        ):
             yield " ".join(one[start:end]), "nothing of the kind"
 
 

@@ -61,5 +61,5 @@ def parts_of(value: int, numbers: frozenset[int]) -> frozenset[int]:
 
 def said_by_units(value: int, text: str) -> bool:
     """Whether an English text has a word for so many: a dozen, both."""
-    words = _SAID_BY_UNITS.get(value)
-    return words is not None and regex.search(rf"\b(?:{words})", text, regex.IGNORECASE) is not None
+    words = f"{_SAID_BY_UNITS.get(value, '(?!)')}|{value}(?:st|nd|rd|th)\\b"
+    return regex.search(rf"\b(?:{words})", text, regex.IGNORECASE) is not None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -146,7 +146,14 @@ def _wanted(text: str, poles: dict[int, str]) -> dict[int, str]:
 
 
 def differences(
-    source: str, other: str, language: str, other_language: str, back: str | None = None
+    source: str,
+    other: str,
+    language: str,
+    other_language: str,
+    back: str | None = None,
+    *,
+    freely: bool = False,
+    whole: bool = True,
 ) -> Iterator[tuple[str, str]]:
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
@@ -157,12 +164,17 @@ def differences(
         other_language: the other's. Of texts in one language more is known: there a demand can be lost.
         back: what the other text is translated back to. Where it says the same in other words than the source, the
             other text may too: another pole or a missing negation is none there.
+        freely: whether the other text renders a long one freely: of negation and most poles nothing is known then.
+        whole: whether these are whole prompts. In a sentence of one, a number may be left to the sentence before.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
-    yield from _numbers(one, two, source, other, same)
-    opposite, opposed = _flipped(one, two)
+    yield from _numbers(one, two, source, other, same and whole)
+    opposite, opposed = _flipped(one, two, _SURE if freely else None)
     if back is not None and _says_otherwise(one, read(back, language)):
+        return
+    if freely:
+        yield from opposed
         return
     if opposite and bool(one.negated) != bool(two.negated):  # not in capitals is in small letters
         return
@@ -192,6 +204,7 @@ _TOLD = regex.compile(
     r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b(?! (?:want|need|like|wish))"
 )
 _EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"
+_SURE = ("case", "order", "direction", "tense", "person")  # poles that no free rendering turns
 _FIRST_AND_LAST = frozenset({0, 1})
 _NO_RANK = regex.compile(
     r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b"
@@ -199,10 +212,12 @@ _NO_RANK = regex.compile(
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
 
-def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
+def _flipped(one: Reading, two: Reading, groups: Collection[str] | None = None) -> tuple[bool, list[tuple[str, str]]]:
     """Groups of which the two name other poles; and whether one is such that "not this" may be that."""
     found, opposite = [], False
     for group, poles in one.poles.items():
+        if groups is not None and group not in groups:
+            continue
         others = two.poles.get(group, {})
         if group == "amount" and (one.bounds or two.bounds):  # fewer than 5
             continue
@@ -237,6 +252,7 @@ def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) ->
         theirs = two.bounds.get(value, side)
         if {side, theirs} == {"at least", "at most"} or (
             value > 1  # one sentence at most is one sentence
+            and _EXACT.search(source)
             and {side, theirs} & {"at least", "at most"}
             and "exactly" in (side, theirs)
         ):

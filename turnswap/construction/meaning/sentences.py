@@ -29,6 +29,8 @@ _MID_STOP = regex.compile(r"\p{L}{4,}[.?!] \p{Ll}\p{L}*")  # the longer words ar
 _WITH_QUESTION_MARKS = regex.compile("ar|de|es|fa|fr|hi|id|it|ko|nl|pl|pt|ru|sv|sw|tr|uk|ur|vi|zh")
 _BORROWED = regex.compile("apps?|e-?mail|blog|web|online|markdown|json|html|wifi|emoji|hashtag|haiku|ok|pdf|sms")
 
+_CAPITALS = regex.compile(r"(?<![A-Za-z])[A-Z]{2,}(?![A-Za-z])")  # SECTION and JSON stay as they are in every language
+
 
 def _code(language: str) -> str:
     return {"no": "nb", "fil": "tl"}.get(language.partition("-")[0], language.partition("-")[0])
@@ -133,7 +135,7 @@ def differences(source: str, translation: str, language: str, source_language: s
         if sentence in kept and regex.search(_TABLES["own"].get(_code(source_language), "(?!)"), sentence.casefold()):
             yield "it is the source's", sentence
             continue
-        if share_in(sentence, scripts_of(language)) < 0.5:
+        if share_in(_CAPITALS.sub(" ", sentence), scripts_of(language)) < 0.5:
             yield "it is in a different script", sentence
         elif other := of_another_language(sentence, language, source_language):
             yield f"it is of a different one ({other})", sentence
