@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
-from turnswap.construction.meaning import homographs
+from turnswap.construction.meaning import alignment, homographs
 from turnswap.construction.meaning.instructions import stated_otherwise
 
 from ..conftest import REPOSITORY
@@ -196,3 +196,71 @@ def test_an_instruction_stated_otherwise_than_its_kwargs_is_told(
     language: str, prompt: str, id_: str, kwargs: dict[str, object], wrong: bool
 ) -> None:
     assert bool(stated_otherwise(prompt, id_, kwargs, language)) is wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "translation", "left_out"),
+    [
+        (
+            "Write a story about a hare who opens a shop. The other animals do not want to pay. Use fewer than 20 sentences.",
+            "Andika hadithi kuhusu sungura anayefungua duka. Tumia sentensi zisizofika 20.",
+            "The other animals do not want to pay.",
+        ),
+        (
+            "Please write it again. Keep the first paragraph as it is, since my teacher liked it a lot. Thank you.",
+            "Schreib es bitte noch einmal. Danke.",
+            "Keep the first paragraph as it is, since my teacher liked it a lot.",
+        ),
+        (
+            "Write about the sea. Keep it short. Use no comma, and end with a question that makes people think.",
+            "Schreibe kurz über das Meer. Verwende kein Komma und ende mit einer Frage, die zum Nachdenken anregt.",
+            None,  # two were made one
+        ),
+        ("Write about the sea. Keep it short.", "Schreibe über das Meer.", None),  # too few to tell
+    ],
+)
+def test_a_sentence_without_one_in_its_place_is_found_by_lengths(
+    source: str, translation: str, left_out: str | None
+) -> None:
+    assert alignment.left_out(source, translation) == left_out
+
+
+@pytest.mark.parametrize(
+    ("language", "source", "translation", "back"),
+    [
+        (
+            "sw",
+            "Write fewer than ten sentences.",
+            "Andika sentensi zisizozidi tisa.",
+            "Write no more than nine sentences.",
+        ),
+        ("hi", "Use at most 100 words.", "100 शब्दों से अधिक का प्रयोग न करें।", "Use no more than 100 words."),
+        (
+            "ar",
+            "Do not praise it, and use fewer than 150 words.",
+            "لا تمدحه، واستخدم أقل من 150 كلمة.",
+            "Do not praise it, and use fewer than 150 words.",
+        ),
+        (
+            "de",
+            "End your reply with a goodbye.",
+            "Bitte beende deine Antwort mit einem Abschied.",
+            "Please end your reply with a farewell.",
+        ),
+        (
+            "fr",
+            "Ask for a refund within 14 days.",
+            "Demande un remboursement sous 14 jours.",
+            "Ask for your money back within two weeks.",
+        ),
+        (
+            "zh",
+            "Mark the parts with SECTION 1 and SECTION 2.",
+            "用SECTION 1和SECTION 2标出各部分。",
+            "Mark the parts with SECTION 1 and SECTION 2.",
+        ),
+    ],
+)
+def test_bounds_and_numbers_said_in_another_way_pass(language: str, source: str, translation: str, back: str) -> None:
+    translated = Translation("en", language, [source], [translation], [back])
+    assert problems(translated, measure(translated), Thresholds()) == []

@@ -201,13 +201,15 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
 # A negation that tells of something and demands nothing: "I did not", "that is not", "we cannot".
 _TOLD = regex.compile(
     r"\b(?:i|we|he|she|they|it|that|this|there|who|which|nobody|he's|she's|it's|that's|i'm|we're|they're)"
-    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b(?! (?:want|need|like|wish))"
+    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b"
+    r"(?! (?:want|need|like|wish))"
 )
 _EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"
 _SURE = ("case", "order", "direction", "tense", "person")  # poles that no free rendering turns
 _FIRST_AND_LAST = frozenset({0, 1})
 _NO_RANK = regex.compile(
     r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b"
+    r"|\btoo \w+|\bat all\b|\bsome (?=\d|two|three|four|five|ten)"
 )
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 

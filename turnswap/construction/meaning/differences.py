@@ -8,7 +8,7 @@ import regex
 
 from ..data_audit.stated import sentences_of
 from ..equivalent import protected_spans
-from . import content, demands, homographs, sentences, turned
+from . import alignment, content, demands, homographs, sentences, turned
 
 _QUOTED = regex.compile(
     r"“[^”\n]+”|\"[^\"\n]+\"|「[^」\n]+」|『[^』\n]+』|«[^»\n]+»|„[^“”\n]+[“”]|<<[^<>\n]*>>|(?<!\w)['‘][^'’\n]+['’](?!\w)"
@@ -48,6 +48,8 @@ def differences(
         yield f"the translation says something else: the source has {mine!r}, it has {theirs!r}"
     for what, sentence in sentences.differences(one, two, language, source_language):
         yield f"the translation is not all in its language: {what}: {sentence}"
+    if lost := alignment.left_out(one, two):
+        yield f"the translation leaves a sentence out: {lost}"
     if sentences.answered(source, translation, back, language):
         yield f"the translation asks nothing: {translation.strip()}"
     if first == _ENGLISH:
