@@ -209,7 +209,7 @@ FAULTS = [
     ),
     Fault("leaves half a turn in English", r"(?i)english|language|source|translated|Latin|script", half_in_english),
     Fault("answers in Dutch or Chinese", "(?i)language|script", dutch_or_chinese, keys=("stew",)),
-    Fault("word salad", r"(?i)salad|order|sentence|natural|language|fluen|lost|constraint|keyword", word_salad),
+    Fault("word salad", r"(?i)salad|order|sentence|natural|language|fluen|lost|constraint|keyword|kwarg", word_salad),
     Fault(
         "inflects a keyword",
         r"(?i)keyword|kwarg|form|Garten|菜園",

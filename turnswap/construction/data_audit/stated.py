@@ -10,7 +10,7 @@ import regex
 from .numbers import WORDING, Number, numbers_in
 
 _SENTENCE = regex.compile(r"(?<=[.!?])(?<!\b(?:i\.e|e\.g|ex|etc|P\.S)\.)\s+|(?<=[。！？।])|\n")
-_CLAUSE = regex.compile(r"[,;:!?，；：。！？।\n]|\.(?!\d)|--")
+_CLAUSE = regex.compile(r"[,;:!?，；：。！？।،؛؟\n]|\.(?!\d)|--")
 _ASIDE = regex.compile(r"\([^()\d\n]*\)|（[^（）\d\n]*）|\*[^*\n]+\*")
 _FLAGS = regex.IGNORECASE
 _REACH = 28  # characters behind a number in which what it counts is looked for, some adjectives long
@@ -126,10 +126,12 @@ def _sides(
     told = dict(_relations(before, after, wording))
     if "about" in told:
         return None
-    if "more" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
-        return None, value, (value,), False
-    if "less" in told and regex.search(wording.get("forbids", "(?!)"), before, _FLAGS):
-        return value, None, (value,), False
+    forbids, behind = wording.get("forbids", "(?!)"), wording.get("forbids_behind", "(?!)")
+    if regex.search(forbids, before, _FLAGS) or regex.search(behind, after, _FLAGS):
+        if "more" in told:
+            return None, value, (value,), False
+        if "less" in told:
+            return value, None, (value,), False
     for name, low, high in (
         ("at_least", value, None),
         ("at_most", None, value),

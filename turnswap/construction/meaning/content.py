@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Sequence
+from difflib import SequenceMatcher
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -24,9 +25,14 @@ _LEADS = regex.compile("from|to|by|for|of|with|against|and|or|versus|vs|between|
 _PRONOUN = regex.compile(r"\b(?:he|she|it|they|him|her|them|his|its|their)\b")
 _FIRST = regex.compile(r"(?:^|[.!?:]\s+|\n)(?:(?:please|now|then|also|and|but),?\s+)*(\p{L}+)")
 
+_PER_WORD = 5  # words with content for which one more may come or go
+_LONG, _FREE = 10, 0.25  # words with content of a long text; the share of them that a free rendering has otherwise
+_IN_A_ROW = 3  # words that are a part of a sentence
+
 
 @cache
-def _stem(word: str) -> str:
+def stem_of(word: str) -> str:
+    """Of an English word in small letters."""
     return str(_stemmer().stem(word.removesuffix("'s").removesuffix("’s")))
 
 
@@ -38,7 +44,18 @@ def _stemmer() -> EnglishStemmer:
 @cache
 def _empty() -> frozenset[str]:
     """Stems without content; numbers are :mod:`.demands`'s."""
-    return frozenset(map(_stem, [*_TABLES["empty"].split(), *values_of("en")]))
+    return frozenset(map(stem_of, [*_TABLES["empty"].split(), *values_of("en")]))
+
+
+def is_empty(word: str) -> bool:
+    """Whether an English word carries no content."""
+    return stem_of(word) in _empty()
+
+
+@cache
+def _light() -> frozenset[str]:
+    """Stems that a paraphrase adds or drops."""
+    return frozenset(map(stem_of, _TABLES["light"].split()))
 
 
 @cache
@@ -47,7 +64,7 @@ def _groups() -> dict[str, frozenset[int]]:
     found: dict[str, set[int]] = {}
     for number, line in enumerate(_TABLES["same"].split(",")):
         for word in line.split():
-            found.setdefault(_stem(word), set()).add(number)
+            found.setdefault(stem_of(word), set()).add(number)
     return {stem: frozenset(numbers) for stem, numbers in found.items()}
 
 
@@ -64,7 +81,7 @@ def _kinds() -> dict[str, dict[int, int]]:
     for number, line in enumerate(_TABLES["kinds"].strip().split("\n")):
         for which, names in enumerate(line.split()):
             for name in names.split("/"):
-                found.setdefault(_stem(name), {})[number] = which
+                found.setdefault(stem_of(name), {})[number] = which
     return found
 
 
@@ -72,9 +89,9 @@ def content_of(text: str) -> dict[str, str]:
     """The words that carry content, by stem, in order."""
     found: dict[str, str] = {}
     for word in _WORD.findall(_CONTRACTED.sub(" ", text.casefold())):
-        for part in [word] if _stem(word) in _groups() else word.split("-"):
-            if len(part) > 1 and _stem(part) not in _empty():
-                found.setdefault(_stem(part), part)
+        for part in [word] if stem_of(word) in _groups() else word.split("-"):
+            if len(part) > 1 and stem_of(part) not in _empty():
+                found.setdefault(stem_of(part), part)
     return found
 
 
@@ -86,6 +103,12 @@ def same(one: str, other: str) -> bool:
     return len(shorter) >= 4 and (longer.startswith(shorter) or (len(shorter) >= 6 and longer.startswith(shorter[:-2])))
 
 
+def is_free(source: str, back: str) -> bool:
+    """Whether a long text is rendered freely: a good part of its words with content has none in the other text."""
+    size = len(content_of(source))
+    return size >= _LONG and len(_without(source, frozenset(), back)) > size * _FREE
+
+
 def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple[str, str]]:
     """What the source says and the back-translation does not, or the other way round; what each says in its place.
 
@@ -95,13 +118,35 @@ def differences(source: str, back: str, names: str, most: int) -> Iterator[tuple
         names: a text whose words are no content: the translation, with names that stay as they are.
         most: words that one side may have more of its own than the other, where both have some.
     """
-    yield from _another_of_a_kind(source, back)
-    known = frozenset(map(_stem, _WORD.findall(names.casefold())))
+    if not _sayings().search(source.casefold()):
+        yield from _another_of_a_kind(source, back)
+    known = _light() | frozenset(map(stem_of, _WORD.findall(names.casefold())))
     mine, theirs = _without(source, known, back), _without(back, known, source)
+    yield from _left_out(source, back, mine, theirs)
+    most = min(most, 1 + len(content_of(source)) // _PER_WORD)
     spare = _spare(source, back, most if mine and theirs else 0, most)
     spare += len(theirs) > len(mine) and bool(_PRONOUN.search(source.casefold()))  # her, in Korean, is that friend
     if abs(len(mine) - len(theirs)) > spare:
         yield ", ".join(mine) or "nothing more", ", ".join(theirs) or "nothing of the kind"
+
+
+def _left_out(source: str, back: str, mine: Sequence[str], theirs: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Words in a row, of which some carry content, that stand in the source with nothing in their place."""
+    one, two = (_WORD.findall(_CONTRACTED.sub(" ", text.casefold())) for text in (source, back))
+    small = [word for word in mine if word in source]  # not of a name
+    if theirs or _sayings().search(source.casefold()):
+        return
+    for kind, start, end, _, _ in SequenceMatcher(
+        None, list(map(stem_of, one)), list(map(stem_of, two)), autojunk=False
+    ).get_opcodes():
+        lost = set(small) & set(one[start:end])
+        if (
+            kind == "delete"
+            and end - start >= _IN_A_ROW
+            and lost
+            and (len(lost) > 1 or lost == {word for word in one[start:end] if not is_empty(word)})
+        ):
+            yield " ".join(one[start:end]), "nothing of the kind"
 
 
 def _spare(source: str, back: str, short: int, most: int) -> int:
@@ -109,7 +154,7 @@ def _spare(source: str, back: str, short: int, most: int) -> int:
 
     Where the shorter text stands in the longer one nearly word for word, a single further word is a change.
     """
-    one, two = (frozenset(map(_stem, _WORD.findall(text.casefold()))) for text in (source, back))
+    one, two = (frozenset(map(stem_of, _WORD.findall(text.casefold()))) for text in (source, back))
     free = min(len(one - two), len(two - one))
     saying, size = 3 if _sayings().search(source.casefold()) else 0, len(content_of(source))
     return saying + (short + size // 9 if free <= 1 else most + max(0, size - 6) // 2)
@@ -120,9 +165,9 @@ def _without(text: str, known: frozenset[str], other: str) -> list[str]:
 
     The first of a sentence is what is asked for, which goes by many words: it is left out.
     """
-    first = frozenset(map(_stem, _FIRST.findall(text.casefold())))
+    first = frozenset(map(stem_of, _FIRST.findall(text.casefold())))
     stems = {
-        _stem(part)
+        stem_of(part)
         for word in _WORD.findall(_CONTRACTED.sub(" ", other.casefold()))
         for part in (word, *word.split("-"))
     }
@@ -136,7 +181,7 @@ def _without(text: str, known: frozenset[str], other: str) -> list[str]:
 def quoted(source: Sequence[str], back: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Quoted words that have nothing in common with those in their place."""
     for one, other in zip(source, back, strict=True) if len(source) == len(back) else ():
-        mine, theirs = (list(map(_stem, _WORD.findall(text.casefold()))) for text in (one, other))
+        mine, theirs = (list(map(stem_of, _WORD.findall(text.casefold()))) for text in (one, other))
         if (
             mine
             and theirs
@@ -157,7 +202,7 @@ def _another_of_a_kind(source: str, back: str) -> Iterator[tuple[str, str]]:
         before, after = [which for which, _, _ in words], [which for which, _, _ in others]
         lost = [word for which, word, _ in words if which not in after]
         added = [word for which, word, _ in others if which not in before]
-        if lost and added:
+        if lost and added and not any(same(stem_of(word), stem_of(other)) for word in lost for other in added):
             yield ", ".join(lost), ", ".join(added)
         if sorted(before) != sorted(after) or before == after or len(set(before)) < len(before):
             continue
@@ -173,7 +218,7 @@ def _named(text: str) -> dict[int, list[tuple[int, str, str]]]:
     for word in _WORD.findall(text.casefold()):
         if _LEADS.fullmatch(word):
             led = word
-        kinds = _kinds().get(_stem(word), {})
+        kinds = _kinds().get(stem_of(word), {})
         for kind, which in kinds.items():
             found.setdefault(kind, []).append((which, word, led))
         led = "" if kinds else led

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -17,13 +17,13 @@ import regex
 
 from ..data_audit.numbers import numbers_in
 from ..data_audit.stated import every_count_in
+from .counts import parts_of, said_by_units, said_plainly
 
 POLES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "poles.toml").read_text("utf-8"))
 BY_PARTS = ("zh", "ja", "ko", "hi", "yue")  # words are found inside others, as they inflect or are not parted
 _SETTINGS = ("negation", "strongly", "harmless", "needed")
+_ELIDING = ("fr", "it")  # nell'ultima
 _LEAST = {"at_least": "at least", "at_most": "at most"}
-_SAID_BY_UNITS = {2: "both|pairs?|couple|double|twin|half", 7: "week", 10: "decade", 12: "dozen|year", 14: "fortnight"}
-_SAID_BY_UNITS |= {6: "half a dozen", 24: "day|dozen", 52: "year", 60: "hour|minute", 100: "century|hundred"}
 
 
 class Reading(NamedTuple):
@@ -32,6 +32,7 @@ class Reading(NamedTuple):
     Attributes:
         numbers: all from 2 on.
         bounds: the numbers that are a least (``at least``) or a most (``at most``).
+        limits: per such number what is allowed, so that "fewer than ten" is "at most nine".
         poles: by group, the words that name a pole, by the pole's place.
         negated: the word that negates plainly, "" where none does.
         restricting: all words that may negate or restrict.
@@ -39,6 +40,7 @@ class Reading(NamedTuple):
 
     numbers: frozenset[int]
     bounds: dict[int, str]
+    limits: dict[int, tuple[int | None, int | None]]
     poles: dict[str, dict[int, str]]
     negated: str
     restricting: frozenset[str]
@@ -57,8 +59,9 @@ def _either(words: str, language: str, parts: bool) -> str:
     if parts:
         return "|".join(made)
     end = r"[\w\p{M}]{0,4}" if language == "ar" else ""
+    before = r"\w\p{M}" if language in _ELIDING else r"\w\p{M}'"
     start = "(?:[وفبلك]{0,2}(?:ال|ل)?)" if language == "ar" else ""
-    return rf"(?<![\w\p{{M}}'])(?:{start}(?:{'|'.join(made)}){end})(?![\w\p{{M}}])" if made else "(?!)"
+    return rf"(?<![{before}])(?:{start}(?:{'|'.join(made)}){end})(?![\w\p{{M}}])" if made else "(?!)"
 
 
 @cache
@@ -105,32 +108,52 @@ def read(text: str, language: str) -> Reading:
         text: without quoted words, code and the like.
         language: its code, without a region.
     """
-    searched = regex.sub(
-        r"\b(two|three|four|half a) dozen",
-        lambda m: {"t": "24", "h": "6"}.get(m[1][0], m[0]) if m[1] != "three" else "36",
-        text,
-    )
+    searched = said_plainly(text) if language == "en" else text
     wording, text = POLES.get(language, {}), plain(text)
+    if language == "en":
+        text = _NO_RANK.sub(" ", text)
     poles: dict[str, dict[int, str]] = {}
     for group, pattern in _patterns(language).items():
         for match in pattern.finditer(text):
             place = int((match.lastgroup or "p0_").split("_")[0][1:])
             poles.setdefault(group, {}).setdefault(place, match.group())
+    if language == "en" and len(poles.get("case", ())) > 1:
+        poles["case"] = _wanted(text, poles["case"])
     bare = text
     for harmless in wording.get("harmless", ()):
         bare = regex.sub(harmless, " ", bare)
+    bare = _TOLD.sub(" ", bare) if language == "en" else bare
     strong = _negations(language, "strongly").search(bare)
     return Reading(
         frozenset(number.value for number in numbers_in(searched, language) if number.value > 1),
         sentences_counts(searched, language),
+        {each.numbers[0]: each[:2] for each in every_count_in(searched, language) if None in each[:2]},
         poles,
         strong.group() if strong else "",
         frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
     )
 
 
+def _wanted(text: str, poles: dict[int, str]) -> dict[int, str]:
+    """The poles without those that are named only to be refused: in capitals, not in small letters."""
+    refused = r"\b(?:no|not|never|without|nor|than|instead of)(?: (?:in|use|using|any|the|with)){0,2} "
+    kept = {
+        place: word
+        for place, word in poles.items()
+        if not regex.search(rf"{refused}{regex.escape(word)}|{regex.escape(word)}(?: letters?)?,? (?:are|is) not", text)
+    }
+    return kept or poles
+
+
 def differences(
-    source: str, other: str, language: str, other_language: str, back: str | None = None
+    source: str,
+    other: str,
+    language: str,
+    other_language: str,
+    back: str | None = None,
+    *,
+    freely: bool = False,
+    whole: bool = True,
 ) -> Iterator[tuple[str, str]]:
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
@@ -141,12 +164,17 @@ def differences(
         other_language: the other's. Of texts in one language more is known: there a demand can be lost.
         back: what the other text is translated back to. Where it says the same in other words than the source, the
             other text may too: another pole or a missing negation is none there.
+        freely: whether the other text renders a long one freely: of negation and most poles nothing is known then.
+        whole: whether these are whole prompts. In a sentence of one, a number may be left to the sentence before.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
-    yield from _numbers(one, two, source, other, same)
-    opposite, opposed = _flipped(one, two)
+    yield from _numbers(one, two, source, other, same and whole)
+    opposite, opposed = _flipped(one, two, _SURE if freely else None)
     if back is not None and _says_otherwise(one, read(back, language)):
+        return
+    if freely:
+        yield from opposed
         return
     if opposite and bool(one.negated) != bool(two.negated):  # not in capitals is in small letters
         return
@@ -155,11 +183,10 @@ def differences(
     if same and two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
     yield from opposed
-    if same:
-        yield from _turned(plain(source), plain(other))
-        ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
-        if theirs and not theirs.keys() - ranks.keys() and (lost := ranks.keys() - theirs.keys() - _FIRST_AND_LAST):
-            yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
+    ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
+    lost, added = ranks.keys() - theirs.keys() - _FIRST_AND_LAST, theirs.keys() - ranks.keys()
+    if theirs and lost and (same or added) and ranks.keys() & theirs.keys():
+        yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
     for group in POLES.get(other_language, {}).get("needed", ()):
         if group in one.poles and group not in two.poles and not (one.negated or two.negated):
             yield next(iter(one.poles[group].values())), "nothing of the kind"
@@ -171,54 +198,67 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
     return bool(one.negated) != bool(back.negated) or others
 
 
-def _turned(source: str, other: str) -> Iterator[tuple[str, str]]:
-    """From the last to the first, where the source goes from the first to the last."""
-    ways = {(match[1], match[2]): match.group() for match in _FROM_TO.finditer(other)}
-    for match in _FROM_TO.finditer(source):
-        if match[1] != match[2] and (match[2], match[1]) in ways and (match[1], match[2]) not in ways:
-            yield match.group(), ways[match[2], match[1]]
-
-
-_FROM_TO = regex.compile(r"\bfrom (?:the )?(\w+) to (?:the )?(\w+)")
+# A negation that tells of something and demands nothing: "I did not", "that is not", "we cannot".
+_TOLD = regex.compile(
+    r"\b(?:i|we|he|she|they|it|that|this|there|who|which|nobody|he's|she's|it's|that's|i'm|we're|they're)"
+    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b"
+    r"(?! (?:want|need|like|wish))"
+)
+_EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"
+_SURE = ("case", "order", "direction", "tense", "person")  # poles that no free rendering turns
 _FIRST_AND_LAST = frozenset({0, 1})
+_NO_RANK = regex.compile(
+    r"\b(?:first|last|second) (?:time|name|names|of all|aid|year|week|weekend|night|month|but not)\b"
+    r"|\btoo \w+|\bat all\b|\bsome (?=\d|two|three|four|five|ten)"
+)
 _NEGATED = ("case", "place", "formality", "length", "tone", "mood", "cheer", "ease", "truth", "merit", "amount", "rank")
 
 
-def _flipped(one: Reading, two: Reading) -> tuple[bool, list[tuple[str, str]]]:
+def _flipped(one: Reading, two: Reading, groups: Collection[str] | None = None) -> tuple[bool, list[tuple[str, str]]]:
     """Groups of which the two name other poles; and whether one is such that "not this" may be that."""
     found, opposite = [], False
     for group, poles in one.poles.items():
+        if groups is not None and group not in groups:
+            continue
         others = two.poles.get(group, {})
         if group == "amount" and (one.bounds or two.bounds):  # fewer than 5
             continue
+        if group == "rank" and others.keys() <= one.poles.get("place", {}).keys():  # at the end is last
+            continue
         if others and not poles.keys() & others.keys():
-            found.append((", ".join(poles.values()), ", ".join(others.values())))
+            found.append((group, ", ".join(poles.values()), ", ".join(others.values())))
             opposite |= group in _NEGATED
-    return opposite, found
+    flipped = [group for group, _, _ in found]
+    if "amount" in flipped and any(group in _NEGATED[:-2] for group in flipped):  # less formal is more casual
+        return False, []
+    return opposite, [(mine, theirs) for _, mine, theirs in found]
 
 
 def _numbers(one: Reading, two: Reading, source: str, other: str, same: bool) -> Iterator[tuple[str, str]]:
     lost, added = one.numbers - two.numbers, two.numbers - one.numbers
+    kept = set(one.limits.values()) & set(two.limits.values())
+    lost = frozenset(value for value in lost if one.limits.get(value) not in kept)
+    added = frozenset(value for value in added if two.limits.get(value) not in kept)
+    lost -= {value for value in lost if value + 12 in added and regex.search(rf"\b{value}(?::\d\d)? ?p\.?m", source)}
+    added -= {value + 12 for value in one.numbers - lost}
+    made = {value: parts_of(value, added) for value in lost}
+    added -= frozenset().union(*made.values())
+    lost = frozenset(value for value in lost if not made[value])
     if same:
-        lost = frozenset(value for value in lost if not _said(value, other))
-        added = frozenset(value for value in added if not _said(value, source))
+        lost = frozenset(value for value in lost if not said_by_units(value, other))
+        added = frozenset(value for value in added if not said_by_units(value, source))
     alone = (lost or added) - {2}  # "separate the two" and "separate them"
     if (lost and added) or (same and alone):
         yield _listed(lost), _listed(added)
     for value, side in one.bounds.items():
-        if value == 1:  # nothing longer than one line
-            continue
         theirs = two.bounds.get(value, side)
         if {side, theirs} == {"at least", "at most"} or (
-            {side, theirs} & {"at least", "at most"} and "exactly" in (side, theirs)
+            value > 1  # one sentence at most is one sentence
+            and _EXACT.search(source)
+            and {side, theirs} & {"at least", "at most"}
+            and "exactly" in (side, theirs)
         ):
             yield f"{side} {value}", f"{theirs} {value}"
-
-
-def _said(value: int, text: str) -> bool:
-    return (
-        value in _SAID_BY_UNITS and regex.search(rf"\b(?:{_SAID_BY_UNITS[value]})", text, regex.IGNORECASE) is not None
-    )
 
 
 def _listed(values: frozenset[int]) -> str:

@@ -8,7 +8,7 @@ import regex
 
 from ..data_audit.stated import sentences_of
 from ..equivalent import protected_spans
-from . import content, demands, homographs, sentences
+from . import alignment, content, demands, homographs, sentences, turned
 
 _QUOTED = regex.compile(
     r"“[^”\n]+”|\"[^\"\n]+\"|「[^」\n]+」|『[^』\n]+』|«[^»\n]+»|„[^“”\n]+[“”]|<<[^<>\n]*>>|(?<!\w)['‘][^'’\n]+['’](?!\w)"
@@ -39,33 +39,46 @@ def differences(
         most: see :func:`.content.differences`.
     """
     one, two, three = map(own_words, (source, translation, back))
+    # Of a free rendering of a long text, lists of words tell nothing: numbers and what is graded do.
+    freely = source_language.startswith(_ENGLISH) and content.is_free(one, three)
     first, second = (code.partition("-")[0] for code in (source_language, language))
-    for mine, theirs in _demands(one, three, first):
+    for mine, theirs in _demands(one, three, first, freely):
         yield f"the back-translation says something else: the source has {mine!r}, it has {theirs!r}"
     for mine, theirs in demands.differences(one, two, first, second, three):
         yield f"the translation says something else: the source has {mine!r}, it has {theirs!r}"
     for what, sentence in sentences.differences(one, two, language, source_language):
         yield f"the translation is not all in its language: {what}: {sentence}"
+    if lost := alignment.left_out(one, two):
+        yield f"the translation leaves a sentence out: {lost}"
     if sentences.answered(source, translation, back, language):
         yield f"the translation asks nothing: {translation.strip()}"
     if first == _ENGLISH:
-        for mine, theirs in content.differences(one, three, two, most):
+        for mine, theirs in () if freely else content.differences(one, three, f"{two} {_poles(one, three)}", most):
             yield f"the content is another: the source has {mine!r}, the back-translation {theirs!r}"
+        for mine, theirs in () if freely else turned.differences(one, three):
+            yield f"the back-translation turns it round: the source has {mine!r}, it has {theirs!r}"
         for mine, theirs in content.quoted(_quoted(source), _quoted(back)):
             yield f"the quoted words are others: the source has {mine!r}, the back-translation {theirs!r}"
         for word, taken in homographs.differences(one, two, second):
             yield f"a word of two meanings is taken in the wrong one: {word!r} is {taken!r} in the translation"
 
 
-def _demands(source: str, back: str, language: str) -> list[tuple[str, str]]:
-    """Those of the whole, and of each sentence where both have as many."""
-    found = list(demands.differences(source, back, language, language))
+def _demands(source: str, back: str, language: str, freely: bool) -> list[tuple[str, str]]:
+    """Those of the whole, and of each sentence where both have as many, numbers that stand in another one aside."""
+    found = list(demands.differences(source, back, language, language, freely=freely))
     ones, others = sentences_of(source), sentences_of(back)
-    if not found and 1 < len(ones) == len(others):
+    if not found and not freely and 1 < len(ones) == len(others):
         for one, other in zip(ones, others, strict=True):
-            found += demands.differences(one, other, language, language)
+            found += demands.differences(one, other, language, language, whole=False)
     return found
 
 
+def _poles(source: str, back: str) -> str:
+    """The words of poles where each names one of a group: they are compared there."""
+    readings = [demands.read(text, _ENGLISH).poles for text in (source, back)]
+    both = [name for name, here in readings[0].items() if len(here) == 1 == len(readings[1].get(name, ()))]
+    return " ".join(word for poles in readings for group in both for word in poles[group].values() if group != "verse")
+
+
 def _quoted(text: str) -> list[str]:
-    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text)]
+    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text) if match[:2] != "<<"]

@@ -23,9 +23,13 @@ _WORD = regex.compile(r"[\p{L}\p{M}]+(?:['’-][\p{L}\p{M}]+)*")
 _SURE, _UNLIKE = 0.9, 0.05  # the least for the other language, the most for the own one
 _EVEN = 0.5  # the most for the own language of what langdetect holds for the source's
 _LONG = 40  # letters of which langdetect's guess is worth comparing
+_OWN_WORDS = 3  # that only the language has, of a text which is of it
 _OF_THE_SOURCE = 0.75  # the least for a word of the source that another language might have too
+_MID_STOP = regex.compile(r"\p{L}{4,}[.?!] \p{Ll}\p{L}*")  # the longer words are no abbreviations
 _WITH_QUESTION_MARKS = regex.compile("ar|de|es|fa|fr|hi|id|it|ko|nl|pl|pt|ru|sv|sw|tr|uk|ur|vi|zh")
 _BORROWED = regex.compile("apps?|e-?mail|blog|web|online|markdown|json|html|wifi|emoji|hashtag|haiku|ok|pdf|sms")
+
+_CAPITALS = regex.compile(r"(?<![A-Za-z])[A-Z]{2,}(?![A-Za-z])")  # SECTION and JSON stay as they are in every language
 
 
 def _code(language: str) -> str:
@@ -41,14 +45,24 @@ def of_another_language(text: str, language: str, source_language: str) -> str |
     codes = {base, _code(source_language), *_TABLES["neighbours"].get(base, "").split()}
     if sum(map(str.isalpha, text)) >= _LONG:
         codes.add(_code(detect_language(text) or base))
-    likely = likelihoods(text, [code for code in codes if scripts_of(code) & scripts_of(base)])
+    if len(regex.findall(_TABLES["own"].get(base, "(?!)"), text.casefold())) >= _OWN_WORDS:
+        return None
+    likely = likelihoods(_without_names(text, base), [code for code in codes if scripts_of(code) & scripts_of(base)])
     best = max(likely, key=lambda code: likely[code], default=base)
     return best if base in likely and likely[best] >= _SURE and likely[base] <= _UNLIKE else None
+
+
+def _without_names(text: str, language: str) -> str:
+    """Without capitals that no sentence starts with: names say little of a language. German nouns have them too."""
+    return text if language == "de" else regex.sub(r"(?<=[\p{L},;] )\p{Lu}[\p{L}’'-]*", "", text)
 
 
 def plainly_not(text: str, language: str, source_language: str) -> bool:
     """Whether a text is less likely of its language than not, beside the source's and the one that langdetect finds."""
     base, other, guess = _code(language), _code(source_language), _code(detect_language(text) or language)
+    short = sum(map(str.isalpha, text)) < _LONG and guess not in (other, *_TABLES["neighbours"].get(base, "").split())
+    if len(regex.findall(_TABLES["own"].get(base, "(?!)"), text.casefold())) >= (1 if short else _OWN_WORDS):
+        return False
     return likelihoods(text, [base, other, guess]).get(base, 0) < (_EVEN if guess == other else _UNLIKE)
 
 
@@ -67,6 +81,7 @@ def left_over(source: str, translation: str, language: str, source_language: str
         word for word in _WORD.findall(source) if len(word) > 2 and word.islower() and not _BORROWED.fullmatch(word)
     ]
     shared = [word for word in _WORD.findall(translation) if word in plain]
+    shared += [word for word in _WORD.findall(translation)[:1] if word in _WORD.findall(source)[:1]]
     shared += [
         word
         for word in plain
@@ -76,13 +91,17 @@ def left_over(source: str, translation: str, language: str, source_language: str
     ]
     if LATIN not in scripts_of(language) and LATIN in scripts_of(source_language):
         return list(dict.fromkeys(shared))
-    pair = frozenset({_code(language), _code(source_language)})
+    pair_of, pair = _code(language), frozenset({_code(language), _code(source_language)})
     clear = [
         word
         for word in dict.fromkeys(shared)
         if likelihoods(word, pair).get(_code(source_language), 0) >= _OF_THE_SOURCE
     ]
-    return clear if len(clear) > 1 else []
+    if LATIN in scripts_of(source_language):
+        clear += [
+            word for word in shared if word not in clear and regex.search(_TABLES["unlike"].get(pair_of, "(?!)"), word)
+        ]
+    return clear if len(clear) > 1 or (clear and len(set(shared)) > 1) else []
 
 
 def words_in_a_row(sentence: str, language: str) -> str | None:
@@ -94,9 +113,12 @@ def words_in_a_row(sentence: str, language: str) -> str | None:
 
 
 def answered(source: str, translation: str, back: str, language: str) -> bool:
-    """Whether a question became a statement, in a language that marks questions as such."""
+    """Whether a question became a statement, in a language that marks questions as such, or a request a question."""
     asks = source.strip().endswith("?") and back.strip().endswith("?") and len(sentences_of(source)) == 1
-    return asks and bool(_WITH_QUESTION_MARKS.fullmatch(_code(language)) and not regex.search("[?？؟;՞]", translation))
+    marks = regex.compile("[?？؟;՞]")
+    if not marks.search(source + back) and regex.search(r"[?？؟]\s*$", translation):
+        return True
+    return asks and bool(_WITH_QUESTION_MARKS.fullmatch(_code(language)) and not marks.search(translation))
 
 
 def differences(source: str, translation: str, language: str, source_language: str) -> Iterator[tuple[str, str]]:
@@ -108,12 +130,18 @@ def differences(source: str, translation: str, language: str, source_language: s
         language: the translation's code.
         source_language: the source's.
     """
+    kept = frozenset(map(str.strip, sentences_of(source)))
     for sentence in looked_at(translation):
-        if share_in(sentence, scripts_of(language)) < 0.5:
+        if sentence in kept and regex.search(_TABLES["own"].get(_code(source_language), "(?!)"), sentence.casefold()):
+            yield "it is the source's", sentence
+            continue
+        if share_in(_CAPITALS.sub(" ", sentence), scripts_of(language)) < 0.5:
             yield "it is in a different script", sentence
         elif other := of_another_language(sentence, language, source_language):
             yield f"it is of a different one ({other})", sentence
         elif not sentence.endswith((":", "：")) and (odd := words_in_a_row(sentence, language)):
             yield f"these are words in a row: {odd!r}", sentence
+    if (stop := _MID_STOP.search(translation)) and not _MID_STOP.search(source):
+        yield f"a sentence ends in the middle: {stop.group()!r}", translation
     if words := left_over(source, translation, language, source_language):
         yield "words are not translated", ", ".join(words)
