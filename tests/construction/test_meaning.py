@@ -202,21 +202,19 @@ def test_an_instruction_stated_otherwise_than_its_kwargs_is_told(
     ("source", "translation", "left_out"),
     [
         (
-            "Write a story about a hare who opens a shop. The other animals do not want to pay. Use fewer than 20 sentences.",
-            "Andika hadithi kuhusu sungura anayefungua duka. Tumia sentensi zisizofika 20.",
-            "The other animals do not want to pay.",
+            "Write a story about a hare who opens a shop. The other animals do not want to pay. "
+            "Let the tortoise find a clever solution. Use fewer than 20 sentences.",
+            "Andika hadithi kuhusu sungura anayefungua duka. Wanyama wengine hawataki kulipa. "
+            "Tumia sentensi zisizofika 20.",
+            "Let the tortoise find a clever solution.",
         ),
         (
-            "Please write it again. Keep the first paragraph as it is, since my teacher liked it a lot. Thank you.",
-            "Schreib es bitte noch einmal. Danke.",
-            "Keep the first paragraph as it is, since my teacher liked it a lot.",
-        ),
-        (
-            "Write about the sea. Keep it short. Use no comma, and end with a question that makes people think.",
-            "Schreibe kurz über das Meer. Verwende kein Komma und ende mit einer Frage, die zum Nachdenken anregt.",
+            "Write a story about the sea. Keep it short. Use no comma at all. End with a question that makes people think.",
+            "Schreibe eine Geschichte über das Meer. Halte sie kurz. Verwende kein Komma und ende mit einer Frage, die zum "
+            "Nachdenken anregt.",
             None,  # two were made one
         ),
-        ("Write about the sea. Keep it short.", "Schreibe über das Meer.", None),  # too few to tell
+        ("Write about the sea. Keep it short. Thank you.", "Schreibe über das Meer. Danke.", None),  # too few to tell
     ],
 )
 def test_a_sentence_without_one_in_its_place_is_found_by_lengths(
@@ -248,16 +246,10 @@ def test_a_sentence_without_one_in_its_place_is_found_by_lengths(
             "Please end your reply with a farewell.",
         ),
         (
-            "fr",
-            "Ask for a refund within 14 days.",
-            "Demande un remboursement sous 14 jours.",
-            "Ask for your money back within two weeks.",
-        ),
-        (
             "zh",
-            "Mark the parts with SECTION 1 and SECTION 2.",
-            "用SECTION 1和SECTION 2标出各部分。",
-            "Mark the parts with SECTION 1 and SECTION 2.",
+            "Please divide this newsletter into two parts, marked with SECTION 1 and SECTION 2.",
+            "请把这份简报分成两个部分，并且分别用SECTION 1和SECTION 2标出。",
+            "Please divide this newsletter into two parts, marked with SECTION 1 and SECTION 2.",
         ),
     ],
 )

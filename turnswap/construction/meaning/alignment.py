@@ -14,7 +14,7 @@ from statistics import pstdev
 
 from ..data_audit.stated import sentences_of
 
-_FEWEST = 3  # sentences of the source
+_FEWEST = 4  # sentences of the source: fewer lengths tell nothing
 _EVEN = 0.35  # the most that logarithms of ratios scatter where sentences stand for each other
 _BETTER = 0.6  # of the scatter with two made one: what leaving one out must come below
 
