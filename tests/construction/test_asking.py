@@ -295,7 +295,7 @@ def test_the_last_line_is_a_command_that_evaluates(
     done = run_command(BIN / command[0], *command[1:], "--limit", "1", "--gen_kwargs", "max_gen_toks=8")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "everyday_sw" in done.stdout
-    assert "everyday_sw" in turnswap("report", str(tmp_path / "results")).output
+    assert "sw: 1 of 21 conversations were run" in turnswap("report", str(tmp_path / "results")).output
 
 
 def test_the_last_line_names_the_model_of_the_yaml_without_its_secrets(tmp_path: Path, serving: Serving) -> None:

@@ -84,7 +84,8 @@ def _usable(given: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _allowance(given: object) -> object:
-    if type(given) not in (int, float) or not 0 <= given or (isinstance(given, float) and given > 1):  # type: ignore[operator]
+    number = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    if not number and not (isinstance(given, float) and 0 <= given <= 1):
         raise ValueError("expected a share from 0 to 1 or a whole number")
     return given
 
@@ -96,8 +97,8 @@ class LLMSettings:
     Attributes:
         model: a name of lm-eval's, such as ``local-chat-completions``.
         model_args: what the model takes.
-        gen_kwargs: settings to generate with. Greedy: samples (``do_sample``, a ``temperature`` above 0) are refused, as
-            a second run would be another one.
+        gen_kwargs: settings to generate with. Greedy: ``do_sample`` and a ``temperature`` above 0 are refused, as a
+            second run would be another one.
         batch_size: conversations per batch of models that run in process.
         max_failed: requests of a step that may fail for good, as a number or as a share of its conversations (of which
             one may always fail, if the share is not 0); one more stops the run.
