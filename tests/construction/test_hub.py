@@ -161,7 +161,8 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, bytes]]]:
 def test_a_release_goes_to_the_hub_as_a_pull_request_without_what_else_lies_there(
     folder: Path, hub: list[tuple[str, bytes]]
 ) -> None:
-    (folder / "reviews-of-amina.csv").write_text("secret")
+    for name in ("reviews-of-amina.csv", "private.yaml"):
+        (folder / name).write_text("secret")
     command = ["build", "push", str(folder), "--to", "org/rain"]
     seen = CliRunner().invoke(main, command, input="n\n")
     assert "data/sw.parquet" in seen.output
@@ -174,7 +175,7 @@ def test_a_release_goes_to_the_hub_as_a_pull_request_without_what_else_lies_ther
     assert "create_pr=1" in path
     sent = {line["value"]["path"] for line in map(json.loads, body.splitlines()) if line["key"] == "file"}
     assert sent == {each.relative_to(folder).as_posix() for each in to_upload(folder)}
-    assert "reviews-of-amina.csv" not in sent
+    assert not {"reviews-of-amina.csv", "private.yaml"} & sent
 
 
 def test_a_run_that_is_to_push_refuses_before_work_starts_what_nobody_will_have_reviewed(
@@ -214,9 +215,25 @@ def test_what_nobody_reviewed_is_not_pushed_unless_asked_for(tmp_path: Path) -> 
         to_upload(tmp_path)
 
 
-def test_a_hub_that_cannot_be_reached_is_said_in_words(folder: Path) -> None:
-    from turnswap.construction.push import push
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '"x"', '{"name": "rain", "distribution": [{"name": "../../.ssh/id"}]}', '{"name": 1}']
+)
+def test_a_folder_whose_description_is_no_releases_is_refused_in_words(folder: Path, content: str) -> None:
+    (folder / "croissant.json").write_text(content)
+    told = CliRunner().invoke(main, ["build", "push", str(folder), "--to", "org/rain"])
+    assert told.exit_code == 1
+    assert "holds no release: croissant.json lists" in " ".join(told.output.split())
 
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_a_hub_that_cannot_be_reached_is_said_in_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, offline: bool
+) -> None:
+    from turnswap.construction.push import HfApi, push
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    api = HfApi(endpoint="http://127.0.0.1:1", token="hf_stub")
+    monkeypatch.setattr("turnswap.construction.push.HfApi", lambda: api)
     with pytest.raises(UserError, match="org/rain could not be uploaded"):
         push(folder, to_upload(folder), "org/rain")
 

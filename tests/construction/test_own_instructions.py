@@ -183,6 +183,8 @@ def test_the_same_content_is_run_once_wherever_it_lies(tmp_path: Path) -> None:
         ("x = 1\n", "registers no instruction"),
         ("import nowhere_to_be_found\n", "cannot be run: ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         ("def x(:\n", "cannot be run: SyntaxError"),
+        (GOOD + "raise SystemExit\n", "cannot be run: SystemExit"),
+        (GOOD + "import sys\nsys.exit('no licence')\n", "cannot be run: SystemExit: no licence"),
         (GOOD.replace("test:polite", "punctuation:no_comma"), "registers punctuation:no_comma, which there is already"),
         (GOOD + "from turnswap.construction.instructions.making import making\nmaking('test:typo')\n", "test:typo"),
     ],

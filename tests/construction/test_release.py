@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.records import DraftConversation, Turn
-from turnswap.construction.release import csv_text, release
-from turnswap.construction.steps import BuildSettings, make_step, read_release
+from turnswap.construction.release import csv_text, described, files_of, release
+from turnswap.construction.steps import BuildSettings, assemble, make_step, read_release
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
@@ -208,6 +209,88 @@ def test_settings_are_checked_before_anything_is_written(tmp_path: Path, change:
     with pytest.raises(UserError) as raised:
         read_release(dataclasses.replace(made, **change))
     assert words in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"extend": {"weights": {ADDED[0][0]: float("nan")}}}, "cannot be nan"),
+        ({"extend": {"weights": {ADDED[0][0]: float("inf")}}}, "cannot be inf"),
+        ({"translate": {"language_letters": -1}}, "language_letters cannot be -1"),
+        ({"translate": {"length_ratio": {"sw": [0.5, float("inf")]}}}, "length_ratio.sw.1 cannot be inf"),
+        ({"translate": {"chrf": True}}, "chrf cannot be True: expected a number"),
+        ({"translate": {"sources": ["english"]}}, "translate.sources: 'english' is no code of a language"),
+        ({"seeds": {"file": "x", "language": "xx"}}, "seeds.language: 'xx' is no code of a language"),
+        ({"release": {**LICENCES, "version": float("nan")}}, "version cannot be nan"),
+        ({"audit": {"adjudicator": " "}}, "audit.adjudicator is empty"),
+        ({"llm": {"model": "hf", "gen_kwargs": {"temperature": 0.7}}}, "temperature must be 0"),
+        ({"judge": {"model": "hf", "gen_kwargs": {"temperature": True}}}, "judge.gen_kwargs cannot be"),
+        ({"llm": {"model": "hf", "gen_kwargs": {"max_gen_toks": "many"}}}, "max_gen_toks must be a whole number"),
+        ({"llm": {"model": "hf", "max_failed": 1.5}}, "max_failed cannot be 1.5: expected a share from 0 to 1 or a"),
+        ({"llm": {"model": "hf", "max_failed": True}}, "max_failed cannot be True: expected a share"),
+        ({"languages": "sw"}, "languages cannot be 'sw': expected a list, such as [sw]"),
+        ({"languages": [], "name": "../x"}, "name cannot be"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_work_starts(tmp_path: Path, section: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        assemble(_yaml(tmp_path, **section))
+    assert words in str(raised.value)
+
+
+def test_a_name_with_nothing_behind_it_means_the_defaults(tmp_path: Path) -> None:
+    empty = dict.fromkeys(("extend", "conflicts", "translate", "filter", "audit", "prove", "judge"))
+    llm = {"model": "hf", "gen_kwargs": {"temperature": 0}, "model_args": None, "max_failed": None}
+    made = assemble(_yaml(tmp_path, **empty, llm=llm))
+    assert made.settings == assemble(_yaml(tmp_path, llm={"model": "hf", "gen_kwargs": {"temperature": 0}})).settings
+    with pytest.raises(UserError, match="needs llm"):
+        assemble(_yaml(tmp_path, llm=None))
+
+
+def _yaml(folder: Path, **sections: Any) -> Path:
+    given = {"name": "rain", "folder": str(folder / "work"), "languages": ["sw"], "llm": {"model": "hf"}}
+    path = folder / "build.yaml"
+    path.write_text(yaml.safe_dump({**given, "seeds": {"file": "x"}, "release": LICENCES, **sections}), "utf-8")
+    return path
+
+
+def test_a_later_release_removes_what_the_earlier_one_wrote_and_nothing_else(tmp_path: Path) -> None:
+    folder = released(tmp_path, TWO)
+    stale, others = ["rain_ko.yaml", "data/ko.parquet"], ["rain_ja.yaml", "data/ja.parquet", "mine.yaml"]
+    for name in others:
+        (folder / name).write_text("mine")
+    assert all((folder / name).exists() for name in stale)
+    assert released(tmp_path, TWO[1:]) == folder
+    assert not any((folder / name).exists() for name in stale)
+    assert all((folder / name).read_text() == "mine" for name in others)
+    assert json.loads((folder / "croissant.json").read_text("utf-8"))["inLanguage"] == ["sw"]
+    listed = files_of(described(folder))
+    assert {path.relative_to(folder).as_posix() for path in folder.rglob("*.*")} == {*listed, *others}
+
+
+def test_a_list_that_names_files_elsewhere_removes_none(tmp_path: Path) -> None:
+    outside = tmp_path / "work" / "outside.parquet"
+    folder = released(tmp_path, TWO)
+    outside.write_text("mine")
+    told = json.loads((folder / "croissant.json").read_text("utf-8"))
+    told["distribution"].append({"name": "data/../../outside.parquet"})
+    (folder / "croissant.json").write_text(json.dumps(told))
+    released(tmp_path, TWO[1:])
+    assert outside.read_text() == "mine"
+    assert (folder / "rain_ko.yaml").exists()
+
+
+def test_what_was_never_run_says_so_and_where_nothing_is_left_the_first_reason_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"Nothing has been run yet\. .*turnswap build run CONFIG"):
+        release(*build(tmp_path, TWO))
+    made, pipeline = build(tmp_path, TWO)
+    pipeline.steps.insert(0, Marking("filter"))
+    pipeline.first = Seeds([dataclasses.replace(each, key=f"bad{each.key}") for each in TWO])
+    list(pipeline.run())
+    with pytest.raises(UserError) as raised:
+        release(made, pipeline)
+    assert "No conversation came through all steps: filter left none, bada:ko because it is bad (" in str(raised.value)
+    assert str(tmp_path / "work" / "2-filter.jsonl") in str(raised.value)
 
 
 def test_nothing_proved_is_an_error_and_so_is_a_language_that_is_not_listed(tmp_path: Path) -> None:

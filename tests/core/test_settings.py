@@ -49,6 +49,35 @@ def test_settings_that_are_right_are_read(kind: type[Any]) -> None:
     assert (found.name, found.number) == ("a", 3)
 
 
+@dataclass
+class Kinds:
+    names: tuple[str, ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    pair: tuple[float, float] = (0, 1)
+    either: int | str = 0
+    on: bool = True
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"names": "sw"}, "names cannot be 'sw': expected a list, such as [sw]."),
+        ({"scores": "high"}, "scores cannot be 'high': expected names with values, such as {name: value}."),
+        ({"either": [1]}, "either cannot be [1]: Input should be a valid integer or a valid string."),
+        ({"scores": {"a": True}}, "scores.a cannot be True: expected a number."),
+        ({"pair": [0, True]}, "pair.1 cannot be True: expected a number."),
+        ({"pair": [0, float("inf")]}, "pair.1 cannot be inf: Input should be a finite number."),
+        ({"scores": {"a": float("nan")}}, "scores.a cannot be nan: Input should be a finite number."),
+        ({"pair": [0]}, "a test needs pair.1."),
+    ],
+)
+def test_errors_say_the_key_what_came_and_what_is_expected(content: object, words: str) -> None:
+    with pytest.raises(UserError) as raised:
+        read_settings(Kinds, content, "a test")
+    assert words in str(raised.value)
+    assert read_settings(Kinds, {"on": False, "pair": [1, 2.5]}, "a test") == Kinds(on=False, pair=(1, 2.5))
+
+
 @pytest.mark.parametrize("text", ["- a\n", "a: [b\n", ""])
 def test_a_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "settings.yml"

@@ -61,6 +61,7 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
             "Let people read it first (audit in the YAML), or run without --push, then turnswap build push --anyway.",
         )
     from turnswap.construction.cost import costs
+    from turnswap.construction.llm import RECORDED
     from turnswap.construction.release import evaluation, release
 
     redo = None if redo == LAST else redo
@@ -83,7 +84,9 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
         for path in release(made.settings, made.pipeline):
             click.echo(f"Written: {path}")
         _show_review(made)
-        click.echo("Evaluate a model on it, this one or another:")
+        if made.settings.llm.model == RECORDED:
+            click.echo("For a small model without a network: turnswap demo-model DIR, and pretrained=DIR below.")
+        click.echo("Evaluate a model on it, this one or another; then turnswap report results shows how it did:")
         click.echo(evaluation(made.settings))
         if to:
             _push(_released(made), to)

@@ -58,7 +58,7 @@ class Thresholds:
     own_words: Annotated[int, Field(ge=0)] = 2
     length_ratio: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     script_share: Annotated[float, Field(ge=0, le=1)] = 0.5
-    language_letters: int = 40
+    language_letters: Annotated[int, Field(ge=0)] = 40
 
     def __post_init__(self) -> None:
         for language, (least, largest) in self.length_ratio.items():

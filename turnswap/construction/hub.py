@@ -197,7 +197,7 @@ def croissant(
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "license": licence_url(settings.licence),
         "version": f"{settings.version}.0",  # three numbers, as the standard asks
-        "inLanguage": list(build.languages),
+        "inLanguage": [path.removeprefix("data/").removesuffix(".parquet") for path in tables],
         "keywords": ["instruction following", "multi-turn", "evaluation"],
         "distribution": [
             {

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM, CachingLM
 from lm_eval.api.registry import get_model, register_model
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator
 
 from turnswap.core.errors import UserError
 from turnswap.core.journal import read_jsonl
@@ -74,6 +74,22 @@ def _short(text: str) -> str:
     return repr(words if len(words) <= 80 else words[:77] + "...")
 
 
+def _usable(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    if given.get("temperature") not in (None, 0):
+        raise ValueError("temperature must be 0: a second run of samples would be another one")
+    tokens = given.get("max_gen_toks", _MOST_TOKENS)
+    if type(tokens) is not int or tokens < 1:
+        raise ValueError("max_gen_toks must be a whole number, 1 or more")
+    return given
+
+
+def _allowance(given: object) -> object:
+    number = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    if not number and not (isinstance(given, float) and 0 <= given <= 1):
+        raise ValueError("expected a share from 0 to 1 or a whole number")
+    return given
+
+
 @dataclass(frozen=True)
 class LLMSettings:
     """The sections ``llm`` and ``judge`` of the YAML: as in ``lm_eval run``.
@@ -81,7 +97,8 @@ class LLMSettings:
     Attributes:
         model: a name of lm-eval's, such as ``local-chat-completions``.
         model_args: what the model takes.
-        gen_kwargs: settings to generate with. Greedy by default: sampled answers are not cached by lm-eval.
+        gen_kwargs: settings to generate with. Greedy: ``do_sample`` and a ``temperature`` above 0 are refused, as a
+            second run would be another one.
         batch_size: conversations per batch of models that run in process.
         max_failed: requests of a step that may fail for good, as a number or as a share of its conversations (of which
             one may always fail, if the share is not 0); one more stops the run.
@@ -89,9 +106,9 @@ class LLMSettings:
 
     model: str
     model_args: Mapping[str, Any] = field(default_factory=dict)
-    gen_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    gen_kwargs: Annotated[Mapping[str, Any], AfterValidator(_usable)] = field(default_factory=dict)
     batch_size: int | str | None = None
-    max_failed: Annotated[int, Field(ge=0, strict=True)] | Annotated[float, Field(ge=0, le=1, strict=True)] = 0.05
+    max_failed: Annotated[int | float, BeforeValidator(_allowance)] = 0.05
 
     @property
     def named(self) -> str:

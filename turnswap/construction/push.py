@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HTTPError  # of the HTTP client, which goes by another name in newer versions
 
 from turnswap.core.errors import UserError
 
 from .hub import NOBODY
+from .release import described, files_of
 
 _REQUIRED = {"url": "url", "creator": "creators", "datePublished": "published"}  # by Croissant; and our keys for it
 
@@ -21,8 +22,7 @@ def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
     Raises:
         UserError: the folder holds no release, or nobody reviewed any of it, and not ``anyway``.
     """
-    data = [folder / file["name"] for file in _croissant(folder)["distribution"]]
-    paths = [*data, *sorted(folder.glob("*.yaml")), *(folder / f"{name}.md" for name in ("DATASHEET", "README"))]
+    paths = [folder / name for name in files_of(described(folder))]
     if missing := [path for path in paths if not path.is_file()]:
         raise UserError(f"{missing[0]} is missing.", "Write the release anew: turnswap build run CONFIG.")
     if unreviewed(folder) and not anyway:
@@ -30,19 +30,19 @@ def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
             f"{folder}: {NOBODY}. Nothing is uploaded.",
             "Let people read it first (audit in the YAML), or add --anyway: card and rows will say that nobody did.",
         )
-    return [*paths, folder / "croissant.json"]
+    return paths
 
 
 def unreviewed(folder: Path) -> bool:
     """Whether nobody reviewed any of a release; a UserError where it cannot be read."""
-    names = [file["name"] for file in _croissant(folder)["distribution"] if file["name"].endswith(".parquet")]
+    names = [name for name in files_of(described(folder)) if name.endswith(".parquet")]
     return {each for name in names for each in _column(folder / name, "review")} <= {NOBODY}
 
 
 def lacking(folder: Path) -> list[str]:
     """Keys of the section ``release`` that Croissant's standard needs and this release was made without."""
-    described = _croissant(folder)
-    return [key for name, key in _REQUIRED.items() if name not in described]
+    told = described(folder)
+    return [key for name, key in _REQUIRED.items() if name not in told]
 
 
 def push(folder: Path, paths: list[Path], name: str) -> str:
@@ -70,7 +70,7 @@ def push(folder: Path, paths: list[Path], name: str) -> str:
             commit_message="Release of a data set made by turnswap build",
             create_pr=True,
         )
-    except (OSError, ValueError) as error:  # every error of the Hub's client and of connections is one of these
+    except (OSError, ValueError, HTTPError) as error:  # every error of the Hub's client and of connections is one
         raise UserError(
             f"{name} could not be uploaded: {' '.join(str(error).split())}",
             "Check the name (ORG/NAME), the connection, and who you are: hf auth whoami, hf auth login.",
@@ -78,17 +78,8 @@ def push(folder: Path, paths: list[Path], name: str) -> str:
     return str(made.pr_url)
 
 
-def _croissant(folder: Path) -> dict[str, list[dict[str, str]]]:
-    path = folder / "croissant.json"
-    try:
-        content: dict[str, list[dict[str, str]]] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no release: {error}.", "turnswap build run CONFIG writes one.") from error
-    return content
-
-
 def _column(path: Path, name: str) -> list[str]:
     try:
         return list(pq.read_table(path, columns=[name])[name].to_pylist())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} cannot be read: {error}.", "turnswap build run CONFIG writes it anew.") from error

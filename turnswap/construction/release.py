@@ -5,10 +5,14 @@ Everything lies in one folder that may be moved: the tasks name the CSV relative
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -22,10 +26,11 @@ from turnswap.tasks.multiturn.identity import ARGUMENTS
 
 from . import hub
 from .datasheet import datasheet, judged_by, render, unmeasured
+from .llm import RECORDED
 from .pipeline import Pipeline, kept
 from .prove import graded_by
 from .records import Conversations, DraftConversation, json_text
-from .steps import BuildSettings, ReleaseSettings, read_release
+from .steps import BuildSettings, ReleaseSettings, is_name, read_release
 
 _OF_TURNS = [f"turn_{t}_{column}" for t in TURNS for column in ("prompt", "instruction_id_list", "kwargs")]
 _SMALL = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -39,6 +44,8 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     With instructions of its own, ``NAME_instructions.py``. For the Hub: ``data/LANGUAGE.parquet``, the card
     ``README.md``, and ``croissant.json`` (:mod:`.hub`).
 
+    What an earlier release of this name wrote into the folder and this one does not, is removed.
+
     Returns:
         The files, the CSV first.
 
@@ -47,6 +54,8 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
             Nothing is written then.
     """
     settings = read_release(build)
+    if not pipeline.file(pipeline.first.name).exists():
+        raise UserError("Nothing has been run yet.", "Run all steps first: turnswap build run CONFIG.")
     for name, came, left in pipeline.behind():
         if left:
             raise UserError(
@@ -59,7 +68,9 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     if others := sorted({each.language for each in proved} - set(languages)):
         raise UserError(f"There are conversations in {', '.join(others)}, which languages does not list.")
     if not languages:
-        raise UserError("No conversation came through all steps.", "turnswap build status CONFIG tells why.")
+        raise UserError(
+            f"No conversation came through all steps{_why(pipeline)}.", "All: turnswap build status CONFIG."
+        )
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
     if build.instructions:
@@ -76,12 +87,65 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     files["README.md"] = _card(build, settings, pipeline, conversations)
     purpose = settings.purpose or f"Multi-turn instruction following in {', '.join(map(name_of, languages))}."
     files["croissant.json"] = hub.croissant(build, settings, f"{purpose} {reviewed}", data)
-    return [write_whole(release_folder(build, settings) / name, content) for name, content in files.items()]
+    folder = release_folder(build, settings)
+    for name in _earlier(folder, build.name) - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    return [write_whole(folder / name, content) for name, content in files.items()]
+
+
+def _why(pipeline: Pipeline) -> str:
+    """The first reason of the step that left none, and where the others are."""
+    name = next(name for name in pipeline.names if not kept(pipeline.outcomes(name)))
+    rejected = [each for each in pipeline.outcomes(name) if each.reason is not None]
+    if not rejected:
+        return ""
+    first = rejected[0]
+    return f": {name} left none, {first.conversation.key} because {first.reason} ({pipeline.file(name)} has them all)"
 
 
 def release_folder(build: BuildSettings, settings: ReleaseSettings) -> Path:
     """Where the release is written."""
     return settings.folder or build.folder / "release"
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What ``croissant.json`` of a release says.
+
+    Raises:
+        UserError: there is none, or none that :func:`release` wrote.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / "croissant.json").read_text("utf-8"))
+        files_of(content)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} holds no release: {error}.", "turnswap build run CONFIG writes one.") from error
+    return content
+
+
+def files_of(described: Mapping[str, Any]) -> list[str]:
+    """The files that a release consists of, as its ``croissant.json`` names them: nothing else is pushed or removed.
+
+    Raises:
+        ValueError: they are not those of a release, which are all in its folder.
+    """
+    try:
+        name, data = described["name"], [file["name"] for file in described["distribution"]]
+        codes = [match[1] for each in data if (match := re.fullmatch(r"data/([A-Za-z0-9-]+)\.parquet", each))]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ValueError("croissant.json lists no files of a release") from error
+    ours = {f"{name}.csv", f"{name}_instructions.py", *(f"data/{code}.parquet" for code in codes)}
+    if not (codes and is_name(name) and ours.issuperset(data)):
+        raise ValueError("croissant.json lists other files than those of a release")
+    tasks = [f"_{name}.yaml", *(f"{name}_{code}.yaml" for code in codes), f"{name}.yaml"]
+    return [*data, *tasks, "DATASHEET.md", "README.md", "croissant.json"]
+
+
+def _earlier(folder: Path, name: str) -> set[str]:
+    """The files of the release of this name that the folder holds already."""
+    with suppress(UserError):
+        if (told := described(folder))["name"] == name:
+            return set(files_of(told))
+    return set()
 
 
 def _card(build: BuildSettings, settings: ReleaseSettings, pipeline: Pipeline, conversations: Conversations) -> str:
@@ -154,11 +218,14 @@ def _group_yaml(build: BuildSettings, settings: ReleaseSettings, languages: Sequ
 
 
 def evaluation(build: BuildSettings) -> str:
-    """The command that evaluates a model on the release: the YAML's LLM, or a small one if that is a recording."""
+    """The command that evaluates a model on the release: the YAML's LLM, or a small one if that is a recording.
+
+    What it writes, ``turnswap report results`` reads.
+    """
     folder = read_release(build).folder or build.folder / "release"
     model, given = build.llm.model, dict(build.llm.model_args)
-    if model == "turnswap-recorded":
+    if model == RECORDED:
         model, given = "hf", {"pretrained": _SMALL}
     arguments = [f"{name}={value}" for name, value in given.items() if name not in ARGUMENTS["secret"]]
     words = ["lm_eval", "run", "--include_path", str(folder), "--tasks", build.name, "--model", model]
-    return shlex.join([*words, "--model_args", *arguments])
+    return shlex.join([*words, "--model_args", *arguments, "--output_path", "results", "--log_samples"])

@@ -70,7 +70,7 @@ class BuildSettings:
                 f"{name}.chunk is no setting any more: a step asks all its questions at once.",
                 "Remove it. How many requests are in flight is num_concurrent in model_args of llm.",
             )
-        return read_settings(kind, getattr(self, name), name, _EXAMPLE)
+        return read_settings(kind, _given(getattr(self, name)), name, _EXAMPLE)
 
 
 def read_build(path: Path) -> BuildSettings:
@@ -79,7 +79,13 @@ def read_build(path: Path) -> BuildSettings:
     Raises:
         UserError: it cannot be read, or a name is unknown, missing or of another kind.
     """
-    return read_settings(BuildSettings, read_yaml(path, _EXAMPLE), path.name, _EXAMPLE)
+    content = {name: _given(section) for name, section in _given(read_yaml(path, _EXAMPLE)).items()}
+    return read_settings(BuildSettings, content, path.name, _EXAMPLE)
+
+
+def _given(content: Any) -> Any:
+    """A section without the names that stand with nothing behind: they mean the defaults."""
+    return {name: value for name, value in content.items() if value is not None} if type(content) is dict else content
 
 
 @dataclass(frozen=True)
@@ -122,14 +128,19 @@ def read_release(build: BuildSettings) -> ReleaseSettings:
         if not getattr(settings, key).strip():
             raise UserError(f"release.{key} is empty.", "Name a licence, such as Apache-2.0 or CC-BY-4.0.")
     check_licences(settings.seeds_licence, settings.licence)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", build.name) or build.name in _TAKEN:
+    if not is_name(build.name):
         raise UserError(
-            f"name cannot be {build.name!r}: its tasks are called {build.name}_{build.languages[0]} and the like.",
+            f"name cannot be {build.name!r}: its tasks are called {build.name}_LANGUAGE.",
             f"Expected letters, digits, '_', '-' and '.', and none of {', '.join(_TAKEN)}.",
         )
     for code in build.languages:
         name_of(code)
     return settings
+
+
+def is_name(name: object) -> bool:
+    """Whether it can be a data set's, of which tasks and files get theirs."""
+    return isinstance(name, str) and name not in _TAKEN and bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name))
 
 
 @dataclass(frozen=True)
@@ -149,6 +160,7 @@ def assemble(config: Path) -> Build:
     build = read_build(config)
     own = load_instructions(build.instructions) if build.instructions else None
     read_release(build)  # a missing licence is told before work starts
+    _check_names(build)
     # What could not be proved goes back to the audit: the proof's file of the run before tells.
     proof = build.folder / f"{STEPS.index('prove') + 1}-prove.jsonl"
     llm, back = LLM(build.llm, build.folder / "llm-answers"), returned(read_jsonl(proof))
@@ -156,6 +168,20 @@ def assemble(config: Path) -> Build:
     for step in steps if own else ():  # another check or draw may make other outcomes
         step.identity = [step.identity, own]
     return Build(build, Pipeline(build.folder, Seeds(build.section(SeedSettings, "seeds")), steps))
+
+
+def _check_names(build: BuildSettings) -> None:
+    """A UserError where a language is none, or the adjudicator has no name."""
+    seeds, translate = build.section(SeedSettings, "seeds"), build.section(TranslateSettings, "translate")
+    languages = {"seeds.language": [seeds.language], "translate.sources": translate.sources or ()}
+    for key, codes in languages.items():
+        for code in codes:
+            try:
+                name_of(code)
+            except UserError as error:
+                raise UserError(f"{key}: {error.message}", error.advice) from None
+    if (name := build.section(AuditSettings, "audit").adjudicator) is not None and not name.strip():
+        raise UserError("audit.adjudicator is empty.", "Name the reviewer who decides, or leave it out.")
 
 
 def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, str] | None = None) -> Step:

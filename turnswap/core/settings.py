@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -79,6 +80,8 @@ def read_yaml(path: Path, advice: str) -> dict[str, Any]:
 def read_settings(kind: type[T], content: object, where: str, advice: str = "") -> T:
     """Settings as a dataclass or a pydantic model; names that it does not have are refused.
 
+    So is what pydantic would take for a number: true and false; and of dataclasses' fields nan and infinity.
+
     Args:
         kind: the class; the fields of a dataclass may carry pydantic's annotations.
         content: what a YAML file or options say; None for nothing.
@@ -88,14 +91,16 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
     Raises:
         UserError: it names the setting, what it holds, and what was expected.
     """
-    strict = kind if hasattr(kind, "model_fields") else with_config(ConfigDict(extra="forbid"))(kind)
+    strict = (
+        kind if hasattr(kind, "model_fields") else with_config(ConfigDict(extra="forbid", allow_inf_nan=False))(kind)
+    )
     try:
-        return TypeAdapter(strict).validate_python({} if content is None else content)
+        made = TypeAdapter(strict).validate_python({} if content is None else content)
     except ValidationError as error:
         unknown, missing = {"extra_forbidden", "unexpected_keyword_argument"}, {"missing", "missing_argument"}
         # A misspelt name is also a missing one: the misspelling says more.
         first = min(error.errors(), key=lambda each: each["type"] not in unknown)
-        name = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # pydantic names members of unions
+        name = _place(content, first["loc"])
         if first["type"] in unknown:
             known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
             near = difflib.get_close_matches(str(first["loc"][-1]), known, 1) if len(first["loc"]) == 1 else []
@@ -105,5 +110,49 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         if first["type"] in missing:
             names = [".".join(map(str, each["loc"])) for each in error.errors() if each["type"] in missing]
             raise UserError(f"{where} needs {', '.join(names)}.", advice) from None
-        reason = first["msg"].removeprefix("Value error, ")
+        reasons = dict.fromkeys(_reason(each) for each in error.errors() if _place(content, each["loc"]) == name)
+        reason = " or ".join([*reasons][:1] + [each.removeprefix("Input should be ") for each in [*reasons][1:]])
         raise UserError(f"{where}: {name} cannot be {first['input']!r}: {reason}.", advice) from None
+    if truth := _as_number(content, made):
+        raise UserError(f"{where}: {truth[0]} cannot be {truth[1]}: expected a number.", advice)
+    return made
+
+
+def _place(content: object, loc: Sequence[int | str]) -> str:
+    """Where an error is, as keys; pydantic names members of unions and other kinds between them."""
+    names = []
+    for part in loc:
+        if isinstance(content, Mapping) and part in content:
+            content = content[part]
+        elif isinstance(content, list) and isinstance(part, int):
+            content = content[part] if part < len(content) else None
+        else:
+            continue
+        names.append(str(part))
+    return ".".join(names)
+
+
+def _reason(error: Any) -> str:
+    kind, given = error["type"], error["input"]
+    if kind in ("list_type", "tuple_type", "set_type"):
+        return f"expected a list, such as [{given}]" if isinstance(given, str) else "expected a list"
+    if kind in ("mapping_type", "dict_type", "dataclass_type", "model_type"):
+        return "expected names with values, such as {name: value}"
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+def _as_number(given: object, made: object) -> tuple[str, object] | None:
+    """Where true or false was taken for a number, as keys, and which."""
+    if isinstance(given, bool):
+        return ("", given) if isinstance(made, int | float) and not isinstance(made, bool) else None
+    if isinstance(given, Mapping):
+        of = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+        pairs = [(name, value, of.get(name)) for name, value in given.items()]
+    elif isinstance(given, list) and isinstance(made, list | tuple):
+        pairs = [(number, *pair) for number, pair in enumerate(zip(given, made, strict=False))]
+    else:
+        return None
+    for name, *pair in pairs:
+        if found := _as_number(*pair):
+            return f"{name}.{found[0]}".rstrip("."), found[1]
+    return None

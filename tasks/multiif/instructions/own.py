@@ -69,7 +69,7 @@ def _run(path: Path, content: bytes, name: str) -> None:
     problem = ""
     try:
         exec(compile(content, str(path), "exec"), module.__dict__)
-    except Exception as error:  # whatever the user's code does
+    except (Exception, SystemExit) as error:  # whatever the user's code does
         problem = f"cannot be run: {type(error).__name__}: {error}"
     changed = sorted(id_ for id_ in before if INSTRUCTIONS.get(id_) is not before[id_])
     if changed:
