@@ -158,6 +158,15 @@ def test_a_step_is_made_anew_on_request_and_its_old_file_stays(tmp_path: Path) -
     assert (tmp_path / "2-mark.previous").read_bytes() == before
 
 
+def test_a_second_redo_writes_over_nothing_that_the_first_one_kept(tmp_path: Path) -> None:
+    run(tmp_path, ["a", "b"], Marking())
+    first = (tmp_path / "2-mark.jsonl").read_bytes()
+    for keys in (["a"], ["b"]):
+        list(Pipeline(tmp_path, Seeds([conversation(key) for key in keys]), [Marking()]).run(redo="mark"))
+    assert (tmp_path / "2-mark.previous").read_bytes() == first
+    assert [json.loads(line)["of"] for line in (tmp_path / "2-mark.previous.2").read_text().splitlines()] == ["a"]
+
+
 def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a occurs twice"):
         run(tmp_path, ["a", "a"], Marking())

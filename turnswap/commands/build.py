@@ -63,6 +63,7 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
     from turnswap.construction.cost import costs
     from turnswap.construction.release import evaluation, release
 
+    made.pipeline.check_order(last, redo)
     redo = None if redo == LAST else redo
     if dry_run:
         _show(costs(made.pipeline, last, redo))

@@ -204,8 +204,8 @@ class Interview:
         told = summary(self.failures, self.total)
         return UserError(
             f"{self.named}: too many requests failed. {told}",
-            "Answers that came are kept: run the same command again, and only the others are asked for. Mend the "
-            f"cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed "
+            "Answers that came are kept: run it again without --redo, and only the others are asked for (with it, all "
+            f"would be asked anew). Mend the cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed "
             "is then rejected for it.",
         )
 

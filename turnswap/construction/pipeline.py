@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
+from turnswap.core.files import set_aside, write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
 from .asking import NO_ANSWER
@@ -82,11 +82,14 @@ class Pipeline:
         """Run the steps in order, up to ``last``; a count after each. Stops after a step that waits for something.
 
         ``redo`` names a step whose outcomes are made anew, its LLM asked again; its file and the answers so far stay
-        beside the new ones, as ``.previous``. Or it is ``failed``: what the LLM gave no answer to is asked again.
+        beside the new ones, as ``.previous`` (of a second redo ``.previous.2``). Or it is ``failed``: what the LLM gave
+        no answer to is asked again.
 
         Raises:
-            UserError: a file cannot be read or written, or a step refuses. What was done stays.
+            UserError: a file cannot be read or written, or a step refuses. What was done stays. Or ``redo`` is behind
+                ``last``; then nothing was touched.
         """
+        self.check_order(last, redo)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -101,9 +104,22 @@ class Pipeline:
             conversations, count = self._run(step, conversations, redo == FAILED)
             yield count
 
+    def check_order(self, last: str | None, redo: str | None) -> None:
+        """Refuse to make a step anew that is never reached; what is no step here comes after all.
+
+        Raises:
+            UserError: ``redo`` is behind ``last``.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        behind = redo not in (None, FAILED) and places.get(str(redo), len(places)) > places.get(str(last), len(places))
+        if behind:
+            raise UserError(
+                f"The step {redo} cannot be made anew (--redo): the run ends before it, after {last} (--last).",
+                "Leave --last out, or name the same step or a later one there. Nothing was touched.",
+            )
+
     def _set_aside(self, name: str) -> None:
-        if self.file(name).exists():
-            self.file(name).replace(self.file(name).with_suffix(".previous"))
+        set_aside(self.file(name))
         for step in self.steps:
             for asked in ("llm", "judge"):
                 if step.name == name and (llm := getattr(step, asked, None)):
