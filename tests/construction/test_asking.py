@@ -339,3 +339,55 @@ def test_the_last_line_names_the_model_of_the_yaml_without_its_secrets(tmp_path:
     assert words[words.index("--model") + 1] == "local-chat-completions"
     assert {f"base_url={server.url}", "model=served"} <= {*words[words.index("--model_args") :]}
     assert "secret" not in told
+
+
+def test_questions_are_asked_at_most_as_often_as_told_with_repetitions(
+    tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with FaultServer({}, reply=lambda messages: "no good") as server:
+        path = config(tmp_path, server)
+        told = turnswap("build", "run", path, "--dry-run", "--last", "extend").output
+        turnswap("build", "run", path, "--last", "extend")
+        assert len(server.requests) == 4  # one conversation is rejected twice over, and so is the other
+    assert "2 questions" in told
+    assert "with repetitions at most 4 questions" in told
+
+
+def test_with_fewer_languages_nothing_is_announced_that_is_done(
+    tmp_path: Path, serving: Serving, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with serving() as server:
+        built(tmp_path, server)
+        before = len(server.requests)
+        narrow = config(tmp_path, server, languages=["sw"], translate={}, filter={})
+        told = turnswap("build", "run", narrow, "--dry-run", "--last", "filter").output
+        ran = turnswap("build", "run", narrow, "--last", "filter").output
+        assert "filter        21 came" in ran
+        assert len(server.requests) == before
+    assert "asked nothing" in told
+
+
+def test_the_one_question_that_a_proof_may_ask_is_counted_once(tmp_path: Path) -> None:
+    from turnswap.construction.cost import costs
+
+    made = assemble(configured(tmp_path))
+    prove = {cost.step: cost for cost in costs(made.pipeline)}["prove"]
+    assert (prove.questions, prove.repeated_questions) == (prove.conversations, prove.conversations)
+    both = made.pipeline.steps[-1].may_ask(made.pipeline.loaded[0].conversation)  # type: ignore[attr-defined]
+    assert [each.task for each in both] == ["reply", "plain_reply"]
+
+
+def test_failed_requests_are_told_one_a_line_by_what_was_asked(tmp_path: Path, serving: Serving) -> None:
+    def refuse(body: Body) -> Refusal | None:
+        return 400, {}, {"error": {"message": "Against our policy."}}
+
+    with serving(refuse) as server, pytest.raises(UserError) as raised:
+        built(tmp_path, server, "extend", max_failed=1, extend={"words": "topic"})
+    head, *lines = raised.value.message.splitlines()
+    assert head == "extend: too many requests failed, 2 so far:"
+    assert len(lines) == 2
+    for line in lines:
+        assert line.endswith(": HTTP 400: Against our policy.")
+        assert " (words by the topic): " in line or " (request of turn " in line

@@ -7,6 +7,7 @@ hold is kept when the pipeline runs again; any other is made anew.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .asking import NO_ANSWER
 from .records import Conversations, DraftConversation, Outcome, digest
 
 FAILED = "failed"
+_LONGEST = 120  # characters of a reason in a table
 
 
 class Step(Protocol):
@@ -133,6 +135,17 @@ class Pipeline:
             yield step.name, came, [each for each in came if each.key not in done]
             came = kept(self.outcomes(step.name))
 
+    def standing(self) -> dict[str, tuple[int, bool]]:
+        """Per step how many came that its file has nothing of, and whether something there is not of what comes now."""
+        of_first = digest(self.first.identity)
+        lines = read_jsonl(self.file(self.first.name))
+        found = {self.first.name: (0, any(line.get("made_by") != of_first for line in lines))}
+        for name, came, left in self.behind():
+            there = {line.get("of") for line in read_jsonl(self.file(name))}
+            waiting = sum(each.key not in there for each in left)
+            found[name] = waiting, waiting < len(left) or bool(there - {each.key for each in came})
+        return found
+
     @cached_property
     def loaded(self) -> list[Outcome]:
         """What the first step gives."""
@@ -153,10 +166,14 @@ class Pipeline:
     def _load(self) -> tuple[list[DraftConversation], Count]:
         outcomes, made_by = self.loaded, digest(self.first.identity)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
-        conversations = _distinct(kept(outcomes))
+        count = self.count_loaded()
         write_whole(self.file(self.first.name), "".join(map(as_line, lines)))
-        came, left = len(outcomes), len(conversations)
-        return conversations, Count(self.first.name, came, left, came - left, 0, came)
+        return kept(outcomes), count
+
+    def count_loaded(self) -> Count:
+        """What the first step gives, in numbers; a UserError where two conversations have one key."""
+        came, left = len(self.loaded), len(_distinct(kept(self.loaded)))
+        return Count(self.first.name, came, left, came - left, 0, came)
 
     def _run(self, step: Step, conversations: Conversations, again: bool) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
@@ -225,4 +242,19 @@ def _distinct(conversations: list[DraftConversation]) -> list[DraftConversation]
 
 def counted(reasons: Iterable[str]) -> Counter[str]:
     """How often each kind of reason comes: the text up to its first colon or bracket, behind which are particulars."""
-    return Counter(reason.split(":")[0].split("(")[0].strip() for reason in reasons)
+    return Counter(map(_kind, reasons))
+
+
+def _kind(reason: str) -> str:
+    return reason.split(":")[0].split("(")[0].strip()
+
+
+def reasons_told(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
+    """The most frequent kinds of reasons, how often each comes, and the particulars of its first, in a few words."""
+    rejected = [(outcome.conversation.key, outcome.reason) for outcome in outcomes if outcome.reason is not None]
+    told = []
+    for kind, number in counted(reason for _, reason in rejected).most_common(most):
+        key, reason = next((key, reason) for key, reason in rejected if _kind(reason) == kind)
+        more = textwrap.shorten(reason[len(kind) :].lstrip(": "), _LONGEST, placeholder=" …")
+        told.append(f"{kind} ({number})" + (f", first {key}: {more}" if more else ""))
+    return told
