@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from turnswap.construction.llm import LLM, LLMSettings, read_prompt
 from turnswap.construction.pipeline import Count
@@ -77,6 +78,12 @@ def config(folder: Path, server: FaultServer, *, redo: str | None = None, **llm:
     args = {"base_url": server.url, "model": "served", "num_concurrent": 8, "max_retries": 2}
     args |= llm.pop("model_args", {})
     return configured(folder, llm={"model": "local-chat-completions", "model_args": args, **llm})
+
+
+def also(path: Path, **sections: Any) -> Path:
+    """The YAML with other sections."""
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text("utf-8")) | sections), "utf-8")
+    return path
 
 
 def reasons(made: Build, step: str) -> dict[str, str]:
@@ -361,7 +368,7 @@ def test_with_fewer_languages_nothing_is_announced_that_is_done(
     with serving() as server:
         built(tmp_path, server)
         before = len(server.requests)
-        narrow = config(tmp_path, server, languages=["sw"], translate={}, filter={})
+        narrow = also(config(tmp_path, server), languages=["sw"], translate={}, filter={})
         told = turnswap("build", "run", narrow, "--dry-run", "--last", "filter").output
         ran = turnswap("build", "run", narrow, "--last", "filter").output
         assert "filter        21 came" in ran
@@ -383,8 +390,10 @@ def test_failed_requests_are_told_one_a_line_by_what_was_asked(tmp_path: Path, s
     def refuse(body: Body) -> Refusal | None:
         return 400, {}, {"error": {"message": "Against our policy."}}
 
-    with serving(refuse) as server, pytest.raises(UserError) as raised:
-        built(tmp_path, server, "extend", max_failed=1, extend={"words": "topic"})
+    with serving(refuse) as server:
+        path = also(config(tmp_path, server, max_failed=1), extend={"words": "topic"})
+        with pytest.raises(UserError) as raised:
+            list(assemble(path).pipeline.run("extend"))
     head, *lines = raised.value.message.splitlines()
     assert head == "extend: too many requests failed, 2 so far:"
     assert len(lines) == 2
