@@ -75,7 +75,7 @@ def costs(pipeline: Pipeline, last: str | None = None, redo: str | None = None) 
         if step.name == last:
             break
         come = getattr(step, "stand_ins", lambda conversation: [conversation])
-        known = known and all(conversation.key in done for conversation in left)
+        known = known and not left
         came = [
             *kept(outcome for conversation in came for outcome in done.get(conversation.key, ())),
             *(each for conversation in left if conversation.key not in done for each in come(conversation)),
