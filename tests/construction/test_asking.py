@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from turnswap.construction.llm import LLM, LLMSettings, read_prompt
 from turnswap.construction.pipeline import Count
@@ -77,6 +78,12 @@ def config(folder: Path, server: FaultServer, *, redo: str | None = None, **llm:
     args = {"base_url": server.url, "model": "served", "num_concurrent": 8, "max_retries": 2}
     args |= llm.pop("model_args", {})
     return configured(folder, llm={"model": "local-chat-completions", "model_args": args, **llm})
+
+
+def also(path: Path, **sections: Any) -> Path:
+    """The YAML with other sections."""
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text("utf-8")) | sections), "utf-8")
+    return path
 
 
 def reasons(made: Build, step: str) -> dict[str, str]:
@@ -198,6 +205,38 @@ def test_a_step_made_anew_asks_anew_and_the_steps_after_it_only_what_is_new(tmp_
     assert [path.name[:10] for path in (tmp_path / "steps" / "llm-answers").glob("*.previous")] == ["translate-"]
 
 
+def test_a_redo_that_stops_keeps_all_answers_and_goes_on_without_redo(tmp_path: Path, serving: Serving) -> None:
+    answers_of = "steps/llm-answers/translate-*"
+    with serving() as server:
+        built(tmp_path, server, "translate")
+        (cache,) = tmp_path.glob(answers_of)
+        whole = cache.stat().st_size
+    with serving(refusing("", task="translate")) as server:
+        for _ in range(2):  # the second one has answers of the first one to keep
+            with pytest.raises(UserError) as raised:
+                built(tmp_path, server, "translate", redo="translate", max_failed=0, model_args={"num_concurrent": 1})
+            assert "run it again without --redo" in raised.value.advice
+    assert cache.with_suffix(".previous").stat().st_size == whole
+    with serving() as server:
+        assert built(tmp_path, server, "translate")[1][-1].kept == 41
+        assert len(server.requests) == 82
+
+
+@pytest.mark.parametrize("redo", ["prove", "release"])
+def test_a_redo_behind_the_last_step_is_refused_before_anything_is_touched(
+    tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch, redo: str
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    path = configured(tmp_path)
+    assert turnswap("build", "run", path, "--last", "translate").exit_code == 0
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "steps").rglob("*")}
+    for more in ([], ["--dry-run"]):
+        ran = turnswap("build", "run", path, "--redo", redo, "--last", "translate", *more)
+        assert ran.exit_code != 0
+        assert f"The step {redo} cannot be made anew" in str(ran.exception or ran.output) + ran.output
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "steps").rglob("*")} == before
+
+
 def test_a_translation_goes_back_before_all_have_gone_forth(tmp_path: Path, serving: Serving) -> None:
     with serving() as server:
         built(tmp_path, server, "translate", model_args={"num_concurrent": 2})
@@ -310,3 +349,57 @@ def test_the_last_line_names_the_model_of_the_yaml_without_its_secrets(tmp_path:
     assert {f"base_url={server.url}", "model=served"} <= {*words[words.index("--model_args") :]}
     assert "secret" not in told
     assert words[-3:] == ["--output_path", "results", "--log_samples"]
+
+
+def test_questions_are_asked_at_most_as_often_as_told_with_repetitions(
+    tmp_path: Path, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with FaultServer({}, reply=lambda messages: "no good") as server:
+        path = config(tmp_path, server)
+        told = turnswap("build", "run", path, "--dry-run", "--last", "extend").output
+        turnswap("build", "run", path, "--last", "extend")
+        assert len(server.requests) == 4  # one conversation is rejected twice over, and so is the other
+    assert "2 questions" in told
+    assert "with repetitions at most 4 questions" in told
+
+
+def test_with_fewer_languages_nothing_is_announced_that_is_done(
+    tmp_path: Path, serving: Serving, turnswap: Turnswap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    with serving() as server:
+        built(tmp_path, server)
+        before = len(server.requests)
+        narrow = also(config(tmp_path, server), languages=["sw"], translate={}, filter={})
+        told = turnswap("build", "run", narrow, "--dry-run", "--last", "filter").output
+        ran = turnswap("build", "run", narrow, "--last", "filter").output
+        assert "filter        21 came" in ran
+        assert len(server.requests) == before
+    assert "asked nothing" in told
+
+
+def test_the_one_question_that_a_proof_may_ask_is_counted_once(tmp_path: Path) -> None:
+    from turnswap.construction.cost import costs
+
+    made = assemble(configured(tmp_path))
+    prove = {cost.step: cost for cost in costs(made.pipeline)}["prove"]
+    assert (prove.questions, prove.repeated_questions) == (prove.conversations, prove.conversations)
+    both = made.pipeline.steps[-1].may_ask(made.pipeline.loaded[0].conversation)  # type: ignore[attr-defined]
+    assert [each.task for each in both] == ["reply", "plain_reply"]
+
+
+def test_failed_requests_are_told_one_a_line_by_what_was_asked(tmp_path: Path, serving: Serving) -> None:
+    def refuse(body: Body) -> Refusal | None:
+        return 400, {}, {"error": {"message": "Against our policy."}}
+
+    with serving(refuse) as server:
+        path = also(config(tmp_path, server, max_failed=1), extend={"words": "topic"})
+        with pytest.raises(UserError) as raised:
+            list(assemble(path).pipeline.run("extend"))
+    head, *lines = raised.value.message.splitlines()
+    assert head == "extend: too many requests failed, 2 so far:"
+    assert len(lines) == 2
+    for line in lines:
+        assert line.endswith(": HTTP 400: Against our policy.")
+        assert " (words by the topic): " in line or " (request of turn " in line

@@ -388,6 +388,29 @@ def test_a_conversation_decided_twice_by_one_reviewer_in_one_file_is_refused(
         audit(tmp_path, twice).run(three)
 
 
+def test_a_row_is_told_by_its_line_in_a_spreadsheet_too(tmp_path: Path, three: list[DraftConversation]) -> None:
+    bad = fill(tmp_path, "A", written(tmp_path, three), {"b:sw": {"decision": "y"}})
+    with pytest.raises(UserError, match=r"row 2, b:sw: .* \(line 3 in a spreadsheet\)"):
+        audit(tmp_path, bad).run(three)
+
+
+def test_what_is_awaited_is_told_by_kind(tmp_path: Path, three: list[DraftConversation]) -> None:
+    rows = written(tmp_path, three)
+    one = decide(tmp_path, "A", rows, a="accept", b="accept")
+    other = decide(tmp_path, "B", rows, a="reject")
+    asked = audit(tmp_path, one, other, required=2)
+    asked.run(three)
+    first, second, at_odds = asked.awaited
+    assert first == "1 for a first review"
+    assert second == "1 for a second review (audit.required is 2)"
+    assert at_odds.startswith("1 because reviewers disagree (")
+    assert at_odds.endswith("conflicts.csv): name one who decides under audit.adjudicator")
+    named = audit(tmp_path, one, other, required=2, adjudicator="Ada", returned={"b:sw": "no reply"})
+    named.run(three)
+    assert named.awaited[1].endswith("conflicts.csv): Ada, who is the adjudicator, decides on the new sheet")
+    assert named.awaited[2] == "1 back from the proof: for another review, on the new sheet"
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

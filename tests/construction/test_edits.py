@@ -255,4 +255,5 @@ def test_how_many_were_reviewed_by_how_many_is_told(two: list[DraftConversation]
         "People reviewed all 2 conversations: 1 accepted as they were, 1 edited; each decided by 2 people, 3 in all."
     )
     assert who_reviewed([accepted, two[1]]).startswith("People reviewed 1 of 2 conversations, nobody the others: 1 acc")
+    assert who_reviewed([accepted], " of the release").startswith("People reviewed the 1 conversation of the release: ")
     assert who_reviewed(two) == "Nobody reviewed this."

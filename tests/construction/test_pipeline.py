@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from turnswap.construction.pipeline import Count, Pipeline
+from turnswap.construction.pipeline import Count, Pipeline, reasons_told
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.core.errors import UserError
 
@@ -156,6 +156,37 @@ def test_a_step_is_made_anew_on_request_and_its_old_file_stays(tmp_path: Path) -
     list(Pipeline(tmp_path, Seeds([conversation("a")]), steps).run(redo="mark"))
     assert [step.asked for step in steps] == [["a"], []]  # the same came out, so what follows still holds
     assert (tmp_path / "2-mark.previous").read_bytes() == before
+
+
+def test_a_second_redo_writes_over_nothing_that_the_first_one_kept(tmp_path: Path) -> None:
+    run(tmp_path, ["a", "b"], Marking())
+    first = (tmp_path / "2-mark.jsonl").read_bytes()
+    for keys in (["a"], ["b"]):
+        list(Pipeline(tmp_path, Seeds([conversation(key) for key in keys]), [Marking()]).run(redo="mark"))
+    assert (tmp_path / "2-mark.previous").read_bytes() == first
+    assert [json.loads(line)["of"] for line in (tmp_path / "2-mark.previous.2").read_text().splitlines()] == ["a"]
+
+
+def test_what_has_no_outcome_yet_and_what_is_out_of_date_is_known_per_step(tmp_path: Path) -> None:
+    run(tmp_path, ["a", "wait"], Marking())
+
+    def standing(*keys: str, identity: int = 1) -> dict[str, tuple[int, bool]]:
+        seeds = Seeds([conversation(key) for key in keys])
+        return Pipeline(tmp_path, seeds, [Marking(identity=identity)]).standing()
+
+    assert standing("a", "wait") == {"seeds": (0, False), "mark": (1, False)}
+    assert standing("a", "wait", identity=2) == {"seeds": (0, False), "mark": (1, True)}
+    list(Pipeline(tmp_path, Seeds([conversation("b")]), [Marking()]).run("seeds"))
+    assert standing("b") == {"seeds": (0, False), "mark": (1, True)}
+
+
+def test_the_first_particulars_of_each_kind_of_reason_are_told_in_short() -> None:
+    given = ["no request for turn 2: the wording lacks 'x' (a:b)", "no request for turn 2: long " * 20, "it is bad"]
+    told = reasons_told([Outcome(conversation(f"k{n}"), reason) for n, reason in enumerate([None, *given])])
+    assert told == ["no request for turn 2 (2), first k1: the wording lacks 'x' (a:b)", "it is bad (1)"]
+    (long,) = reasons_told([Outcome(conversation("k"), given[1])])
+    assert len(long) < 160
+    assert long.endswith(" …")
 
 
 def test_a_key_that_occurs_twice_is_refused(tmp_path: Path) -> None:

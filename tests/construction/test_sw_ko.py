@@ -244,6 +244,24 @@ def test_run_and_status_say_whether_anybody_reviewed_it(built: tuple[Build, list
     }
 
 
+def test_a_dry_run_and_status_tell_what_is_wrong_with_seeds_and_what_no_longer_fits(
+    built: tuple[Build, list[Count]], tmp_path: Path
+) -> None:
+    shutil.copytree(built[0].settings.folder, tmp_path / "steps")
+    seeds = (TEXTS / "seeds.jsonl").read_text("utf-8") + '{"key": "odd", "language": "en", "turns": []}\n'
+    (tmp_path / "seeds.jsonl").write_text(seeds, "utf-8")
+    before = (tmp_path / "steps" / "1-seeds.jsonl").read_bytes()
+    config = str(configured(tmp_path, seeds={"file": str(tmp_path / "seeds.jsonl")}, audit={"required": 2}))
+    told = CliRunner().invoke(main, ["build", "run", config, "--dry-run"]).output
+    assert told.startswith("seeds         22 came: 21 kept, 1 rejected\n  malformed (1), first ")
+    assert "has no turns" in told.splitlines()[1]
+    assert (tmp_path / "steps" / "1-seeds.jsonl").read_bytes() == before
+    status = CliRunner().invoke(main, ["build", "status", config]).output
+    assert "waiting" in status
+    (audit,) = [line for line in status.splitlines() if line.split()[:1] == ["audit"]]
+    assert "out of date" in audit
+
+
 def test_an_llm_that_stops_half_way_loses_nothing_that_was_done(tmp_path: Path, gone_at: GoneAt) -> None:
     config = configured(tmp_path)
     with gone_at('"find_sensitive"'):

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnswap.construction import LAST, STEPS
-from turnswap.core.errors import UserError, require_packages, visible
+from turnswap.core.errors import UserError, number_of, require_packages, visible
 
 from .options import ANYTHING, FILE
 
@@ -64,26 +64,27 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
     from turnswap.construction.llm import RECORDED
     from turnswap.construction.release import evaluation, release
 
+    made.pipeline.check_order(last, redo)
     redo = None if redo == LAST else redo
     if dry_run:
+        _show_seeds(made, made.pipeline.count_loaded())
         _show(costs(made.pipeline, last, redo))
         return
     waiting = None
     for count in made.pipeline.run(last, redo):
-        click.echo(_told(count))
-        if count.step == STEPS[0]:  # before the first question, and after what is asked anew was set aside
+        if count.step != STEPS[0]:
+            click.echo(_told(count))
+        else:  # before the first question, and after what is asked anew was set aside
+            _show_seeds(made, count)
             _show(costs(made.pipeline, last, redo))
         waiting = count if count.waiting else None
     if waiting:
-        click.echo(
-            f"{waiting.waiting} conversations wait at {waiting.step}: give each reviewer the sheet of their language in"
-            f" {made.settings.folder / waiting.step}, name what comes back under audit.reviews, and run this again."
-        )
+        _show_waiting(made, waiting)
     _show_failed(made)
     if not waiting and last in (None, LAST):
         for path in release(made.settings, made.pipeline):
             click.echo(f"Written: {path}")
-        _show_review(made)
+        _show_review(made, "prove", " of the release")
         if made.settings.llm.model == RECORDED:
             click.echo("For a small model without a network: turnswap demo-model DIR, and pretrained=DIR below.")
         click.echo("Evaluate a model on it, this one or another; then turnswap report results shows how it did:")
@@ -97,19 +98,20 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
 def status(config: Path) -> None:
     """Show what each step kept and rejected, and for what reasons, as its file says."""
     made = _assemble(config)
-    from turnswap.construction.pipeline import counted
+    from turnswap.construction.pipeline import kept, reasons_told
 
     table = Table(box=box.SIMPLE_HEAD)
-    for column in ("step", "kept", "rejected", "reasons"):
-        table.add_column(column, justify="right" if column in ("kept", "rejected") else "left")
-    for name in made.pipeline.names:
+    for column in ("step", "kept", "rejected", "waiting", "reasons"):
+        table.add_column(column, justify="left" if column in ("step", "reasons") else "right")
+    for name, (waiting, out_of_date) in made.pipeline.standing().items():
         if not made.pipeline.file(name).exists():
-            table.add_row(name, "", "", "not run yet")
+            table.add_row(name, "", "", "", "not run yet")
             continue
         outcomes = made.pipeline.outcomes(name)
-        rejected = [outcome.reason for outcome in outcomes if outcome.reason is not None]
-        told = "; ".join(f"{visible(reason)} ({number})" for reason, number in counted(rejected).most_common(5))
-        table.add_row(name, str(len(outcomes) - len(rejected)), str(len(rejected)), Text(told))
+        passed = len(kept(outcomes))
+        told = ["out of date: turnswap build run makes it anew"] * out_of_date + reasons_told(outcomes)
+        numbers = map(str, (passed, len(outcomes) - passed, waiting))
+        table.add_row(name, *numbers, Text("\n".join(map(visible, told))))
     Console().print(table)
     _show_review(made)
 
@@ -152,31 +154,55 @@ def conflicts(data: Path, output: Path | None) -> None:
 
 def _show(costs: Sequence[Cost]) -> None:
     """What will be asked, step by step; nothing where nothing will be."""
-    asking = [cost for cost in costs if cost.questions]
+    asking = [cost for cost in costs if cost.questions or cost.repeated_questions]
     if not asking:
         click.echo("The LLM will be asked nothing: all is done, or in the cache.")
         return
     for cost in asking:
         most = "" if cost.exact else "at most "
         click.echo(
-            f"{cost.step:10} {cost.conversations:5} conversations to do: {most}{cost.questions:,} questions, about "
-            f"{cost.prompt_tokens:,} tokens of prompts, answers of at most {cost.answer_tokens:,}"
+            f"{cost.step:10} {cost.conversations:5} conversation{'s' * (cost.conversations != 1)} to do: "
+            f"{most}{number_of(cost.questions, 'question')}, about {cost.prompt_tokens:,} tokens of prompts, answers "
+            f"of at most {cost.answer_tokens:,}; with repetitions at most {cost.questions + cost.repeated_questions:,}"
         )
-    total = [sum(getattr(cost, name) for cost in asking) for name in ("questions", "prompt_tokens", "answer_tokens")]
+    names = ("questions", "prompt_tokens", "answer_tokens")
+    first, again = ([sum(getattr(cost, of + name) for cost in asking) for name in names] for of in ("", "repeated_"))
+    total = [one + more for one, more in zip(first, again, strict=True)]
     click.echo(
-        f"Together at most {total[0]:,} questions, about {total[1]:,} tokens of prompts (four bytes each), answers of "
-        f"at most {total[2]:,}. A question whose answer is no good is asked once more."
+        f"Together at most {number_of(first[0], 'question')}, about {first[1]:,} tokens of prompts (four bytes each), "
+        f"answers of at most {first[2]:,}, if every answer is good. One that is no good is asked for once more: with "
+        f"repetitions at most {number_of(total[0], 'question')}, about {total[1]:,} tokens of prompts, answers of at "
+        f"most {total[2]:,}."
     )
 
 
-def _show_review(made: Build) -> None:
+def _show_seeds(made: Build, count: Count) -> None:
+    from turnswap.construction.pipeline import reasons_told
+
+    click.echo(_told(count))
+    for reason in reasons_told(made.pipeline.loaded):
+        click.echo(f"  {visible(reason)}")
+
+
+def _show_waiting(made: Build, count: Count) -> None:
+    awaited = next(getattr(step, "awaited", []) for step in made.pipeline.steps if step.name == count.step)
+    click.echo(
+        f"{number_of(count.waiting, 'conversation')} wait{'s' * (count.waiting == 1)} at {count.step}: give each "
+        f"reviewer the sheet of their language in {made.settings.folder / count.step}, name what comes back under "
+        "audit.reviews, and run this again."
+    )
+    for told in awaited:
+        click.echo(f"  {visible(told)}")
+
+
+def _show_review(made: Build, step: str = "audit", whole: str = "") -> None:
     from turnswap.construction.hub import NOBODY, who_reviewed
     from turnswap.construction.pipeline import kept
 
     if not _is_audited(made):
         click.echo(f"The audit is off: {NOBODY}.")
-    elif passed := kept(made.pipeline.outcomes("audit")):
-        click.echo(who_reviewed(passed))
+    elif passed := kept(made.pipeline.outcomes(step)):
+        click.echo(who_reviewed(passed, whole))
 
 
 def _is_audited(made: Build) -> bool:

@@ -21,12 +21,13 @@ from turnswap.tasks.multiturn import backend, engines, lockstep, pipelined
 from turnswap.tasks.multiturn.answers import Answer
 from turnswap.tasks.multiturn.cache import Replies
 from turnswap.tasks.multiturn.conversation import DEFAULT_SEED, Conversation, Script
-from turnswap.tasks.multiturn.faults import Failure, Fault, summary
+from turnswap.tasks.multiturn.faults import Fault
 from turnswap.tasks.multiturn.reasoning import KNOWN, set_reasoning_aside
 from turnswap.tasks.multiturn.turns import Turns
 
 MARK = "INPUT:"
 NO_ANSWER = "the LLM gave no answer"
+_SHOWN = 20  # failed requests in a message
 _WORDINGS: dict[str, str] = tomllib.loads((files(__package__) / "questions.toml").read_text("utf-8"))
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Any)  # a dataclass with a ``reason``
@@ -42,6 +43,7 @@ class Question:
         name: what messages to the user call it.
         wording: what to do and what JSON object to answer with, in words; by default the task's of ``questions.toml``.
         more: how many questions its asking has after this one, if all answers are good.
+        again: whether it is asked once more if the answer is no good. Those after it are.
     """
 
     task: str
@@ -49,6 +51,7 @@ class Question:
     name: str = ""
     wording: str = ""
     more: int = 0
+    again: bool = True
 
     def prompt(self) -> str:
         """The user message: wording, then the input as JSON."""
@@ -77,7 +80,7 @@ def checked(question: Question, check: Callable[[str], T]) -> Asking[T]:
         return check(answer)
     except ValueError as error:
         problem = str(error)
-    answer = yield replace(question, payload={**question.payload, "problem": problem})
+    answer = yield replace(question, payload={**question.payload, "problem": problem}, again=False)
     return check(answer)
 
 
@@ -144,7 +147,7 @@ class Interview:
         self.lm, self.gen_kwargs, self.named, self.allowed, self.limit = lm, dict(gen_kwargs), named, allowed, limit
         # What the cache is of is known by its name; that the same model has moved to another address is no matter.
         self.replies, self.turns = Answers(lm, adopt=True), Turns(lm)
-        self.failures: list[Failure] = []
+        self.failures: list[str] = []
         self._of: dict[int, UnderWay[Any]] = {}
 
     def run(self, askings: Sequence[UnderWay[Any]]) -> None:
@@ -153,7 +156,6 @@ class Interview:
         Raises:
             UserError: too many requests failed, or the first ones all did. Answers that came are in the cache.
         """
-        self.total = len(askings)
         open_ = [self._begun(each, each.question) for each in askings if each.question]
         to_come = sum(1 + each.question.more for each in askings if each.question)
         engine = engines.choose(self.lm, [self.gen_kwargs], "auto")
@@ -194,19 +196,20 @@ class Interview:
         if fault is None:
             asking.give(str(conversation.replies[0]))
         else:
-            self.failures.append(Failure(conversation.script.name, 0, fault))
+            self.failures.append(f"{conversation.script.name}: {fault}")
             if len(self.failures) > self.allowed:
                 raise self._too_many()
             asking.give(NoAnswer(f"{NO_ANSWER}: {fault}"))
         return self._begun(asking, asking.question) if asking.question else None
 
     def _too_many(self) -> UserError:
-        told = summary(self.failures, self.total)
+        more = [f"... and {len(self.failures) - _SHOWN} more"] if len(self.failures) > _SHOWN else []
+        told = [f"{self.named}: too many requests failed, {len(self.failures)} so far:", *self.failures[:_SHOWN], *more]
         return UserError(
-            f"{self.named}: too many requests failed. {told}",
-            "Answers that came are kept: run the same command again, and only the others are asked for. Mend the "
-            f"cause first, or raise max_failed of the section {self.limit}: a conversation whose request failed "
-            "is then rejected for it.",
+            "\n".join(told),
+            "Answers that came are kept: run it again without --redo, and only the others are asked for (with it, all "
+            "would be asked anew). Mend the cause first, or raise max_failed of the section "
+            f"{self.limit}: a conversation whose request failed is then rejected for it.",
         )
 
 

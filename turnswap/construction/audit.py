@@ -7,6 +7,7 @@ adjudicator decides. How far they agree, by Cohen's kappa, is in ``agreement.jso
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -60,6 +61,7 @@ class Audit:
             raise UserError("audit.reviews names a file twice.", "Name each once.")
         contents = [digest(content.decode("utf-8", "replace")) for content in self.files.values()]
         enabled = [settings.required, settings.adjudicator, contents, self.returned, self.checks.identity]
+        self.awaited: list[str] = []  # what the last run waits for, in words
         self.identity: list[Any] = [VERSION, *(enabled if settings.enabled else [False])]
 
     def run(self, conversations: Conversations) -> list[list[Outcome] | None]:
@@ -77,6 +79,8 @@ class Audit:
         decided = [self._decided(each, by_key[each.key]) for each in conversations]
         outcomes = [outcome for outcome, _ in decided]
         conflicts = {each.key: at_odds for each, (_, at_odds) in zip(conversations, decided, strict=True) if at_odds}
+        waiting = [each.key for each, outcome in zip(conversations, outcomes, strict=True) if outcome is None]
+        self.awaited = self._awaited({key: by_key[key] for key in waiting}, conflicts)
         self._write_agreement(reviews)
         self._write_conflicts(conversations, conflicts)
         if None in outcomes or not (self.folder / "audit.csv").exists():
@@ -109,6 +113,28 @@ class Audit:
         if last_word is None and any(review.verdict != given[0].verdict for review in given):
             return None, given
         return [self._outcome(conversation, [last_word] if last_word else given, last_word is not None)], []
+
+    def _awaited(
+        self, waiting: Mapping[str, Mapping[str, Review]], conflicts: Mapping[str, Sequence[Review]]
+    ) -> list[str]:
+        """What conversations wait for, and how many, by their reviews so far."""
+        at_odds = f"because reviewers disagree ({self.folder / 'conflicts.csv'}): "
+        if self.settings.adjudicator:
+            at_odds += f"{self.settings.adjudicator}, who is the adjudicator, decides on the new sheet"
+        else:
+            at_odds += "name one who decides under audit.adjudicator"
+        kinds = {
+            "first": "for a first review",
+            "second": f"for a second review (audit.required is {self.settings.required})",
+            "at odds": at_odds,
+            "back": "back from the proof: for another review, on the new sheet",
+        }
+        number: Counter[str] = Counter()
+        for key, reviews in waiting.items():
+            back = key in self.returned or any(review.after_return for review in reviews.values())
+            reviewed = any(name != self.settings.adjudicator for name in reviews)
+            number["at odds" if key in conflicts else "back" if back else "second" if reviewed else "first"] += 1
+        return [f"{number[kind]} {told}" for kind, told in kinds.items() if number[kind]]
 
     def _outcome(self, conversation: DraftConversation, reviews: Sequence[Review], adjudicated: bool) -> Outcome:
         review = min(reviews, key=lambda each: untidy(each.turns))  # they are the same but for spaces

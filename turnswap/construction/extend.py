@@ -159,7 +159,7 @@ def word_request(
     draw = Draw(conversation, seed, conversation.key, number, id_, "sentence")
     if said := sentence(id_, kwargs, conversation.language, draw):
         payload["sentence"] = said
-    return Question("word_request", payload, f"{conversation.key}, turn {number}", more=more)
+    return Question("word_request", payload, f"{conversation.key} (request of turn {number})", more=more)
 
 
 def _said_beside(wording: str, id_: str, kwargs: Mapping[str, Any], language: str) -> str | None:

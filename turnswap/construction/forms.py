@@ -82,12 +82,18 @@ def read_csv(form: Form, content: bytes, name: str) -> list[dict[str, str]]:
     for number, line in enumerate(lines, 1):
         if len(line) != len(header):
             raise UserError(
-                f"{name}, row {number}, has {len(line)} cells; expected {len(header)}.", "Save it again as CSV."
+                f"{name}, row {number}, has {len(line)} cells; expected {len(header)} {_line(number)}.",
+                "Save it again as CSV.",
             )
     return [
         {column: original(cell.replace("\r\n", "\n")) for column, cell in zip(header, line, strict=True)}
         for line in lines
     ]
+
+
+def _line(row: int) -> str:
+    """Where a spreadsheet shows a row of data (from 1): below the header."""
+    return f"(line {row + 1} in a spreadsheet)"
 
 
 def stays(form: Form, folder: Path, rows: Sequence[Mapping[str, str]], advice: str) -> bool:
@@ -192,7 +198,7 @@ def read_filled_in(
                     raise ValueError(f"{row['reviewer']} decided it in row {earlier} already")
                 found.append(made)
             except ValueError as problem:
-                problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem}")
+                problems.append(f"{name}, row {number}, {row['key'] or '(no key)'}: {problem} {_line(number)}")
     return found, problems
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from turnswap.core.errors import number_of
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.kept import PUBLISHED
 from turnswap.tasks.multiif.languages import name_of
@@ -71,20 +72,24 @@ def review_of(conversation: DraftConversation) -> str:
     return str(conversation.note("audit").get("decision") or NOBODY)
 
 
-def who_reviewed(conversations: Conversations) -> str:
-    """How much of it people reviewed, what they decided and how many they were, in a sentence."""
+def who_reviewed(conversations: Conversations, whole: str = "") -> str:
+    """How much of it people reviewed, what they decided and how many they were, in a sentence.
+
+    ``whole`` says what the conversations are all of, such as `` of the release``.
+    """
     notes = [each.note("audit") for each in conversations if review_of(each) != NOBODY]
     if not notes:
         return f"{NOBODY.capitalize()}."
-    of = "all" if len(notes) == len(conversations) else f"{len(notes)} of"
-    others = "" if of == "all" else ", nobody the others"
+    every = len(notes) == len(conversations)
+    of = ("all" if len(notes) > 1 else "the") if every else f"{len(notes)} of"
+    others = "" if every else ", nobody the others"
     edited = sum(note["decision"] == "edit" for note in notes)
     each = sorted({len(note.get("reviewers", ())) for note in notes})
     people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")
     in_all = len({name for note in notes for name in note.get("reviewers", ())})
     return (
-        f"People reviewed {of} {len(conversations)} conversations{others}: {len(notes) - edited} accepted as they "
-        f"were, {edited} edited; each decided by {people}, {in_all} in all."
+        f"People reviewed {of} {number_of(len(conversations), 'conversation')}{whole}{others}: {len(notes) - edited} "
+        f"accepted as they were, {edited} edited; each decided by {people}, {in_all} in all."
     )
 
 

@@ -22,6 +22,7 @@ from lm_eval.api.registry import get_model, register_model
 from pydantic import AfterValidator, BeforeValidator
 
 from turnswap.core.errors import UserError
+from turnswap.core.files import set_aside
 from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiturn.identity import NO_OTHER_MODEL, fingerprint
 
@@ -191,9 +192,8 @@ class LLM:
         return self.cache / f"{self.step}-{digest(self.identity)}.db"
 
     def set_aside(self) -> None:
-        """Keep the answers so far beside, as ``.previous``: every question of the step is asked anew."""
-        if self.file.exists():
-            self.file.replace(self.file.with_suffix(".previous"))
+        """Keep the answers so far beside (see :func:`.files.set_aside`): every question of the step is asked anew."""
+        set_aside(self.file)
 
     def run(self, groups: Sequence[Sequence[Asking[T]]]) -> list[list[T]]:
         """Bring askings to their ends, all at once: each goes on as soon as its own answer is in.

@@ -7,6 +7,7 @@ hold is kept when the pipeline runs again; any other is made anew.
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
+from turnswap.core.files import set_aside, write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
 from .asking import NO_ANSWER
 from .records import Conversations, DraftConversation, Outcome, digest
 
 FAILED = "failed"
+_LONGEST = 120  # characters of a reason in a table
 
 
 class Step(Protocol):
@@ -82,11 +84,14 @@ class Pipeline:
         """Run the steps in order, up to ``last``; a count after each. Stops after a step that waits for something.
 
         ``redo`` names a step whose outcomes are made anew, its LLM asked again; its file and the answers so far stay
-        beside the new ones, as ``.previous``. Or it is ``failed``: what the LLM gave no answer to is asked again.
+        beside the new ones, as ``.previous`` (of a second redo ``.previous.2``). Or it is ``failed``: what the LLM gave
+        no answer to is asked again.
 
         Raises:
-            UserError: a file cannot be read or written, or a step refuses. What was done stays.
+            UserError: a file cannot be read or written, or a step refuses. What was done stays. Or ``redo`` is behind
+                ``last``; then nothing was touched.
         """
+        self.check_order(last, redo)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -101,9 +106,22 @@ class Pipeline:
             conversations, count = self._run(step, conversations, redo == FAILED)
             yield count
 
+    def check_order(self, last: str | None, redo: str | None) -> None:
+        """Refuse to make a step anew that is never reached; what is no step here comes after all.
+
+        Raises:
+            UserError: ``redo`` is behind ``last``.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        behind = redo not in (None, FAILED) and places.get(str(redo), len(places)) > places.get(str(last), len(places))
+        if behind:
+            raise UserError(
+                f"The step {redo} cannot be made anew (--redo): the run ends before it, after {last} (--last).",
+                "Leave --last out, or name the same step or a later one there. Nothing was touched.",
+            )
+
     def _set_aside(self, name: str) -> None:
-        if self.file(name).exists():
-            self.file(name).replace(self.file(name).with_suffix(".previous"))
+        set_aside(self.file(name))
         for step in self.steps:
             for asked in ("llm", "judge"):
                 if step.name == name and (llm := getattr(step, asked, None)):
@@ -116,6 +134,17 @@ class Pipeline:
             done = self.done(step, came)
             yield step.name, came, [each for each in came if each.key not in done]
             came = kept(self.outcomes(step.name))
+
+    def standing(self) -> dict[str, tuple[int, bool]]:
+        """Per step how many came that its file has nothing of, and whether something there is not of what comes now."""
+        of_first = digest(self.first.identity)
+        lines = read_jsonl(self.file(self.first.name))
+        found = {self.first.name: (0, any(line.get("made_by") != of_first for line in lines))}
+        for name, came, left in self.behind():
+            there = {line.get("of") for line in read_jsonl(self.file(name))}
+            waiting = sum(each.key not in there for each in left)
+            found[name] = waiting, waiting < len(left) or bool(there - {each.key for each in came})
+        return found
 
     @cached_property
     def loaded(self) -> list[Outcome]:
@@ -137,10 +166,14 @@ class Pipeline:
     def _load(self) -> tuple[list[DraftConversation], Count]:
         outcomes, made_by = self.loaded, digest(self.first.identity)
         lines = [_line(outcome.conversation, made_by, [outcome]) for outcome in outcomes]
-        conversations = _distinct(kept(outcomes))
+        count = self.count_loaded()
         write_whole(self.file(self.first.name), "".join(map(as_line, lines)))
-        came, left = len(outcomes), len(conversations)
-        return conversations, Count(self.first.name, came, left, came - left, 0, came)
+        return kept(outcomes), count
+
+    def count_loaded(self) -> Count:
+        """What the first step gives, in numbers; a UserError where two conversations have one key."""
+        came, left = len(self.loaded), len(_distinct(kept(self.loaded)))
+        return Count(self.first.name, came, left, came - left, 0, came)
 
     def _run(self, step: Step, conversations: Conversations, again: bool) -> tuple[list[DraftConversation], Count]:
         journal, made_by = Journal(self.file(step.name)), digest(step.identity)
@@ -209,4 +242,19 @@ def _distinct(conversations: list[DraftConversation]) -> list[DraftConversation]
 
 def counted(reasons: Iterable[str]) -> Counter[str]:
     """How often each kind of reason comes: the text up to its first colon or bracket, behind which are particulars."""
-    return Counter(reason.split(":")[0].split("(")[0].strip() for reason in reasons)
+    return Counter(map(_kind, reasons))
+
+
+def _kind(reason: str) -> str:
+    return reason.split(":")[0].split("(")[0].strip()
+
+
+def reasons_told(outcomes: Iterable[Outcome], most: int = 5) -> list[str]:
+    """The most frequent kinds of reasons, how often each comes, and the particulars of its first, in a few words."""
+    rejected = [(outcome.conversation.key, outcome.reason) for outcome in outcomes if outcome.reason is not None]
+    told = []
+    for kind, number in counted(reason for _, reason in rejected).most_common(most):
+        key, reason = next((key, reason) for key, reason in rejected if _kind(reason) == kind)
+        more = textwrap.shorten(reason[len(kind) :].lstrip(": "), _LONGEST, placeholder=" …")
+        told.append(f"{kind} ({number})" + (f", first {key}: {more}" if more else ""))
+    return told

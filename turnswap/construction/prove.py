@@ -62,8 +62,12 @@ class Prove:
         return self.llm.run([[self._proved(conversation)] for conversation in conversations])
 
     def may_ask(self, conversation: DraftConversation) -> list[Question]:
-        """What is asked where no reply can be constructed: to find that out takes longer than an estimate may."""
-        return [_question(conversation)] if self.settings.llm else []
+        """Questions of which one is asked, or none: to find out which takes longer than an estimate may.
+
+        For a reply where none can be constructed, else for a natural one where none is known that fails an instruction.
+        """
+        plain = [_question(conversation, plain=True)] if self.settings.falsifiable else []
+        return [_question(conversation), *plain] if self.settings.llm else []
 
     def _proved(self, conversation: DraftConversation) -> Asking[Outcome]:
         found = fits(conversation.turns, conversation.language) if self.settings.falsifiable else []
@@ -183,7 +187,8 @@ def _question(conversation: DraftConversation, plain: bool = False) -> Question:
     payload: dict[str, Any] = {"language": conversation.language, "turns": conversation.prompts}
     if not plain:
         payload["instructions"] = conversation.last.instructions_as_json()
-    return Question("plain_reply" if plain else "reply", payload, f"reply to {conversation.key}")
+    task, named = ("plain_reply", "natural reply") if plain else ("reply", "reply that follows all")
+    return Question(task, payload, f"{conversation.key} ({named})", again=not plain)
 
 
 def graded_by(conversation: DraftConversation, turn: int) -> list[str]:

@@ -35,7 +35,7 @@ def with_suggestions(conversation: DraftConversation, more: int) -> Asking[Draft
         NoAnswer: the request failed for good.
     """
     payload = {"language": conversation.language, "turns": conversation.prompts, "numbers": _ASKED}
-    question = Question("suggest_words", payload, f"words for {conversation.key}", more=more)
+    question = Question("suggest_words", payload, f"{conversation.key} (words by the topic)", more=more)
     try:
         note: dict[str, Any] = yield from checked(question, partial(usable, conversation))
     except NoAnswer:

@@ -129,8 +129,7 @@ class Translate:
 
     def _by_judge(self, job: _Job) -> Asking[Outcome]:
         """Back, and, where the gates let it pass, on to the questions of the judge."""
-        assert self.judge is not None
-        if job.native:
+        if job.native or self.judge is None:
             return self._judged(job)
         way_back = (partial(_question, back=True, more=len(job.turns)), _read_back)
         job = yield from answered(job, way_back)

@@ -35,6 +35,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def number_of(number: int, noun: str) -> str:
+    """Such as ``1 conversation`` and ``2,000 conversations``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def require_packages(purpose: str, packages: Sequence[str], extra: str, more: str = "") -> None:
     """Refuse to go on where packages are missing.
 

@@ -40,6 +40,16 @@ def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
     return path
 
 
+def set_aside(path: Path) -> None:
+    """Keep a file beside, as ``.previous``, or ``.previous.2`` and so on: none that was kept before is written over."""
+    if path.exists():
+        kept, number = path.with_suffix(".previous"), 1
+        while kept.exists():
+            number += 1
+            kept = path.with_suffix(f".previous.{number}")
+        path.replace(kept)
+
+
 def cache_folder() -> Path:
     """Where we keep for this user what can be made again; it may not be there."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "turnswap")
