@@ -174,6 +174,16 @@ def test_an_edit_in_another_language_is_refused(tmp_path: Path, two: list[DraftC
     assert "the script is another" in refused(tmp_path, two[1], edited_1='비 Andika barua kwa jirani kuhusu hali "비"')
 
 
+def test_an_edit_of_a_native_conversation_in_another_language_is_refused_by_turn(tmp_path: Path) -> None:
+    prompts = ("Andika barua kwa jirani.", "Eleza mvua kijijini kwetu.", "Andika tena kwa ufupi.")
+    turns = tuple(Turn(prompt, ("punctuation:no_comma",), ({},)) for prompt in prompts)
+    native = DraftConversation("n", "sw", turns, {"translate": {"source": None}})
+    english = "Please write a short letter to your neighbour about the rain in our village."
+    said = refused(tmp_path, native, edited_2=english)
+    assert "the language is another: it is in English, not in sw in turn 2" in said
+    assert outcome(tmp_path, native, review(tmp_path, native, "A", edited_2="Eleza mvua ya jana kijijini.")) is not None
+
+
 def test_the_word_lists_hold_for_edits_in_prompts_and_kwargs(tmp_path: Path, two: list[DraftConversation]) -> None:
     lists = EditChecks(words={"sw": ["mjinga"], "ko": ["barua"]})
     said = refused(tmp_path, two[0], lists, edited_1=SW[0].replace("jirani", "jirani Mjinga"))

@@ -211,6 +211,44 @@ def test_in_other_languages_keywords_markers_and_digits_are_looked_for_and_notio
     assert "lacks '***'" in str(problem("Andika aya 2.", STARS, "sw"))
 
 
+WORDS_200 = ("length_constraints:number_words", {"relation": "at least", "num_words": 200})
+HAUS = ("keywords:forbidden_words", {"forbidden_words": ["Haus"]})
+BIS_BALD = ("startend:end_checker", {"end_phrase": "Bis bald!"})
+
+
+@pytest.mark.parametrize(
+    ("language", "wording", "instruction", "graded"),
+    [
+        ("ja", "回答は200文字未満で書いてください。", WORDS_200, "at least 200 words"),
+        ("de", "Bitte schreibe weniger als 200 Wörter dazu.", WORDS_200, "at least 200 words"),
+        ("de", "Bitte schreibe mindestens 200 Sätze dazu.", WORDS_200, "at least 200 words"),
+        ("de", "Benutze das Wort Haus in deiner Antwort unbedingt.", HAUS, "none of these words: Haus"),
+        ("de", "Beginne deine Antwort mit genau diesen Worten: Bis bald!", BIS_BALD, "the reply ends with 'Bis bald!'"),
+    ],
+)
+def test_in_other_languages_a_wording_that_states_the_instruction_otherwise_is_told_so(
+    language: str, wording: str, instruction: tuple[str, dict[str, Any]], graded: str
+) -> None:
+    said = str(problem(wording, instruction, language))
+    assert said.startswith("the wording states ")
+    assert said.endswith(f"graded is {graded}")
+
+
+@pytest.mark.parametrize(
+    ("language", "wording", "instruction"),
+    [
+        ("ja", "回答は200文字以上で書いてください。", WORDS_200),
+        ("de", "Bitte schreibe mindestens 200 Wörter dazu.", WORDS_200),
+        ("de", "Verzichte in deiner Antwort auf das Wort Haus.", HAUS),
+        ("de", "Beende deine Antwort mit genau diesen Worten: Bis bald!", BIS_BALD),
+    ],
+)
+def test_in_other_languages_a_wording_that_states_it_as_graded_is_taken(
+    language: str, wording: str, instruction: tuple[str, dict[str, Any]]
+) -> None:
+    assert problem(wording, instruction, language) is None
+
+
 # -------------------------------------------------------------------------------- sentences of the templates
 
 

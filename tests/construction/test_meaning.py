@@ -189,6 +189,11 @@ def test_pairs_whose_labels_are_known_are_mostly_decided_alike() -> None:
         ("fr", "Utilise le mot « pluie ».", "keywords:forbidden_words", {"forbidden_words": ["pluie"]}, True),
         ("fr", "N'utilise pas le mot « pluie ».", "keywords:forbidden_words", {"forbidden_words": ["pluie"]}, False),
         ("es", 'Empieza con la frase "Hasta mañana".', "startend:end_checker", {"end_phrase": "Hasta mañana"}, True),
+        ("de", "Schreibe mindestens 80 Sätze.", "length_constraints:number_words", {"num_words": 80, "relation": "at least"}, True),
+        ("de", "Vermeide diese Wörter:\n- Haus\n- Auto", "keywords:forbidden_words", {"forbidden_words": ["Haus", "Auto"]}, False),
+        ("ar", "يجب ألا يحتوي الرد على كلمة «مطر».", "keywords:forbidden_words", {"forbidden_words": ["مطر"]}, False),
+        ("ar", "يجب ألا يقل عدد الكلمات في الرد عن 50.", "length_constraints:number_words", {"num_words": 50, "relation": "at least"}, False),
+        ("ja", "「木陰」を2つ、もう一度お願いします。", "keywords:frequency", {"keyword": "木陰", "frequency": 2, "relation": "at least"}, False),
         ("es", 'Termina con la frase "Hasta mañana".', "startend:end_checker", {"end_phrase": "Hasta mañana"}, False),
     ],
 )  # fmt: skip

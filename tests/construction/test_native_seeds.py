@@ -179,3 +179,28 @@ def test_a_seed_in_no_language_is_malformed(tmp_path: Path) -> None:
 def test_an_english_set_of_english_seeds_alone_is_taken_for_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="languages names en alone"):
         Translate(TranslateSettings(), ["en"], recorded(tmp_path, [])).run([source()])
+
+
+GERMAN = ("Schreibe mindestens 80 Wörter über den Garten.", "Benutze darin das Wort Regen.", "Erzähle mehr davon.")
+GERMAN_IDS = ("length_constraints:number_words", "keywords:forbidden_words")
+GERMAN_KWARGS: tuple[dict[str, Any], ...] = ({"relation": "less than", "num_words": 80}, {"forbidden_words": ["Regen"]})
+
+
+def test_a_native_seed_that_states_an_instruction_otherwise_is_refused_with_the_turn(tmp_path: Path) -> None:
+    made = [Turn(prompt, GERMAN_IDS[:n], GERMAN_KWARGS[:n]) for n, prompt in enumerate(GERMAN, 1)]
+    step = Translate(TranslateSettings(sources=()), ["de"], recorded(tmp_path, []))
+    (outcome,) = step.run([DraftConversation("k", "de", tuple(made))])[0]
+    first, second = str(outcome.reason).split("; ")
+    assert first.startswith("turn 1: length_constraints:number_words: the prompt states ")
+    assert first.endswith("graded is less than 80 words")
+    assert second.startswith("turn 2: keywords:forbidden_words: the prompt states ")
+
+
+def test_a_native_seed_with_a_range_in_two_instructions_is_kept(tmp_path: Path) -> None:
+    ids = ("length_constraints:number_words",) * 2
+    bounds = ({"relation": "at least", "num_words": 80}, {"relation": "less than", "num_words": 101})
+    turn = Turn("Write 80 to 100 words about the garden.", ids, bounds)
+    step = Translate(TranslateSettings(sources=()), ["en", "sw"], recorded(tmp_path, []))
+    (outcome,) = step.run([DraftConversation("k", "en", (turn,))])[0]
+    assert outcome.reason is None
+    assert outcome.conversation.note("translate")["warnings"] == []

@@ -585,3 +585,29 @@ def test_native_seeds_are_translated_from_their_own_templates() -> None:
     source = conversation_of((f"Beschreibe das Meer. {said(SENTENCES, 'de')}", SENTENCES), language="de")
     [outcome] = run(Translator(by_phrases), "en", conversation=source)
     assert outcome.conversation.prompts == [f"Describe the sea. {said(SENTENCES)}"]
+
+
+def test_a_source_that_misstates_an_instruction_is_told_in_the_warnings_and_kept(tmp_path: Path) -> None:
+    words = {"relation": "less than", "num_words": 80}
+    english, german = "Write at least 80 words about rain.", "Schreibe mindestens 80 Wörter über Regen."
+    seed = DraftConversation("k", "en", (Turn(english, ("length_constraints:number_words",), (words,)),))
+    asked = {"task": "translate", "turns": [english], "protected": ["80"], "from": "en", "to": "de", "kwargs": [[]]}
+    home = {**asked, "turns": [german], "from": "de", "to": "en", "kwargs": []}
+    wording = sentences("length_constraints:number_words", words, "de", blanks=True)
+    llm = recorded(tmp_path, [({**asked, "wording": wording}, answer([german], [[]])), (home, answer([english], []))])
+    (outcome,) = run(llm, "de", conversation=seed)
+    assert outcome.reason is None
+    (warned,) = outcome.conversation.notes["translate"]["warnings"]
+    assert warned.startswith("turn 1 of the source: length_constraints:number_words: the prompt states ")
+
+
+def test_a_language_of_which_nothing_is_read_is_told_in_the_warnings(tmp_path: Path) -> None:
+    english, swedish = "Write about rain in May.", "Skriv om regn i maj."
+    seed = DraftConversation("k", "en", (Turn(english, ("punctuation:no_comma",), ({},)),))
+    asked = {"task": "translate", "turns": [english], "protected": [], "from": "en", "to": "sv", "kwargs": [[]]}
+    home = {**asked, "turns": [swedish], "from": "sv", "to": "en", "kwargs": []}
+    llm = recorded(tmp_path, [(asked, answer([swedish], [[]])), (home, answer([english], []))])
+    (outcome,) = run(llm, "sv", conversation=seed)
+    assert outcome.conversation.notes["translate"]["warnings"] == [
+        "no constraint was read in this language (sv): only the back-translation was checked"
+    ]

@@ -15,10 +15,11 @@ import regex
 
 from .data_audit.findings import slot_finding
 from .data_audit.slots import slots_of
+from .equivalent import foreign
 from .filter import listed_word
 from .gates import Thresholds, Translation, measure, problems
 from .instructions.making import listed
-from .meaning.instructions import stated_otherwise
+from .meaning.instructions import turns_otherwise
 from .plain_words import called
 from .records import DraftConversation, Turn
 
@@ -53,8 +54,8 @@ def faults_of_edit(
         checks: of the earlier steps.
     """
     after = replace(before, turns=tuple(turns))
-    found = _by_gates(source, after, checks.thresholds) if source else []
-    inherited = _by_gates(source, before, checks.thresholds) if source and found else []
+    found = _by_gates(source, after, checks.thresholds) if source else _foreign(after)
+    inherited = (_by_gates(source, before, checks.thresholds) if source else _foreign(before)) if found else []
     told = [reason for reason in found if reason not in inherited]
     stated, already = _misstated(after), _misstated(before)
     told += [reason for place, reason in stated.items() if place not in already]
@@ -72,6 +73,13 @@ def _by_gates(source: DraftConversation, made: DraftConversation, thresholds: Th
     return problems(judged, measure(judged), thresholds)
 
 
+def _foreign(native: DraftConversation) -> list[str]:
+    """The turns that are not in the conversation's language, texts of kwargs aside."""
+    texts = [text for text in _values(native.turns) if isinstance(text, str)]
+    found = (foreign(prompt, native.language, texts) for prompt in native.prompts)
+    return [f"the language is another: {each} in turn {turn}" for turn, each in enumerate(found, 1) if each]
+
+
 def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], str]:
     """What a prompt states otherwise than is graded: by turn, place and kind, in the languages whose words we have."""
     content = {**conversation.as_json(), "language": called(conversation.language)}
@@ -82,12 +90,8 @@ def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], st
         for slot, finding in found
         if finding
     }
-    known = 0
-    for number, turn in enumerate(conversation.turns, 1):
-        for position, (id_, kwargs) in enumerate(turn.instructions[known:], known + 1):
-            if said := stated_otherwise(turn.prompt, id_, kwargs, conversation.language):
-                told.setdefault((number, position, "otherwise"), f"turn {number}: {said[0]}")
-        known = len(turn.instructions)
+    for (turn, place), (said, *_) in turns_otherwise(conversation.turns, conversation.language).items():
+        told.setdefault((turn, place, "otherwise"), f"turn {turn}: {said}")
     return told
 
 

@@ -24,12 +24,12 @@ from .instructions import making_of
 from .instructions.making import listed, with_texts
 from .judge import judging
 from .llm import LLM, read_answer
-from .meaning.instructions import instructions_otherwise
+from .meaning.instructions import instructions_otherwise, turns_otherwise, unread
 from .records import Conversations, DraftConversation, Outcome, Turn
 from .statements import MARKER, Separated, put_back, sentences, separate
 from .vocabulary import scripts_of
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,10 @@ class Translate:
     """The step ``translate``: as many outcomes per conversation as there are languages, with keys ``KEY:LANGUAGE``.
 
     Its note holds ``source`` (language and turns), ``back`` (prompts), ``figures`` (see :func:`.gates.measure`),
-    ``warnings``: what the published rules make of an instruction in this language, and ``judge``, if one was asked. A
-    conversation that is in one of the languages already goes through as it is; its note has no source.
+    ``warnings``: what the published rules make of an instruction in this language, what the source states otherwise
+    than its kwargs, and that nothing of the language can be read, and ``judge``, if one was asked. A conversation that
+    is in one of the languages already stays as it is; it is rejected where it states an instruction otherwise than its
+    kwargs, and its note has no source.
     """
 
     name = "translate"
@@ -155,20 +157,35 @@ class Translate:
         if job.back:
             translation = Translation(source.language, job.language, source.prompts, job.prompts, job.back)
             figures = measure(translation)
-            note |= {"back": list(job.back), "figures": figures, "warnings": warnings(job.turns, job.language)}
+            warned = warnings(job.turns, job.language) + _of_source(source)
+            if unchecked := unread(job.turns, job.language):
+                warned.append(f"{unchecked}: only the back-translation was checked")
+            note |= {"back": list(job.back), "figures": figures, "warnings": warned}
             found = problems(translation, figures, self.settings)
             found += instructions_otherwise(source.turns, job.turns, job.back, (source.language, job.language))
             reason = "; ".join(found) or None
         return Outcome(made.with_note(self.name, note), reason)
 
     def _native(self, job: _Job) -> Outcome:
-        """What is not translated, held against its language."""
+        """What is not translated, held against its language and its instructions."""
         own = dataclasses.replace(job.source, key=_key(job))
-        another = foreign("\n".join(own.prompts), own.language)
-        reason = job.reason or (another and f"the language is another: {another}")
-        return Outcome(
-            own.with_note(self.name, {"source": None, "warnings": warnings(own.turns, own.language)}), reason
-        )
+        another, warned = foreign("\n".join(own.prompts), own.language), warnings(own.turns, own.language)
+        found = [job.reason] if job.reason else [f"the language is another: {another}"] if another else []
+        found = found or _otherwise(own)
+        if unchecked := unread(own.turns, own.language):
+            warned.append(f"{unchecked}: whether prompts and kwargs fit was not checked")
+        return Outcome(own.with_note(self.name, {"source": None, "warnings": warned}), "; ".join(found) or None)
+
+
+def _otherwise(conversation: DraftConversation) -> list[str]:
+    """What its prompts state otherwise than their kwargs."""
+    found = turns_otherwise(conversation.turns, conversation.language)
+    return [f"turn {turn}: {each}" for (turn, _), told in found.items() for each in told]
+
+
+def _of_source(source: DraftConversation) -> list[str]:
+    """The same of a source, whose translation cannot be held against it."""
+    return [each.replace(":", " of the source:", 1) for each in _otherwise(source)]
 
 
 def _key(job: _Job) -> str:
