@@ -130,7 +130,7 @@ def read(text: str, language: str) -> Reading:
 
 
 def differences(
-    source: str, other: str, language: str, other_language: str, back: str | None = None
+    source: str, other: str, language: str, other_language: str, back: str | None = None, poles: bool = True
 ) -> Iterator[tuple[str, str]]:
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
@@ -141,6 +141,7 @@ def differences(
         other_language: the other's. Of texts in one language more is known: there a demand can be lost.
         back: what the other text is translated back to. Where it says the same in other words than the source, the
             other text may too: another pole or a missing negation is none there.
+        poles: without them numbers, their relations and negation are compared alone.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
@@ -154,6 +155,8 @@ def differences(
         yield one.negated, "no negation"
     if same and two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
+    if not poles:
+        return
     yield from opposed
     if same:
         yield from _turned(plain(source), plain(other))

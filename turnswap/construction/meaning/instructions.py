@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..data_audit.contradictions import count_finding
-from ..data_audit.slots import Slot
-from ..data_audit.stated import sentences_of
+from ..data_audit.slots import COUNTED, Slot
+from ..data_audit.stated import counts_in, sentences_of
 from ..instructions import ids
 from ..instructions.making import listed
 from ..records import Turn
@@ -15,11 +15,12 @@ from .demands import read
 from .differences import own_words
 
 _CASES = {ids.UPPER: (0, "capital letters"), ids.LOWER: (1, "small letters")}
+_LENGTHS = (ids.WORDS, ids.SENTENCES, ids.PARAGRAPHS)
 _END = 1  # of the poles "place"
 
 
 def stated_otherwise(prompt: str, id: str, kwargs: Mapping[str, Any], language: str) -> list[str]:
-    """What a prompt states otherwise than an instruction's kwargs: number, relation, polarity, position, or case.
+    """What a prompt states otherwise than an instruction's kwargs: number, unit, relation, polarity, position, or case.
 
     Args:
         prompt: of the turn that brings the instruction.
@@ -39,6 +40,8 @@ def _otherwise(slot: Slot) -> Iterator[str]:
     found = count_finding(slot)
     if found and not found[1].startswith("names no"):  # of a number that is not found, nothing else is known
         yield found[1]
+    elif slot.id in _LENGTHS:
+        yield from _of_another_unit(slot)
     if slot.id in _CASES:
         case = read(own_words(slot.prompt), slot.language)
         if case.poles.get("case", {}).keys() == {1 - _CASES[slot.id][0]} and not case.negated:
@@ -51,6 +54,17 @@ def _otherwise(slot: Slot) -> Iterator[str]:
         places = [read(own_words(each), slot.language).poles.get("place", {}) for each in named]
         if all(place and _END not in place for place in places):
             yield named[-1].strip()
+
+
+def _of_another_unit(slot: Slot) -> Iterator[str]:
+    """The words that state the number of words of something else that is counted, such as sentences."""
+    stated = {
+        id_: [each for part in sentences_of(slot.prompt) for each in counts_in(part, COUNTED[id_], slot.language)]
+        for id_ in _LENGTHS
+    }
+    if not stated.pop(slot.id):
+        found = (each for every in stated.values() for each in every)
+        yield from (each.quote for each in found if not each.bare and each[:2] == slot.sides)
 
 
 def instructions_otherwise(
