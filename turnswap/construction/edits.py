@@ -33,15 +33,19 @@ _FREE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{M
 
 @dataclass(frozen=True)
 class EditChecks:
-    """What earlier steps ask of a translation: the ``thresholds`` of translate, the ``words`` of filter by language."""
+    """What other steps ask: the ``thresholds`` of translate, the ``words`` of filter by language.
+
+    And whether prove is to try instructions on natural replies, ``falsifiable``: which rule grades a reviewer's proof.
+    """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    falsifiable: bool = True
 
     @property
     def identity(self) -> Any:
         """What a review's outcome depends on, as JSON."""
-        return [asdict(self.thresholds), dict(self.words)]
+        return [asdict(self.thresholds), dict(self.words), self.falsifiable]
 
 
 def faults_of_edit(
