@@ -16,6 +16,7 @@ from turnswap.construction.edits import EditChecks
 from turnswap.construction.forms import as_csv
 from turnswap.construction.gates import Thresholds
 from turnswap.construction.hub import who_reviewed
+from turnswap.construction.meaning.instructions import stated_otherwise
 from turnswap.construction.pipeline import Step
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.sheet import COLUMNS, row_of
@@ -312,6 +313,11 @@ def test_an_edit_without_the_count_or_with_another_unit_or_bound_is_refused(
     assert why in refused(tmp_path, made, edited_1=after)
     better = before.replace("über Tee", "etwas über Tee")
     assert outcome(tmp_path, made, review(tmp_path, made, "A", edited_1=better)) is not None
+
+
+def test_a_unit_whose_words_are_not_known_is_compared_with_no_other() -> None:
+    kwargs = {"num_paragraphs": 3}  # Absätze end like Sätze, sentences
+    assert stated_otherwise("Schreib genau 3 Absätze.", "length_constraints:number_paragraphs", kwargs, "de") == []
 
 
 def test_a_reviewer_may_mean_another_pole_and_the_sheet_tells_of_it(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..data_audit.contradictions import count_finding
+from ..data_audit.numbers import WORDING
 from ..data_audit.slots import COUNTED, Slot
 from ..data_audit.stated import counts_in, sentences_of
 from ..instructions import ids
@@ -62,7 +63,8 @@ def _of_another_unit(slot: Slot) -> Iterator[str]:
         id_: [each for part in sentences_of(slot.prompt) for each in counts_in(part, COUNTED[id_], slot.language)]
         for id_ in _LENGTHS
     }
-    if not stated.pop(slot.id):
+    known = COUNTED[slot.id] in WORDING.get(slot.language, {}).get("units", {})
+    if known and not stated.pop(slot.id):
         found = (each for every in stated.values() for each in every)
         yield from (each.quote for each in found if not each.bare and each[:2] == slot.sides)
 
