@@ -16,6 +16,7 @@ from turnswap.construction.edits import EditChecks
 from turnswap.construction.forms import as_csv
 from turnswap.construction.gates import Thresholds
 from turnswap.construction.hub import who_reviewed
+from turnswap.construction.meaning.instructions import stated_otherwise
 from turnswap.construction.pipeline import Step
 from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.sheet import COLUMNS, row_of
@@ -267,3 +268,71 @@ def test_how_many_were_reviewed_by_how_many_is_told(two: list[DraftConversation]
     assert who_reviewed([accepted, two[1]]).startswith("People reviewed 1 of 2 conversations, nobody the others: 1 acc")
     assert who_reviewed([accepted], " of the release").startswith("People reviewed the 1 conversation of the release: ")
     assert who_reviewed(two) == "Nobody reviewed this."
+
+
+# ------------------------------------------------------------------------------------------------ demands
+
+HUNDRED = {"num_words": 100, "relation": "at least"}
+
+
+def german(prompt: str, source: str, id_: str = "startend:quotation", **kwargs: Any) -> DraftConversation:
+    turns = [Turn(text, (id_,), (kwargs,)) for text in (prompt, source)]
+    note = {"source": {"language": "en", "turns": [dataclasses.asdict(turns[1])]}}
+    return DraftConversation("a:de", "de", (turns[0],), {"translate": note})
+
+
+@pytest.mark.parametrize(
+    ("source", "before", "after", "why"),
+    [
+        ("Do not mention the stars.", "Erwähne die Sterne nicht.", "Erwähne die Sterne.", "says something else"),
+        ("Mention the stars.", "Erwähne die Sterne.", "Erwähne die Sterne nicht.", "negates what the source does not"),
+        (
+            "Do not mention the stars. Do not ask me anything.",
+            "Erwähne die Sterne nicht. Frag mich nicht.",
+            "Erwähne die Sterne. Frag mich nicht.",
+            "negates less than the source",
+        ),
+        ("Name six stars.", "Nenne sechs Sterne.", "Nenne fünf Sterne.", "the source has '6', it has '5'"),
+        ("Name six stars.", "Nenne sechs Sterne.", "Nenne Sterne.", "no longer says 6"),
+    ],
+)
+def test_an_edit_that_changes_a_number_or_a_negation_is_refused_and_a_better_wording_is_not(
+    tmp_path: Path, source: str, before: str, after: str, why: str
+) -> None:
+    made = german(before, source)
+    assert why in refused(tmp_path, made, edited_1=after)
+    better = before.replace("Sterne", "Gestirne")
+    assert outcome(tmp_path, made, review(tmp_path, made, "A", edited_1=better)) is not None
+    wrong = german(after, source)  # and what was wrong can be mended
+    assert outcome(tmp_path, wrong, review(tmp_path, wrong, "A", edited_1=before)) is not None
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        ("Schreib über Tee.", "no longer says 100"),
+        ("Schreib über Tee, mindestens hundert Sätze.", "states '"),
+        ("Schreib über Tee, höchstens hundert Wörter.", "'at least 100', it has 'at most 100'"),
+    ],
+)
+def test_an_edit_without_the_count_or_with_another_unit_or_bound_is_refused(
+    tmp_path: Path, after: str, why: str
+) -> None:
+    before = "Schreib über Tee, mindestens hundert Wörter."
+    source = "Write about tea, at least a hundred words."
+    made = german(before, source, "length_constraints:number_words", **HUNDRED)
+    assert why in refused(tmp_path, made, edited_1=after)
+    better = before.replace("über Tee", "etwas über Tee")
+    assert outcome(tmp_path, made, review(tmp_path, made, "A", edited_1=better)) is not None
+
+
+def test_a_unit_whose_words_are_not_known_is_compared_with_no_other() -> None:
+    kwargs = {"num_paragraphs": 3}  # Absätze end like Sätze, sentences
+    assert stated_otherwise("Schreib genau 3 Absätze.", "length_constraints:number_paragraphs", kwargs, "de") == []
+
+
+def test_a_reviewer_may_mean_another_pole_and_the_sheet_tells_of_it(tmp_path: Path) -> None:
+    made = german("Schreib einen kurzen Brief.", "Write a short letter.")
+    edited = outcome(tmp_path, made, review(tmp_path, made, "A", edited_1="Schreib einen langen Brief."))
+    assert edited is not None
+    assert "the translation means something else" in edited.conversation.notes["audit"]["doubts"][0]

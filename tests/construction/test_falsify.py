@@ -5,21 +5,29 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
+from turnswap.construction.edits import EditChecks
 from turnswap.construction.equivalent import unsuitable
-from turnswap.construction.falsify import Fit, fit, fits, read_reason
+from turnswap.construction.falsify import Fit, fit, fits, read_reason, require_for, segmenters
+from turnswap.construction.forms import as_csv
+from turnswap.construction.instructions import making_of
 from turnswap.construction.llm import LLM, LLMSettings
 from turnswap.construction.natural import prose_of
 from turnswap.construction.pipeline import Pipeline
 from turnswap.construction.prove import Prove, ProveSettings, returned
 from turnswap.construction.records import DraftConversation, Turn
 from turnswap.construction.release import csv_text, release
+from turnswap.construction.sheet import COLUMNS, read_reviews, row_of
 from turnswap.construction.steps import BuildSettings, make_step
+from turnswap.construction.translate import Translate, TranslateSettings
+from turnswap.construction.vocabulary import scripts_of
+from turnswap.core.errors import UserError
 from turnswap.core.journal import as_line, read_jsonl
 from turnswap.reports.signature import facts_of
 from turnswap.tasks.multiif.corrected import grade_corrected, rules_in_use
@@ -187,6 +195,59 @@ def test_words_of_thai_are_counted_by_dictionary_as_the_published_package_is_not
     assert fit(WORDS, {"num_words": 80, "relation": LESS}, "th").rule in ("corrected", "published")
 
 
+def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
+    """As if these packages were not installed, and all others were."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in packages else object())
+
+
+def test_a_build_in_thai_is_refused_without_what_parts_its_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    without(monkeypatch, "pythainlp")
+    llm: Any = SimpleNamespace(identity=None)
+    settings = TranslateSettings()
+    with pytest.raises(UserError, match=r"Building in Thai needs pythainlp\. .*pip install 'turnswap\[thai,cjk\]'"):
+        Translate(settings, ("sw", "th"), llm)
+    # Where nothing is tried on natural replies, nothing is decided by what is installed.
+    assert Translate(settings, ("sw", "th"), llm, falsifiable=False).languages == ("sw", "th")
+    without(monkeypatch)
+    assert Translate(settings, ("sw", "th"), llm).languages == ("sw", "th")
+    without(monkeypatch, "icu4py")
+    with pytest.raises(UserError, match=r"Building in Lao needs icu4py\. .*pip install 'turnswap\[cjk\]'"):
+        require_for(["lo"])
+
+
+def test_what_parts_words_is_part_of_the_identity_of_steps_in_languages_that_need_it() -> None:
+    assert segmenters(["sw", "ko"]) == []
+    assert segmenters(["ja"]) == [str(segmenter())]
+    assert "pythainlp" in segmenters(["th"])[1]
+    llm: Any = SimpleNamespace(identity=None)
+    swahili, thai = (Prove(ProveSettings(), llm, (code,)).identity for code in ("sw", "th"))
+    assert swahili != thai
+
+
+def test_words_that_this_machine_cannot_part_are_no_fault_of_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("turnswap.tasks.multiif.text.thai_available", lambda: False)
+    why = fit(WORDS, {"num_words": 80, "relation": LESS}, "th").why
+    assert why == "this machine lacks what the published rule parts words and sentences with"
+    assert making_of(WORDS).warning(scripts_of("th")) is None
+    assert making_of(WORDS).warning(scripts_of("hi")) == "the published rule cuts words at vowel signs"
+
+
+def test_without_the_setting_a_translation_is_not_held_against_natural_replies() -> None:
+    tried = (Turn("Write about tea.", (NO_COMMA,), ({},)),)
+    assert unsuitable(tried, "th", tried=False) is None
+    listed = (Turn("Write about tea.", ("change_case:english_capital",), ({},)),)
+    assert unsuitable(listed, "th", tried=False) is not None
+    build = BuildSettings("n", Path("x"), LLMSettings("hf"), ("th",), prove={"falsifiable": False})
+    llm: Any = SimpleNamespace(identity=None, of=lambda name: SimpleNamespace(identity=None))
+    step = make_step("translate", build, llm)
+    assert isinstance(step, Translate)
+    assert step.stand_ins(DraftConversation("a", "en", tried))
+    ((asking,),) = [step.askings(DraftConversation("a", "en", tried))]
+    assert next(asking).payload["to"] == "th"  # and is not rejected before it is asked for
+
+
 # ---------------------------------------------------------------------------------------- the step and the release
 
 Instructions = Sequence[tuple[str, dict[str, Any]]]
@@ -249,6 +310,29 @@ def test_the_note_has_a_natural_reply_that_fails_each_instruction(tmp_path: Path
             assert each["from"] == "everyday sentences of the language"
         # The proof follows all by both sets of rules where that can be.
         assert all(verdict.strict for verdict in grade_reply(note["reply"], last.instruction_ids, last.kwargs))
+
+
+@pytest.mark.parametrize(
+    ("instruction", "right", "wrong"),
+    [
+        ((NO_COMMA, {}), "海は広いです。", "海は広く、深いです。"),
+        ((TITLE, {}), "『海』\n\n海は広いです。", "海は広いです。"),
+    ],
+)
+def test_a_reviewers_proof_is_judged_by_the_rule_that_grades_the_slot(
+    instruction: tuple[str, dict[str, Any]], right: str, wrong: str
+) -> None:
+    japanese = conversation("sea:ja", "ja", ["短い話を書いてください。"], [instruction])
+
+    def problems(reply: str, **checks: Any) -> list[str]:
+        row = row_of(japanese) | {"decision": "accept", "reviewer": "A", "satisfying_reply": reply}
+        return read_reviews({"A.csv": as_csv([row], COLUMNS).encode("utf-8-sig")}, [japanese], EditChecks(**checks))[1]
+
+    assert problems(right) == []
+    (said,) = problems(wrong)
+    assert f"the satisfying_reply does not follow {instruction[0]}" in said
+    if instruction[0] == NO_COMMA:  # by the published rule, where nothing else grades
+        assert problems(wrong, falsifiable=False) == []
 
 
 def test_without_the_setting_nothing_is_tried(tmp_path: Path) -> None:

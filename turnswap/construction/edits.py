@@ -7,7 +7,7 @@ against what its prompts now state of each instruction.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -15,31 +15,38 @@ import regex
 
 from .data_audit.findings import slot_finding
 from .data_audit.slots import slots_of
+from .data_audit.stated import sentences_of
 from .equivalent import foreign
 from .filter import listed_word
 from .gates import Thresholds, Translation, measure, problems
 from .instructions.making import listed
+from .meaning.demands import read
+from .meaning.differences import own_words
 from .meaning.instructions import turns_otherwise
 from .plain_words import called
 from .records import DraftConversation, Turn
 
-# A reader knows better than a ratio, and may mean another word than the source. What is graded has its own check.
-_WEAK = ("the length is odd", "the translation says something else")
+# A reader knows better than a ratio, and may mean another pole than the source: a longer letter.
+_WEAK = ("the length is odd", "the translation means something else")
 _SPACES = r"[^\S\n\r]|[\u200b\ufeff]"
 _FREE = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]"
 
 
 @dataclass(frozen=True)
 class EditChecks:
-    """What earlier steps ask of a translation: the ``thresholds`` of translate, the ``words`` of filter by language."""
+    """What other steps ask: the ``thresholds`` of translate, the ``words`` of filter by language.
+
+    And whether prove is to try instructions on natural replies, ``falsifiable``: which rule grades a reviewer's proof.
+    """
 
     thresholds: Thresholds = field(default_factory=Thresholds)
     words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    falsifiable: bool = True
 
     @property
     def identity(self) -> Any:
         """What a review's outcome depends on, as JSON."""
-        return [asdict(self.thresholds), dict(self.words)]
+        return [asdict(self.thresholds), dict(self.words), self.falsifiable]
 
 
 def faults_of_edit(
@@ -57,6 +64,7 @@ def faults_of_edit(
     found = _by_gates(source, after, checks.thresholds) if source else _foreign(after)
     inherited = (_by_gates(source, before, checks.thresholds) if source else _foreign(before)) if found else []
     told = [reason for reason in found if reason not in inherited]
+    told += _changed(source, before, after) if source else []
     stated, already = _misstated(after), _misstated(before)
     told += [reason for place, reason in stated.items() if place not in already]
     if word := listed_word(after, checks.words.get(after.language, ())):
@@ -78,6 +86,29 @@ def _foreign(native: DraftConversation) -> list[str]:
     texts = [text for text in _values(native.turns) if isinstance(text, str)]
     found = (foreign(prompt, native.language, texts) for prompt in native.prompts)
     return [f"the language is another: {each} in turn {turn}" for turn, each in enumerate(found, 1) if each]
+
+
+def _changed(source: DraftConversation, before: DraftConversation, after: DraftConversation) -> Iterator[str]:
+    """What the edit takes from the demands of its source, or adds: it stands beside the text before, in one language.
+
+    That may be wrong itself, so only what the source has counts as lost, and what it lacks as added.
+    """
+    languages = source.language, after.language, after.language
+    for number, texts in enumerate(zip(source.prompts, before.prompts, after.prompts, strict=True), 1):
+        bases = [code.partition("-")[0] for code in languages]
+        one, was, now = (read(own_words(text), base) for text, base in zip(texts, bases, strict=True))
+        if lost := (one.numbers & was.numbers) - now.numbers:
+            yield f"turn {number} no longer says {', '.join(map(str, sorted(lost)))}"
+        if now.negated and not now.restricting <= was.restricting and not (was.negated or one.restricting):
+            yield f"turn {number} negates what the source does not: {now.negated!r}"
+        said, mine, theirs = (
+            [read(own_words(each), base) for each in sentences_of(text)]
+            for text, base in zip(texts, bases, strict=True)
+        )
+        negated = sum(bool(each.negated) for each in mine)
+        left = sum(bool(each.restricting) for each in theirs)
+        if len(mine) == len(theirs) and left < min(negated, sum(bool(each.negated) for each in said)):
+            yield f"turn {number} negates less than the source"
 
 
 def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], str]:

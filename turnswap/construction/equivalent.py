@@ -125,13 +125,13 @@ def _check_localised(free: Sequence[str], source: Sequence[str], made: Sequence[
         )
 
 
-def unsuitable(turns: Sequence[Turn], language: str) -> str | None:
-    """Why a conversation cannot be had in a language, by its instructions; None where it can."""
+def unsuitable(turns: Sequence[Turn], language: str, tried: bool = True) -> str | None:
+    """Why a conversation cannot be had in a language, by its instructions; ``tried`` as in :mod:`.falsify`."""
     try:
         check_extension(turns)
     except ValueError as error:
         return str(error)
-    reasons = (falsify.unsuitable(id_, kwargs, language) for id_, kwargs in turns[-1].instructions)
+    reasons = (falsify.unsuitable(id_, kwargs, language, tried) for id_, kwargs in turns[-1].instructions)
     return next(filter(None, reasons), None)
 
 

@@ -10,15 +10,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from turnswap.core.errors import require_packages
 from turnswap.tasks.multiif import matching
 from turnswap.tasks.multiif.corrected import asked_of, grade_corrected
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.instructions import get_instruction, parse_kwargs
-from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED
+from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED, grade_as_named
+from turnswap.tasks.multiif.languages import name_of
+from turnswap.tasks.multiif.segmentation import base_language, segmenter
 
 from . import natural_shapes  # noqa: F401 - registers recipes
+from .constructors import Attempt
 from .instructions import making_of
 from .instructions.making import Kwargs, texts_of
 from .natural import prose_of
@@ -27,6 +32,7 @@ from .records import Turn, digest
 from .vocabulary import scripts_of
 
 _UNSUITABLE = "an instruction does not suit the language"
+_THAI, _BY_DICTIONARY, _MAY_USE_IT = "th", ("th", "lo", "km", "my"), ("zh", "ja", "yue")
 _REASON = re.compile(rf"{_UNSUITABLE}: (\S+) in (\S+), (.*)", re.DOTALL)
 
 
@@ -107,6 +113,8 @@ def fit(id: str, kwargs: Kwargs, language: str, prompts: Sequence[str] = ()) -> 
     replies = natural_replies(id, kwargs, prose, count) if instruction.why_unsatisfiable(kwargs) is None else UNKNOWN
     judge = _Judge(id, kwargs, language, prompts)
     faults = {rule: judge.fault(rule, replies.right, replies.wrong) for rule in (PUBLISHED, CORRECTED)}
+    if faults[PUBLISHED] and judge.lacking:
+        faults[PUBLISHED] = "this machine lacks what the published rule parts words and sentences with"
     rule = next((rule for rule, fault in faults.items() if not fault), None)
     why = "" if rule == PUBLISHED else faults[PUBLISHED]
     if why and (warning := making.warning(scripts)):
@@ -117,10 +125,58 @@ def fit(id: str, kwargs: Kwargs, language: str, prompts: Sequence[str] = ()) -> 
     return replace(found, fails=judge.first(rule, False, [*_flat(replies.wrong), *prose.passages]))
 
 
-def unsuitable(id: str, kwargs: Kwargs, language: str) -> str | None:
-    """Why an instruction cannot be had in a language, whatever words it names there; None where it can."""
+def graded_in_force(reply: str, turns: Sequence[Turn], language: str, found: Sequence[Sequence[Fit]]) -> Attempt:
+    """A reply to the last turn, with its verdicts by the rule that grades each instruction there.
+
+    Args:
+        reply: to the last turn.
+        turns: of a conversation.
+        language: theirs.
+        found: of :func:`fits`; the published rule grades all where it is empty.
+    """
+    last, rules = turns[-1], [str(each.rule) for each in found[-1]] if found else []
+    prompts = [turn.prompt for turn in turns]
+    verdicts = grade_as_named(reply, last.instruction_ids, last.kwargs, language, prompts, rules)
+    return Attempt(reply, last.instruction_ids, verdicts)
+
+
+def require_for(languages: Sequence[str]) -> None:
+    """Refuse to build in languages whose words this machine cannot part: it would take every rule for a bad one.
+
+    Raises:
+        UserError: it names the languages, and the packages that are missing.
+    """
+    concerned = [code for code in languages if base_language(code) in _BY_DICTIONARY]
+    thai = [("pythainlp", "pycrfsuite")] if _THAI in map(base_language, concerned) else []
+    if concerned:
+        packages = [*(name for names in thai for name in names), "icu4py"]
+        names = " and ".join(map(name_of, concerned))
+        require_packages(f"Building in {names} needs", packages, "thai,cjk" if thai else "cjk")
+
+
+def segmenters(languages: Sequence[str]) -> list[str]:
+    """What parts words in these languages where blanks do not, with versions: verdicts depend on it."""
+    bases = set(map(base_language, languages))
+    found = [str(segmenter())] if bases & {*_BY_DICTIONARY, *_MAY_USE_IT} else []
+    if _THAI in bases:
+        try:
+            found.append(f"pythainlp:{version('pythainlp')}")
+        except PackageNotFoundError:
+            found.append("no pythainlp")
+    return found
+
+
+def unsuitable(id: str, kwargs: Kwargs, language: str, tried: bool = True) -> str | None:
+    """Why an instruction cannot be had in a language, whatever words it names there; None where it can.
+
+    Args:
+        id: of the instruction.
+        kwargs: of the instruction, parsed.
+        language: of the reply.
+        tried: try it on natural replies too, where it names no words.
+    """
     table = making_of(id).unsuitable
-    if not texts_of(id, kwargs):
+    if tried and not texts_of(id, kwargs):
         found = fit(id, kwargs, language)
     else:
         why = table(language.partition("-")[0], scripts_of(language)) if table else None
@@ -129,17 +185,23 @@ def unsuitable(id: str, kwargs: Kwargs, language: str) -> str | None:
 
 
 class _Judge:
-    """The verdicts of both rules on natural replies to one instruction."""
+    """The verdicts of both rules on natural replies to one instruction.
+
+    Attributes:
+        lacking: whether a package was missing to grade a reply as published.
+    """
 
     def __init__(self, id: str, kwargs: Kwargs, language: str, prompts: Sequence[str]) -> None:
         self._asked, self._reading = ([id], [kwargs]), (language, prompts)
         self._known: dict[tuple[str, str], bool] = {}
+        self.lacking = False
 
     def holds(self, rule: str, reply: str) -> bool:
         """Whether a reply follows it strictly, by a rule; what this machine cannot grade as published does not."""
         if (rule, reply) not in self._known:
             if rule == PUBLISHED:
                 (verdict,) = grade_reply(reply, *self._asked)
+                self.lacking |= verdict.ungradeable
             else:
                 (verdict,) = grade_corrected(reply, *self._asked, *self._reading)
             self._known[rule, reply] = verdict.strict and not verdict.ungradeable

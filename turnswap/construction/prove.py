@@ -15,11 +15,11 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from turnswap.tasks.multiif.kept import CORRECTED, grade_as_named
+from turnswap.tasks.multiif.kept import CORRECTED
 
 from .asking import Asking, Question, checked
 from .constructors import Attempt, construct, graded
-from .falsify import Fit, fits, read_reason
+from .falsify import Fit, fits, graded_in_force, read_reason, segmenters
 from .instructions import making_of
 from .llm import LLM, read_answer
 from .records import Conversations, DraftConversation, Outcome
@@ -53,9 +53,9 @@ class Prove:
 
     name = "prove"
 
-    def __init__(self, settings: ProveSettings, llm: LLM) -> None:
+    def __init__(self, settings: ProveSettings, llm: LLM, languages: Sequence[str] = ()) -> None:
         self.settings, self.llm = settings, llm
-        self.identity = [VERSION, asdict(settings), llm.identity if settings.llm else None]
+        self.identity = [VERSION, asdict(settings), llm.identity if settings.llm else None, *segmenters(languages)]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each with its proof, or rejected with the instructions that the best reply fails."""
@@ -103,19 +103,15 @@ class _Proof:
         if not self.attempt.reply or self.attempt.failed:
             self.how = "rule"
             asked = (self.turn.instruction_ids, self.turn.kwargs, conversation.prompts, conversation.language)
-            if CORRECTED in self._rules:  # one that follows all by the published rules too is the better proof
+            if found and any(
+                fit.rule == CORRECTED for fit in found[-1]
+            ):  # one that follows all by the published rules too is the better proof
                 self.attempt = self._graded(construct(*asked, attempts=attempts, grade=self._graded_twice).reply)
             if self.attempt.failed or not self.attempt.reply:
                 self.attempt = construct(*asked, attempts=attempts, grade=self._graded)
 
-    @property
-    def _rules(self) -> list[str]:
-        return [str(fit.rule) for fit in self.fits[-1]] if self.fits else []
-
     def _graded(self, reply: str) -> Attempt:
-        turn, each = self.turn, self.conversation
-        asked = (turn.instruction_ids, turn.kwargs, each.language, each.prompts)
-        return Attempt(reply, turn.instruction_ids, grade_as_named(reply, *asked, self._rules))
+        return graded_in_force(reply, self.conversation.turns, self.conversation.language, self.fits)
 
     def _graded_twice(self, reply: str) -> Attempt:
         attempt = self._graded(reply)

@@ -17,9 +17,9 @@ from turnswap.core.pages import render_page
 from turnswap.tasks.multiif.dataset import TURNS
 from turnswap.tasks.multiif.instructions import MalformedInstruction, parse_kwargs
 
-from .constructors import graded
 from .edits import EditChecks, comparable, faults_of_edit
 from .equivalent import equivalent, questions_words
+from .falsify import fits, graded_in_force
 from .forms import Form, csv_file, decision_of, read_filled_in, stays, write_form
 from .instructions.making import texts_of
 from .plain_words import called, plain_words
@@ -185,7 +185,8 @@ def _read(row: Mapping[str, str], known: Mapping[str, DraftConversation], checks
     turns, doubts = _edited(row, conversation, checks) if decision == "edit" else (conversation.turns, [])
     reply, after_return = row["satisfying_reply"].strip(), bool(row["returned"].strip())
     if reply and decision != "reject":
-        attempt = graded(reply, turns[-1].instruction_ids, turns[-1].kwargs)
+        found = fits(turns, conversation.language) if checks.falsifiable else []
+        attempt = graded_in_force(reply, turns, conversation.language, found)
         if attempt.failed:
             raise ValueError(f"the satisfying_reply does not follow {attempt.failed_ids}")
     if decision == "accept" and after_return and not reply:

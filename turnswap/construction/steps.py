@@ -192,13 +192,14 @@ def make_step(name: str, build: BuildSettings, llm: LLM, returned: Mapping[str, 
     """
     section, folder = build.section, build.folder / "audit"
     judge = LLM(build.judge, build.folder / "judge-answers", name, "judge") if build.judge else None
+    tried = section(ProveSettings, "prove").falsifiable
     steps: dict[str, Callable[[], Step]] = {
         "extend": lambda: Extend(section(ExtendSettings, name), llm.of(name)),
         "conflicts": lambda: Conflicts(section(ConflictSettings, name), llm.of(name)),
-        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name), judge),
+        "translate": lambda: Translate(section(TranslateSettings, name), build.languages, llm.of(name), judge, tried),
         "filter": lambda: Filter(section(FilterSettings, name), build.languages, llm.of(name)),
         "audit": lambda: Audit(section(AuditSettings, name), folder, returned or {}, _of_edits(build)),
-        "prove": lambda: Prove(section(ProveSettings, name), llm.of(name)),
+        "prove": lambda: Prove(section(ProveSettings, name), llm.of(name), build.languages),
     }
     return steps[name]()
 
@@ -207,4 +208,5 @@ def _of_edits(build: BuildSettings) -> EditChecks:
     """What reviewers' edits must keep: what the steps before the audit ask."""
     lists = build.section(FilterSettings, "filter").word_lists
     words = {language: read_words(path) for language, path in lists.items()}
-    return EditChecks(build.section(TranslateSettings, "translate"), words)
+    tried = build.section(ProveSettings, "prove").falsifiable
+    return EditChecks(build.section(TranslateSettings, "translate"), words, tried)

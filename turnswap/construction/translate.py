@@ -19,6 +19,7 @@ from turnswap.tasks.multiif.languages import name_of
 
 from .asking import Asking, Question, answered, from_cache
 from .equivalent import distinct_spans, equivalent, foreign, localisable_spans, new_texts, questions_words, unsuitable
+from .falsify import require_for, segmenters
 from .gates import Thresholds, Translation, measure, problems
 from .instructions import making_of
 from .instructions.making import listed, with_texts
@@ -76,7 +77,12 @@ class Translate:
     name = "translate"
 
     def __init__(
-        self, settings: TranslateSettings, languages: Sequence[str], llm: LLM, judge: LLM | None = None
+        self,
+        settings: TranslateSettings,
+        languages: Sequence[str],
+        llm: LLM,
+        judge: LLM | None = None,
+        falsifiable: bool = True,
     ) -> None:
         if not languages:
             raise UserError("languages is empty.", "Name one or more to translate into: languages: [sw, ko].")
@@ -87,7 +93,12 @@ class Translate:
         if len(set(languages)) < len(languages):
             raise UserError(f"languages names one twice: {', '.join(languages)}.")
         self.settings, self.languages, self.llm, self.judge = settings, tuple(languages), llm, judge
-        self.identity = [VERSION, asdict(settings), list(languages), llm.identity, *([judge.identity] if judge else [])]
+        self.falsifiable = falsifiable  # of the step prove: instructions are tried on natural replies
+        if falsifiable:
+            require_for(languages)
+        tried = segmenters(languages) if falsifiable else ["not tried"]
+        asked = [llm.identity, *([judge.identity] if judge else [])]
+        self.identity = [VERSION, asdict(settings), list(languages), *asked, *tried]
 
     def run(self, conversations: Conversations) -> list[list[Outcome]]:
         """Each conversation in each language, or why not."""
@@ -143,7 +154,7 @@ class Translate:
                 f"languages names {language} alone, and {conversation.key} is in it already.",
                 "Name the languages to make: those to translate into, and those that seeds were written in.",
             )
-        return _Job(conversation, language, reason=unsuitable(conversation.turns, language))
+        return _Job(conversation, language, reason=unsuitable(conversation.turns, language, self.falsifiable))
 
     def _judged(self, job: _Job) -> Outcome:
         if job.native:

@@ -154,6 +154,7 @@ def differences(
     *,
     freely: bool = False,
     whole: bool = True,
+    poles: bool = True,
 ) -> Iterator[tuple[str, str]]:
     """Each demand of the source that the other text states otherwise: what the source says, and what the other.
 
@@ -166,6 +167,7 @@ def differences(
             other text may too: another pole or a missing negation is none there.
         freely: whether the other text renders a long one freely: of negation and most poles nothing is known then.
         whole: whether these are whole prompts. In a sentence of one, a number may be left to the sentence before.
+        poles: without them numbers, their relations and negation are compared alone.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
@@ -182,6 +184,8 @@ def differences(
         yield one.negated, "no negation"
     if same and two.negated and not one.negated and not one.restricting - two.restricting:
         yield "no negation", two.negated
+    if not poles:
+        return
     yield from opposed
     ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
     lost, added = ranks.keys() - theirs.keys() - _FIRST_AND_LAST, theirs.keys() - ranks.keys()

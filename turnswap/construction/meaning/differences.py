@@ -44,8 +44,10 @@ def differences(
     first, second = (code.partition("-")[0] for code in (source_language, language))
     for mine, theirs in _demands(one, three, first, freely):
         yield f"the back-translation says something else: the source has {mine!r}, it has {theirs!r}"
+    counted = list(demands.differences(one, two, first, second, three, poles=False))
     for mine, theirs in demands.differences(one, two, first, second, three):
-        yield f"the translation says something else: the source has {mine!r}, it has {theirs!r}"
+        does = "says" if (mine, theirs) in counted else "means"
+        yield f"the translation {does} something else: the source has {mine!r}, it has {theirs!r}"
     for what, sentence in sentences.differences(one, two, language, source_language):
         yield f"the translation is not all in its language: {what}: {sentence}"
     if lost := alignment.left_out(one, two):
