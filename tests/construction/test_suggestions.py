@@ -43,7 +43,7 @@ def answering(suggestions: Mapping[str, Any] | str | None, said: str = "") -> Sc
         named, japanese = must_contain(asked["instruction"], asked["kwargs"]), asked["language"] == "ja"
         if japanese:  # notions are given in English
             named = [each for each in named if not each.isascii()]
-        frame = ("", "、", "。もう一度お願いします。") if japanese else ("Please ", ", ", ", not")
+        frame = ("", "、", "を使わない。もう一度お願いします。") if japanese else ("Please ", ", ", ", not")
         return {"request": f"{frame[0]}{said} {frame[1].join(named)}{frame[2]}"}
 
     return Scripted(answer)
