@@ -14,10 +14,12 @@ from turnswap.construction.audit import AuditSettings
 from turnswap.construction.conflicts import ConflictSettings
 from turnswap.construction.extend import ExtendSettings
 from turnswap.construction.filter import FilterSettings
+from turnswap.construction.plain_words import plain_words
 from turnswap.construction.prove import ProveSettings
 from turnswap.construction.seeds import SeedSettings
 from turnswap.construction.steps import BuildSettings, ReleaseSettings
 from turnswap.construction.translate import TranslateSettings
+from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 
 _STEPS: dict[str, Any] = {
     "seeds": SeedSettings,
@@ -37,13 +39,40 @@ comments is [configs/build_sw_ko.yaml](../configs/build_sw_ko.yaml); [build.md](
 """
 
 
+_INSTRUCTIONS = """\
+## Instructions
+
+What `instruction_ids` and `kwargs` of a seed's turn may hold. A turn of a seed, the second of two, as one line of JSON:
+
+```json
+{"prompt": "Now use at most 50 words.", "instruction_ids": ["punctuation:no_comma", "length_constraints:number_words"], \
+"kwargs": [{}, {"relation": "less than", "num_words": 51}]}
+```
+
+| id | kwargs | what a reply must do |
+|---|---|---|"""
+
+
 def page() -> str:
     """The page in Markdown.
 
     Raises:
         KeyError: a key is described nowhere, or the top level has a section that is not named above.
     """
-    return "\n".join([_HEAD, *_sections("", BuildSettings)])
+    return "\n".join([_HEAD, *_sections("", BuildSettings), _instructions()])
+
+
+def _instructions() -> str:
+    """A table of what seeds may ask for: ids, their kwargs, and what they mean."""
+    said = plain_words().instructions
+    rows = []
+    for id_, instruction in INSTRUCTIONS.items():
+        kwargs = "; ".join(f"`{name}`: {kwarg.expected}" for name, kwarg in instruction.kwargs.items())
+        meaning = re.sub(
+            r"\{(\w+)(?::[^}]*\|([^}]*))?\}", lambda m: f"`{m[1]}` {m[2] or ''}".strip(), said.get(id_, "")
+        )
+        rows.append(f"| `{id_}` | {kwargs} | {meaning} |")
+    return "\n".join([_INSTRUCTIONS, *rows, ""])
 
 
 def _sections(name: str, kind: Any) -> Iterator[str]:

@@ -158,6 +158,16 @@ def test_a_step_is_made_anew_on_request_and_its_old_file_stays(tmp_path: Path) -
     assert (tmp_path / "2-mark.previous").read_bytes() == before
 
 
+def test_of_a_step_with_chunks_an_error_half_way_loses_none_that_was_done(tmp_path: Path) -> None:
+    step = Marking()
+    step.chunk = 2  # type: ignore[attr-defined]
+    with pytest.raises(UserError, match="server is gone"):
+        run(tmp_path, ["a", "b", "crash", "d"], step)
+    again = Marking()
+    run(tmp_path, ["a", "b", "d"], again)
+    assert again.asked == ["d"]
+
+
 def test_a_second_redo_writes_over_nothing_that_the_first_one_kept(tmp_path: Path) -> None:
     run(tmp_path, ["a", "b"], Marking())
     first = (tmp_path / "2-mark.jsonl").read_bytes()

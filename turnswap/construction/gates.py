@@ -41,13 +41,13 @@ class Thresholds:
         chrf, chrf_plus_plus, bleu: the least score of the back-translation, 0 to 100, over the conversation.
         turn_chrf: the least chrF of every single turn.
         scored_letters: in sources with fewer characters no score decides.
-        own_words: so many more words with content than the other may the source or its back-translation have that the
-            other lacks, where both have some; where one has none, the other may have none either.
+        own_words: content words that only the source has are counted against those that only its back-translation has.
+            If both have some, their numbers may differ by at most this; if one has none, the other must have none.
         length_ratio: by language, the least and the most characters of a translated turn per character of the source;
             for languages that are not named it depends on the script, see :func:`length_range`.
         script_share: the least share of a prompt's letters that are of the language's script.
-        language_letters: a prompt with so many letters must be found to be in its language, and one with fewer not in
-            the source's; all prompts together must always.
+        language_letters: a prompt with at least this many letters must be recognised as its language; a shorter one is
+            rejected only if it is recognised as the source's. All prompts together are always looked at.
     """
 
     chrf: Score = 30.0

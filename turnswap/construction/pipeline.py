@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from more_itertools import chunked
+
 from turnswap.core.errors import UserError
 from turnswap.core.files import set_aside, write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
@@ -32,6 +34,8 @@ class Step(Protocol):
     Attributes:
         name: of its file, and of its section in the YAML.
         llm, judge: (optional) what it asks.
+        chunk: (optional) conversations handed to it at once, after which their outcomes are on disk; all of them where
+            it is not given. For steps that work long and ask nothing: answers are on disk as they come.
         whole: (optional) where true, one conversation to do anew means all: its outcomes depend on each other.
         identity: JSON values that its outcomes depend on beside the conversation: version, settings, the LLM.
     """
@@ -182,13 +186,14 @@ class Pipeline:
         if left and getattr(step, "whole", False):
             done, left = {}, list(conversations)
         journal.start(done.values())
-        made = {
-            conversation.key: _line(conversation, made_by, outcomes)
-            for conversation, outcomes in zip(left, step.run(left) if left else (), strict=True)
-            if outcomes is not None
-        }
-        journal.append(*made.values())
-        done |= made
+        for part in chunked(left, getattr(step, "chunk", 0) or len(left) or 1):
+            made = {
+                conversation.key: _line(conversation, made_by, outcomes)
+                for conversation, outcomes in zip(part, step.run(part), strict=True)
+                if outcomes is not None
+            }
+            journal.append(*made.values())
+            done |= made
         here = [done[conversation.key] for conversation in conversations if conversation.key in done]
         outcomes = [outcome for line in here for outcome in _outcomes(line)]
         passed, came, waiting = _distinct(kept(outcomes)), len(conversations), len(conversations) - len(here)

@@ -26,9 +26,10 @@ class SeedSettings:
     """The section ``seeds``: a file or a data set on the Hub.
 
     Attributes:
-        file: JSONL. A line is a conversation (key, language, and turns with prompt, instruction_ids and kwargs, of
-            which the first is enough), or a row of IFEval's (key, prompt, instruction_id_list, kwargs). Conversations
-            may be in any language, and of several: those in one that is to be made are not translated into it.
+        file: JSONL. A line is a conversation (key, language, and turns with prompt, instruction_ids and kwargs; a
+            later turn repeats all ids and kwargs of the one before), or a row of IFEval's (key, prompt,
+            instruction_id_list, kwargs). The first turn is enough: ``extend`` makes the missing ones. Conversations may
+            be in any language, and of several: those in one that is to be made are not translated into it.
         hub: the name of a data set in IFEval's format, such as ``google/IFEval``; its split ``train`` is read.
         revision: the commit to read; without one a data set may change under its name.
         language: the code of the language of IFEval's rows.
