@@ -45,7 +45,7 @@ _INSTRUCTIONS = """\
 What `instruction_ids` and `kwargs` of a seed's turn may hold. A turn of a seed, the second of two, as one line of JSON:
 
 ```json
-{"prompt": "Now use at most 50 words.", "instruction_ids": ["punctuation:no_comma", "length_constraints:number_words"], \
+{"prompt": "Use at most 50 words.", "instruction_ids": ["punctuation:no_comma", "length_constraints:number_words"], \
 "kwargs": [{}, {"relation": "less than", "num_words": 51}]}
 ```
 
