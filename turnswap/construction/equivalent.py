@@ -23,11 +23,11 @@ from .instructions import making_of
 from .instructions.content import MARKERS
 from .instructions.ids import PLACEHOLDERS
 from .instructions.making import texts_of, with_texts
+from .quoted import quoted_in
 from .records import Turn, check_extension
 from .vocabulary import occurs, scripts_of, share_in
 
 _LEAST_OF_SCRIPT, _LETTERS_TO_DETECT = 0.5, 40
-_QUOTED = re.compile(r"[「『“„«\"]([^「」『』“”„«»\"\n]+)[」』”“»\"]")
 _PATTERN_CHARACTERS = frozenset(r"\.^$*+?{}[]|()")
 _SPANS = re.compile(
     r"```.*?```"
@@ -47,8 +47,6 @@ _SPANS = re.compile(
     r"|\d+(?:[.,:/]\d+)*",
     re.DOTALL,
 )
-
-
 _PLACEHOLDER = re.compile(r"\[[^\[\]]*[^\W\d_][^\[\]]*\]")  # in brackets as the grader counts them, with a letter
 
 
@@ -62,13 +60,23 @@ def distinct_spans(texts: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(span for text in texts for span in protected_spans(text)))
 
 
+def without_spans(text: str, stand_in: str = " ", beside: Sequence[str] = (), numbers: bool = True) -> str:
+    """A text with a stand-in for each protected span, and for each text in ``beside``: they are of no language.
+
+    ``numbers``: whether these are replaced too.
+    """
+    spans = {span for span in protected_spans(text) if numbers or not span[0].isdigit()}
+    for span in sorted({*spans, *beside}, key=len, reverse=True):
+        text = text.replace(span, stand_in)
+    return text
+
+
 def foreign(text: str, language: str, without: Sequence[str] = ()) -> str | None:
     """What tells that a text is not in a language: another script, or English by langdetect; None where nothing does.
 
     Protected spans, and the texts in ``without``, are of no language. Short texts are told by their script alone.
     """
-    for span in sorted({*protected_spans(text), *without}, key=len, reverse=True):
-        text = text.replace(span, " ")
+    text = without_spans(text, beside=without)
     if share_in(text, scripts_of(language)) < _LEAST_OF_SCRIPT:
         return f"it is not in the script of {language}"
     base = language.partition("-")[0]
@@ -275,7 +283,7 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
 
 def _quoted(prompt: str) -> list[str]:
     """What stands in quotation marks: each of several words in one pair too."""
-    return [part.strip() for each in _QUOTED.findall(prompt) for part in (each, *re.split("[、，,;；・]", each))]
+    return [part.strip() for each in quoted_in(prompt) for part in (each, *re.split("[、，,;；・]", each))]
 
 
 def _checked_kwargs(id_: str, kwargs: Any, new: Sequence[str]) -> dict[str, Any]:

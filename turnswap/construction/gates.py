@@ -19,7 +19,7 @@ from sacrebleu.metrics.chrf import CHRF
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
-from .equivalent import protected_spans
+from .equivalent import without_spans
 from .meaning.differences import differences
 from .meaning.sentences import plainly_not
 from .records import Conversations, DraftConversation
@@ -118,7 +118,7 @@ def measure(translation: Translation) -> dict[str, Any]:
 def _languages(translation: Translation) -> dict[str, Any]:
     """What langdetect finds, or the share of the script where it does not know the language."""
     scripts = scripts_of(translation.language)
-    own = [_own_words(prompt) for prompt in translation.translation]
+    own = [without_spans(prompt) for prompt in translation.translation]
     known = bool(set(_detected(translation.language)) & known_languages())
     by_script = "the script alone" if LATIN not in scripts else "not at all: langdetect does not know the language"
     return {
@@ -135,19 +135,12 @@ def _detected(language: str) -> tuple[str, ...]:
     return _DETECTED.get(base, (base,))
 
 
-def _own_words(prompt: str) -> str:
-    """The prompt without its protected spans, which are of no language."""
-    for span in sorted(set(protected_spans(prompt)), key=len, reverse=True):
-        prompt = prompt.replace(span, " ")
-    return prompt
-
-
 def problems(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     """What keeps a translation from passing, in sentences for people; empty where it passes."""
     found = []
     for number, texts in enumerate(zip(translation.source, translation.translation, translation.back, strict=True), 1):
         source, after, back = (" ".join(text.casefold().split()) for text in texts)
-        if any(map(str.isalpha, _own_words(after))):
+        if any(map(str.isalpha, without_spans(after))):
             if after == source:
                 found.append(f"the text is not translated: turn {number} is the source's")
             elif back == after:
@@ -182,7 +175,7 @@ def problems(translation: Translation, figures: Mapping[str, Any], thresholds: T
 def _of_another_language(translation: Translation, figures: Mapping[str, Any], thresholds: Thresholds) -> list[str]:
     """What langdetect finds, unless its profiles hold the language for likely beside that one and the source's."""
     expected, source = _detected(translation.language), _detected(translation.source_language)
-    own = [_own_words(prompt) for prompt in translation.translation]
+    own = [without_spans(prompt) for prompt in translation.translation]
     found = [
         (code, f"turn {number}", text)
         for number, (code, letters, text) in enumerate(

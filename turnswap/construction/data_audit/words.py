@@ -11,14 +11,12 @@ from turnswap.tasks.multiif.languages import NAMES
 
 from ..instructions import ids
 from ..instructions.making import listed
+from ..quoted import QUOTED, quoted_in
 from .numbers import WORDING, numbers_in, values_of
 from .quotes import quote_of
 from .slots import Slot
 from .stated import sentences_of
 
-_QUOTED = regex.compile(
-    r"“([^”\n]+)”|\"([^\"\n]+)\"|「([^」\n]+)」|『([^』\n]+)』|«([^»\n]+)»|(?<!\w)['‘]([^'’\n]+)['’](?!\w)"
-)
 _BETWEEN_LISTED = regex.compile(
     r"[\s,;，、；]*(?:and|or|nor|&|和|或|与|及|以及|et|ou|y|o|e|и|или|और|या)?[\s,;，、；]*", regex.IGNORECASE
 )
@@ -56,11 +54,6 @@ def words_finding(slot: Slot) -> Finding | None:
     if check and (found := check(slot)):
         return found
     return _unasked(slot)
-
-
-def quoted_in(text: str) -> list[str]:
-    """The texts in quotation marks."""
-    return [next(filter(None, match.groups())).strip() for match in _QUOTED.finditer(text)]
 
 
 def _plain(text: str, language: str) -> str:
@@ -126,7 +119,7 @@ def _listed_with(words: Sequence[str], slot: Slot) -> list[str]:
         for text in map(str, listed(value))
     }
     for sentence in sentences_of(slot.prompt):
-        matches = list(_QUOTED.finditer(sentence))
+        matches = list(QUOTED.finditer(sentence))
         lists: list[list[str]] = [[]]
         for at, match in enumerate(matches):
             if at and not _BETWEEN_LISTED.fullmatch(sentence[matches[at - 1].end() : match.start()]):

@@ -23,7 +23,6 @@ POLES: dict[str, dict[str, Any]] = tomllib.loads((files(__package__) / "poles.to
 BY_PARTS = ("zh", "ja", "ko", "hi", "yue")  # words are found inside others, as they inflect or are not parted
 _SETTINGS = ("negation", "strongly", "harmless", "needed")
 _ELIDING = ("fr", "it")  # nell'ultima
-_LEAST = {"at_least": "at least", "at_most": "at most"}
 
 
 class Reading(NamedTuple):
@@ -31,7 +30,7 @@ class Reading(NamedTuple):
 
     Attributes:
         numbers: all from 2 on.
-        bounds: the numbers that are a least (``at least``) or a most (``at most``).
+        bounds: by number, ``at least``, ``at most`` or ``exactly``; "" where no word says which.
         limits: per such number what is allowed, so that "fewer than ten" is "at most nine".
         poles: by group, the words that name a pole, by the pole's place.
         negated: the word that negates plainly, "" where none does.
@@ -44,6 +43,14 @@ class Reading(NamedTuple):
     poles: dict[str, dict[int, str]]
     negated: str
     restricting: frozenset[str]
+
+
+class Difference(NamedTuple):
+    """What the source says, and what the other text says; whether it is another pole, and no number or negation."""
+
+    mine: str
+    theirs: str
+    of_poles: bool = False
 
 
 def plain(text: str) -> str:
@@ -92,15 +99,6 @@ def _negations(language: str, setting: str) -> regex.Pattern[str]:
     return regex.compile(_either(words, language, language in ("zh", "ja", "ko")) or "(?!)")
 
 
-def sentences_counts(text: str, language: str) -> dict[int, str]:
-    """The numbers that are a least or a most, where the text does not also say otherwise of them."""
-    found: dict[int, set[str]] = {}
-    for each in every_count_in(text, language):
-        side = "" if each.bare else "at most" if each.low is None else "at least" if each.high is None else "exactly"
-        found.setdefault(each.numbers[0], set()).add(side)
-    return {value: next(iter(sides)) for value, sides in found.items() if len(sides) == 1}
-
-
 def read(text: str, language: str) -> Reading:
     """What a text demands, as far as the words of its language are known.
 
@@ -124,10 +122,17 @@ def read(text: str, language: str) -> Reading:
         bare = regex.sub(harmless, " ", bare)
     bare = _TOLD.sub(" ", bare) if language == "en" else bare
     strong = _negations(language, "strongly").search(bare)
+    sides: dict[int, set[str]] = {}
+    limits = {}
+    for each in every_count_in(searched, language):
+        side = "" if each.bare else "at most" if each.low is None else "at least" if each.high is None else "exactly"
+        sides.setdefault(each.numbers[0], set()).add(side)
+        if None in each[:2]:
+            limits[each.numbers[0]] = each[:2]
     return Reading(
         frozenset(number.value for number in numbers_in(searched, language) if number.value > 1),
-        sentences_counts(searched, language),
-        {each.numbers[0]: each[:2] for each in every_count_in(searched, language) if None in each[:2]},
+        {value: next(iter(said)) for value, said in sides.items() if len(said) == 1},  # none that is said in two ways
+        limits,
         poles,
         strong.group() if strong else "",
         frozenset(_negations(language, "negation").findall(text)) if wording.get("negation") else frozenset({"?"}),
@@ -154,9 +159,8 @@ def differences(
     *,
     freely: bool = False,
     whole: bool = True,
-    poles: bool = True,
-) -> Iterator[tuple[str, str]]:
-    """Each demand of the source that the other text states otherwise: what the source says, and what the other.
+) -> Iterator[Difference]:
+    """Each demand of the source that the other text states otherwise.
 
     Args:
         source: a text without quoted words and protected spans.
@@ -167,12 +171,13 @@ def differences(
             other text may too: another pole or a missing negation is none there.
         freely: whether the other text renders a long one freely: of negation and most poles nothing is known then.
         whole: whether these are whole prompts. In a sentence of one, a number may be left to the sentence before.
-        poles: without them numbers, their relations and negation are compared alone.
     """
     one, two = read(source, language), read(other, other_language)
     same = language == other_language
-    yield from _numbers(one, two, source, other, same and whole)
-    opposite, opposed = _flipped(one, two, _SURE if freely else None)
+    for mine, theirs in _numbers(one, two, source, other, same and whole):
+        yield Difference(mine, theirs)
+    opposite, flipped = _flipped(one, two, _SURE if freely else None)
+    opposed = [Difference(mine, theirs, of_poles=True) for mine, theirs in flipped]
     if back is not None and _says_otherwise(one, read(back, language)):
         return
     if freely:
@@ -181,19 +186,17 @@ def differences(
     if opposite and bool(one.negated) != bool(two.negated):  # not in capitals is in small letters
         return
     if one.negated and not two.negated and not two.restricting - one.restricting:
-        yield one.negated, "no negation"
+        yield Difference(one.negated, "no negation")
     if same and two.negated and not one.negated and not one.restricting - two.restricting:
-        yield "no negation", two.negated
-    if not poles:
-        return
+        yield Difference("no negation", two.negated)
     yield from opposed
-    ranks, theirs = one.poles.get("rank", {}), two.poles.get("rank", {})
-    lost, added = ranks.keys() - theirs.keys() - _FIRST_AND_LAST, theirs.keys() - ranks.keys()
-    if theirs and lost and (same or added) and ranks.keys() & theirs.keys():
-        yield ", ".join(ranks[place] for place in lost), ", ".join(theirs.values())
+    ranks, others = one.poles.get("rank", {}), two.poles.get("rank", {})
+    lost, added = ranks.keys() - others.keys() - _FIRST_AND_LAST, others.keys() - ranks.keys()
+    if others and lost and (same or added) and ranks.keys() & others.keys():
+        yield Difference(", ".join(ranks[place] for place in lost), ", ".join(others.values()), of_poles=True)
     for group in POLES.get(other_language, {}).get("needed", ()):
         if group in one.poles and group not in two.poles and not (one.negated or two.negated):
-            yield next(iter(one.poles[group].values())), "nothing of the kind"
+            yield Difference(next(iter(one.poles[group].values())), "nothing of the kind", of_poles=True)
 
 
 def _says_otherwise(one: Reading, back: Reading) -> bool:
@@ -205,7 +208,7 @@ def _says_otherwise(one: Reading, back: Reading) -> bool:
 # A negation that tells of something and demands nothing: "I did not", "that is not", "we cannot".
 _TOLD = regex.compile(
     r"\b(?:i|we|he|she|they|it|that|this|there|who|which|nobody|he's|she's|it's|that's|i'm|we're|they're)"
-    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|could|would|will))?(?:n't| not|not)\b"
+    r"(?: (?:am|is|are|was|were|do|does|did|have|has|had|can|ca|could|would|will|wo))?(?:n't| not|not)\b"
     r"(?! (?:want|need|like|wish))"
 )
 _EXACT = regex.compile(r"\b(?:exactly|precisely)\b", regex.IGNORECASE)  # "only 4" may be "at most 4"

@@ -7,22 +7,18 @@ from collections.abc import Iterator
 import regex
 
 from ..data_audit.stated import sentences_of
-from ..equivalent import protected_spans
+from ..equivalent import without_spans
+from ..quoted import QUOTED, quoted_in
 from . import alignment, content, demands, homographs, sentences, turned
 
-_QUOTED = regex.compile(
-    r"“[^”\n]+”|\"[^\"\n]+\"|「[^」\n]+」|『[^』\n]+』|«[^»\n]+»|„[^“”\n]+[“”]|<<[^<>\n]*>>|(?<!\w)['‘][^'’\n]+['’](?!\w)"
-)
+_TITLE = regex.compile(r"<<[^<>\n]*>>")
 _STAND_IN = "X"  # for what is of no language
 _ENGLISH = "en"
 
 
 def own_words(text: str) -> str:
     """A text with a letter in place of what is quoted or protected, which may differ or is checked elsewhere."""
-    text = _QUOTED.sub(_STAND_IN, text)
-    for span in sorted({span for span in protected_spans(text) if not span[0].isdigit()}, key=len, reverse=True):
-        text = text.replace(span, _STAND_IN)
-    return text
+    return without_spans(_TITLE.sub(_STAND_IN, QUOTED.sub(_STAND_IN, text)), _STAND_IN, numbers=False)
 
 
 def differences(
@@ -42,12 +38,11 @@ def differences(
     # Of a free rendering of a long text, lists of words tell nothing: numbers and what is graded do.
     freely = source_language.startswith(_ENGLISH) and content.is_free(one, three)
     first, second = (code.partition("-")[0] for code in (source_language, language))
-    for mine, theirs in _demands(one, three, first, freely):
-        yield f"the back-translation says something else: the source has {mine!r}, it has {theirs!r}"
-    counted = list(demands.differences(one, two, first, second, three, poles=False))
-    for mine, theirs in demands.differences(one, two, first, second, three):
-        does = "says" if (mine, theirs) in counted else "means"
-        yield f"the translation {does} something else: the source has {mine!r}, it has {theirs!r}"
+    for each in _demands(one, three, first, freely):
+        yield f"the back-translation says something else: the source has {each.mine!r}, it has {each.theirs!r}"
+    for each in demands.differences(one, two, first, second, three):
+        does = "means" if each.of_poles else "says"
+        yield f"the translation {does} something else: the source has {each.mine!r}, it has {each.theirs!r}"
     for what, sentence in sentences.differences(one, two, language, source_language):
         yield f"the translation is not all in its language: {what}: {sentence}"
     if lost := alignment.left_out(one, two):
@@ -59,13 +54,13 @@ def differences(
             yield f"the content is another: the source has {mine!r}, the back-translation {theirs!r}"
         for mine, theirs in () if freely else turned.differences(one, three):
             yield f"the back-translation turns it round: the source has {mine!r}, it has {theirs!r}"
-        for mine, theirs in content.quoted(_quoted(source), _quoted(back)):
+        for mine, theirs in content.quoted(quoted_in(source), quoted_in(back)):
             yield f"the quoted words are others: the source has {mine!r}, the back-translation {theirs!r}"
         for word, taken in homographs.differences(one, two, second):
             yield f"a word of two meanings is taken in the wrong one: {word!r} is {taken!r} in the translation"
 
 
-def _demands(source: str, back: str, language: str, freely: bool) -> list[tuple[str, str]]:
+def _demands(source: str, back: str, language: str, freely: bool) -> list[demands.Difference]:
     """Those of the whole, and of each sentence where both have as many, numbers that stand in another one aside."""
     found = list(demands.differences(source, back, language, language, freely=freely))
     ones, others = sentences_of(source), sentences_of(back)
@@ -80,7 +75,3 @@ def _poles(source: str, back: str) -> str:
     readings = [demands.read(text, _ENGLISH).poles for text in (source, back)]
     both = [name for name, here in readings[0].items() if len(here) == 1 == len(readings[1].get(name, ()))]
     return " ".join(word for poles in readings for group in both for word in poles[group].values() if group != "verse")
-
-
-def _quoted(text: str) -> list[str]:
-    return [match.strip("“”\"「」『』«»„'‘’<> ") for match in _QUOTED.findall(text) if match[:2] != "<<"]
