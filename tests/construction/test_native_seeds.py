@@ -24,7 +24,7 @@ from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.dataset import Source, load_conversations
 
 from ..multiturn.fault_server import FaultServer
-from .auditing import EN, GOOD, KO, WORDS, recorded, source, turns
+from .auditing import EN, GOOD, KO, SW, WORDS, recorded, source, turns
 from .scripted import Scripted
 
 PROMPTS = (
@@ -159,10 +159,14 @@ def test_an_instruction_that_the_language_cannot_have_is_refused_and_never_drawn
 def test_a_text_that_is_labelled_with_another_language_is_refused(tmp_path: Path) -> None:
     swahili = DraftConversation("k", "sw", turns(EN, WORDS["en"]))
     outcomes = run(recorded(tmp_path, []), DraftConversation("k", "ko", swahili.turns), swahili, sources=())
-    assert [outcome.reason for outcome in outcomes] == [
-        "the language is another: it is not in the script of ko",
-        "the language is another: it is in English, not in sw",
-    ]
+    for outcome, told in zip(outcomes, ("it is not in the script of ko", "it is in English, not in sw"), strict=True):
+        assert outcome.reason == "; ".join(f"the language is another: {told} in turn {turn}" for turn in (1, 2, 3))
+
+
+def test_one_turn_in_another_language_is_refused(tmp_path: Path) -> None:
+    mixed = turns((*SW[:2], EN[2]), [*WORDS["sw"][:2], WORDS["en"][2]])
+    (outcome,) = run(recorded(tmp_path, []), DraftConversation("k", "sw", mixed), sources=())
+    assert outcome.reason == "the language is another: it is in English, not in sw in turn 3"
 
 
 def test_a_seed_in_no_language_is_malformed(tmp_path: Path) -> None:

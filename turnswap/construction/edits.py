@@ -16,7 +16,7 @@ import regex
 from .data_audit.findings import slot_finding
 from .data_audit.slots import slots_of
 from .data_audit.stated import sentences_of
-from .equivalent import foreign
+from .equivalent import foreign_turns
 from .filter import listed_word
 from .gates import Thresholds, Translation, measure, problems
 from .instructions.making import listed
@@ -61,8 +61,10 @@ def faults_of_edit(
         checks: of the earlier steps.
     """
     after = replace(before, turns=tuple(turns))
-    found = _by_gates(source, after, checks.thresholds) if source else _foreign(after)
-    inherited = (_by_gates(source, before, checks.thresholds) if source else _foreign(before)) if found else []
+    found, inherited = (
+        _by_gates(source, each, checks.thresholds) if source else foreign_turns(each.turns, each.language)
+        for each in (after, before)
+    )
     told = [reason for reason in found if reason not in inherited]
     told += _changed(source, before, after) if source else []
     stated, already = _misstated(after), _misstated(before)
@@ -79,13 +81,6 @@ def _by_gates(source: DraftConversation, made: DraftConversation, thresholds: Th
     """The gates with the source itself as the back-translation: what is left are length, script and language."""
     judged = Translation(source.language, made.language, source.prompts, made.prompts, source.prompts)
     return problems(judged, measure(judged), thresholds)
-
-
-def _foreign(native: DraftConversation) -> list[str]:
-    """The turns that are not in the conversation's language, texts of kwargs aside."""
-    texts = [text for text in _values(native.turns) if isinstance(text, str)]
-    found = (foreign(prompt, native.language, texts) for prompt in native.prompts)
-    return [f"the language is another: {each} in turn {turn}" for turn, each in enumerate(found, 1) if each]
 
 
 def _changed(source: DraftConversation, before: DraftConversation, after: DraftConversation) -> Iterator[str]:

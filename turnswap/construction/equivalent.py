@@ -86,6 +86,13 @@ def foreign(text: str, language: str, without: Sequence[str] = ()) -> str | None
     return None
 
 
+def foreign_turns(turns: Sequence[Turn], language: str) -> list[str]:
+    """The turns that are not in their language, texts of kwargs aside."""
+    texts = [text for id_, kwargs in turns[-1].instructions for text in texts_of(id_, kwargs)]
+    found = (foreign(turn.prompt, language, texts) for turn in turns)
+    return [f"the language is another: {each} in turn {number}" for number, each in enumerate(found, 1) if each]
+
+
 def localisable_spans(turns: Sequence[Turn]) -> list[str]:
     """Placeholders that a translation may put in its language: examples, and those in kwargs that follow."""
     last = turns[-1]
