@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +9,7 @@ from typing import Any
 from .instructions import ids
 from .instructions.draw import strings
 from .records import Conversations, DraftConversation
-from .vocabulary import UNSPACED, scripts_of
-
-_OF_WORDS = (ids.EXISTENCE, ids.FREQUENCY, ids.FORBIDDEN, ids.NTH)
+from .vocabulary import occurs
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ def count_drawn(conversations: Conversations) -> Drawn:
                 closings.append(text.casefold())
             else:
                 words += 1
-                new += not _says(" ".join(each.prompts[:number]), text, each.language)
+                new += not occurs(text, " ".join(each.prompts[:number]))
     return Drawn(words, new, len(closings), len(set(closings)), without)
 
 
@@ -63,11 +60,5 @@ def _added(conversation: DraftConversation) -> Iterator[tuple[int, str, str]]:
     turns = conversation.turns
     for number in range(1, len(turns)):
         for id_, kwargs in turns[number].instructions[len(turns[number - 1].instruction_ids) :]:
-            if id_ in (*_OF_WORDS, ids.END):
+            if id_ in (*ids.OF_WORDS, ids.END):
                 yield from ((number, id_, text) for text in strings(kwargs))
-
-
-def _says(text: str, word: str, language: str) -> bool:
-    if scripts_of(language) & UNSPACED:
-        return word in text
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text, re.IGNORECASE) is not None

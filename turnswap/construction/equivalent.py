@@ -272,11 +272,10 @@ def _check_places(source: Sequence[Turn], prompts: Sequence[str], position: int,
     it stands. In other turns the language may inflect it. A whole word stays one: Regens does not name Regen, and where
     the source quotes it, 「家庭菜園」 does not name 菜園.
     """
-    whole = re.compile(rf"(?<!\w){re.escape(one.strip())}(?!\w)", re.IGNORECASE)
-    found = [number for number, turn in enumerate(source) if whole.search(turn.prompt)]
+    found = [number for number, turn in enumerate(source) if occurs(one, turn.prompt)]
+    words = bool(found)
     found = found or [number for number, turn in enumerate(source) if one.strip().lower() in turn.prompt.lower()]
     brought = next(number for number, turn in enumerate(source) if len(turn.instruction_ids) > position)
-    words = any(map(whole.search, (turn.prompt for turn in source)))
     for number in [brought] if brought in found else found:
         as_written = str if one.strip() in source[number].prompt else str.lower
         quoted = _quoted(prompts[number]) if one.strip() in _quoted(source[number].prompt) else []

@@ -147,9 +147,9 @@ def require_for(languages: Sequence[str]) -> None:
         UserError: it names the languages, and the packages that are missing.
     """
     concerned = [code for code in languages if base_language(code) in _BY_DICTIONARY]
-    thai = [("pythainlp", "pycrfsuite")] if _THAI in map(base_language, concerned) else []
+    thai = _THAI in map(base_language, concerned)
     if concerned:
-        packages = [*(name for names in thai for name in names), "icu4py"]
+        packages = ["pythainlp", "pycrfsuite", "icu4py"] if thai else ["icu4py"]
         names = " and ".join(map(name_of, concerned))
         require_packages(f"Building in {names} needs", packages, "thai,cjk" if thai else "cjk")
 

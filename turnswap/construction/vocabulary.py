@@ -65,7 +65,12 @@ def share_in(text: str, scripts: frozenset[str]) -> float:
 
 
 def occurs(word: str, text: str) -> bool:
-    """Whether a word or phrase stands in a text, case and width ignored.
+    """Whether a word or phrase stands in a text; see :func:`times`."""
+    return times(word, text) > 0
+
+
+def times(word: str, text: str) -> int:
+    """How often a word or phrase stands in a text, case and width ignored.
 
     A letter or digit at its ends must begin or end a word there. A word ends where a script without spaces begins, as
     in AIを, and in Korean particles follow without a space. In scripts without spaces it may stand anywhere. Vowel
@@ -76,7 +81,7 @@ def occurs(word: str, text: str) -> bool:
     goes_on = _HANGUL if first == "HANGUL" else _OTHER
     before = f"(?<!{goes_on})" if regex.match(_OTHER, word[0], regex.V1) or first == "HANGUL" else ""
     behind = f"(?!{_OTHER})" if regex.match(_OTHER, word[-1], regex.V1) else ""
-    return regex.search(before + regex.escape(word) + behind, text, regex.V1) is not None
+    return len(regex.findall(before + regex.escape(word) + behind, text, regex.V1))
 
 
 def words_of(texts: Iterable[str]) -> list[str]:

@@ -10,15 +10,14 @@ from typing import Any
 from .equivalent import foreign
 from .instructions import making_of, must_contain
 from .instructions.draw import ENGLISH, strings
-from .instructions.ids import EXISTENCE, FORBIDDEN, FREQUENCY, NTH
+from .instructions.ids import OF_WORDS
 from .meaning.instructions import otherwise
 from .statements import stating
-from .vocabulary import UNSPACED, scripts_of
+from .vocabulary import times
 
 _NUMBER_WORDS, _ORDINALS = ENGLISH["numbers"].split(), ENGLISH["ordinals"].split()
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _ACCEPTED = ENGLISH["accepted"]
-_OF_WORDS = (EXISTENCE, FREQUENCY, FORBIDDEN, NTH)
 # The opposite of what is meant: another relation, or a relation where the number is exact.
 _RELATIONS = (
     r"at least|at most|or more|or fewer|fewer than|less than|more than|up to|no more than|a minimum of|a maximum of"
@@ -71,9 +70,8 @@ def said_beside(wording: str, id_: str, kwargs: Mapping[str, Any], language: str
 
     A reply would have a keyword that the request says in its own words as a matter of course.
     """
-    before, behind = ("", "") if scripts_of(language) & UNSPACED else (r"(?<!\w)", r"(?!\w)")
-    for word in strings(kwargs) if id_ in _OF_WORDS else ():
-        if len(re.findall(before + re.escape(word) + behind, wording, re.IGNORECASE)) > 1:
+    for word in strings(kwargs) if id_ in OF_WORDS else ():
+        if times(word, wording) > 1:
             return f"the wording says {word!r} once more than it names it"
     another = foreign(wording, language, strings(kwargs))
     return f"the wording: {another}" if another else None
