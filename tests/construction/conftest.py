@@ -1,4 +1,4 @@
-"""An LLM that is gone half-way, and the pages of sheets in a browser."""
+"""An LLM that is gone half-way, conversations to review, and the pages of sheets in a browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,12 @@ from lm_eval.api.instance import Instance
 
 from turnswap.construction.instructions.making import MAKINGS
 from turnswap.construction.llm import RecordedLM
+from turnswap.construction.records import DraftConversation
+from turnswap.construction.sheet import row_of, write_sheets
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, own
+
+from .auditing import translated
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -44,6 +48,12 @@ def gone_at(monkeypatch: pytest.MonkeyPatch) -> GoneAt:
     return block
 
 
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
+    """Conversations in Swahili, to be reviewed."""
+    return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
+
+
 @pytest.fixture
 def open_form(browser: Browser) -> Iterator[Any]:
     """Opens a sheet's page; at the end it must not have complained, asked, or loaded anything."""
@@ -66,6 +76,19 @@ def open_form(browser: Browser) -> Iterator[Any]:
     context.close()
     assert complaints == []
     assert {url for url in requests if not url.startswith("blob:")} == opened
+
+
+@pytest.fixture
+def open_sheet(open_form: Any, tmp_path: Path) -> Any:
+    """Opens the audit's page of some conversations."""
+
+    def open_(conversations: list[DraftConversation], returned: dict[str, str] | None = None) -> Page:
+        rows = [row_of(each, (returned or {}).get(each.key, "")) for each in conversations]
+        write_sheets(tmp_path / "audit", rows)
+        page: Page = open_form(tmp_path / "audit" / "audit.html")
+        return page
+
+    return open_
 
 
 @pytest.fixture
