@@ -1,7 +1,8 @@
-"""An LLM that is gone half-way, conversations to review, and the pages of sheets in a browser."""
+"""What tests of building share: LLMs that answer or are gone, conversations to review, pages in a browser."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,18 +12,23 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from turnswap.construction.instructions.making import MAKINGS
-from turnswap.construction.llm import RecordedLM
-from turnswap.construction.records import DraftConversation
+from turnswap.construction.llm import RecordedLM, read_prompt
+from turnswap.construction.records import DraftConversation, digest
 from turnswap.construction.sheet import row_of, write_sheets
 from turnswap.core.errors import UserError
+from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, own
 
+from ..conftest import REPOSITORY
+from ..multiturn.fault_server import FaultServer
 from .auditing import translated
+from .example_build import RECORDING, Body, Refusal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 GoneAt = Callable[[str], AbstractContextManager[list[str]]]
+Serving = Callable[..., FaultServer]
 
 
 @pytest.fixture
@@ -46,6 +52,31 @@ def gone_at(monkeypatch: pytest.MonkeyPatch) -> GoneAt:
                 yield asked
 
     return block
+
+
+@pytest.fixture
+def at_the_root_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the paths of the examples' YAML start."""
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, str]:
+    """Of the example in Swahili and Korean, per question's digest."""
+    return {digest(line["input"]): json.dumps(line["answer"], ensure_ascii=False) for line in read_jsonl(RECORDING)}
+
+
+@pytest.fixture
+def serving(answers: dict[str, str]) -> Serving:
+    """A server that answers from the example's recording, but what it refuses."""
+
+    def make(refuse: Callable[[Body], Refusal | None] = lambda body: None, **config: Any) -> FaultServer:
+        def reply(messages: Any) -> Any:
+            return answers[digest(read_prompt(messages[-1]["content"]))]
+
+        return FaultServer(config, reply=reply, refuse=refuse)
+
+    return make
 
 
 @pytest.fixture(scope="module")
