@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.construction.llm import LLM, LLMSettings
-from turnswap.construction.records import DraftConversation, Turn
+from turnswap.construction.records import DraftConversation, Outcome, Turn
 from turnswap.construction.translate import Translate, TranslateSettings
 from turnswap.core.journal import as_line
 
@@ -46,6 +46,11 @@ def turns(prompts: Sequence[str], words: Sequence[Sequence[str]]) -> tuple[Turn,
     return tuple(Turn(prompt, IDS[:n], kwargs[:n]) for n, prompt in enumerate(prompts, 1))
 
 
+def one_turn(id_: str, prompt: str = "Write about tea.", **kwargs: Any) -> tuple[Turn, ...]:
+    """The turns of a conversation of one turn with one instruction."""
+    return (Turn(prompt, (id_,), (kwargs,)),)
+
+
 def source(key: str = "seed-1") -> DraftConversation:
     return DraftConversation(key, "en", turns(EN, WORDS["en"]))
 
@@ -78,6 +83,13 @@ def recorded(folder: Path, answers: Sequence[tuple[Mapping[str, Any], Any]]) -> 
     recording = folder / "recording.jsonl"
     recording.write_text("".join(as_line({"input": asked, "answer": given}) for asked, given in answers), "utf-8")
     return LLM(LLMSettings("turnswap-recorded", {"path": str(recording)}), folder / "cache")
+
+
+def translate(llm: LLM, *languages: str, conversation: DraftConversation | None = None) -> list[Outcome]:
+    """One conversation in each of some languages, Swahili where none is named."""
+    (outcomes,) = Translate(TranslateSettings(), languages or ("sw",), llm).run([conversation or source()])
+    assert outcomes is not None
+    return list(outcomes)
 
 
 def translated(folder: Path, *keys: str, languages: Sequence[str] = ("sw",)) -> list[DraftConversation]:

@@ -1,7 +1,8 @@
-"""An LLM that is gone half-way, and the pages of sheets in a browser."""
+"""What tests of building share: LLMs that answer or are gone, conversations to review, pages in a browser."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -11,14 +12,23 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from turnswap.construction.instructions.making import MAKINGS
-from turnswap.construction.llm import RecordedLM
+from turnswap.construction.llm import RecordedLM, read_prompt
+from turnswap.construction.records import DraftConversation, digest
+from turnswap.construction.sheet import row_of, write_sheets
 from turnswap.core.errors import UserError
+from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, own
+
+from ..conftest import REPOSITORY
+from ..multiturn.fault_server import FaultServer
+from .auditing import translated
+from .example_build import RECORDING, Body, Refusal
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 GoneAt = Callable[[str], AbstractContextManager[list[str]]]
+Serving = Callable[..., FaultServer]
 
 
 @pytest.fixture
@@ -45,6 +55,37 @@ def gone_at(monkeypatch: pytest.MonkeyPatch) -> GoneAt:
 
 
 @pytest.fixture
+def at_the_root_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the paths of the examples' YAML start."""
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, str]:
+    """Of the example in Swahili and Korean, per question's digest."""
+    return {digest(line["input"]): json.dumps(line["answer"], ensure_ascii=False) for line in read_jsonl(RECORDING)}
+
+
+@pytest.fixture
+def serving(answers: dict[str, str]) -> Serving:
+    """A server that answers from the example's recording, but what it refuses."""
+
+    def make(refuse: Callable[[Body], Refusal | None] = lambda body: None, **config: Any) -> FaultServer:
+        def reply(messages: Any) -> Any:
+            return answers[digest(read_prompt(messages[-1]["content"]))]
+
+        return FaultServer(config, reply=reply, refuse=refuse)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
+    """Conversations in Swahili, to be reviewed."""
+    return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
+
+
+@pytest.fixture
 def open_form(browser: Browser) -> Iterator[Any]:
     """Opens a sheet's page; at the end it must not have complained, asked, or loaded anything."""
     complaints: list[str] = []
@@ -66,6 +107,19 @@ def open_form(browser: Browser) -> Iterator[Any]:
     context.close()
     assert complaints == []
     assert {url for url in requests if not url.startswith("blob:")} == opened
+
+
+@pytest.fixture
+def open_sheet(open_form: Any, tmp_path: Path) -> Any:
+    """Opens the audit's page of some conversations."""
+
+    def open_(conversations: list[DraftConversation], returned: dict[str, str] | None = None) -> Page:
+        rows = [row_of(each, (returned or {}).get(each.key, "")) for each in conversations]
+        write_sheets(tmp_path / "audit", rows)
+        page: Page = open_form(tmp_path / "audit" / "audit.html")
+        return page
+
+    return open_
 
 
 @pytest.fixture

@@ -1,198 +1,22 @@
-"""The audit: sheets for people, read back whole or not at all."""
+"""The audit: what reviewers decide is applied, and what two of them do not agree on waits."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from turnswap.construction.audit import Audit, AuditSettings
-from turnswap.construction.forms import as_csv, neutral, original, read_csv
 from turnswap.construction.pipeline import Pipeline
-from turnswap.construction.records import DraftConversation, Outcome
-from turnswap.construction.sheet import AUDIT, COLUMNS, FILLED_IN
+from turnswap.construction.records import DraftConversation
 from turnswap.construction.steps import BuildSettings, make_step
 from turnswap.core.errors import UserError
 
-from .auditing import SW, source, translated
+from .auditing import SW
+from .reviewing import PROOF, audit, decide, fill, reasons, sheet, written
 from .test_pipeline import Seeds
-
-PROOF = "Jirani mpendwa, *mvua* imenyesha *sana*.\nTutaonana kesho"
-
-
-@pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
-    return translated(tmp_path_factory.mktemp("translated"), "a", "b", "c")
-
-
-def audit(folder: Path, *reviews: Path, returned: Mapping[str, str] | None = None, **settings: Any) -> Audit:
-    return Audit(AuditSettings(reviews=reviews, **settings), folder / "audit", returned or {})
-
-
-def sheet(folder: Path) -> list[dict[str, str]]:
-    return read_csv(AUDIT, (folder / "audit" / "audit.csv").read_bytes(), "audit.csv")
-
-
-def written(folder: Path, conversations: Sequence[DraftConversation], **more: Any) -> list[dict[str, str]]:
-    """The sheet of these conversations, none of them reviewed."""
-    assert audit(folder, **more).run(conversations) == [None] * len(conversations)
-    return sheet(folder)
-
-
-def fill(folder: Path, name: str, rows: Sequence[Mapping[str, str]], filled: Mapping[str, Mapping[str, str]]) -> Path:
-    """A copy of the sheet, filled in per key; the file's name is the reviewer's."""
-    path = folder / f"{name}.csv"
-    made = [{**row, **({"reviewer": name, **filled[row["key"]]} if row["key"] in filled else {})} for row in rows]
-    path.write_bytes(as_csv(made, COLUMNS).encode("utf-8-sig"))
-    return path
-
-
-def decide(folder: Path, name: str, rows: Sequence[Mapping[str, str]], **decisions: str) -> Path:
-    return fill(folder, name, rows, {f"{key}:sw": {"decision": decision} for key, decision in decisions.items()})
-
-
-def reasons(outcomes: Sequence[Sequence[Outcome] | None]) -> list[Any]:
-    """Per conversation: ``wait``, None for kept, or the reason."""
-    return ["wait" if each is None else each[0].reason for each in outcomes]
-
-
-# ------------------------------------------------------------------------------------------------ sheets
-
-
-def test_the_sheet_has_source_translation_back_translation_scores_and_empty_columns_to_fill_in(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    rows = written(tmp_path, three)
-    assert (tmp_path / "audit" / "audit.csv").read_bytes().startswith(b"\xef\xbb\xbf")  # Excel asks for it
-    assert list(rows[0]) == list(COLUMNS)
-    assert rows[0]["source_1"] == source().turns[0].prompt
-    assert rows[0]["translation_2"] == SW[1]
-    assert rows[0]["back_translation_3"].startswith("End your reply")
-    assert json.loads(rows[0]["kwargs"])[0] == {"keywords": ["mvua"]}
-    assert "chrf: " in rows[0]["scores"]
-    assert all(row[column] == "" for row in rows for column in FILLED_IN)
-
-
-def test_the_worst_come_first_and_what_came_back_from_the_proof_before_them(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    note = three[1].notes["translate"]
-    worse = {**note, "figures": {**note["figures"], "turn_chrf": [31.0, 90, 90]}}
-    rows = written(
-        tmp_path, [three[0], three[1].with_note("translate", worse), three[2]], returned={"c:sw": "no reply"}
-    )
-    assert [row["key"] for row in rows] == ["c:sw", "b:sw", "a:sw"]
-    assert [row["returned"] for row in rows] == ["no reply", "", ""]
-
-
-@pytest.mark.parametrize(
-    "cell",
-    [
-        "=1+1",
-        "+1",
-        "-1",
-        "@SUM(A1)",
-        "\tx",
-        "'=1",
-        "''-x",
-        "'quoted'",
-        "''",
-        "",
-        "＝1",
-        "plain",
-        "a\nb",
-        '"x", y',
-        "\n=1",
-    ],
-)
-def test_no_cell_is_a_formula_and_every_cell_reads_back_as_it_was(cell: str) -> None:
-    assert neutral(cell)[:1] not in ("=", "+", "-", "@", "\t", "\n", "＝")
-    assert original(neutral(cell)) == cell
-    row = dict.fromkeys(COLUMNS, "") | {"key": "k", "comment": cell}
-    assert read_csv(AUDIT, as_csv([row], COLUMNS).encode(), "x")[0]["comment"] == cell
-
-
-def test_what_is_checked_stands_in_the_sheet_in_plain_words_in_the_turn_that_brings_it(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    (row, *_) = written(tmp_path, three)
-    assert [row[f"checks_{number}"] for number in (1, 2, 3)] == [
-        "All of these words occur: “mvua”",
-        "At least 2 highlighted parts, such as *this* or **this**",
-        "The reply ends with “Tutaonana kesho”, and nothing stands after it",
-    ]
-
-
-def test_each_language_has_a_sheet_of_its_own_and_reviews_of_any_sheet_are_read(tmp_path: Path) -> None:
-    both = translated(tmp_path, "a", "b", languages=("sw", "ko"))
-    every = written(tmp_path, both)
-    assert {row["key"] for row in every} == {"a:sw", "b:sw", "a:ko", "b:ko"}
-    folder = tmp_path / "audit"
-    sheets = {code: read_csv(AUDIT, (folder / f"audit_{code}.csv").read_bytes(), code) for code in ("sw", "ko")}
-    assert {code: {row["key"] for row in rows} for code, rows in sheets.items()} == {
-        "sw": {"a:sw", "b:sw"},
-        "ko": {"a:ko", "b:ko"},
-    }
-    assert SW[0] not in (folder / "audit_ko.html").read_text("utf-8")
-    pages = (folder / "audit.html").read_text("utf-8")
-    assert 'href="audit_ko.html"' in pages
-    assert "Korean: 2" in pages
-    korean = fill(tmp_path, "Jun", sheets["ko"], {f"{key}:ko": {"decision": "accept"} for key in "ab"})
-    swahili = decide(tmp_path, "Asha", every, a="accept", b="reject")  # on the sheet of all
-    outcomes = audit(tmp_path, korean, swahili).run(both)
-    assert sorted(reasons(outcomes), key=str) == [None, None, None, "reviewers reject it: without a comment"]
-
-
-def test_no_sheet_is_written_where_one_of_another_language_is_filled_in_and_would_change(tmp_path: Path) -> None:
-    both = translated(tmp_path, "a", "b", languages=("sw", "ko"))
-    written(tmp_path, both[:3])
-    path = tmp_path / "audit" / "audit_sw.csv"
-    rows = read_csv(AUDIT, path.read_bytes(), "sw")
-    path.write_bytes(as_csv([{**row, "comment": "hm"} for row in rows], COLUMNS).encode("utf-8-sig"))
-    written(tmp_path, both)
-    assert "hm" in path.read_text("utf-8")  # its rows are the same
-    before = (tmp_path / "audit" / "audit_ko.csv").read_bytes()
-    with pytest.raises(UserError, match=r"audit_sw\.csv has decisions filled in"):
-        audit(tmp_path).run([both[1], both[2], both[3]])
-    assert (tmp_path / "audit" / "audit_ko.csv").read_bytes() == before
-
-
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_spreadsheets_delimiter_and_line_breaks_are_understood(
-    tmp_path: Path, three: list[DraftConversation], delimiter: str
-) -> None:
-    rows = written(tmp_path, three)
-    path = tmp_path / "A.csv"
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, delimiter=delimiter)
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({**row, "decision": "Accept ", "reviewer": "A", "comment": "one\r\ntwo"})
-    outcomes = audit(tmp_path, path).run(three)
-    assert reasons(outcomes) == [None] * 3
-    assert outcomes[0] is not None
-    assert outcomes[0][0].conversation.notes["audit"]["comments"] == {"A": "one\ntwo"}
-
-
-def test_a_sheet_is_written_anew_for_other_texts_but_never_over_what_was_filled_in(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    rows = written(tmp_path, three[:1])
-    assert [row["key"] for row in written(tmp_path, three)] == ["a:sw", "b:sw", "c:sw"]
-    path = tmp_path / "audit" / "audit.csv"
-    path.write_bytes(as_csv([{**rows[0], "comment": "hm"}, *sheet(tmp_path)[1:]], COLUMNS).encode("utf-8-sig"))
-    before = path.read_bytes()
-    audit(tmp_path).run(three)  # the same conversations: it stays
-    with pytest.raises(UserError, match="has decisions filled in"):
-        audit(tmp_path).run(three[:2])
-    assert path.read_bytes() == before
-
-
-# --------------------------------------------------------------------------------------------- decisions
 
 
 def test_accept_keeps_reject_rejects_with_the_comment_and_the_rest_waits(
@@ -309,91 +133,6 @@ def test_switched_off_everything_passes_and_the_note_says_that_nobody_read_it(
     assert not (tmp_path / "audit").exists()
 
 
-# ------------------------------------------------------------------------------------------------ faults
-
-KWARGS = [{"keywords": ["mvua"]}, {"num_highlights": 2}, {"end_phrase": "Tutaonana kesho"}]
-
-
-def kwargs(position: int, **changed: Any) -> dict[str, str]:
-    edited = [{**each, **changed} if number == position else each for number, each in enumerate(KWARGS)]
-    return {"decision": "edit", "edited_kwargs": json.dumps(edited)}
-
-
-FAULTS: list[tuple[Mapping[str, str], str]] = [
-    ({"key": "z:sw"}, "z:sw: no conversation of this key is in the audit"),
-    ({"digest": "0" * 16}, "its texts changed since the sheet was written"),
-    ({"decision": "maybe"}, "'maybe' is no decision; expected accept, edit, reject"),
-    ({"decision": "", "comment": "good"}, "something is filled in, but no decision"),
-    ({"reviewer": " "}, "the column reviewer is empty"),
-    ({"translation_1": "Andika."}, "translation_1 was changed; write edits into edited_1"),
-    ({"kwargs": "[]"}, "kwargs was changed; write edits into edited_kwargs"),
-    ({"edited_1": "Andika."}, "edited_1 is filled in, and the decision is accept"),
-    ({"decision": "edit"}, "nothing is edited"),
-    ({"decision": "edit", "edited_1": SW[0]}, "nothing is edited"),
-    (
-        {"decision": "edit", "edited_1": SW[0].replace("mvua", "manyunyu")},
-        "'mvua', for 'rain', does not occur in turn 1",
-    ),
-    ({"decision": "edit", "edited_2": SW[1].replace("2", "mbili")}, "a protected span is lost: '2'"),
-    ({"decision": "edit", "edited_kwargs": "{"}, "edited_kwargs are no JSON"),
-    ({"decision": "edit", "edited_kwargs": "{}"}, "edited_kwargs are no list of 3 objects"),
-    ({"decision": "edit", "edited_kwargs": "[{}]"}, "edited_kwargs are no list of 3 objects"),
-    (kwargs(0, keywords=["manyunyu"]), "'manyunyu', for 'rain', does not occur in turn 1"),
-    (kwargs(0, keywords="mvua"), "edited_kwargs do not fit: keywords:existence"),
-    (kwargs(0, keywords=["mvua", "kijiji"]), "kwargs do not match"),
-    (kwargs(0, n=1), "unknown kwarg 'n'"),
-    (kwargs(1, num_highlights=3), "edited_kwargs change what must stay: only words may be edited"),
-    ({"satisfying_reply": "Mvua."}, "the satisfying_reply does not follow"),
-]
-
-
-@pytest.mark.parametrize(("change", "words"), FAULTS, ids=[words[:40] for _, words in FAULTS])
-def test_a_row_that_cannot_be_used_is_refused_and_no_other_row_is_applied(
-    tmp_path: Path, three: list[DraftConversation], change: Mapping[str, str], words: str
-) -> None:
-    rows = written(tmp_path, three)
-    good = {"decision": "accept", "reviewer": "A"}
-    path = tmp_path / "A.csv"
-    path.write_bytes(as_csv([{**rows[0], **good, **change}, {**rows[1], **good}, rows[2]], COLUMNS).encode("utf-8-sig"))
-    before = (tmp_path / "audit" / "audit.csv").read_bytes()
-    with pytest.raises(UserError) as raised:
-        audit(tmp_path, path).run(three)
-    assert f"{path}, row 1, " in str(raised.value)
-    assert words in str(raised.value)
-    assert (tmp_path / "audit" / "audit.csv").read_bytes() == before
-
-
-def test_every_problem_is_listed_and_the_list_goes_when_they_are_mended(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    rows = written(tmp_path, three)
-    bad = fill(tmp_path, "A", rows, {"a:sw": {"decision": "x"}, "b:sw": {"decision": "y"}})
-    with pytest.raises(UserError, match="2 rows cannot be used"):
-        audit(tmp_path, bad).run(three)
-    problems = tmp_path / "audit" / "problems.txt"
-    assert [line.removeprefix(f"{bad}, ")[:11] for line in problems.read_text().splitlines()] == [
-        "row 1, a:sw",
-        "row 2, b:sw",
-    ]
-    audit(tmp_path, decide(tmp_path, "A", rows, a="accept")).run(three)
-    assert not problems.exists()
-
-
-def test_a_conversation_decided_twice_by_one_reviewer_in_one_file_is_refused(
-    tmp_path: Path, three: list[DraftConversation]
-) -> None:
-    rows = written(tmp_path, three)
-    twice = decide(tmp_path, "A", [*rows, rows[0]], a="accept")
-    with pytest.raises(UserError, match="row 4, a:sw: A decided it in row 1 already"):
-        audit(tmp_path, twice).run(three)
-
-
-def test_a_row_is_told_by_its_line_in_a_spreadsheet_too(tmp_path: Path, three: list[DraftConversation]) -> None:
-    bad = fill(tmp_path, "A", written(tmp_path, three), {"b:sw": {"decision": "y"}})
-    with pytest.raises(UserError, match=r"row 2, b:sw: .* \(line 3 in a spreadsheet\)"):
-        audit(tmp_path, bad).run(three)
-
-
 def test_what_is_awaited_is_told_by_kind(tmp_path: Path, three: list[DraftConversation]) -> None:
     rows = written(tmp_path, three)
     one = decide(tmp_path, "A", rows, a="accept", b="accept")
@@ -409,29 +148,6 @@ def test_what_is_awaited_is_told_by_kind(tmp_path: Path, three: list[DraftConver
     named.run(three)
     assert named.awaited[1].endswith("conflicts.csv): Ada, who is the adjudicator, decides on the new sheet")
     assert named.awaited[2] == "1 back from the proof: for another review, on the new sheet"
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "lacks the columns key"),
-        (b"key,decision\r\na,accept\r\n", "lacks the columns digest"),
-        (as_csv([], (*COLUMNS, "mood")).encode(), "columns that no sheet has: 'mood'"),
-        (as_csv([], (*COLUMNS, "comment")).encode(), "has a column twice"),
-        (as_csv([], COLUMNS).encode() + b"a,b\r\n", "row 1, has 2 cells"),
-        ("key,décision".encode("latin-1"), "is not in UTF-8"),
-        (as_csv([], COLUMNS).encode() + b'"never closed', "is no CSV"),
-    ],
-)
-def test_a_file_that_is_no_sheet_is_refused(
-    tmp_path: Path, three: list[DraftConversation], content: bytes, words: str
-) -> None:
-    path = tmp_path / "A.csv"
-    path.write_bytes(content)
-    with pytest.raises(UserError) as raised:
-        audit(tmp_path, path).run(three)
-    assert str(path) in str(raised.value)
-    assert words in str(raised.value)
 
 
 @pytest.mark.parametrize(

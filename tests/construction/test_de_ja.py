@@ -27,17 +27,14 @@ from ..conftest import BIN, REPOSITORY, Command
 from ..multiturn.fault_server import FaultServer
 from ..multiturn.stub_models import ScriptedLM
 from .bad_translators import FAULTS, GOOD, TEXTS, Fault, Translator, as_it_is, exchanging
-from .test_asking import asked_of
+from .example_build import asked_of, rejected
 from .test_judge import yes
-from .test_sw_ko import maker, rejected
+from .test_sw_ko import maker
+
+pytestmark = pytest.mark.usefixtures("at_the_root_of_the_repository")
 
 CONFIG = REPOSITORY / "configs" / "build_de_ja.yaml"
 FEW = ("stew", "bus-stop", "moon-riddles", "football-club", "coffee-stall", "letter-home")
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
 
 
 def section(server: FaultServer, model: str) -> dict[str, Any]:

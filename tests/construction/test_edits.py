@@ -37,11 +37,17 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> list[DraftConversation]:
     return translated(tmp_path_factory.mktemp("translated"), "a", languages=("sw", "ko"))
 
 
-def french(prompt: str, source: str, language: str = "fr") -> DraftConversation:
-    kwargs = {"num_sentences": 3, "relation": "at least"}
-    turns = [Turn(text, ("length_constraints:number_sentences",), (kwargs,)) for text in (prompt, source)]
+def of_one_turn(prompt: str, source: str, language: str, id_: str, **kwargs: Any) -> DraftConversation:
+    """A conversation translated from English, of one turn with one instruction."""
+    turns = [Turn(text, (id_,), (kwargs,)) for text in (prompt, source)]
     note = {"source": {"language": "en", "turns": [dataclasses.asdict(turns[1])]}}
     return DraftConversation(f"a:{language}", language, (turns[0],), {"translate": note})
+
+
+def french(prompt: str, source: str, language: str = "fr") -> DraftConversation:
+    return of_one_turn(
+        prompt, source, language, "length_constraints:number_sentences", num_sentences=3, relation="at least"
+    )
 
 
 def review(folder: Path, conversation: DraftConversation, name: str, **filled: Any) -> Path:
@@ -276,9 +282,7 @@ HUNDRED = {"num_words": 100, "relation": "at least"}
 
 
 def german(prompt: str, source: str, id_: str = "startend:quotation", **kwargs: Any) -> DraftConversation:
-    turns = [Turn(text, (id_,), (kwargs,)) for text in (prompt, source)]
-    note = {"source": {"language": "en", "turns": [dataclasses.asdict(turns[1])]}}
-    return DraftConversation("a:de", "de", (turns[0],), {"translate": note})
+    return of_one_turn(prompt, source, "de", id_, **kwargs)
 
 
 @pytest.mark.parametrize(

@@ -24,17 +24,13 @@ from turnswap.core.journal import read_jsonl
 
 from ..conftest import REPOSITORY, Turnswap
 from ..multiturn.fault_server import FaultServer
-from .test_asking import Refusal, asked_of
-from .test_sw_ko import TEXTS, configured, rejected
+from .example_build import TEXTS, Refusal, asked_of, configured, rejected
+
+pytestmark = pytest.mark.usefixtures("at_the_root_of_the_repository")
 
 Input = dict[str, Any]
 Says = Callable[[Input], Any]
 KEYS = ("stew", "bus-stop", "moon-riddles")
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
 
 
 def yes(asked: Input) -> Any:

@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
 from click.testing import CliRunner
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
@@ -40,23 +39,11 @@ from turnswap.tasks.multiif.grading import grade_reply
 from ..conftest import BIN, REPOSITORY
 from ..multiturn.stub_models import ScriptedLM
 from .conftest import GoneAt
+from .example_build import TEXTS, configured, rejected
 
-CONFIG = REPOSITORY / "configs" / "build_sw_ko.yaml"
-TEXTS = REPOSITORY / "configs" / "build_sw_ko"
+pytestmark = pytest.mark.usefixtures("at_the_root_of_the_repository")
+
 STEPS = ["seeds", "extend", "conflicts", "translate", "filter", "audit", "prove"]
-
-
-def configured(folder: Path, **sections: Any) -> Path:
-    """The example's YAML with another folder of steps, and other sections."""
-    content = yaml.safe_load(CONFIG.read_text("utf-8")) | {"folder": str(folder / "steps")} | sections
-    path = folder / "build.yaml"
-    path.write_text(yaml.safe_dump(content), "utf-8")
-    return path
-
-
-@pytest.fixture(autouse=True)
-def _at_the_root_of_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +60,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Build, lis
 @pytest.fixture(scope="module")
 def proved(built: tuple[Build, list[Count]]) -> list[DraftConversation]:
     return [outcome.conversation for outcome in built[0].pipeline.outcomes("prove") if outcome.reason is None]
-
-
-def rejected(build: Build, step: str) -> dict[str, str]:
-    return {each.conversation.key: each.reason for each in build.pipeline.outcomes(step) if each.reason is not None}
 
 
 def maker() -> ModuleType:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.construction import test_falsify as graded
+from tests.construction import unmeasured
 from tests.construction.test_release import conversation, released
 from turnswap.tasks.multiif.corrected import rules_in_use
 
@@ -66,7 +66,7 @@ def test_eval_results_of_the_benchmark_are_not_claimed(runs: Path, turnswap: Tur
 def test_slots_that_the_data_have_graded_by_the_corrected_rules_are_reported_as_such(
     turnswap: Turnswap, tmp_path: Path
 ) -> None:
-    tasks, _ = graded.released(tmp_path, [graded.JAPANESE, graded.HINDI, graded.GERMAN])
+    tasks, _ = unmeasured.released(tmp_path, [unmeasured.JAPANESE, unmeasured.HINDI, unmeasured.GERMAN])
     evaluate(tmp_path / "run", "run", lambda prompt: "海は広く、深いです。", tasks=("sea",), include=tasks)
     done = turnswap("report", str(tmp_path / "run"), "-o", str(tmp_path / "report.html"))  # grades again, and agrees
     assert done.exit_code == 0, done.output
