@@ -22,7 +22,8 @@ from typing import Any
 from lm_eval.api.registry import get_model
 
 from tests.conftest import make_row, write_csv
-from tests.multiturn.fault_server import latencies, server_process
+from tests.multiturn.fault_answers import latencies
+from tests.multiturn.fault_server import server_process
 from turnswap.tasks.multiif.dataset import LANGUAGES
 from turnswap.tasks.multiif.task import MultiIF
 from turnswap.tasks.multiturn.engines.api import ApiEngine

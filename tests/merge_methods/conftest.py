@@ -1,4 +1,4 @@
-"""What the tests of refusals share: tiny experts that stay as they are, and merges that must leave nothing behind."""
+"""What the tests share: tiny experts and a merge that stay as they are, and merges that must leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ def experts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
     root = tmp_path_factory.mktemp("experts")
     return save_model(root / "recipient", seed=1, layers=6), save_model(root / "donor", seed=2, layers=6)
+
+
+@pytest.fixture(scope="session")
+def merged_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two experts and their merge; the recipient's folder holds all kinds of files that decide what loads."""
+    from .folder_files import save_words
+    from .models import merge, recipe, save_model
+
+    root = tmp_path_factory.mktemp("merged")
+    for seed, name in enumerate(("recipient", "donor")):
+        save_model(root / name, seed=seed, layers=6)
+        save_words(root / name)
+    (root / "recipient" / "training_args.bin").write_bytes(b"no weights")
+    merge(recipe(root / "recipient", root / "donor"), root / "merged", out_shard_size=60_000)
+    return root
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 import yaml
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
@@ -28,6 +30,7 @@ transformers.utils.logging.set_verbosity_error()
 logging.getLogger("mergekit").setLevel(logging.ERROR)
 
 LAYERS = 8
+BLENDED = "model.layers.2.mlp.up_proj.weight"  # by the zones of a recipe that says nothing else
 TOKENS = ["<unk>", "<s>", "</s>", *(f"w{n}" for n in range(61))]  # as many as a tiny model has embeddings
 SIZES = {
     "vocab_size": 64,
@@ -116,3 +119,12 @@ def tensors(folder: Path) -> dict[str, torch.Tensor]:
 def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Equality of every bit of two bfloat16 tensors."""
     return torch.equal(left.view(torch.int16), right.view(torch.int16))
+
+
+def changed_copy(model: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
+    """A model's copy with other tensors."""
+    shutil.copytree(model, folder)
+    content = {name: tensor.clone() for name, tensor in tensors(model).items()}
+    change(content)
+    save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder

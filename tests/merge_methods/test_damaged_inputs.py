@@ -1,12 +1,9 @@
-"""Damaged models, full disks and output folders in use: refused by name, and nothing left behind."""
+"""Damaged models: refused by name, and nothing left behind."""
 
 from __future__ import annotations
 
-import collections
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,12 @@ import torch
 from mergekit.options import MergeOptions
 from safetensors.torch import save_file
 
-from turnswap.core.errors import UserError
 from turnswap.merge_methods.verify import verify
 
-from .conftest import contents
-from .models import merge, recipe, save_model, tensors
-from .test_plan_command import write_hollow_model
+from .models import BLENDED, changed_copy, merge, recipe, save_model, tensors
 
 Experts = tuple[Path, Path]
 ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
-BLENDED = "model.layers.2.mlp.up_proj.weight"  # with these zones
 Refusal = Callable[..., str]
 
 
@@ -198,15 +191,6 @@ def test_a_pickle_that_is_cut_short_is_refused_by_name(
     assert "cannot be read" in message
 
 
-def changed_copy(model: Path, folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> Path:
-    """A model's copy with other tensors."""
-    shutil.copytree(model, folder)
-    content = {name: tensor.clone() for name, tensor in tensors(model).items()}
-    change(content)
-    save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
-    return folder
-
-
 @pytest.mark.parametrize("side", [0, 1], ids=["recipient", "donor"])
 def test_a_tensor_that_one_model_lacks_is_named(experts: Experts, refusal: Refusal, tmp_path: Path, side: int) -> None:
     without = changed_copy(experts[side], tmp_path / "without", lambda content: content.pop(BLENDED))
@@ -246,98 +230,6 @@ def test_a_number_too_large_for_the_declared_type_is_refused_with_the_tensors_na
     message = refusal(recipe(experts[0], large, **types))
     assert name in message
     assert "not finite" in message
-
-
-@pytest.mark.parametrize(
-    "file", ["config.json", "model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin"]
-)
-def test_an_output_folder_that_holds_a_model_or_a_part_of_one_is_left_as_it_is(
-    experts: Experts, refusal: Refusal, tmp_path: Path, file: str
-) -> None:
-    out = tmp_path / "work" / "out"
-    out.mkdir()
-    (out / file).write_text("precious")
-    message = refusal(recipe(*experts))
-    assert f"{out} already holds a model" in message
-    assert (out / file).read_text() == "precious"
-
-
-def test_the_recipients_own_folder_as_output_is_left_as_it_is(experts: Experts, tmp_path: Path) -> None:
-    recipient = shutil.copytree(experts[0], tmp_path / "recipient")
-    before = contents(tmp_path)
-    with pytest.raises(UserError, match="already holds a model"):
-        merge(recipe(recipient, experts[1]), recipient)
-    assert contents(tmp_path) == before
-
-
-def test_an_unrelated_file_in_the_output_folder_is_kept(experts: Experts, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    (out / "notes").mkdir(parents=True)
-    (out / "notes" / "todo.txt").write_text("evaluate it")
-    (out / ".gitattributes").write_text("*.safetensors filter=lfs")
-    merge(recipe(*experts), out)
-    assert (out / "notes" / "todo.txt").read_text() == "evaluate it"
-    assert (out / ".gitattributes").read_text() == "*.safetensors filter=lfs"
-    assert verify(out, MergeOptions()).status == "verified"
-
-
-def test_a_refused_merge_keeps_the_unrelated_file_too(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
-    (tmp_path / "work" / "out").mkdir()
-    (tmp_path / "work" / "out" / "todo.txt").write_text("evaluate it")
-    spoilt = changed_copy(experts[1], tmp_path / "spoilt", lambda content: content[BLENDED].fill_(float("nan")))
-    assert "is not finite" in refusal(recipe(experts[0], spoilt))
-
-
-def test_an_output_path_that_is_a_file_is_left_as_it_is(experts: Experts, refusal: Refusal, tmp_path: Path) -> None:
-    (tmp_path / "work" / "out").write_text("a diary")
-    message = refusal(recipe(*experts))
-    assert f"{tmp_path / 'work' / 'out'} is a file" in message
-    assert "Name another one" in message
-
-
-def test_an_output_folder_that_links_to_another_disk_is_filled(experts: Experts, tmp_path: Path) -> None:
-    memory = Path("/dev/shm")
-    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev or not os.access(memory, os.W_OK):
-        pytest.skip("no second file system at hand")
-    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
-        (tmp_path / "out").symlink_to(elsewhere)
-        merge(recipe(*experts), tmp_path / "out")
-        assert verify(tmp_path / "out", MergeOptions()).status == "verified"
-        assert Path(elsewhere, "model.safetensors").is_file()
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-Usage = collections.namedtuple("Usage", "total used free")
-
-
-def test_a_disk_without_room_is_told_before_anything_is_written(
-    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipient, donor = (
-        write_hollow_model(tmp_path / name, num_hidden_layers=4, intermediate_size=4096)
-        for name in ("recipient", "donor")
-    )
-    free = 2_000_000_000
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free * 10, free * 9, free))
-    message = refusal(recipe(recipient, donor, {"bottom": 1, "top": 1, "transition": 0}))
-    assert "The merged model takes 2.84 GB" in message
-    assert f"{tmp_path / 'work'} has 2.00 GB free" in message
-    assert "another disk" in message
-
-
-def test_room_is_looked_for_where_the_output_will_lie_even_if_its_parents_are_not_there_yet(
-    experts: Experts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Path] = []
-
-    def usage(path: object) -> Usage:
-        asked.append(Path(str(path)))
-        return Usage(10**12, 0, 10**12)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
-    merge(recipe(*experts), tmp_path / "some" / "where" / "out")
-    assert asked == [tmp_path]
-    assert verify(tmp_path / "some" / "where" / "out", MergeOptions()).status == "verified"
 
 
 @pytest.mark.parametrize("same", [True, False])

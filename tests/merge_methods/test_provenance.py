@@ -18,8 +18,8 @@ from turnswap.merge_methods.checksums import write_checksums
 from turnswap.merge_methods.claims import statement_of
 
 from ..conftest import Turnswap
+from .folder_files import edit_json
 from .models import TOKENS, merge, pair, recipe
-from .test_verify import edit_json
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,6 @@ from .models import TOKENS, merge, recipe, same, save_model, save_tokenizer, ten
 
 Experts = tuple[Path, Path]
 ZONES: dict[str, Any] = {"bottom": 2, "top": 1, "transition": 1}
-BLENDED = "model.layers.2.mlp.up_proj.weight"  # with these zones
 
 
 Refusal = Callable[..., str]

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from turnswap.merge_methods.verify import _compared, _retyped
 
 from ..conftest import Turnswap
+from .folder_files import edit_json
 from .models import merge, recipe, save_model, tensors
 
 
@@ -44,10 +45,6 @@ def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -
     for path in folder.glob("*.safetensors*"):
         path.unlink()
     save_file(content, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def edit_json(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_an_honest_merge_is_verified(merged: Path, turnswap: Turnswap) -> None:

@@ -12,8 +12,8 @@ import pytest
 from turnswap.core.errors import UserError
 from turnswap.tasks.multiturn.identity import fingerprint, identity
 
+from .politeness import run
 from .stub_models import ScriptedLM
-from .test_runner import run
 
 SIZE = 200_000
 
@@ -128,3 +128,34 @@ def test_a_disk_that_has_room_again_gets_what_it_missed(
         found == [Answer("long " * 500, finish_reason="stop")] * 100 + [Answer("short", finish_reason="length")] * 100
     )
     assert "The cache takes replies again" in caplog.text
+
+
+def cached(cache: Path, lm: ScriptedLM, **options: Any) -> Any:
+    return run(lm, use_cache=str(cache), **options)
+
+
+def test_a_second_run_asks_the_model_for_nothing(tmp_path: Path) -> None:
+    first, second = ScriptedLM(), ScriptedLM()
+    results = cached(tmp_path / "cache", first)
+    again = cached(tmp_path / "cache", second)
+    assert second.calls == []
+    assert again["samples"]["polite"][0]["resps"] == results["samples"]["polite"][0]["resps"]
+
+
+def test_a_run_killed_in_turn_2_asks_only_for_what_is_missing(tmp_path: Path) -> None:
+    asked = 0
+
+    def dies(prompt: str) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 5:
+            raise KeyboardInterrupt
+        return "re " + str(len(prompt))
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(tmp_path / "cache", ScriptedLM(dies))
+    resumed = ScriptedLM(lambda prompt: "re " + str(len(prompt)))
+    results = cached(tmp_path / "cache", resumed)
+    assert [len(call) for call in resumed.calls] == [2, 2]  # of turns 2 and 3; one reply of turn 2 was saved
+    undisturbed = run(ScriptedLM(lambda prompt: "re " + str(len(prompt))))
+    assert results["samples"] == undisturbed["samples"]

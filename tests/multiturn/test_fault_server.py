@@ -18,7 +18,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .fault_server import KINDS, Config, FaultServer, latencies, server_process
+from .fault_answers import KINDS, Config, latencies
+from .fault_server import FaultServer, server_process
 
 OK = 200
 

@@ -260,7 +260,7 @@ def test_sampled_replies_are_asked_for_again(data: Path, tmp_path: Path) -> None
 
 
 def test_what_cannot_be_pipelined_goes_turn_by_turn_and_says_why(caplog: pytest.LogCaptureFixture) -> None:
-    from .test_runner import run
+    from .politeness import run
 
     results = run(ScriptedLM(), {"metadata": {"schedule": "pipelined"}})
     assert "Turn by turn, in lockstep: ScriptedLM answers batches, not single requests." in caplog.text
@@ -271,14 +271,14 @@ def test_what_cannot_be_pipelined_goes_turn_by_turn_and_says_why(caplog: pytest.
     ("name", "value"), [("schedule", "fast"), ("open", 0), ("wave", "many"), ("max_failed", 2), ("max_failed", True)]
 )
 def test_a_setting_that_cannot_be_used_is_refused(name: str, value: object) -> None:
-    from .test_runner import run
+    from .politeness import run
 
     with pytest.raises(UserError, match=f"--metadata: {name} cannot be "):
         run(ScriptedLM(), {"metadata": {name: value}})
 
 
 def test_waves_go_through_all_turns_before_the_next() -> None:
-    from .test_runner import run
+    from .politeness import run
 
     lm = ScriptedLM()
     results = run(lm, {"metadata": {"wave": 2}})
@@ -288,7 +288,7 @@ def test_waves_go_through_all_turns_before_the_next() -> None:
 
 
 def test_waves_are_not_for_an_engine_that_loads_at_every_call() -> None:
-    from .test_runner import run
+    from .politeness import run
 
     lm = ScriptedLM()
     lm.data_parallel_size = 2  # type: ignore[attr-defined]

@@ -10,46 +10,14 @@ from typing import Any
 
 import pytest
 from lm_eval import simple_evaluate
-from lm_eval.api.metrics import mean
 from lm_eval.models.api_models import JsonChatStr
 from lm_eval.tasks import TaskManager
 
 from turnswap.core.errors import UserError
-from turnswap.tasks.multiturn import MultiTurnTask, Reply
 
 from ..conftest import REPOSITORY
-from .stub_models import ScriptedLM, TokenLM
-
-
-class Politeness(MultiTurnTask):
-    """A task of one's own."""
-
-    def load_docs(self) -> list[dict[str, Any]]:
-        return [{"turns": ["Hi", "How are you?", "Bye"]}, {"turns": ["Hello", "Thanks"]}, {"turns": ["Hey", "a", "b"]}]
-
-    def doc_to_turns(self, doc: dict[str, Any]) -> list[str]:
-        return doc["turns"]  # type: ignore[no-any-return]
-
-    def grade(self, doc: dict[str, Any], replies: list[Reply]) -> dict[str, Any]:
-        return {
-            "polite": sum("please" in reply for reply in replies) / len(replies),
-            "unclosed": sum(reply.unclosed for reply in replies),
-            "truncated": [reply.truncated for reply in replies].count(True),
-            "overflowing": [reply.overflowing for reply in replies].count(True),
-        }
-
-    def aggregation(self) -> dict[str, Any]:
-        return {"polite": mean, "unclosed": sum, "truncated": sum, "overflowing": sum}
-
-    def higher_is_better(self) -> dict[str, bool]:
-        return {"polite": True}
-
-
-def run(lm: Any, config: dict[str, Any] | None = None, **options: Any) -> Any:
-    task = Politeness(config={"task": "polite", "generation_kwargs": {"max_gen_toks": 20}} | (config or {}))
-    # A manager that does not look through lm-eval's thousands of YAMLs, which takes seconds.
-    manager = TaskManager(include_defaults=False)
-    return simple_evaluate(lm, tasks=[task], task_manager=manager, bootstrap_iters=0, **options)
+from .politeness import Politeness, run
+from .stub_models import ScriptedLM
 
 
 def test_turn_by_turn_each_prompt_holds_the_models_own_replies() -> None:
@@ -178,40 +146,6 @@ def test_markers_are_configurable() -> None:
     assert "<assistant>yes<think><user>" in lm.prompts[1]
 
 
-# --------------------------------------------------------------------------------------------- cache
-
-
-def cached(cache: Path, lm: ScriptedLM, **options: Any) -> Any:
-    return run(lm, use_cache=str(cache), **options)
-
-
-def test_a_second_run_asks_the_model_for_nothing(tmp_path: Path) -> None:
-    first, second = ScriptedLM(), ScriptedLM()
-    results = cached(tmp_path / "cache", first)
-    again = cached(tmp_path / "cache", second)
-    assert second.calls == []
-    assert again["samples"]["polite"][0]["resps"] == results["samples"]["polite"][0]["resps"]
-
-
-def test_a_run_killed_in_turn_2_asks_only_for_what_is_missing(tmp_path: Path) -> None:
-    asked = 0
-
-    def dies(prompt: str) -> str:
-        nonlocal asked
-        asked += 1
-        if asked == 5:
-            raise KeyboardInterrupt
-        return "re " + str(len(prompt))
-
-    with pytest.raises(KeyboardInterrupt):
-        cached(tmp_path / "cache", ScriptedLM(dies))
-    resumed = ScriptedLM(lambda prompt: "re " + str(len(prompt)))
-    results = cached(tmp_path / "cache", resumed)
-    assert [len(call) for call in resumed.calls] == [2, 2]  # of turns 2 and 3; one reply of turn 2 was saved
-    undisturbed = run(ScriptedLM(lambda prompt: "re " + str(len(prompt))))
-    assert results["samples"] == undisturbed["samples"]
-
-
 # ------------------------------------------------------------------------------------------ templates
 
 
@@ -253,62 +187,6 @@ def test_messages_are_not_sent_to_an_endpoint_that_expects_text() -> None:
         run(Completions())
 
 
-# -------------------------------------------------------------------------------------------- lengths
-
-
-def test_replies_that_use_up_their_tokens_are_counted() -> None:
-    lm = TokenLM(lambda prompt: "x" * 20 if "Hi" in prompt else "x" * 19)
-    assert run(lm)["results"]["polite"]["truncated,none"] == 3
-
-
-def test_a_backend_without_special_tokens_is_counted_too() -> None:
-    class Bare(TokenLM):
-        def tok_encode(self, string: str) -> list[int]:  # type: ignore[override]
-            return [ord(c) for c in string]
-
-    assert run(Bare(lambda prompt: "x" * 20))["results"]["polite"]["truncated,none"] == 8
-
-
-def test_prompts_that_do_not_fit_are_counted_and_warned_about(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("lm_eval").propagate = True
-    lm = TokenLM(lambda prompt: "y" * 10, max_length=85)
-    with caplog.at_level(logging.WARNING):
-        results = run(lm)
-    # turn 3: <user>Hi<assistant>yyyyyyyyyy<user>How are you?<assistant>yyyyyyyyyy<user>Bye<assistant> and one special
-    assert results["results"]["polite"]["overflowing,none"] == 2
-    (message,) = [m for m in caplog.messages if "exceed" in m]
-    assert message.startswith("Turn 3: 2 of 2 prompts")
-    assert "(89 tokens in the longest + max_gen_toks 20 > 85)" in message
-
-
-def test_the_warning_comes_once_though_several_turns_do_not_fit(caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger("lm_eval").propagate = True
-    with caplog.at_level(logging.WARNING):
-        results = run(TokenLM(lambda prompt: "y" * 10, max_length=65))
-    assert results["results"]["polite"]["overflowing,none"] == 5  # three prompts of turn 2, two of turn 3
-    assert sum("exceed" in message for message in caplog.messages) == 1
-
-
-def test_prompts_that_do_not_fit_end_the_run_where_asked() -> None:
-    lm = TokenLM(lambda prompt: "y" * 10, max_length=85)
-    with pytest.raises(UserError, match=r"Turn 3: 2 of 2 prompts.*Lower --gen_kwargs max_gen_toks"):
-        run(lm, {"metadata": {"on_overflow": "error"}})
-    assert len(lm.calls) == 2
-
-
-def test_a_cap_beyond_the_models_length_is_refused() -> None:
-    lm = TokenLM(max_length=20)
-    with pytest.raises(UserError, match="may take 20 tokens, but prompt and reply together have room for 20"):
-        run(lm)
-    assert lm.calls == []
-
-
-def test_unknown_lengths_are_not_guessed() -> None:
-    results = run(ScriptedLM(lambda prompt: "x" * 10_000))
-    assert results["results"]["polite"]["truncated,none"] == 0
-    assert results["samples"]["polite"][0]["filtered_resps"][0].truncated is None
-
-
 # --------------------------------------------------------------------------------------------- extras
 
 
@@ -331,7 +209,7 @@ def test_cached_requests_of_lm_eval_are_not_used(tmp_path: Path) -> None:
 
 def test_a_task_without_version_or_settings_works_from_yaml(tmp_path: Path) -> None:
     (tmp_path / "polite.yaml").write_text(
-        "task: polite\nclass: !function tests.multiturn.test_runner.Politeness\nmetadata: {version: 2.0}\n"
+        "task: polite\nclass: !function tests.multiturn.politeness.Politeness\nmetadata: {version: 2.0}\n"
     )
     manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
     results = simple_evaluate(ScriptedLM(), tasks=["polite"], task_manager=manager, bootstrap_iters=0)

@@ -1,12 +1,13 @@
-"""The report opened in a real browser."""
+"""The report opened in a real browser, and the table read from result folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import Result
 
 from tests.conftest import Turnswap
 
@@ -52,3 +53,9 @@ def open_report(browser: Browser, turnswap: Turnswap, tmp_path: Path) -> Iterato
     yield build_and_open
     for page in pages:
         page.close()
+
+
+@pytest.fixture
+def read(turnswap: Turnswap) -> Callable[..., Result]:
+    """turnswap table, whose rows lie in t.csv."""
+    return lambda *arguments: turnswap("table", *arguments, "-o", "t.csv", "--resamples", 100)

@@ -6,14 +6,11 @@ import gzip
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 
-from tests.conftest import Turnswap
 from turnswap.reports import folders
 
 from .evaluations import evaluate, follows_share
@@ -36,11 +33,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def mine(run: Path, tmp_path: Path) -> Path:
     """A copy of the run's folder, inside a folder of results of all sorts."""
     return shutil.copytree(run, tmp_path / "all" / "mine")
-
-
-@pytest.fixture
-def read(turnswap: Turnswap) -> Callable[..., Result]:
-    return lambda *arguments: turnswap("table", *arguments, "-o", "t.csv", "--resamples", 100)
 
 
 def results(folder: Path) -> Path:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from click.testing import Result
 
 from tests.conftest import Turnswap
 
@@ -53,11 +52,6 @@ def edited(english_and_french: dict[str, Path], tmp_path: Path) -> Edit:
         return copy
 
     return edit
-
-
-@pytest.fixture
-def read(turnswap: Turnswap) -> Callable[..., Result]:
-    return lambda *arguments: turnswap("table", *arguments, "-o", "t.csv", "--resamples", 100)
 
 
 def models() -> dict[str, set[str]]:

@@ -23,8 +23,8 @@ from turnswap.tasks.multiif.kept import CORRECTED, PUBLISHED, judge, verdicts_of
 from turnswap.tasks.multiif.text import detect_language
 from turnswap.tasks.multiturn import Reply
 
+from .damaged import Damaged, refused
 from .evaluations import evaluate
-from .test_runs import Damaged, refused
 
 WITH_COMMA = "<<标题>>\n\n今天下雨，rain"  # a Chinese comma is one by the corrected rules alone
 ODD = [("length_constraints:number_words", {"num_words": 4, "relation": "at least"})]
