@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .instructions import ids
-from .instructions.draw import strings
+from .instructions.draw import OF_WORDS, strings
 from .records import Conversations, DraftConversation
 from .vocabulary import occurs
 
@@ -60,5 +60,5 @@ def _added(conversation: DraftConversation) -> Iterator[tuple[int, str, str]]:
     turns = conversation.turns
     for number in range(1, len(turns)):
         for id_, kwargs in turns[number].instructions[len(turns[number - 1].instruction_ids) :]:
-            if id_ in (*ids.OF_WORDS, ids.END):
+            if id_ in (*OF_WORDS, ids.END):
                 yield from ((number, id_, text) for text in strings(kwargs))

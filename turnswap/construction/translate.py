@@ -26,7 +26,7 @@ from .judge import judging
 from .llm import LLM
 from .meaning.instructions import instructions_otherwise, turns_otherwise, unread
 from .records import Conversations, DraftConversation, Outcome, Turn
-from .translating import Job, key_of, question, read_back, read_forth
+from .translating import Job, key_of, question, read_back, read_forth, without_sentences
 from .vocabulary import scripts_of
 
 VERSION = 4
@@ -146,7 +146,7 @@ class Translate:
             "translated": bool(job.turns),
         }
         if job.back:
-            translation = Translation(source.language, job.language, source.prompts, job.prompts, job.back)
+            translation = Translation(source.language, job.language, *without_sentences(job))
             figures = measure(translation)
             warned = warnings(job.turns, job.language) + _of_source(source)
             if unchecked := unread(job.turns, job.language):

@@ -65,6 +65,22 @@ def question(job: Job, back: bool = False, more: int = 0) -> Question:
     return Question("translate", payload, key_of(job), more=more)
 
 
+def without_sentences(job: Job) -> tuple[list[str], list[str], list[str]]:
+    """The source's, the translated and the back-translated prompts, with marks in place of our sentences.
+
+    These were put there, so they need no judgement: what an LLM has worded is the rest.
+    """
+    source = job.source
+    forth, apart = _apart(source.turns, source.language, job.language)
+    there, back = list(job.prompts), list(job.back)
+    for number, separated in enumerate(apart):
+        for each in separated:
+            for prompts, turns, language in ((there, job.turns, job.language), (back, source.turns, source.language)):
+                said = sentences(*turns[-1].instructions[each.position], language)
+                prompts[number] = prompts[number].replace(said[each.variant % len(said)], each.marker, 1)
+    return forth, there, back
+
+
 def _apart(turns: Sequence[Turn], language: str, into: str) -> tuple[list[str], list[list[Separated]]]:
     """The prompts with markers in place of our sentences, and per turn what the markers stand for.
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from .equivalent import foreign
 from .instructions import making_of, must_contain
-from .instructions.draw import ENGLISH, strings
-from .instructions.ids import OF_WORDS
+from .instructions.draw import ENGLISH, OF_WORDS, strings
 from .meaning.instructions import otherwise
 from .statements import stating
 from .vocabulary import times

@@ -58,8 +58,7 @@ def counts_in(sentence: str, unit: str | None, language: str) -> list[Stated]:
     pattern = units.get(unit) if unit else "|".join(units.values()) or None
     if pattern is None or not regex.search(wording.get("needs", {}).get(unit, ""), sentence, _FLAGS):
         return []
-    # What stands in brackets or is an example does not part a number from what it counts.
-    plain = _ASIDE.sub(lambda aside: " " * len(aside.group()), sentence)
+    plain = _without_asides(sentence)
     found = []
     for number, partner, before, after in _numbers_among_words(plain, language):
         of_unit = (number.times and unit == "times") or _counts(before, after, pattern, unit, wording)
@@ -77,10 +76,15 @@ def counts_in(sentence: str, unit: str | None, language: str) -> list[Stated]:
     return found
 
 
+def _without_asides(sentence: str) -> str:
+    """What stands in brackets or is an example does not part a number from what it counts."""
+    return _ASIDE.sub(lambda aside: " " * len(aside.group()), sentence)
+
+
 def every_count_in(sentence: str, language: str) -> Iterator[Stated]:
     """Each number of a sentence, whatever it counts, as :func:`counts_in` reads it; ranges and "about 5" left out."""
     wording = WORDING.get(language, {"gap": 0})
-    for number, partner, before, after in _numbers_among_words(sentence, language):
+    for number, partner, before, after in _numbers_among_words(_without_asides(sentence), language):
         if partner is None and (made := _sides(number, None, before, after, wording)):
             yield Stated(*made, number.start, sentence[max(0, number.start - len(before)) : number.end + len(after)])
 

@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 
 from ..records import DraftConversation
 from ..vocabulary import UNSPACED, scripts_of
+from . import ids
 
 T = TypeVar("T")
+OF_WORDS = (ids.EXISTENCE, ids.FREQUENCY, ids.FORBIDDEN, ids.NTH)  # that name words to have, or not to have
 
 # Words to draw from, and words that are no keywords.
 ENGLISH: dict[str, Any] = tomllib.loads((files(__package__) / "english.toml").read_text("utf-8"))

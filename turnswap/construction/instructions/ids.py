@@ -14,4 +14,3 @@ END, QUOTATION = "startend:end_checker", "startend:quotation"
 CAPITALS = "change_case:capital_word_frequency"
 UPPER, LOWER = "change_case:english_capital", "change_case:english_lowercase"
 NO_COMMA = "punctuation:no_comma"
-OF_WORDS = (EXISTENCE, FREQUENCY, FORBIDDEN, NTH)  # name words that a reply shall have, or not have

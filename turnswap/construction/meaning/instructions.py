@@ -14,6 +14,7 @@ from ..data_audit.stated import counts_in, sentences_of
 from ..instructions import ids
 from ..instructions.making import listed
 from ..records import Turn
+from ..statements import stating
 from .demands import POLES, read
 from .differences import own_words
 
@@ -41,7 +42,12 @@ def stated_otherwise(prompt: str, id: str, kwargs: Mapping[str, Any], language: 
 
 
 def otherwise(prompt: str, id: str, kwargs: Mapping[str, Any], language: str, beside: Beside = ()) -> Iterator[str]:
-    """The same, without saying where: ``states 'weniger als 80 Wörter', graded is at least 80 words``."""
+    """The same, without saying where: ``states 'weniger als 80 Wörter', graded is at least 80 words``.
+
+    A sentence of ours states what is graded.
+    """
+    if stating(prompt, id, kwargs, language):
+        return iter(())
     slot = Slot("", language.partition("-")[0], 1, 1, id, kwargs, prompt, beside)
     return (f"states {says!r}, graded is {slot.graded}" for says in _otherwise(slot))
 
