@@ -1,6 +1,6 @@
 """Do the intervals hold what they promise, and does a comparison of equal models stay quiet?
 
-    python -m benchmarks.coverage                # the table of docs/statistics.md, about 20 minutes on one core
+    python -m benchmarks.coverage                # docs/explanation/statistics.md's table, about 20 minutes on one core
     python -m benchmarks.coverage --trials 200   # a look
 
 Each trial makes a benchmark anew, with the structure of the published one: 484 source prompts, of which 425 have two

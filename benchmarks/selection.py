@@ -1,6 +1,6 @@
 """What choosing the best of many does to its figure, and to a comparison with random placements.
 
-    python -m benchmarks.selection                # the tables of docs/search.md, a minute on one core
+    python -m benchmarks.selection                # the tables of docs/how_to/search.md, a minute on one core
     python -m benchmarks.selection --trials 200   # a look
 
 Documents differ in difficulty. A placement answers 70 % of them as the recipient does, and the others anew: so all

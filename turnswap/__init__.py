@@ -1,7 +1,7 @@
 """turnswap: multi-turn evaluation (Multi-IF) for lm-eval, layer swapping for mergekit.
 
-The names below are the public ones (``docs/api.md``). Each is imported when it is first asked for: they bring the
-hosts, which take seconds, and extras that may not be installed.
+The names below are the public ones (``docs/reference/api.md``). Each is imported when it is first asked for: they
+bring the hosts, which take seconds, and extras that may not be installed.
 """
 
 import os

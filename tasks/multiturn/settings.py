@@ -55,7 +55,8 @@ class Settings:
         reasoning_markers: pairs of opening and closing markers; ``known`` for the default; empty to keep everything.
         reasoning_in_history: send the reasoning of earlier turns back, for models that require it.
         on_overflow: ``warn`` counts prompts that do not fit and goes on, ``error`` ends the run before it asks.
-        schedule: ``pipelined`` and ``lockstep`` ask for one; ``auto`` is what pays for the backend: docs/scale.md.
+        schedule: ``pipelined`` and ``lockstep`` ask for one; ``auto`` is what pays for the backend
+            (docs/how_to/scale.md).
         open: conversations under way at once in the pipelined schedule; None for its default.
         wave: conversations that go through all their turns before the next ones, in lockstep; None for all.
         max_failed: share of conversations that may fail for good without failing the run.

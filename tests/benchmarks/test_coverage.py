@@ -1,4 +1,4 @@
-"""The simulation behind docs/statistics.md: that it makes what it says it makes."""
+"""The simulation behind docs/explanation/statistics.md: that it makes what it says it makes."""
 
 from __future__ import annotations
 

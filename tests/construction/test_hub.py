@@ -239,6 +239,6 @@ def test_a_hub_that_cannot_be_reached_is_said_in_words(
 
 
 def test_the_page_of_keys_is_what_the_settings_say() -> None:
-    docs = REPOSITORY / "docs" / "build_keys.md"
-    page = runpy.run_path(str(docs.with_suffix(".py")))["page"]
-    assert docs.read_text("utf-8") == page(), "python docs/build_keys.py > docs/build_keys.md"
+    docs = REPOSITORY / "docs" / "reference" / "build_keys.md"
+    page = runpy.run_path(str(docs.parents[1] / "scripts" / docs.with_suffix(".py").name))["page"]
+    assert docs.read_text("utf-8") == page(), "python docs/scripts/build_keys.py > docs/reference/build_keys.md"

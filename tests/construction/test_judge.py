@@ -262,7 +262,7 @@ def test_a_verdict_names_each_constraint_that_is_lost() -> None:
 
 def test_a_judge_is_measured_on_labelled_pairs(tmp_path: Path) -> None:
     """Of two bad pairs it finds one, of two good ones it accepts one, and for the other it has no verdict."""
-    spec = importlib.util.spec_from_file_location("judge_pairs", REPOSITORY / "docs" / "judge_pairs.py")
+    spec = importlib.util.spec_from_file_location("judge_pairs", REPOSITORY / "benchmarks" / "judge_pairs.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)

@@ -159,10 +159,12 @@ def test_a_problem_names_the_turn_and_what_both_say() -> None:
 @pytest.mark.slow
 def test_the_labelled_pairs_of_the_page_are_mostly_decided_alike_and_it_says_so() -> None:
     """The page is what its script prints, and no change loses what the gates once told."""
-    docs = REPOSITORY / "docs" / "translation_gates.md"
-    made = runpy.run_path(str(docs.with_suffix(".py")))
+    docs = REPOSITORY / "docs" / "explanation" / "translation_gates.md"
+    made = runpy.run_path(str(docs.parents[1] / "scripts" / docs.with_suffix(".py").name))
     page = made["page"](sorted(made["PAIRS"].glob("meaning_pairs_*.jsonl")))
-    assert docs.read_text("utf-8") == page, "python docs/translation_gates.py > docs/translation_gates.md"
+    assert docs.read_text("utf-8") == page, (
+        "python docs/scripts/translation_gates.py > docs/explanation/translation_gates.md"
+    )
     found = re.findall(r"`meaning_pairs_(\w+)\.jsonl`: (bad|good)[^|]*\| (\d+) \| (\d+)", page)
     assert len(found) == 6
     # The last pairs were written to be hard: half of them are long and as freely rendered as can be.

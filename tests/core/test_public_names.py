@@ -1,4 +1,4 @@
-"""The public names are those of docs/api.md, and a missing extra is named."""
+"""The public names are those of docs/reference/api.md, and a missing extra is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..conftest import REPOSITORY
 
 
 def test_the_page_and_the_package_say_the_same() -> None:
-    table = (REPOSITORY / "docs" / "api.md").read_text("utf-8")
+    table = (REPOSITORY / "docs" / "reference" / "api.md").read_text("utf-8")
     rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
     told = {name: re.findall(r"turnswap[.\w]*", row[3])[0] for row in rows for name in re.findall(r"`(\w+)", row[1])}
     assert told == {name: f"turnswap.{module}" for name, module in turnswap._MODULE_OF.items()}

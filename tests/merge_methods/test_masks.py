@@ -248,7 +248,9 @@ def test_the_example_of_the_document_trains_what_the_swap_keeps(
     trl = pytest.importorskip("trl")
     from datasets import Dataset
 
-    section = (REPOSITORY / "docs/layer_swap.md").read_text("utf-8").partition("## Train only what the swap keeps")[2]
+    section = (
+        (REPOSITORY / "docs/how_to/layer_swap.md").read_text("utf-8").partition("## Train only what the swap keeps")[2]
+    )
     first, second = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     here = {"use_cpu": True, "bf16": False, "max_steps": 2, "report_to": "none"}

@@ -138,14 +138,16 @@ def test_the_committed_counts_are_those_of_the_labels() -> None:
     found = measure([judge(each) for each in read_labels(READ)])
     # With other versions of the libraries the counts may stand as they are.
     found = replace(found, rules=measured().rules)
-    assert as_json(found) == as_json(measured()), f"python docs/corrected.py --labels {READ} > docs/corrected.md"
+    assert as_json(found) == as_json(measured()), (
+        f"python docs/scripts/corrected.py --labels {READ} > docs/reference/corrected.md"
+    )
 
 
 def test_the_page_opens_with_every_language_and_shows_what_each_correction_did(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (correction.name for correction in corrections()[:2])
     found = Agreement("9,icu:1", {"zh": {COMMA: Cell(4, 4, 3)}}, {first: Share(12, 12), second: Share(0, 1)})
     monkeypatch.setattr(agreement, "measured", lambda: found)
-    page = runpy.run_path(str(REPOSITORY / "docs" / "corrected.py"))["page"]()
+    page = runpy.run_path(str(REPOSITORY / "docs" / "scripts" / "corrected.py"))["page"]()
     assert "| zh | 4 | 4 · 100 % [51, 100] | 3 · 75 % [30, 95] |" in page
     assert f"without labels: {', '.join(code for code in LANGUAGES if code != 'zh')}." in page
     assert f"- zh, `{COMMA}`: published 4 of 4, corrected 3." in page
@@ -160,7 +162,7 @@ def test_the_counts_are_taken_anew_from_files_of_labels(
     written(tmp_path / "b.jsonl", GOOD)
     monkeypatch.setattr(agreement, "__file__", str(tmp_path / "agreement.py"))
     monkeypatch.setattr(sys, "argv", ["corrected.py", "--labels", str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")])
-    runpy.run_path(str(REPOSITORY / "docs" / "corrected.py"), run_name="__main__")
+    runpy.run_path(str(REPOSITORY / "docs" / "scripts" / "corrected.py"), run_name="__main__")
     assert capsys.readouterr().out.startswith("# Corrected verdicts")
     counts = json.loads((tmp_path / agreement.FILE).read_text("utf-8"))
     assert counts["cells"] == {f"hi {COMMA}": [1, 1, 1], f"zh {COMMA}": [1, 1, 1]}

@@ -76,9 +76,9 @@ def test_corrections_have_names_of_their_own_and_cover_every_corrected_check() -
 
 
 def test_the_page_of_the_corrections_is_what_the_code_says() -> None:
-    docs = Path(__file__).parents[2] / "docs" / "corrected.md"
-    page = runpy.run_path(str(docs.with_suffix(".py")))["page"]
-    assert docs.read_text("utf-8") == page(), "python docs/corrected.py > docs/corrected.md"
+    docs = Path(__file__).parents[2] / "docs" / "reference" / "corrected.md"
+    page = runpy.run_path(str(docs.parents[1] / "scripts" / docs.with_suffix(".py").name))["page"]
+    assert docs.read_text("utf-8") == page(), "python docs/scripts/corrected.py > docs/reference/corrected.md"
 
 
 @pytest.mark.usefixtures("without_segmenter")

@@ -42,8 +42,8 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
       lm_eval run ... --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
 
     A finding is a slot whose prompt says another thing than is graded, instructions that exclude each other, or a slot
-    that no reply can follow or none can fail: docs/audit.md has the kinds. What a file of findings names is left out of
-    the corrected figures of a run that is given it, never of the published ones.
+    that no reply can follow or none can fail: docs/how_to/audit.md has the kinds. What a file of findings names is
+    left out of the corrected figures of a run that is given it, never of the published ones.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.construction.data_audit.findings import KINDS, audit_data, write_audit
     from turnswap.tasks.multiif.dataset import SAMPLE

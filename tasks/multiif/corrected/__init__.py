@@ -1,7 +1,7 @@
 """Corrected verdicts: what a native reader would say where the published rules err.
 
 The checks stand below the published ones in :mod:`turnswap.tasks.multiif.instructions`; ``corrections.toml`` tells each
-rule with its reason and examples; ``agreement.json`` how far readers agree; docs/corrected.md shows them.
+rule with its reason and examples; ``agreement.json`` how far readers agree; docs/reference/corrected.md shows them.
 """
 
 from .agreement import measured

@@ -1,6 +1,7 @@
 """How far verdicts agree with readers: by language and instruction, and by what each correction changes.
 
-Labels are not ours to give away: ``agreement.json`` beside this file holds counts alone; docs/corrected.py writes it.
+Labels are not ours to give away: ``agreement.json`` beside this file holds counts alone; docs/scripts/corrected.py
+writes it.
 """
 
 from __future__ import annotations

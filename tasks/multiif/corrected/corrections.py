@@ -1,7 +1,7 @@
 """The corrections by name, as ``corrections.toml`` has them: what each is for, why, and replies on which rules differ.
 
-A test grades every example by both sets of rules, so what stands there is what the code does; docs/corrected.md is
-the same list for readers.
+A test grades every example by both sets of rules, so what stands there is what the code does;
+docs/reference/corrected.md is the same list for readers.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def grade_corrected(
             one, that one decides.
         prompts: the user's turns so far. In Chinese and Japanese they tell whether a number is of words or characters;
             without them it is of characters.
-        without: names of corrections that are switched off, to measure what each does (docs/corrected.md).
+        without: names of corrections that are switched off, to measure what each does (docs/reference/corrected.md).
 
     Returns:
         One verdict per instruction, in order. An empty or blank reply follows none.

@@ -70,7 +70,7 @@ def choose(lm: LM | CachingLM, gen_kwargs: Sequence[dict[str, Any]], schedule: s
         return vllm.refusal(model, gen_kwargs) or vllm.VLLMEngine(model)
     if is_a(model, "huggingface", "HFLM"):
         if schedule == "auto":  # make bench tells whether that is still so
-            return "hf's continuous batching is used where it is asked for: docs/scale.md says when it pays."
+            return "hf's continuous batching is used where it is asked for: docs/how_to/scale.md says when it pays."
         from . import hf
 
         return hf.refusal(model, gen_kwargs) or hf.HFEngine(model, gen_kwargs)

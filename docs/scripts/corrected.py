@@ -1,4 +1,6 @@
-"""``python docs/corrected.py [--labels FILE...] > docs/corrected.md``: the corrections as a page for readers.
+"""The corrections as a page for readers.
+
+    python docs/scripts/corrected.py [--labels FILE...] > docs/reference/corrected.md
 
 With ``--labels`` the counts that it shows are taken anew, from these files of readers' labels. ``--readings`` and
 ``--cases`` name files of the same form: replies that were read once, and replies that were composed for the
@@ -43,8 +45,8 @@ Corrected figures hold for a version of the rules, a segmenter and what knows th
 not to be compared. `pip install 'turnswap[cjk,morphology]'` brings them; the rules that need one say so, and without it
 they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
 
-Made by `python docs/corrected.py > docs/corrected.md`; tests hold the examples against both graders, and this page
-against the code.
+Made by `python docs/scripts/corrected.py > docs/reference/corrected.md`; tests hold the examples against both
+graders, and this page against the code.
 
 ## How far readers agree
 
@@ -67,7 +69,8 @@ verdict and no rule. Most of those in which the two sets differ are among them. 
 says in {composed_published}; corrected ones now in {composed_right}: the rules were mended until they did.
 
 **Languages of Multi-IF without labels: {unlabelled}.** There nobody has measured whether a corrected verdict is what
-readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour: [label.md](label.md).
+readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour:
+[label.md](../how_to/label.md).
 
 {worse}
 
@@ -82,7 +85,7 @@ is kept for its reason alone.
 |---|---|---|---|
 {table}
 
-Counted by `python docs/corrected.py --labels FILE...`, with the rules `{rules}`.
+Counted by `python docs/scripts/corrected.py --labels FILE...`, with the rules `{rules}`.
 """
 
 

@@ -1,4 +1,6 @@
-"""``python docs/translation_gates.py FILE... > docs/translation_gates.md``: how the gates decide on labelled pairs.
+"""How the gates decide on labelled pairs.
+
+    python docs/scripts/translation_gates.py FILE... > docs/explanation/translation_gates.md
 
 A line of a file has ``language``, ``source`` (English), ``translation``, ``back_translation``, ``acceptable`` (what a
 reader decides) and ``kind``. Without files only those of the repository are read.
@@ -15,7 +17,7 @@ from typing import Any
 from turnswap.construction.gates import Thresholds, Translation, measure, problems
 from turnswap.tasks.multiif.corrected.agreement import Share
 
-PAIRS = Path(__file__).parents[1] / "tests" / "construction"
+PAIRS = Path(__file__).parents[2] / "tests" / "construction"
 _HEAD = """\
 # How the gates for translations decide
 
@@ -25,7 +27,7 @@ sentence, words of the source left in it, words in a row, and words of two meani
 `turnswap/construction/meaning/*.toml`: English and twelve languages (ar, de, es, fr, hi, it, ja, ko, pt, ru, sw, zh);
 in others less is read, and what cannot be read is no reason to reject.
 
-Made by `python docs/translation_gates.py > docs/translation_gates.md`.
+Made by `python docs/scripts/translation_gates.py > docs/explanation/translation_gates.md`.
 
 | | right | of | share, 95 % interval (Wilson 1927) |
 |---|---|---|---|

@@ -1,4 +1,7 @@
-"""``python docs/build_keys.py > docs/build_keys.md``: every key of a data set's YAML, from the settings' classes."""
+"""Every key of a data set's YAML, from the settings' classes.
+
+python docs/scripts/build_keys.py > docs/reference/build_keys.md
+"""
 
 from __future__ import annotations
 
@@ -34,8 +37,9 @@ _STEPS: dict[str, Any] = {
 _HEAD = """\
 # Every key of a data set's YAML
 
-Made by `python docs/build_keys.py > docs/build_keys.md`; a test holds this page against the code. A whole example with
-comments is [configs/build_sw_ko.yaml](../configs/build_sw_ko.yaml); [build.md](build.md) tells what the steps do.
+Made by `python docs/scripts/build_keys.py > docs/reference/build_keys.md`; a test holds this page against the code. A
+whole example with comments is [configs/build_sw_ko.yaml](../../configs/build_sw_ko.yaml);
+[build.md](../how_to/build.md) tells what the steps do.
 """
 
 

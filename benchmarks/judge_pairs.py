@@ -1,6 +1,6 @@
 """How well a model judges translations, by pairs that people labelled.
 
-    python docs/judge_pairs.py PAIRS.jsonl --model hf --model_args pretrained=FOLDER
+    python benchmarks/judge_pairs.py PAIRS.jsonl --model hf --model_args pretrained=FOLDER
 
 A line of PAIRS.jsonl has language, source (English), translation and acceptable (true or false), and may have kind and
 constraints (a list of sentences). Models, arguments and ``--gen_kwargs`` are those of ``lm_eval run``. What is asked is
