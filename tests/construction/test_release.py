@@ -289,7 +289,9 @@ def test_what_was_never_run_says_so_and_where_nothing_is_left_the_first_reason_i
     list(pipeline.run())
     with pytest.raises(UserError) as raised:
         release(made, pipeline)
-    assert "No conversation came through all steps: filter left none, bada:ko because it is bad (" in str(raised.value)
+    assert "No conversation came through all steps: filter rejected them, bada:ko because it is bad (" in str(
+        raised.value
+    )
     assert str(tmp_path / "work" / "2-filter.jsonl") in str(raised.value)
 
 

@@ -82,7 +82,7 @@ def who_reviewed(conversations: Conversations, whole: str = "") -> str:
         return f"{NOBODY.capitalize()}."
     every = len(notes) == len(conversations)
     of = ("all" if len(notes) > 1 else "the") if every else f"{len(notes)} of"
-    others = "" if every else ", nobody the others"
+    others = "" if every else ", nobody reviewed the others"
     edited = sum(note["decision"] == "edit" for note in notes)
     each = sorted({len(note.get("reviewers", ())) for note in notes})
     people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")

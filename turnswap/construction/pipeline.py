@@ -120,7 +120,7 @@ class Pipeline:
         behind = redo not in (None, FAILED) and places.get(str(redo), len(places)) > places.get(str(last), len(places))
         if behind:
             raise UserError(
-                f"The step {redo} cannot be made anew (--redo): the run ends before it, after {last} (--last).",
+                f"The step {redo} cannot be made again (--redo): the run ends before it, after {last} (--last).",
                 "Leave --last out, or name the same step or a later one there. Nothing was touched.",
             )
 
@@ -233,7 +233,7 @@ def _outcomes(line: dict[str, Any]) -> list[Outcome]:
         return [Outcome(DraftConversation.from_json(each["conversation"]), each["reason"]) for each in line["outcomes"]]
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"A line for {line.get('of')} is no line of a step ({error!r}).", "Delete it: the step makes it anew."
+            f"A line for {line.get('of')} is no line of a step ({error!r}).", "Delete it: the step makes it again."
         ) from error
 
 

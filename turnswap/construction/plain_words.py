@@ -91,7 +91,7 @@ def plain_words(path: Path | None = None) -> PlainWords:
             raise UserError(f"{path}: instructions is {own_ids!r}; expected a table of texts.", advice)
         unknown = [name for name in own if name not in english] + [id_ for id_ in own_ids if id_ not in INSTRUCTIONS]
         if unknown:
-            raise UserError(f"{path} says something of {unknown[0]}, which there is not.", advice)
+            raise UserError(f"{path} has a text for {unknown[0]}, which is not known.", advice)
         for id_, saying in own_ids.items():
             kinds = get_instruction(id_).kwargs.items()
             _require_fillable(

@@ -24,7 +24,7 @@ def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
     """
     paths = [folder / name for name in files_of(described(folder))]
     if missing := [path for path in paths if not path.is_file()]:
-        raise UserError(f"{missing[0]} is missing.", "Write the release anew: turnswap build run CONFIG.")
+        raise UserError(f"{missing[0]} is missing.", "Write the release again: turnswap build run CONFIG.")
     if unreviewed(folder) and not anyway:
         raise UserError(
             f"{folder}: {NOBODY}. Nothing is uploaded.",
@@ -82,4 +82,4 @@ def _column(path: Path, name: str) -> list[str]:
     try:
         return list(pq.read_table(path, columns=[name])[name].to_pylist())
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "turnswap build run CONFIG writes it anew.") from error
+        raise UserError(f"{path} cannot be read: {error}.", "turnswap build run CONFIG writes it again.") from error

@@ -78,7 +78,7 @@ def _shape_forbidden(shape: Shape, kwargs: Kwargs) -> None:
 
 def _warn_of_forbidden(scripts: frozenset[str]) -> str | None:
     if scripts & UNSPACED:
-        return "the published rule finds words between spaces, which there are none of"
+        return "the published rule finds words between spaces, and there are none"
     if scripts & VOWEL_SIGNS:
         return "the published rule finds no word that ends in a vowel sign"
     return "the published rule does not find a word with a particle behind it" if "HANGUL" in scripts else None
