@@ -76,14 +76,14 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
             outputs = read_json(folder / PROVENANCE)["output"]["sha256"]
             recorded += [(PROVENANCE, str(name), str(digest)) for name, digest in outputs.items()]
         except (AttributeError, KeyError, TypeError):
-            problems.append(f"{PROVENANCE}: is none of ours, or damaged: it names no output")
+            problems.append(f"{PROVENANCE}: not written by turnswap, or damaged: it names no output")
     files = files_of(folder)
     hashes = hashes_of(files[name] for _, name, _ in recorded if name in files and files[name].is_file())
     notes: list[str] = []
     for by, name, digest in recorded:
         found = hashes.get(files[name], "missing") if name in files else "missing"
         if found != digest:
-            said = f"{by}: {name} is {found[:16]}, recorded {digest[:16]}"
+            said = f"{by}: the hash of {name} is {found[:16]}, recorded was {digest[:16]}"
             if name == CARD:  # people edit it, and nothing loads it
                 said = f"{name} was edited after its hash was recorded, which is allowed"
             (notes if name == CARD else problems).append(said)

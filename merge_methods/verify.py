@@ -92,11 +92,11 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
         report.problems += _config_problems(folder, recipe, trusted)
         problems, notes = check_recorded(folder)
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "May you read it?") from error
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "Check that you may read it.") from error
     report.problems += problems
     report.notes += notes
     extra = sorted(set(output.tensors) - set(recipe.tensors))
-    report.problems += [f"{name}: not declared, and yet there" for name in extra]
+    report.problems += [f"{name}: not declared, but there" for name in extra]
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
     for tensor in recipe.tensors.values():
         if tensor.name not in output.tensors:
@@ -205,7 +205,7 @@ def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool
         theirs = loaded_tokenizer(recipe.recipient.description.folder, trusted)
     except Exception as error:  # of the tokenizer's own code, or of none
         report.notes.append(
-            f"the recipient's tokenizer could not be loaded ({first_line(error)}); its files were compared alone"
+            f"the recipient's tokenizer could not be loaded ({first_line(error)}); only its files were compared"
         )
         return
     template = declared_template(recipe)
