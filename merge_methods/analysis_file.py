@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 
 from .zones import ranges
@@ -179,9 +179,9 @@ def read_analysis(path: Path) -> Analysis:
     try:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
-            f"{file} cannot be read as an analysis: {reason}.", "Name the folder that turnswap analyze -o wrote."
+            f"{file} cannot be read as an analysis: {reason_of(error)}.",
+            "Name the folder that turnswap analyze -o wrote.",
         ) from None
     try:
         return from_json(content)

@@ -13,7 +13,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 
 from .blending import is_finite
 from .checkpoint import Checkpoint, first_line, read_json, type_name
@@ -151,7 +151,7 @@ def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[st
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
-        yield f"config.json: cannot be read ({' '.join(str(error).split())})"
+        yield f"config.json: cannot be read ({reason_of(error)})"
         return
     yield from _contradicted_types(read_json(folder / "config.json"))
     pair = [(folder, config), (recipe.recipient.description.folder, recipe.recipient.config)]

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from more_itertools import chunked
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import set_aside, write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
@@ -99,7 +99,7 @@ class Pipeline:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
+            raise UserError(f"The folder {self.folder} cannot be made: {reason_of(error)}.") from error
         if redo not in (None, FAILED):
             self._set_aside(redo)
         conversations, count = self._load()

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
@@ -118,7 +118,9 @@ def described(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((folder / "croissant.json").read_text("utf-8"))
         files_of(content)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no release: {error}.", "turnswap build run CONFIG writes one.") from error
+        raise UserError(
+            f"{folder} holds no release: {reason_of(error)}.", "turnswap build run CONFIG writes one."
+        ) from error
     return content
 
 
