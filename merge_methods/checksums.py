@@ -83,7 +83,7 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
     for by, name, digest in recorded:
         found = hashes.get(files[name], "missing") if name in files else "missing"
         if found != digest:
-            said = f"{by}: {name} is {found[:16]}, but {digest[:16]} was recorded"
+            said = f"{by}: {name} is {found[:16]}, recorded {digest[:16]}"
             if name == CARD:  # people edit it, and nothing loads it
                 said = f"{name} was edited after its hash was recorded, which is allowed"
             (notes if name == CARD else problems).append(said)

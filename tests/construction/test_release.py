@@ -305,5 +305,5 @@ def test_nothing_proved_is_an_error_and_so_is_a_language_that_is_not_listed(tmp_
 def test_what_would_not_be_read_back_is_refused() -> None:
     with pytest.raises(UserError, match="turn 1 or turn 2 has no prompt"):
         csv_text([conversation("a:sw", turns=1)])
-    with pytest.raises(UserError, match="its key a:0:sw is twice"):
+    with pytest.raises(UserError, match="its key a:0:sw occurs twice"):
         csv_text([conversation("a:sw"), conversation("a")])
