@@ -83,12 +83,12 @@ def _no_numbers(name: str, models: Mapping[str, Model], tensors: Mapping[str, to
     held = {role: tensor.float().flatten() for role, tensor in tensors.items()}
     counts = {role: (int(torch.isnan(one).sum()), int((one.abs() > ABSURD).sum())) for role, one in held.items()}
     said = [
-        f"of the {role} ({models[role]}) {nan} values are NaN and {large} infinite or beyond {ABSURD:g}"
+        f"in the {role} ({models[role]}), {nan} values are NaN and {large} infinite or beyond {ABSURD:g}"
         for role, (nan, large) in counts.items()
         if nan or large
     ]
     return UserError(
-        f"{name} cannot be compared: {'; '.join(said)}.", "Repair or replace that model: no swap of it would work."
+        f"{name} cannot be compared: {'; '.join(said)}.", "Repair or replace that model: no swap with it would work."
     )
 
 
@@ -148,7 +148,7 @@ def layer_changes(recipe: Recipe, options: MergeOptions, sampled: bool = False) 
     """
     if "pretrained" not in recipe.models:
         raise UserError(
-            "There is no ancestor to compare with.",
+            "There is no pretrained model to compare with.",
             "Add it to models: - {model: PATH, parameters: {role: pretrained}}.",
         )
     readers = {role: expert_reader(model, options) for role, model in recipe.models.items()}
@@ -211,7 +211,7 @@ def drifts(recipe: Recipe, changes: Sequence[TensorChange]) -> list[Drift]:
             )
             found.append(Drift(said, is_far=False))
         elif change == 0:
-            said = f"{expert} does not differ from {ancestor} in what was looked at"
+            said = f"{expert} does not differ from {ancestor} in what was compared"
             found.append(Drift(said, is_far=False))
     return found
 

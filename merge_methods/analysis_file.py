@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 
 from .zones import ranges
@@ -96,7 +96,7 @@ def kinship(analysis: Analysis, role: str) -> Kinship:
     middle, worst = analysis.relative(role), max(analysis.relatives(role))
     told = f"||change|| / ||ancestor|| is {middle:.3f} in the median layer and {worst:.3f} at most"
     if worst == 0:
-        return Kinship("yes", "its layers are the ancestor's, bit by bit: it was not fine-tuned there")
+        return Kinship("yes", "its layers equal the ancestor's, bit for bit: it was not fine-tuned there")
     strange: dict[int | None, dict[str, float]] = {}
     for cell in analysis.cells:
         if (likeness := getattr(cell, role).likeness) < UNRELATED:
@@ -179,9 +179,9 @@ def read_analysis(path: Path) -> Analysis:
     try:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UserError(
-            f"{file} cannot be read as an analysis: {reason}.", "Name the folder that turnswap analyze -o wrote."
+            f"{file} cannot be read as an analysis: {reason_of(error)}.",
+            "Name the folder that turnswap analyze -o wrote.",
         ) from None
     try:
         return from_json(content)
@@ -205,7 +205,7 @@ def from_json(content: Any) -> Analysis:
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
         raise UserError(
-            "This is not an analysis as this version of turnswap wrote it: it is something else, or it was altered.",
+            "This is not an analysis that this version of turnswap wrote, or it was altered.",
             "Run turnswap analyze again, with -o, and name the folder that it wrote.",
         ) from None
     return analysis

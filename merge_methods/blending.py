@@ -93,7 +93,7 @@ def mix_of(method: str, source: TensorSource, tensor: str, settings: Settings, s
         raise UserError(f"blend_method: {method} cannot blend {tensor}: {doing}{reason}.") from error
     weights = dict(parameters).get("weight")
     if method == "linear" and isinstance(weights, tuple) and not sum(weight for _, weight in weights):
-        raise UserError(f"The weights of {tensor} make 0 together: there is no mean.", "Give one of them another.")
+        raise UserError(f"The weights of {tensor} make 0 together: there is no mean.", "Change one of the weights.")
     return Mix(method, tuple(inputs), base, tuple(parameters), seed)
 
 

@@ -110,8 +110,9 @@ class Checkpoint:
             wrong = sorted(named ^ here.keys())
             if wrong:
                 raise UserError(
-                    f"{self.folder} is incomplete: by its index {wrong[0]} is {'' if wrong[0] in named else 'not '}in "
-                    f"{file.name}, but it is {'not' if wrong[0] in named else 'there'}.",
+                    f"{self.folder} is incomplete: its index says that {wrong[0]} is "
+                    f"{'' if wrong[0] in named else 'not '}in {file.name}, but it is "
+                    f"{'not' if wrong[0] in named else 'there'}.",
                     "Download or copy the model again.",
                 )
             found |= here
@@ -173,7 +174,7 @@ def _read_index(path: Path) -> dict[str, str]:
     found = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(found, dict) or {type(name) for name in found.values()} != {str}:
         raise UserError(
-            f"{path} is no index of weights: under weight_map it names no file for each tensor.",
+            f"{path} is no index of weights: its weight_map must name a file for each tensor.",
             "Download or copy the model again.",
         )
     return found

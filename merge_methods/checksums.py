@@ -76,7 +76,7 @@ def check_recorded(folder: Path) -> tuple[list[str], list[str]]:
             outputs = read_json(folder / PROVENANCE)["output"]["sha256"]
             recorded += [(PROVENANCE, str(name), str(digest)) for name, digest in outputs.items()]
         except (AttributeError, KeyError, TypeError):
-            problems.append(f"{PROVENANCE}: is none of ours, or damaged: it names no output")
+            problems.append(f"{PROVENANCE}: not written by turnswap, or damaged: it names no output")
     files = files_of(folder)
     hashes = hashes_of(files[name] for _, name, _ in recorded if name in files and files[name].is_file())
     notes: list[str] = []

@@ -60,11 +60,11 @@ def claim_problems(
     """
     if not (folder / PROVENANCE).is_file():
         if (folder / ATTESTATION).exists():
-            yield f"{ATTESTATION}: is there without {PROVENANCE}, which it repeats"
+            yield f"{ATTESTATION}: repeats {PROVENANCE}, which is missing"
         return
     content = read_json(folder / PROVENANCE)
     if not (folder / CHECKSUMS).is_file():
-        yield f"{CHECKSUMS}: missing, but {PROVENANCE}, which is written with it, is there"
+        yield f"{CHECKSUMS}: missing, but {PROVENANCE} is there, and both are written together"
     listed = _part(_part(content, "output"), "sha256")
     lists = {
         CHECKSUMS: (read_checksums(folder), (CHECKSUMS,)),
@@ -92,7 +92,7 @@ def claim_problems(
         try:
             repeated = statement_of(content)
         except (AttributeError, KeyError, TypeError):
-            yield f"{PROVENANCE}: is none of ours, or damaged"
+            yield f"{PROVENANCE}: not written by turnswap, or damaged"
             return
         parts = list(differing(read_json(folder / ATTESTATION), json.loads(json.dumps(repeated))))
         yield from (f"{ATTESTATION}: {said(*one, f'that of {PROVENANCE}')}" for one in parts[:MOST])

@@ -55,8 +55,8 @@ class Model:
             loaded = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         except Exception as error:  # of many kinds, by what is missing or damaged
             raise UserError(
-                f"The tokenizer of {folder} cannot be read, and rows of embeddings are matched by its tokens.",
-                "Copy the tokenizer's files there, or say embeddings: recipient.",
+                f"The tokenizer of {folder} cannot be read; it is needed to match rows of embeddings by token.",
+                "Copy the tokenizer's files there, or write embeddings: recipient.",
             ) from error
         return dict(loaded.get_vocab())
 
@@ -129,7 +129,7 @@ def _check_copies(layout: Layout, folder: Path) -> None:
         if any(not torch.equal(checkpoint.read(copies[0]), checkpoint.read(name)) for name in copies[1:]):
             raise UserError(
                 f"{' and '.join(copies)} are one tensor by its configuration, and differ in its weights.",
-                "Write tie_word_embeddings: false into its config.json, or save the model anew.",
+                "Write tie_word_embeddings: false into its config.json, or save the model again.",
             )
 
 
@@ -295,7 +295,7 @@ def parse_accepted(value: str | None) -> frozenset[str]:
     names = frozenset(name.strip() for name in (value or "").split(",") if name.strip())
     if names - set(ACCEPTABLE):
         raise UserError(
-            f"accept: {min(names - set(ACCEPTABLE))} cannot be accepted.", f"Choose of {', '.join(ACCEPTABLE)}."
+            f"accept: {min(names - set(ACCEPTABLE))} cannot be accepted.", f"Choose from {', '.join(ACCEPTABLE)}."
         )
     return names
 

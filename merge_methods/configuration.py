@@ -114,14 +114,14 @@ def roles_of(config: MergeConfiguration) -> dict[str, ModelReference]:
         raise _no_donor(config.base_model)
     for donor in donors:
         if same_model(donor, config.base_model):
-            raise UserError(f"The donor, {donor}, is the recipient itself, {config.base_model}.", "Name two experts.")
+            raise UserError(f"The donor, {donor}, is the recipient itself, {config.base_model}.", "Name two models.")
     roles = {f"donor{number if number > 1 else ''}": donor for number, donor in enumerate(donors, 1)}
     return {"recipient": config.base_model, **roles} | ({"pretrained": ancestors[0]} if ancestors else {})
 
 
 def _no_donor(recipient: object) -> UserError:
     return UserError(
-        f"A swap has a donor besides base_model, got none (the recipient is {recipient}).",
+        f"A swap needs a donor besides base_model, got none (the recipient is {recipient}).",
         "List one or more under models. A pretrained ancestor needs parameters: {role: pretrained}.",
     )
 
@@ -142,11 +142,11 @@ def check_settings(config: MergeConfiguration) -> None:
         name = str(getattr(config, key))
         if name.removeprefix("torch.") not in ("None", "", "bfloat16", "float16", "float32", "float64"):
             raise UserError(
-                f"{key}: {name} is no type that mergekit writes.", "Take bfloat16, float16, float32 or float64."
+                f"{key}: {name} is no type that mergekit writes.", "Write bfloat16, float16, float32 or float64."
             )
     shared = config.parameters or {}
     if "role" in shared:
-        raise UserError("role stands at the top level, where it has no effect.", "Move it under the model it is of.")
+        raise UserError("role stands at the top level, where it has no effect.", "Move it under its model.")
     kernels = _kernel_parameters(config)
     for name, setting in shared.items():
         if name not in (*SHARED, *kernels):
@@ -184,7 +184,7 @@ def _check_setting(name: str, setting: Any) -> None:
     if isinstance(setting, list) and (not setting or len(entries) < len(setting)):
         written = ",".join(map(str, setting))
         raise UserError(
-            f"{name}: mergekit takes the list {setting} for a gradient over the layers.",
+            f"{name}: mergekit reads the list {setting} as a gradient over the layers.",
             f'Write one value, or several as a string: {name}: "{written}".',
         )
     if any(isinstance(entry.value, list) for entry in entries):
@@ -203,7 +203,7 @@ def _check_setting(name: str, setting: Any) -> None:
     if filters and None not in filters:
         alone = ", ".join(map(repr, filters))
         raise UserError(
-            f"{name} is given for {alone} alone; other tensors would fall to the default.",
+            f"{name} is given for {alone} alone; other tensors would get the default.",
             "Add a last entry without a filter, such as: - value: 0.",
         )
     hidden = filters[filters.index(None) + 1 :] if filters else []

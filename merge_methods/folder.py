@@ -167,7 +167,7 @@ def stray_files(files: dict[str, Path], recipe: Recipe, compared: Set[str], name
         if name in compared:
             continue
         if not path.is_file():
-            yield f"{name}: is a link to what is not there"
+            yield f"{name}: a link to what is not there"
         elif ADAPTER.search(name):
             yield f"{name}: does not belong here; transformers loads an adapter into the model without asking"
         elif WEIGHTS.search(name):

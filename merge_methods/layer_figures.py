@@ -70,9 +70,9 @@ def deviations(layers: Mapping[int, Sequence[Cell]]) -> tuple[str, ...]:
         said += [f"there is no {', '.join(missing)}"] if missing else []
         notes.append(f"The rule is published for sums over {', '.join(PUBLISHED)}. Here {', and '.join(said)}.")
     if any(component.startswith("expert") for component in every):
-        notes.append("A mixture's experts count as one matrix per projection: r is of the group.")
+        notes.append("A mixture's experts count as one matrix per projection: r is for the whole group.")
     if any(components != every for components in held):
-        notes.append("The layers do not all hold the same components, so that their sums are of unlike parts.")
+        notes.append("The layers do not all hold the same components: their sums are over different parts.")
     return tuple(notes)
 
 
@@ -152,5 +152,5 @@ def _segment(weight: Weight) -> str:
 def _cannot(why: str) -> UserError:
     return UserError(
         f"The names of this model's tensors do not tell attention and MLP apart: {why}.",
-        "Take whole layers: --granularity layer.",
+        "Use whole layers: --granularity layer.",
     )

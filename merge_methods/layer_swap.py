@@ -113,8 +113,8 @@ class LayerSwap(GroupMergeMethod):
         plan = replace(plan)  # not the very one of another merge, so that of two threads one is refused
         if self._plans.setdefault(recipient, plan) is not plan:
             raise UserError(
-                f"A merge into {recipient} is under way in this process.",
-                "Wait until it is done, or run this one in a process of its own.",
+                f"A merge with the recipient {recipient} is running in this process.",
+                "Wait until it is done, or run this one in another process.",
             )
         try:
             yield
@@ -137,7 +137,7 @@ class LayerSwap(GroupMergeMethod):
         plan = self._plans.get(base_id)
         if plan is None or not plan.roles.keys() >= set(input_ids):
             raise UserError(
-                "layer_swap merges whole model folders, by a plan that is made and checked before; here there is none.",
+                "layer_swap merges whole model folders, by a plan that is made and checked first; this merge has none.",
                 "Use mergekit-yaml or mergekit-multi, or from Python mergekit.merge.run_merge, with turnswap enabled.",
             )
 

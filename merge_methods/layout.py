@@ -174,8 +174,8 @@ def read_layout(config: PretrainedConfig, tensors: Mapping[str, TensorInfo], tru
     places = [weight.place for weight in layout.weights.values()]
     if {layer for place in places for layer in (place.layer, *place.layers)} - {None} != set(range(n_layers)):
         raise UserError(
-            f"The {n_layers} layers that the configuration of this {config.model_type} model names are not all in its "
-            "weights" + (f" as their names tell ({layout.guessed[0]})." if layout.guessed[0] else "."),
+            f"The configuration of this {config.model_type} model names {n_layers} layers, and not all of them are "
+            "in its weights" + (f" as their names tell ({layout.guessed[0]})." if layout.guessed[0] else "."),
             "Check that the folder is complete and unquantised.",
         )
     return layout

@@ -50,7 +50,7 @@ def map_names(recipe: Recipe, model: Any) -> dict[str, str]:
     if unplanned:
         raise UserError(
             f"Missing component: {type(model).__name__} has {min(unplanned)}, which {recipe.recipient} does not store.",
-            "Is its folder complete, and saved from this class?",
+            "Check that its folder is complete and was saved from this class.",
         )
     return found
 
@@ -144,7 +144,7 @@ def _unequal(
             declared = declared_in_memory(target, part, loaded[target], readers, recipe)
             names = part[0].name if len(part) == 1 else f"{part[0].name} and {len(part) - 1} more"
             if declared is None:
-                yield f"as loaded: {target} has another shape than {names} as declared"
+                yield f"as loaded: the shape of {target} differs from that of {names} as declared"
             elif not same_bits(loaded[target].detach(), declared.to(loaded[target].dtype)):
                 yield f"as loaded: {target} is not, bit for bit, {names} as declared"
     made_up = sorted(loaded.keys() - parts.keys())

@@ -88,7 +88,7 @@ def swap_masks(config: MergeConfiguration, options: MergeOptions, structure: str
         graph = module_graph(described, options.trust_remote_code)
     except LookupError as error:
         sizes = {held.name: math.prod(held.header.shape) for held in layout.weights.values()}
-        notes += (f"names are those of the checkpoint, and nothing is said for PEFT, since {error.args[0]}",)
+        notes += (f"names are those of the checkpoint, and there are no settings for PEFT: {error.args[0]}",)
     else:
         sizes = {held: parameter.numel() for held, parameter in graph.model.named_parameters()}
         for held in sizes.keys() - sources.keys():
@@ -121,8 +121,8 @@ def _structure(
         note = f"{reference} came without weights: filters are compared with names as loaded"
         return str(reference), config, layout, (note,)
     raise UserError(
-        f"No model tells the parameters' names. {refused[0].message}",
-        "Name a model of this build: --model PRETRAINED. Its config.json is enough.",
+        f"The names of the parameters are unknown. {refused[0].message}",
+        "Name a model with the same architecture: --model PRETRAINED. Its config.json is enough.",
     ) from refused[0]
 
 
@@ -174,7 +174,7 @@ def _for_peft(graph: ModuleGraph, train: Iterable[str]) -> tuple[dict[str, Any] 
     notes = []
     if others:
         notes.append(
-            f"LoRA trains the layers' linear modules alone. modules_to_save lists the other {len(others)} of train "
+            f"LoRA trains only the layers' linear modules. modules_to_save lists the other {len(others)} of train "
             "(norms, embeddings, lm_head, fused experts): LoraConfig(modules_to_save=...) trains them whole"
         )
     if len(others) < len(left):

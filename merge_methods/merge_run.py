@@ -83,7 +83,7 @@ def run_layer_swap(
     if not recipe.recipient.tokenizer_files:
         options = options.model_copy(update={"copy_tokenizer": False})  # mergekit would log a traceback and go on
     elif not options.copy_tokenizer:
-        LOG.warning("the merged folder has no tokenizer, as asked: turnswap verify names it as missing until it has")
+        LOG.warning("the merged folder has no tokenizer, as asked: turnswap verify reports it until you add one")
     for warning in (*recipe.warnings, *sampled_drifts(recipe, options)):
         LOG.warning("%s", warning)
     # A pickled output is mergekit's whole: there are no bytes in it to hand on.
@@ -160,7 +160,7 @@ def merge_adapters(references: list[ModelReference], options: MergeOptions) -> N
             continue
         final = cache_entry(reference, options.lora_merge_cache)
         if final.exists():
-            LOG.warning("%s is unfinished or of another adapter: merging it anew", final)
+            LOG.warning("%s is unfinished or of another adapter: merging it again", final)
             shutil.rmtree(final)
         unfinished = final.parent / f".{final.name}.incomplete"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -225,7 +225,7 @@ def _check_complete(recipe: Recipe, folder: Path) -> None:
     wrong = sorted(name for name, *_ in there ^ planned)
     if wrong:
         raise UserError(
-            f"mergekit wrote other tensors than planned ({wrong[0]} among {len(wrong)}); nothing was kept.",
+            f"mergekit wrote tensors that differ from the plan ({wrong[0]} among {len(wrong)}); nothing was kept.",
             "Please report this with your configuration and the versions that turnswap status prints.",
         )
 

@@ -123,7 +123,7 @@ def plan_tensors(
     kept = [tensor for tensor in planned.values() if tensor.is_kept and tensor.dtype.is_floating_point]
     if kept:
         notes.append(
-            f"{len(kept)} tensors stay in {type_name(kept[0].dtype)}, which the recipient keeps for them beside "
+            f"{len(kept)} tensors stay in {type_name(kept[0].dtype)}, as in the recipient, whose main type is "
             f"{type_name(layout.main_type)} ({kept[0].name}{', …' if kept[1:] else ''})"
         )
     return planned, notes
@@ -144,7 +144,7 @@ def _swap_of(role: str, settings: Sequence[Mapping[str, Any] | None], tensor: st
             return replace(swap, layers=NO_LAYERS)
         raise UserError(
             f"There are several donors, and {role} has no layers of its own.",
-            'Write under each which it gives, such as parameters: {layers: "0-4"}.',
+            'Write under each donor which layers it gives, such as parameters: {layers: "0-4"}.',
         )
     swap = replace(swap, bottom=swap.bottom or 0, top=swap.top or 0)
     if swap.transition is not None:
@@ -168,7 +168,8 @@ def _with_mix(source: TensorSource, tensor: str, settings: Settings) -> TensorSo
     named = {resolve("blend_method", settings[role], tensor) for role, _ in source.shares}
     if len(named) > 1:
         raise UserError(
-            f"Two donors blend {tensor} by different methods: {', '.join(sorted(named))}.", "Give both the same."
+            f"Two donors blend {tensor} by different methods: {', '.join(sorted(named))}.",
+            "Give both the same blend_method.",
         )
     seed = resolve("seed", settings["recipient"], tensor)
     return replace(source, mix=mix_of(named.pop(), source, tensor, settings, seed))

@@ -77,7 +77,7 @@ def open_experts(analysis: Analysis | Sequence[Analysis], options: MergeOptions,
         named = list(dict.fromkeys(one.models[role] for one in analyses))
         if named[1:]:
             raise UserError(
-                f"The analyses are not of one {role}: {named[0]} and {named[1]}.",
+                f"The analyses have different models as {role}: {named[0]} and {named[1]}.",
                 "Donors of one swap are each compared with the same recipient and its ancestor.",
             )
     compared = [("recipient", analyses[0]), *(("donor", one) for one in analyses)]
@@ -168,7 +168,7 @@ def united(suggestions: Sequence[Suggestion], analyses: Sequence[Analysis], layo
     """
     names = [analysis.models["donor"] for analysis in analyses]
     if any(isinstance(one.parameters.get("layers"), list) for one in suggestions):
-        raise UserError("Of several donors each gives whole layers.", "Leave --granularity module out.")
+        raise UserError("With several donors, each gives whole layers.", "Leave out --granularity module.")
     claims = [layer_sources(SwapParameters(**one.parameters), layout.n_layers) for one in suggestions]
     shares = [figures.shares(figures.matrices(one)[0], figures.change)["donor"] for one in analyses]
     taken: list[dict[int, Decision]] = [dict.fromkeys(range(layout.n_layers), "recipient") for _ in names]
@@ -189,13 +189,11 @@ def united(suggestions: Sequence[Suggestion], analyses: Sequence[Analysis], layo
         if "blend" in decisions.values():
             share = parameters[name]["blend"] = suggestion.parameters.get("blend", BLEND)
             if any(source.origin == "blend" and source.donor_share != share for source in claimed):
-                notes.append(
-                    f"{name}: every blended layer has {share:g} of the donor; alone its transitions would ramp."
-                )
+                notes.append(f"{name}: every blended layer takes {share:g} from the donor, also in transitions.")
     reasons = [f"{name}: {said}" for name, one in zip(names, suggestions, strict=True) for said in one.reasons]
     reasons += [
-        f"Layers {ranges(layers)}, which {winner} and {loser} would both give, are {winner}'s: its share of change "
-        "there is the larger."
+        f"{winner} and {loser} would both give layers {ranges(layers)}: {winner} gives them, since its share of change "
+        "there is larger."
         for (winner, loser), layers in contested.items()
     ]
     rows = [{"donor": name, **row} for name, one in zip(names, suggestions, strict=True) for row in one.figures]
@@ -211,7 +209,7 @@ def _kinship_warnings(analysis: Analysis, role: str, anyway: bool) -> list[str]:
     told = f"whether the {role} comes from {analysis.models['base']} is judged {found.verdict!r}: {found.reason}"
     if found.verdict != "likely" and not anyway:
         raise UserError(
-            f"The rules suppose experts of one ancestor, and {told}.",
+            f"The rules need experts of one ancestor, and {told}.",
             "Name their pretrained model in turnswap analyze --base. If you know better: --anyway.",
         )
     return [told]

@@ -119,13 +119,14 @@ def _what_was_compared(report: Report, recipe: Recipe) -> str:
     single = {name for name, tensor in recipe.tensors.items() if not tensor.is_computed}
     rounded = single.intersection(report.rounded)
     kept = len(single) - len(rounded)
-    said = [f"{kept} hold the very numbers of their source, bit for bit"] if kept else []
+    said = [f"{kept} equal their source, bit for bit"] if kept else []
     if rounded:
         types = ", ".join(sorted({type_name(recipe.tensors[name].dtype) for name in rounded}))
         said.append(f"{len(rounded)} are their source rounded to {types}, as declared")
     if len(single) < len(recipe.tensors):
         said.append(
-            f"{len(recipe.tensors) - len(single)} are computed as declared (blends, slices, rows), bit for bit as again"
+            f"{len(recipe.tensors) - len(single)} are computed as declared (blends, slices, rows); "
+            "computed again, they are equal, bit for bit"
         )
     text = f"of {sum(report.tensors.values())} tensors ({counts}), {'; '.join(said)}."
     if report.n_loaded is not None:

@@ -54,7 +54,7 @@ def paper(analysis: Analysis, layout: Layout) -> Suggestion:
     reasons = (
         f"bottom {zones['bottom']}, top {zones['top']}, transition {zones['transition']}: "
         f"5, 2 and 1 of {PAPER_LAYERS} layers{scaled}.",
-        "It is the same for every pair of experts: the analysis has no part in it.",
+        "It is the same for every pair of experts: it does not use the analysis.",
     )
     source = "Bandarkar et al. 2024, arXiv 2410.01335, its default as quoted from accounts of the paper."
     return Suggestion("paper", source, zones | ends, reasons, notes=notes)
@@ -80,9 +80,9 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
         ends = [f"layer {n}: recipient {shares['recipient'][n]:.4f}, donor {shares['donor'][n]:.4f}"
                 for n in (0, analysis.n_layers - 1)]  # fmt: skip
         raise UserError(
-            f"ratio: at neither end of the model the donor changed more than the recipient ({'; '.join(ends)}; shares "
+            f"ratio: the donor did not change more than the recipient at either end ({'; '.join(ends)}; shares "
             "of each expert's change over all layers).",
-            "The rule has nothing to suggest for these experts. Another may: shin-hwang can take any layer.",
+            "The rule has nothing to suggest for these experts. Try --rule shin-hwang: it can take any layer.",
         )
     donors = {*range(bottom), *range(analysis.n_layers - top, analysis.n_layers)}
     decisions: dict[int, Decision] = {layer: "donor" if layer in donors else "recipient" for layer in layers}
@@ -90,7 +90,7 @@ def ratio(analysis: Analysis, layout: Layout) -> Suggestion:
     reasons = (
         f"bottom {bottom}: {_told('from layer 0 on', bottom)}.",
         f"top {top}: {_told('from the last layer down', top)}.",
-        "transition 0: the paper found no significant gain from blended layers (as accounts of it say).",
+        "transition 0: the paper found no significant gain from blended layers, as accounts of it say.",
     )
     source = (
         "after the analysis of Bandarkar et al. 2024, arXiv 2410.01335, of where each expert changed most. "
@@ -158,8 +158,8 @@ def shin_hwang(
         rows, words = _rows(of_modules, chosen), _in_words(chosen)
     more = (*figures.deviations(layers), *more)
     reasons = (
-        f"{granularity} by {granularity}: d = p_donor - p_recipient; where |d| > {threshold:g} the larger takes it, "
-        f"else both are blended with {blend:g} of the donor.",
+        f"{granularity} by {granularity}: d = p_donor - p_recipient; where |d| > {threshold:g}, the expert "
+        f"with the larger p gives it; else both are blended, {blend:g} from the donor.",
         f"{granularity.capitalize()}s: {words}.",
     )
     source = (
@@ -185,7 +185,7 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     if undefined:
         raise UserError(
             f"alignment: layers {ranges(undefined)} have no cosine, since an expert did not change there.",
-            "Take another rule: ratio and shin-hwang can do with unchanged layers.",
+            "Use another rule: ratio and shin-hwang accept unchanged layers.",
         )
     values = list(cosines.values())
     first, end = figures.best_middle(values)
@@ -193,18 +193,18 @@ def alignment(analysis: Analysis, layout: Layout) -> Suggestion:
     listed = ", ".join(f"{value:.3f}" for value in values)
     if not middle or fmean(middle) - fmean(outer) <= ROUNDING:
         raise UserError(
-            "alignment: these task vectors have no middle that is more aligned than what lies outside it. The cosines, "
+            "alignment: these task vectors have no middle that is more aligned than the layers around it. The cosines, "
             f"layer by layer: {listed}.",
-            "The rule has nothing to suggest for these experts. Take another.",
+            "The rule has nothing to suggest for these experts. Use another rule.",
         )
     decisions: dict[int, Decision] = {layer: "recipient" if first <= layer < end else "donor" for layer in layers}
     ends, more = ends_of("donor", "donor", layout)
     explained = 1 - (figures.deviation(middle) + figures.deviation(outer)) / figures.deviation(values)
     reasons = (
-        f"The middle, layers {first}-{end - 1}, has a mean cosine of {fmean(middle):.4f}, what lies outside "
+        f"The middle, layers {first}-{end - 1}, has a mean cosine of {fmean(middle):.4f}, the layers around it "
         f"{fmean(outer):.4f}; the cut explains {explained:.0%} of the cosines' variance.",
         "Where the updates align, the recipient keeps its own; where they diverge, the donor's are taken.",
-        "Some cut is always the best: without a clear difference between the two means it says little.",
+        "There is always a best cut: it says little if the two means hardly differ.",
     )
     source = (
         "after arXiv 2605.26735, which found the middle updates of two experts aligned and the outer ones diverging. "
@@ -261,7 +261,7 @@ def _in_words(decisions: Mapping[Any, Decision]) -> str:
 
 def _told(where: str, depth: int) -> str:
     exceeds, running = ("exceeds", f" in {depth} layers running") if depth else ("does not exceed", "")
-    return f"{where} the donor's share of its change {exceeds} the recipient's of its own{running}"
+    return f"{where}, the donor's share of its total change {exceeds} the recipient's share{running}"
 
 
 def ends_of(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -272,8 +272,8 @@ def ends_of(first: Decision, last: Decision, layout: Layout) -> tuple[dict[str, 
     parts = {weight.place.part for weight in layout.weights.values()}
     ends: dict[str, str] = {"embeddings": first, "head": last}
     note = (
-        "Embeddings and head (final norm, lm_head) follow the layers that they touch: no rule speaks of them, and what "
-        "the paper did is not known."
+        "Embeddings and head (final norm, lm_head) follow the layers that they touch: no rule covers them, and "
+        "accounts of the paper do not say what it did with them."
     )
     if "tied" in parts and first != last:
         ends = {"embeddings": "recipient"}

@@ -175,8 +175,8 @@ def _combined(claims: Mapping[str, TensorSource], what: str) -> TensorSource:
     if any(source.origin != "blend" for source in claimed.values()) or total > 1 + 1e-9:
         raise UserError(
             f"Several donors claim {what}: {told}.",
-            f"Their shares make {total:g}. Give it to one of them, or blend it: blend_layers with a blend under each, "
-            "which together make 1 at most."
+            f"Their shares add up to {total:g}. Give it to one of them, or blend it: write blend_layers and blend "
+            "under each donor; together, the blends make 1 at most."
             if what.startswith("layer")
             else f"Write {what}: donor under one of them, or {what}: blend under each.",
         )
@@ -283,7 +283,7 @@ def _shared(users: Sequence[tuple[int, TensorSource]], swaps: Mapping[str, SwapP
     told = ", ".join(f"{layer} ({source.origin})" for layer, source in users)
     raise UserError(
         f"This model stores one block for several of its layers, which cannot come from several models: layers {told}.",
-        "Say whose it is: add shared: recipient, donor or blend to the parameters.",
+        "Say which model gives it: add shared: recipient, donor or blend to the parameters.",
     )
 
 
@@ -306,5 +306,5 @@ def _tied(embeddings: TensorSource, head: TensorSource, swaps: Mapping[str, Swap
     raise UserError(
         f"This model ties its embeddings to its lm_head: they are one tensor, which cannot come from the "
         f"{embeddings.origin} ({embeddings.why}) and from the {head.origin} ({head.why}).",
-        "Say embeddings: donor, recipient or blend (and the same for head, or nothing).",
+        "Write embeddings: donor, recipient or blend (and the same for head, or nothing).",
     )

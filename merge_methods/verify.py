@@ -13,7 +13,7 @@ from mergekit.config import MergeConfiguration
 from mergekit.options import MergeOptions
 from transformers import AutoConfig
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 
 from .blending import is_finite
 from .checkpoint import Checkpoint, first_line, read_json, type_name
@@ -92,11 +92,11 @@ def verify(folder: Path, options: MergeOptions, config_file: Path | None = None,
         report.problems += _config_problems(folder, recipe, trusted)
         problems, notes = check_recorded(folder)
     except OSError as error:
-        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "May you read it?") from error
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.", "Check that you may read it.") from error
     report.problems += problems
     report.notes += notes
     extra = sorted(set(output.tensors) - set(recipe.tensors))
-    report.problems += [f"{name}: not declared, and yet there" for name in extra]
+    report.problems += [f"{name}: not declared, but there" for name in extra]
     readers = {role: WeightReader(model, options) for role, model in recipe.models.items()}
     for tensor in recipe.tensors.values():
         if tensor.name not in output.tensors:
@@ -151,7 +151,7 @@ def _config_problems(folder: Path, recipe: Recipe, trusted: bool) -> Iterator[st
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trusted, local_files_only=True)
     except Exception as error:  # transformers' checks of what a file says raise errors of many kinds
-        yield f"config.json: cannot be read ({' '.join(str(error).split())})"
+        yield f"config.json: cannot be read ({reason_of(error)})"
         return
     yield from _contradicted_types(read_json(folder / "config.json"))
     pair = [(folder, config), (recipe.recipient.description.folder, recipe.recipient.config)]
@@ -205,7 +205,7 @@ def _check_tokenizer(folder: Path, recipe: Recipe, report: Report, trusted: bool
         theirs = loaded_tokenizer(recipe.recipient.description.folder, trusted)
     except Exception as error:  # of the tokenizer's own code, or of none
         report.notes.append(
-            f"the recipient's tokenizer could not be loaded ({first_line(error)}); its files were compared alone"
+            f"the recipient's tokenizer could not be loaded ({first_line(error)}); only its files were compared"
         )
         return
     template = declared_template(recipe)

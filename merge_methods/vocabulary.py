@@ -101,7 +101,7 @@ def check_matchable(recipient: Model, donor: Model) -> None:
     if is_tied(recipient.config) and not is_tied(donor.config):
         raise UserError(
             f"{recipient} ties its embeddings to its head, and {donor} has a head of its own, which would be lost.",
-            "Say embeddings: recipient and head: recipient.",
+            "Write embeddings: recipient and head: recipient.",
         )
     for model in (recipient, donor):
         _ = model.tokens

@@ -62,7 +62,7 @@ class WeightReader:
             parts = {name: functools.partial(self.checkpoint.read, name) for name in stored}
             made = convert_checkpoint_tensors(self.model.config.model_type, parts, weight.target)
         if made is None:
-            raise UserError(f"{self.model} has no tensor {weight.name}.", "Has it changed since the merge?")
+            raise UserError(f"{self.model} has no tensor {weight.name}.", "Was it changed after the merge?")
         return made
 
     def name_of(self, weight: Weight) -> str | None:
@@ -201,7 +201,7 @@ class AdapterReader(WeightReader):
             if re.sub(suffix, "", name) not in modules:
                 raise UserError(
                     f"{model}: the adapter's {name} belongs to no weight of the model.",
-                    "Is it an adapter of this model? If so, merge it with peft first, and name the merged folder.",
+                    "Check that it is one of this model; if it is, merge it with peft and name the merged folder.",
                 )
 
     def read(self, weight: Weight) -> torch.Tensor:

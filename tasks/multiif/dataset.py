@@ -170,7 +170,8 @@ def _load_all(source: Source, changed: int, cluster_column: str | None) -> list[
                 lacks = "empty" if cluster_column in row else "missing"
                 raise DatasetError(
                     f"Row {conversation['key']}: the column {cluster_column!r} is {lacks}.",
-                    "The task's metadata name it as cluster_column: it holds the source prompt of every conversation.",
+                    "The task's metadata name it as cluster_column: it must hold the source prompt of every "
+                    "conversation.",
                 )
         conversations.append(conversation)
     if not conversations:

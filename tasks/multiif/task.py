@@ -55,7 +55,7 @@ class MultiIF(MultiTurnTask):
         if asked := self.config.metadata.get("leave_out"):
             if not self.both:
                 raise UserError(
-                    "metadata leave_out changes corrected figures alone, and none are asked for.",
+                    "metadata leave_out changes only corrected figures, and this run does not ask for them.",
                     "Ask for them: --metadata '{}'.".format(json.dumps({"verdicts": "both", "leave_out": str(asked)})),
                 )
             self.left_out = read_left_out(Path(str(asked)), load_every_language(source, column))

@@ -73,8 +73,8 @@ class Replies:
         now, before = identity(lm), self._read(_MODEL, theirs=False)
         if before not in (None, now) and not adopt:
             raise UserError(
-                f"The cache {lm.cache_db} was made by {before}, and now {now} is asked: its replies are others.",
-                "Choose another --use_cache path. If it is the same model after all, at another address say, "
+                f"The cache {lm.cache_db} was made by {before}, and now {now} is asked: their replies differ.",
+                "Choose another --use_cache path. If both are the same model, for example at a new address, "
                 """take the cache over: --metadata '{"cache": "adopt"}'.""",
             )
         if before != now:
@@ -145,7 +145,7 @@ class Replies:
             return
         self._confirm()
         if self._unwritten:
-            log.warning("%d entries are not in the cache: the disk took none to the end.", len(self._unwritten))
+            log.warning("%d entries are not in the cache: it could not be written to the end.", len(self._unwritten))
 
     # ------------------------------------------------------------------------------------------- the disk
 
@@ -197,14 +197,14 @@ class Replies:
             self._complain(error)
             return
         if self._failed_at is not None:
-            log.warning("The cache takes replies again: none is missing in it.")
+            log.warning("The cache can be written again: no reply is missing in it.")
         self._failed_at = None
         self._unwritten.clear()
 
     def _complain(self, error: sqlite3.Error) -> None:
         if self._failed_at is None:
             log.warning(
-                "The cache cannot be written (%s). The run goes on and keeps its replies in memory; make room on the "
-                "disk, and they are written too.", error,
+                "The cache cannot be written (%s). The run goes on and keeps its replies in memory. Free space on "
+                "the disk, and it writes them too.", error,
             )  # fmt: skip
         self._failed_at = time.monotonic()

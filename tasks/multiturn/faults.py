@@ -10,8 +10,8 @@ from turnswap.core.errors import UserError
 
 _SHOWN = 5
 _AGAIN = "Run the same command again: with --use_cache it asks only for what is missing."
-_IN_VAIN = "Another run would fail in the same way: mend the cause first. With --use_cache it asks only for the rest."
-_PUT_UP = """--metadata '{"max_failed": 0.01}' puts up with 1 % of failed conversations and counts them."""
+_IN_VAIN = "Another run would fail in the same way: fix the cause first. With --use_cache it asks only for the rest."
+_PUT_UP = """--metadata '{"max_failed": 0.01}' accepts up to 1 % of failed conversations and counts them."""
 
 
 class Fault(Exception):

@@ -48,7 +48,7 @@ def run(
     model = backend.inner_model(lm)
     if wave is not None and int(getattr(model, "data_parallel_size", 1) or 1) > 1:
         raise UserError(
-            "Waves were asked for, but with data_parallel_size > 1 vLLM loads the model anew at every call.",
+            "--metadata wave: with data_parallel_size > 1, vLLM loads the model again at every call.",
             "Leave --metadata wave out, or run several single engines behind an API.",
         )
     size = wave or max(len(conversations), 1)

@@ -85,7 +85,7 @@ def run(
         KeyboardInterrupt, SystemExit: on Ctrl-C and SIGTERM, after what was in flight came in or 30 seconds went by.
     """
     if not replies.lasting:
-        log.warning("Without --use_cache PATH nothing is kept of a run that is stopped or fails.")
+        log.warning("Without --use_cache PATH, a run that stops or fails keeps nothing.")
     pipeline = _Pipeline(engine, turns, replies, conversations, then)
     pipeline.named, pipeline.expected = named, replies_to_come
     limit = open_conversations or engine.open_per_slot * engine.slots

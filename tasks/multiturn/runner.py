@@ -121,8 +121,8 @@ def _warn_of_unknown_tags(conversations: Sequence[Conversation]) -> None:
         if tag := unknown_tags(answers, markers):
             pair = json.dumps([tag, f"{tag[0]}/{tag[1:]}"])
             log.warning(
-                "Most answers open with %s, which is not known as reasoning and was graded as part of the reply. "
-                """If it is reasoning, say so: --metadata '{"reasoning_markers": %s}'.""", tag, pair,
+                "Most replies start with %s, which is not known as reasoning and was graded as part of the reply. "
+                """If it is reasoning, add --metadata '{"reasoning_markers": %s}'.""", tag, pair,
             )  # fmt: skip
 
 

@@ -28,8 +28,8 @@ def _markers(value: Any) -> Markers:
         for pair in pairs
     ):
         raise ValueError(
-            'expected an opening and a closing marker, such as ["<think>", "</think>"], a list of such pairs, '
-            "known for those that are set aside by default, or none to keep reasoning in the replies"
+            'expected an opening and a closing marker, such as ["<think>", "</think>"]; a list of such pairs; '
+            "known (the default: common markers); or none (reasoning stays in the replies)"
         )
     return tuple((opening, closing) for opening, closing in pairs)
 

@@ -149,7 +149,7 @@ def test_of_kwargs_that_differ_in_spaces_those_that_a_reply_can_match_are_taken_
     alone = outcome(tmp_path, two[0], reviews[0])
     assert alone is not None
     (doubt,) = alone.conversation.notes["audit"]["doubts"]
-    assert doubt == f"{odd!r}, which is graded, has spaces that a reply will hardly have"
+    assert doubt == f"{odd!r} is graded, but has spaces that a reply will hardly have"
 
 
 def test_who_mends_a_space_agrees_with_who_accepts_and_a_word_more_does_not(
@@ -203,7 +203,7 @@ def test_an_edit_that_states_another_count_or_relation_is_refused(tmp_path: Path
     said = refused(tmp_path, conversation, edited_1=FR[0].replace("au moins", "moins de"))
     assert "turn 1 says " in said
     assert "moins de 3 phrases" in said
-    assert "what is graded is at least 3 sentences" in said
+    assert "but at least 3 sentences is graded" in said
     better = FR[0].replace("ton voisin", "votre voisin")
     assert outcome(tmp_path, conversation, review(tmp_path, conversation, "A", edited_1=better)) is not None
 
@@ -271,7 +271,9 @@ def test_how_many_were_reviewed_by_how_many_is_told(two: list[DraftConversation]
     assert who_reviewed([accepted, edited]) == (
         "People reviewed all 2 conversations: 1 accepted as they were, 1 edited; each decided by 2 people, 3 in all."
     )
-    assert who_reviewed([accepted, two[1]]).startswith("People reviewed 1 of 2 conversations, nobody the others: 1 acc")
+    assert who_reviewed([accepted, two[1]]).startswith(
+        "People reviewed 1 of 2 conversations, nobody reviewed the others: 1 acc"
+    )
     assert who_reviewed([accepted], " of the release").startswith("People reviewed the 1 conversation of the release: ")
     assert who_reviewed(two) == "Nobody reviewed this."
 

@@ -213,7 +213,7 @@ def test_what_parts_words_is_part_of_the_identity_of_steps_in_languages_that_nee
 def test_words_that_this_machine_cannot_part_are_no_fault_of_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("turnswap.tasks.multiif.text.thai_available", lambda: False)
     why = fit(WORDS, {"num_words": 80, "relation": LESS}, "th").why
-    assert why == "this machine lacks what the published rule parts words and sentences with"
+    assert why == "this machine lacks the package that the published rule needs to split words and sentences"
     assert making_of(WORDS).warning(scripts_of("th")) is None
     assert making_of(WORDS).warning(scripts_of("hi")) == "the published rule cuts words at vowel signs"
 

@@ -98,11 +98,13 @@ def test_where_people_reviewed_tasks_say_how_much_of_each_language(folder: Path)
     assert (folder / "rain_ko.yaml").read_text("utf-8").startswith("# Nobody reviewed this.\n")
     told = (folder / "rain_sw.yaml").read_text("utf-8").split("\n")[0]
     assert told == (
-        "# People reviewed 1 of 2 conversations, nobody the others: 1 accepted as they were, 0 edited; each decided by "
-        "2 people, 2 in all."
+        "# People reviewed 1 of 2 conversations, nobody reviewed the others: 1 accepted as they were, 0 edited; "
+        "each decided by 2 people, 2 in all."
     )
     shared = yaml.load((folder / "_rain.yaml").read_text("utf-8").replace("!function", ""), yaml.SafeLoader)
-    assert shared["metadata"]["reviewed"].startswith("People reviewed 1 of 3 conversations, nobody the others: ")
+    assert shared["metadata"]["reviewed"].startswith(
+        "People reviewed 1 of 3 conversations, nobody reviewed the others: "
+    )
 
 
 def test_croissant_is_valid_and_reads_the_files_that_lie_beside_it(folder: Path) -> None:

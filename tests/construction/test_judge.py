@@ -132,8 +132,8 @@ def test_a_no_to_the_content_rejects_too(two: Two) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"constraints": [], "content": True, "reason": ""}, "no yes or no on each of 1 constraints"),
-        ({"constraints": ["yes"], "content": True, "reason": ""}, "no yes or no on each of 1 constraints"),
+        ({"constraints": [], "content": True, "reason": ""}, "must say yes or no for each of 1 constraints"),
+        ({"constraints": ["yes"], "content": True, "reason": ""}, "must say yes or no for each of 1 constraints"),
         ({"constraints": [True], "content": "yes"}, "has no content (bool)"),
         ("All is well.", "no JSON object"),
     ],

@@ -38,7 +38,7 @@ def test_it_is_undefined_for_one_category_and_for_nothing() -> None:
     assert cohen_kappa(pairs(aa=4)) is None
     (one,) = agreements(decided(pairs(aa=4)))
     assert (one.n, one.agreed, one.kappa, one.interval) == (4, 1, None, None)
-    assert one.reason == "both used one and the same decision throughout"
+    assert one.reason == "both gave the same decision everywhere"
     (none,) = agreements({"A": {"1": "accept"}, "B": {"2": "accept"}})
     assert (none.n, none.agreed, none.kappa) == (0, None, None)
     assert none.reason == "nothing was decided by both"

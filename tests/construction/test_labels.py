@@ -195,8 +195,14 @@ def test_one_name_with_two_answers_to_a_reply_is_refused(tmp_path: Path, other: 
         ({"decision": "yes", "reviewer": " "}, "the column reviewer is empty"),
         ({"decision": "yes", "count": "some"}, "the count is 'some'; expected a number"),
         ({"decision": "yes", "count": "6-4"}, "the count is '6-4'"),
-        ({"decision": "yes", "count": "2"}, "the decision is yes, but of at least 3 there are 2"),
-        ({"decision": "no", "count": "3-4"}, "the decision is no, but of at least 3 there are 3-4"),
+        (
+            {"decision": "yes", "count": "2"},
+            "the decision is yes, but the instruction asks for at least 3 and the count is 2",
+        ),
+        (
+            {"decision": "no", "count": "3-4"},
+            "the decision is no, but the instruction asks for at least 3 and the count is 3-4",
+        ),
         ({"decision": "yes", "digest": "x"}, "it is of another sheet"),
         ({"decision": "yes", "key": "9"}, "the sheet has no such number"),
     ],
@@ -243,7 +249,7 @@ def test_a_count_that_contradicts_the_decision_is_refused_whatever_is_counted(
         return read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": decision, "count": str(count)})})
 
     for decision, count in (("yes", wrong), ("no", enough)):
-        with pytest.raises(UserError, match=f"row 1, 1: the decision is {decision}, but of {bound} there are {count}"):
+        with pytest.raises(UserError, match=f"row 1, 1: .* asks for {bound} and the count is {count}"):
             told(decision, count)
     assert [told("yes", enough).labels[0]["reader"], told("no", wrong).labels[0]["reader"]] == [True, False]
 
@@ -252,7 +258,7 @@ def test_no_beside_as_many_paragraphs_as_asked_may_be_for_the_first_word(tmp_pat
     kwargs = {"num_paragraphs": 3, "nth_paragraph": 2, "first_word": "雨"}
     rows = sheet(tmp_path, [Pair("zh", "length_constraints:nth_paragraph_first_word", kwargs, "风")])
     assert read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": "no", "count": "3"})}).labels
-    with pytest.raises(UserError, match="the decision is yes, but of exactly 3 there are 2"):
+    with pytest.raises(UserError, match="the instruction asks for exactly 3 and the count is 2"):
         read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": "yes", "count": "2"})})
 
 

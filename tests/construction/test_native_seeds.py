@@ -137,7 +137,10 @@ def test_only_sources_are_translated(tmp_path: Path) -> None:
         ("seed-1:sw", None), ("seed-1:ko", None), ("native:ko", None)
     ]  # fmt: skip
     outcomes = run(recorded(tmp_path, []), source(), KOREAN, sources=())
-    assert [outcome.reason for outcome in outcomes] == ["its language is none to make or to translate from: en", None]
+    assert [outcome.reason for outcome in outcomes] == [
+        "its language is neither in languages nor in translate.sources: en",
+        None,
+    ]
 
 
 def test_english_seeds_may_be_native_too_beside_another_language(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_the_same_content_is_run_once_wherever_it_lies(tmp_path: Path) -> None:
         ("def x(:\n", "cannot be run: SyntaxError"),
         (GOOD + "raise SystemExit\n", "cannot be run: SystemExit"),
         (GOOD + "import sys\nsys.exit('no licence')\n", "cannot be run: SystemExit: no licence"),
-        (GOOD.replace("test:polite", "punctuation:no_comma"), "registers punctuation:no_comma, which there is already"),
+        (GOOD.replace("test:polite", "punctuation:no_comma"), "registers punctuation:no_comma, which exists already"),
         (GOOD + "from turnswap.construction.instructions.making import making\nmaking('test:typo')\n", "test:typo"),
     ],
 )

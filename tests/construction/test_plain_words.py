@@ -81,8 +81,8 @@ def test_words_of_ones_own_take_the_place_of_the_english_ones(tmp_path: Path) ->
     ("text", "said"),
     [
         ("x = ", "cannot be read"),
-        ('greeting = "Bonjour"', "says something of greeting"),
-        ('[instructions]\n"no:such" = "x"', "says something of no:such"),
+        ('greeting = "Bonjour"', "has a text for greeting"),
+        ('[instructions]\n"no:such" = "x"', "has a text for no:such"),
         (f'[instructions]\n"{SENTENCES}" = "{{sentences}}"', "cannot be filled in"),
         ('[instructions]\n"startend:end_checker" = "{end_phrase:word|words}"', "cannot be filled in"),
         ('question = "{what}"', "cannot be filled in"),

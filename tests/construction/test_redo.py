@@ -38,7 +38,7 @@ def test_a_redo_that_stops_keeps_all_answers_and_goes_on_without_redo(tmp_path: 
         for _ in range(2):  # the second one has answers of the first one to keep
             with pytest.raises(UserError) as raised:
                 built(tmp_path, server, "translate", redo="translate", max_failed=0, model_args={"num_concurrent": 1})
-            assert "run it again without --redo" in raised.value.advice
+            assert "run the command again without --redo" in raised.value.advice
     assert cache.with_suffix(".previous").stat().st_size == whole
     with serving() as server:
         assert built(tmp_path, server, "translate")[1][-1].kept == 41
@@ -56,5 +56,5 @@ def test_a_redo_behind_the_last_step_is_refused_before_anything_is_touched(
     for more in ([], ["--dry-run"]):
         ran = turnswap("build", "run", path, "--redo", redo, "--last", "translate", *more)
         assert ran.exit_code != 0
-        assert f"The step {redo} cannot be made anew" in str(ran.exception or ran.output) + ran.output
+        assert f"The step {redo} cannot be made again" in str(ran.exception or ran.output) + ran.output
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "steps").rglob("*")} == before

@@ -289,7 +289,9 @@ def test_what_was_never_run_says_so_and_where_nothing_is_left_the_first_reason_i
     list(pipeline.run())
     with pytest.raises(UserError) as raised:
         release(made, pipeline)
-    assert "No conversation came through all steps: filter left none, bada:ko because it is bad (" in str(raised.value)
+    assert "No conversation came through all steps: filter rejected them, bada:ko because it is bad (" in str(
+        raised.value
+    )
     assert str(tmp_path / "work" / "2-filter.jsonl") in str(raised.value)
 
 
@@ -303,5 +305,5 @@ def test_nothing_proved_is_an_error_and_so_is_a_language_that_is_not_listed(tmp_
 def test_what_would_not_be_read_back_is_refused() -> None:
     with pytest.raises(UserError, match="turn 1 or turn 2 has no prompt"):
         csv_text([conversation("a:sw", turns=1)])
-    with pytest.raises(UserError, match="its key a:0:sw is twice"):
+    with pytest.raises(UserError, match="its key a:0:sw occurs twice"):
         csv_text([conversation("a:sw"), conversation("a")])

@@ -108,11 +108,11 @@ def test_what_is_planned_is_what_is_written_and_nothing_else_decides(
 def test_without_a_plan_mergekit_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     folders = [tmp_path / name for name in ("recipient", "donor", "c", "d")]  # that are not there
     ids = references(*folders)
-    with pytest.raises(UserError, match=r"by a plan .* here there is none\. .*run_merge, with turnswap enabled"):
+    with pytest.raises(UserError, match=r"by a plan .* this merge has none\. .*run_merge, with turnswap enabled"):
         layer_swap.validate_inputs(ids[:2], ids[0])
     with pytest.raises(UserError, match="layer_swap merges whole model folders"):
         merge_state_dicts({"a": {"w": torch.ones(2)}, "b": {"w": torch.ones(2)}}, "layer_swap", base="a")
-    with pytest.raises(UserError, match="here there is none"):
+    with pytest.raises(UserError, match="this merge has none"):
         layer_swap.validate_inputs(ids, ids[0])
 
 
@@ -121,9 +121,12 @@ def test_a_plan_holds_for_its_models_and_its_merge_alone(tmp_path: Path) -> None
     plan, (ours, theirs, other) = _plan(recipient, donor), references(recipient, donor, tmp_path)
     with layer_swap.following(ours, plan):
         layer_swap.validate_inputs([ours, theirs], ours)
-        with pytest.raises(UserError, match="here there is none"):
+        with pytest.raises(UserError, match="this merge has none"):
             layer_swap.validate_inputs([ours, other], ours)
-        with pytest.raises(UserError, match=r"A merge into .*recipient is under way"), layer_swap.following(ours, plan):
+        with (
+            pytest.raises(UserError, match=r"A merge with the recipient .*recipient is running"),
+            layer_swap.following(ours, plan),
+        ):
             pass
         layer_swap.validate_inputs([ours, theirs], ours)
     assert layer_swap.plan_of(ours) is None

@@ -40,7 +40,7 @@ def test_kin_and_strangers_are_told_apart(base: Path, tmp_path: Path) -> None:
     assert kinship(found, "donor").verdict == "no"
     assert "1.4" in kinship(found, "donor").reason
     untouched = kinship(analyzed(base, base, stranger), "recipient")
-    assert "bit by bit" in untouched.reason
+    assert "bit for bit" in untouched.reason
 
 
 @pytest.mark.parametrize("of", ["base", "recipient", "donor"])

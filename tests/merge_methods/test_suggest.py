@@ -70,7 +70,7 @@ def test_ratio_takes_the_ends_where_the_donors_share_of_its_change_is_the_larger
 
 def test_ratio_does_not_take_rounding_for_a_difference() -> None:
     nearly = [0.05 + 1e-9, 0.05, 0.05, 0.05 - 1e-9]
-    with pytest.raises(UserError, match=r"at neither end.*layer 0: recipient 0.2500, donor 0.2500.*layer 3"):
+    with pytest.raises(UserError, match=r"at either end.*layer 0: recipient 0.2500, donor 0.2500.*layer 3"):
         suggest.ratio(made(plain([0.02] * 4), plain(nearly), {"q": 1}), UNTIED)
 
 
@@ -113,7 +113,7 @@ def test_alignment_weighs_each_cosine_by_what_changed() -> None:
     found = suggest.alignment(made(changes, changes, {"q": 3, "up": 4}, cosines), UNTIED)
     assert [row["cosine"] for row in found.figures] == pytest.approx([0.1, 0.672, 0.7, 0.68, 0.2])
     assert found.parameters == {"bottom": 1, "top": 1, "transition": 0, "embeddings": "donor", "head": "donor"}
-    assert "layers 1-3, has a mean cosine of 0.6840, what lies outside 0.1500" in found.reasons[0]
+    assert "layers 1-3, has a mean cosine of 0.6840, the layers around it 0.1500" in found.reasons[0]
 
 
 @pytest.mark.parametrize("values", [(0.9, 0.1, 0.1, 0.9), (0.5, 0.5, 0.5, 0.5), (0.1, 0.9)])

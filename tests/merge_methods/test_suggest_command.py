@@ -240,7 +240,7 @@ def test_an_analysis_of_another_form_is_refused_though_its_checksum_is_right(
     analysed: dict[str, Any], wrong: dict[str, Any]
 ) -> None:
     content = analysed | wrong
-    with pytest.raises(UserError, match="not an analysis as this version"):
+    with pytest.raises(UserError, match="not an analysis that this version"):
         from_json(content | {"sha256": _checksum(content)})
 
 

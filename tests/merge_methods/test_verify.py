@@ -93,7 +93,7 @@ def reshape(content: dict[str, torch.Tensor]) -> None:
         (retype, "is torch.float32, declared torch.bfloat16"),
         (reshape, "is not, bit for bit, the recipient's"),
         (lambda content: content.pop(NAME), "missing"),
-        (lambda content: content.update({f"{NAME}_2": torch.zeros(2)}), "not declared, and yet there"),
+        (lambda content: content.update({f"{NAME}_2": torch.zeros(2)}), "not declared, but there"),
     ],
 )
 def test_a_changed_tensor_is_found_and_named(

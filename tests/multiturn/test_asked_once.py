@@ -113,7 +113,7 @@ def test_tags_that_are_not_known_and_open_most_answers_are_named(data: Path, cap
     with FaultServer(reply=lambda messages: "<reasoning>secret</reasoning>TEXT") as server:
         evaluate(server, data)
     assert """--metadata '{"reasoning_markers": ["<reasoning>", "</reasoning>"]}'""" in caplog.text
-    assert sum("Most answers open with <reasoning>" in record.getMessage() for record in caplog.records) == 1
+    assert sum("Most replies start with <reasoning>" in record.getMessage() for record in caplog.records) == 1
 
 
 def test_reasoning_goes_back_to_a_model_that_requires_it(data: Path) -> None:

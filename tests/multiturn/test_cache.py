@@ -90,7 +90,7 @@ def test_a_full_disk_ends_no_run_in_lockstep(
     results = run(lm, use_cache=str(tmp_path / "cache"))
     assert results["results"]["polite"]["polite,none"] == 1
     assert sum("The cache cannot be written" in record.getMessage() for record in caplog.records) == 1
-    assert "are not in the cache: the disk took none to the end" in caplog.text
+    assert "are not in the cache: it could not be written to the end" in caplog.text
     monkeypatch.undo()
     again = ScriptedLM(lm.reply)
     assert run(again, use_cache=str(tmp_path / "cache"))["samples"]["polite"] == results["samples"]["polite"]
@@ -127,7 +127,7 @@ def test_a_disk_that_has_room_again_gets_what_it_missed(
     assert (
         found == [Answer("long " * 500, finish_reason="stop")] * 100 + [Answer("short", finish_reason="length")] * 100
     )
-    assert "The cache takes replies again" in caplog.text
+    assert "The cache can be written again" in caplog.text
 
 
 def cached(cache: Path, lm: ScriptedLM, **options: Any) -> Any:

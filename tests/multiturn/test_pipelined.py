@@ -263,7 +263,7 @@ def test_what_cannot_be_pipelined_goes_turn_by_turn_and_says_why(caplog: pytest.
     from .politeness import run
 
     results = run(ScriptedLM(), {"metadata": {"schedule": "pipelined"}})
-    assert "Turn by turn, in lockstep: ScriptedLM answers batches, not single requests." in caplog.text
+    assert "Turn by turn, in lockstep: ScriptedLM takes batches, not single requests." in caplog.text
     assert results["configs"]["polite"]["metadata"]["run"]["schedule"] == "lockstep"
 
 
@@ -292,7 +292,7 @@ def test_waves_are_not_for_an_engine_that_loads_at_every_call() -> None:
 
     lm = ScriptedLM()
     lm.data_parallel_size = 2  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="loads the model anew at every call"):
+    with pytest.raises(UserError, match="loads the model again at every call"):
         run(lm, {"metadata": {"wave": 2}})
 
 

@@ -169,7 +169,7 @@ def test_what_cannot_pass_is_not_advised_to_be_tried_again(data: Path) -> None:
     assert len(server.requests) == 2
     assert "HTTP 404, 2 times; first multiif_en 0:1:en, turn 1: The model `served` does not exist." in str(failed.value)
     assert "Run the same command again" not in str(failed.value)
-    assert "mend the cause first" in str(failed.value)
+    assert "fix the cause first" in str(failed.value)
 
 
 def test_a_missing_key_is_said_without_a_traceback(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

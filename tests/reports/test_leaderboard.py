@@ -120,7 +120,7 @@ def test_a_missing_language_is_refused_by_model_and_language() -> None:
     assert "--languages en,fr" in message
     assert "some was not run in zh." in refusal(*models, languages=["zh"])
     assert shown(build_board(models, ["en", "fr"]).rows) == [("1=", "all"), ("1=", "some")]
-    assert "'de' is none of Multi-IF" in refusal(*models, languages=["en", "de"])
+    assert "'de' is no language of Multi-IF" in refusal(*models, languages=["en", "de"])
 
 
 def test_other_conversations_are_refused_by_model_and_language() -> None:
@@ -131,7 +131,7 @@ def test_other_conversations_are_refused_by_model_and_language() -> None:
     conversations = moved.model.languages["en"].conversations
     assert conversations is not None
     object.__setattr__(conversations[0], "key", "999:en")
-    assert "in en: conversation 000:en is in the first alone, 999:en in the second." in refusal(
+    assert "in en: conversation 000:en is only in the first, 999:en only in the second." in refusal(
         made("one", en=TWICE), moved
     )
 
@@ -293,8 +293,8 @@ def test_each_format_is_chosen_by_name_or_option(turnswap: Turnswap, runs: Path,
     ("arguments", "message"),
     [
         (["--languages", "en,fr"], "was not run in fr"),
-        (["--languages", "xx"], "'xx' is none of Multi-IF"),
-        (["--languages", ""], "'' is none of Multi-IF"),
+        (["--languages", "xx"], "'xx' is no language of Multi-IF"),
+        (["--languages", ""], "'' is no language of Multi-IF"),
         (["--format", "html"], "A page needs a file"),
         (["-o", "board.xlsx"], "board.xlsx does not say which format"),
     ],

@@ -226,7 +226,7 @@ def test_what_a_run_took_stands_in_one_line() -> None:
 
 def test_filtered_refused_and_empty_replies_are_warned_of() -> None:
     warnings = score_warnings([with_values(turn1_filtered=1, turn2_refused=1, turn3_empty=1)])
-    assert "Of the replies 100.0% in turn 1 were held back by the endpoint's content filter" in warnings[0]
+    assert "Replies: 100.0% in turn 1 were held back by the endpoint's content filter" in warnings[0]
     assert "100.0% in turn 2 are refusals" in warnings[1]
     assert "100.0% in turn 3 hold no text" in warnings[2]
     unclosed = score_warnings([with_values(turn3_empty=1, turn3_unclosed=1)])
@@ -244,13 +244,13 @@ def test_what_concerns_several_models_is_said_once_with_their_names() -> None:
         )
     )
     refused, failed = score_warnings([one, other, third])
-    assert refused.startswith("Of the replies 100.0% in turn 1 (a, b); 100.0% in turn 2 (c) are refusals")
+    assert refused.startswith("Replies: 100.0% in turn 1 (a, b); 100.0% in turn 2 (c) are refusals")
     assert "(c) never came" in failed
 
 
 def test_shares_are_of_all_repeats() -> None:
     values = {"repeats": 4, "turn1_truncated": 4, "turn1_prompt_strict_acc": [0, 4]}
-    assert "Of the replies 100.0% in turn 1 used up their tokens" in score_warnings([with_values(**values)])[0]
+    assert "Replies: 100.0% in turn 1 used up their tokens" in score_warnings([with_values(**values)])[0]
 
 
 def test_samples_of_a_version_without_these_figures_are_read(turnswap: Turnswap, cut: Path, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_results_beside_a_file_name_of_ones_own_come_with_their_samples(runs: Pa
 
 
 def test_of_several_filters_one_must_be_chosen(runs: Path, read: Any) -> None:
-    refused(read(runs / "filters"), "filters was graded behind the filters none, word.", "--filter")
+    refused(read(runs / "filters"), "filters was graded with the filters none, word.", "--filter")
     refused(read(runs / "filters", "--filter", "lower"), "none, word, not lower")
     for name, titles in (("none", 1.0), ("word", 0.0)):
         found = read(runs / "filters", "--filter", name)

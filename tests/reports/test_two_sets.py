@@ -126,7 +126,7 @@ def test_replies_that_were_changed_afterwards_give_no_corrected_figures(
     samples.write_text(text.replace(json.dumps(WITHOUT, ensure_ascii=False), json.dumps("No.")), "utf-8")
     refused = turnswap("table", changed, "--corrected", "-o", "table.csv")
     assert refused.exit_code == 1
-    assert "by its replies" in refused.output
+    assert "grades the replies, and" in refused.output
     assert not (tmp_path / "table.csv").exists()
 
 

@@ -31,13 +31,13 @@ def test_a_report_says_the_average_its_interval_what_it_rests_on_and_the_change(
 def test_of_several_models_a_report_does_not_call_one_better() -> None:
     said = say_report([made("worse", en=noisy(0.4)), made("best", en=noisy(0.6))])
     assert said.startswith("Of 2 models best reaches ")
-    assert said.endswith("Whether it is better than the others, turnswap compare tells.")
+    assert said.endswith("Run turnswap compare to see whether it is better than the others.")
 
 
 def test_without_an_interval_a_report_says_so() -> None:
     said = say_report([made_without_samples("bare", (0.8, 0.7, 0.9), en=(20, 20))])
     assert "80.0 % overall accuracy in English" in said
-    assert "how sure that is, cannot be said" in said
+    assert "how sure that is cannot be said" in said
     assert "rises by 10.0 points" in said
 
 
@@ -57,14 +57,14 @@ def test_no_shown_difference_is_not_called_equality() -> None:
 
 def test_few_source_prompts_say_nothing() -> None:
     said = compared(made("a", en=[(1, 1, 1)] * 6), made("b", en=[(0, 0, 0)] * 6))
-    assert said == "Nothing can be said of b against a: it takes 20 source prompts or more, in each language."
+    assert said == "b and a cannot be compared: that takes 20 source prompts or more in each language."
 
 
 @pytest.mark.parametrize(
     ("shares", "said"),
     [
         ((0.9, 0.4, 0.2), "m0 is first: significantly better than each of the other 2 ranked models."),
-        ((0.5,), "m0 alone is ranked; there is no one to compare it with."),
+        ((0.5,), "Only m0 is ranked; there is no other model to compare it with."),
     ],
 )
 def test_a_ranking_says_who_leads(shares: tuple[float, ...], said: str) -> None:

@@ -55,7 +55,7 @@ def test_controls_keep_what_is_not_placed_and_end_where_placements_do(tmp_path: 
         assert {t.source.donor_share for t in recipe.tensors.values() if t.source.origin == "blend"} == {0.3}
     drawn, notes = placements(planner, None, narrow, 100)
     assert len(drawn) == TINY_LAYERS - 1
-    assert notes == [f"{TINY_LAYERS - 1} random placements instead of 100: there are hardly more of that width"]
+    assert notes == [f"{TINY_LAYERS - 1} random placements instead of 100: there are not enough of that width"]
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def test_arguments_that_will_not_do_are_refused_before_a_model_is_loaded(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"attn_implementation": "fast"}, 'cannot be loaded .*"fast".*what does not fit of attn_implementation=fast.'),
+        ({"attn_implementation": "fast"}, 'cannot be loaded .*"fast".*what does not fit in attn_implementation=fast.'),
         ({"attn_implementation": "flash_attention_2"}, "cannot be loaded .*ImportError.*flash"),
         ({"tokenizer": "/no/tokenizer"}, "cannot be loaded .*tokenizer=/no/tokenizer"),
         ({"softmax_dtype": "float33"}, "cannot be loaded .*softmax_dtype=float33"),

@@ -246,5 +246,5 @@ def test_an_identity_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "identity.json").write_text('{"form', "utf-8")
     (tmp_path / "evaluations").mkdir()
     (tmp_path / "evaluations" / "one.parquet").touch()  # without evaluations, there is nothing to refuse
-    with pytest.raises(UserError, match=r"identity.json is of no search that this version can go on with"):
+    with pytest.raises(UserError, match=r"identity.json is of no search that this version can continue"):
         Store(tmp_path, {})

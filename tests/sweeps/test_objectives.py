@@ -236,7 +236,7 @@ def test_zero_shot_objectives_are_chosen_by_name(copying: Path, texts: Path, tmp
     [
         ({"text": "/no/text.txt"}, "/no/text.txt cannot be read"),
         ({"text": "EMPTY"}, "holds no text"),
-        ({"language": "xx", "prompts": "EMPTY"}, "replies_in: xx is no language that can be told"),
+        ({"language": "xx", "prompts": "EMPTY"}, "replies_in: xx is no language that can be recognized"),
     ],
 )
 def test_files_and_languages_of_zero_shot_objectives_are_checked(

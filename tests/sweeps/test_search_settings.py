@@ -115,8 +115,8 @@ TWO = {"select_on": None, "objectives": {name: {"tasks": "t", "metric": name} fo
         ),
         ({"select_on": None, "objectives": {"a": 3}}, "a search: objectives.a cannot be 3"),
         ({"choose": "speed"}, "choose: speed is no objective"),
-        (TWO | {"pruner": "halving"}, "pruner: halving goes by one objective, and there are 2"),
-        (TWO | {"sampler": "cmaes"}, "sampler: cmaes goes by one objective"),
+        (TWO | {"pruner": "halving"}, "pruner: halving needs one objective, and there are 2"),
+        (TWO | {"sampler": "cmaes"}, "sampler: cmaes needs one objective"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path, content: dict[str, Any], words: str) -> None:

@@ -91,7 +91,7 @@ def test_a_file_of_another_donor_is_refused(models: Models, tmp_path: Path) -> N
 def test_a_file_whose_blends_need_an_ancestor_that_the_search_lacks_is_refused(models: Models, tmp_path: Path) -> None:
     shared = {"layers": "0", "blend_layers": "3", "blend_method": "nuslerp"} | ENDS
     written = text(models, shared, swahili={}, pretrained={})
-    with pytest.raises(UserError, match="makes another swap of its own models"):
+    with pytest.raises(UserError, match="makes one swap of its own models"):
         planned(models, tmp_path / "f.yml", written, "swahili")
     assert planned(models, tmp_path / "f.yml", written, "swahili", base=models["pretrained"]).layers == "DRRbRR"
 
@@ -115,7 +115,7 @@ def test_always_rows_have_each_donor_and_the_average_of_all(models: Models) -> N
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"grid": {"bottom": 1, "top": 1}}, "A grid is of one donor.*List swaps.*donor2"),
+        ({"grid": {"bottom": 1, "top": 1}}, "A grid takes one donor.*List swaps.*donor2"),
         ({"swaps": {"donor2": {"layers": "0"}}}, "donor2 is the name of another row"),
         ({"swaps": {"one": {"donor": {"layers": "0"}}}}, "one: .*donor2 has no layers of its own"),
         ({"swaps": {"one": {"donor": "0-4"}}}, 'one: donor: expected parameters of its own, got 0-4.*layers: "0-4"'),
@@ -134,7 +134,7 @@ def test_the_command_takes_several_donors_and_says_what_to_write_for_them() -> N
     models = ["--recipient", "r", "--donor", "a", "--donor", "b", "--select-on", "t", "--metric", "m"]
     refused = CliRunner().invoke(sweep_command, [*models, "--bottom", "1", "--top", "1", "-o", "out"]).exception
     assert isinstance(refused, UserError)
-    assert "A grid is of one donor, and there are several." in str(refused)
+    assert "A grid takes one donor, and there are several." in str(refused)
 
 
 def test_controls_leave_a_shared_block_where_the_best_swap_has_it(tmp_path: Path) -> None:

@@ -279,7 +279,7 @@ def test_an_engine_that_dies_is_named_and_one_that_is_busy_is_left_alone(swaps: 
     [
         ({"device": "cuda"}, "CUDA_VISIBLE_DEVICES"),
         ({"data_parallel_size": 2}, "start several processes"),
-        ({"enforce_eger": True}, "Is it enforce_eager"),
+        ({"enforce_eger": True}, "Did you mean enforce_eager"),
         ({"parallelize": True}, "no argument of lm-eval's vllm.*for evaluations by hf"),
     ],
 )

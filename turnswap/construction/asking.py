@@ -207,9 +207,9 @@ class Interview:
         told = [f"{self.named}: too many requests failed, {len(self.failures)} so far:", *self.failures[:_SHOWN], *more]
         return UserError(
             "\n".join(told),
-            "Answers that came are kept: run it again without --redo, and only the others are asked for (with it, all "
-            "would be asked anew). Mend the cause first, or raise max_failed of the section "
-            f"{self.limit}: a conversation whose request failed is then rejected for it.",
+            "The answers that came are kept. Fix the cause and run the command again without --redo: it asks only for "
+            "the others (with --redo, it asks for all again). Or raise max_failed of the section "
+            f"{self.limit}: then a conversation is rejected if its request failed.",
         )
 
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 
 from .edits import EditChecks, untidy
@@ -205,5 +205,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"audit.reviews: {path} cannot be read: {error}.", "Name only sheets that reviewers have filled in."
+            f"audit.reviews: {path} cannot be read: {reason_of(error)}.",
+            "Name only sheets that reviewers have filled in.",
         ) from error

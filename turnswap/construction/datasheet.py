@@ -17,7 +17,7 @@ import jinja2
 import yaml
 
 from turnswap import __version__
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.journal import read_jsonl
 from turnswap.tasks.multiif.languages import name_of
 
@@ -172,7 +172,7 @@ def _agreement(path: Path) -> list[tuple[str, str]]:
         return [(name, str(value)) for name, value in leaves if not name.endswith("reviewers")]  # who they are
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{path} cannot be read: {error}.", "Run the audit again: turnswap build run CONFIG."
+            f"{path} cannot be read: {reason_of(error)}.", "Run the audit again: turnswap build run CONFIG."
         ) from error
 
 

@@ -73,7 +73,7 @@ def faults_of_edit(
         told.append(word)
     weak = [each for each in told if each.startswith(_WEAK)]
     odd = [text for text in _values(turns) if text != _tidied(text) and text not in _values(before.turns)]
-    weak += [f"{text!r}, which is graded, has spaces that a reply will hardly have" for text in odd]
+    weak += [f"{text!r} is graded, but has spaces that a reply will hardly have" for text in odd]
     return [each for each in told if each not in weak], weak
 
 
@@ -111,8 +111,7 @@ def _misstated(conversation: DraftConversation) -> dict[tuple[int, int, str], st
     content = {**conversation.as_json(), "language": called(conversation.language)}
     found = ((slot, slot_finding(slot)) for slot in slots_of(content))
     told = {
-        (slot.turn, slot.position, finding[0]): f"turn {slot.turn} says {finding[1]!r}, and what is graded is "
-        f"{finding[2]}"
+        (slot.turn, slot.position, finding[0]): f"turn {slot.turn} says {finding[1]!r}, but {finding[2]} is graded"
         for slot, finding in found
         if finding
     }

@@ -101,7 +101,7 @@ class Extend:
                 if drawn is None:
                     ids = ", ".join(conversation.last.instruction_ids)
                     return Outcome(
-                        conversation, f"nothing can be drawn: no instruction of those with a weight goes with {ids}"
+                        conversation, f"nothing can be drawn: every instruction with a weight conflicts with {ids}"
                     )
                 # The next turn may be the first that needs words.
                 more = (_TURNS - number) * (2 if wanting else 1)

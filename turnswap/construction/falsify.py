@@ -114,7 +114,7 @@ def fit(id: str, kwargs: Kwargs, language: str, prompts: Sequence[str] = ()) -> 
     judge = _Judge(id, kwargs, language, prompts)
     faults = {rule: judge.fault(rule, replies.right, replies.wrong) for rule in (PUBLISHED, CORRECTED)}
     if faults[PUBLISHED] and judge.lacking:
-        faults[PUBLISHED] = "this machine lacks what the published rule parts words and sentences with"
+        faults[PUBLISHED] = "this machine lacks the package that the published rule needs to split words and sentences"
     rule = next((rule for rule, fault in faults.items() if not fault), None)
     why = "" if rule == PUBLISHED else faults[PUBLISHED]
     if why and (warning := making.warning(scripts)):

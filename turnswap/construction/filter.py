@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 
 from .asking import Asking, Question, answered
 from .instructions.making import listed
@@ -74,7 +74,7 @@ def read_words(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The word list {path} cannot be read: {error}.") from error
+        raise UserError(f"The word list {path} cannot be read: {reason_of(error)}.") from error
     words = [line for line in lines if line and not line.startswith("#")]
     if not words:
         raise UserError(f"The word list {path} holds no words.", "Write one a line, or leave the list out.")

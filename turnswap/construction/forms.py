@@ -73,7 +73,8 @@ def read_csv(form: Form, content: bytes, name: str) -> list[dict[str, str]]:
         raise UserError(f"{name} is no CSV: {error}.", "Save it again, or export it from the page.") from error
     if missing := [column for column in form.columns if column not in header]:
         raise UserError(
-            f"{name} lacks the columns {', '.join(missing)}.", f"Fill in a copy of {form.name}.csv, all columns kept."
+            f"{name} lacks the columns {', '.join(missing)}.",
+            f"Fill in a copy of {form.name}.csv and keep all its columns.",
         )
     if unknown := [column for column in header if column not in form.columns]:
         raise UserError(f"{name} has columns that no sheet has: {', '.join(map(repr, unknown))}.", "Remove them.")

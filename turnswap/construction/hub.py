@@ -37,20 +37,12 @@ COLUMNS: list[tuple[str, Any, str]] = [
     ("key", _TEXT, "Source prompt, variant, language: as in the CSV"),
     ("language", _TEXT, "Its English name"),
     ("language_code", _TEXT, "Its code in ISO 639, with a region or script where needed"),
-    (
-        "turns",
-        None,
-        "What the user says, and all instructions that hold by then: kwargs as IFEval's, which rule grades",
-    ),
-    (
-        "source_language",
-        _TEXT,
-        "Code of the language that it was translated from; null where it was written in its own",
-    ),
+    ("turns", None, "What the user says, and all instructions that hold by then, with IFEval's kwargs and their rule"),
+    ("source_language", _TEXT, "Code of the language that it was translated from; null if it was not translated"),
     ("source_prompts", _TEXTS, "What the user says in that language, by turn"),
     ("back_translation", _TEXTS, "The translated prompts, translated back by a model"),
-    ("scores", None, "Of the back-translation against the source, 0 to 100, and the other figures of the translation"),
-    ("warnings", _TEXTS, "Where the published rules grade otherwise than a reader of the language expects"),
+    ("scores", None, "The back-translation against the source, 0 to 100, and other figures of the translation"),
+    ("warnings", _TEXTS, "Where the published rules grade differently from what a reader of the language expects"),
     ("review", _TEXT, f'What reviewers decided: accept or edit; "{NOBODY}" where nobody did'),
     ("reviewers", pa.int32(), "How many people decided"),
     (
@@ -82,7 +74,7 @@ def who_reviewed(conversations: Conversations, whole: str = "") -> str:
         return f"{NOBODY.capitalize()}."
     every = len(notes) == len(conversations)
     of = ("all" if len(notes) > 1 else "the") if every else f"{len(notes)} of"
-    others = "" if every else ", nobody the others"
+    others = "" if every else ", nobody reviewed the others"
     edited = sum(note["decision"] == "edit" for note in notes)
     each = sorted({len(note.get("reviewers", ())) for note in notes})
     people = " or ".join(map(str, each)) + (" person" if each == [1] else " people")

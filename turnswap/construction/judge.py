@@ -72,7 +72,7 @@ def verdict(answer: str, constraints: Sequence[str]) -> str | None:
     content = read_answer(answer, constraints=list, content=bool)
     same, told = content["constraints"], content.get("reason") or "no reason given"
     if len(same) != len(constraints) or not all(isinstance(each, bool) for each in same):
-        raise ValueError(f"the judge's answer is no yes or no on each of {len(constraints)} constraints: {same!r:.80}")
+        raise ValueError(f"the judge must say yes or no for each of {len(constraints)} constraints, not {same!r:.80}")
     if lost := [constraint for constraint, each in zip(constraints, same, strict=True) if not each]:
         return f"the judge finds a constraint changed: {'; '.join(lost)}: {told}"
     return None if content["content"] else f"the judge finds the content changed: {told}"

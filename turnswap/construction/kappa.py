@@ -57,7 +57,7 @@ def _between(reviewers: tuple[str, str], pairs: Sequence[tuple[str, str]]) -> Ag
         return Agreement(reviewers, 0, None, None, None, "nothing was decided by both")
     agreed = sum(one == other for one, other in pairs) / n
     if kappa is None:
-        return Agreement(reviewers, n, agreed, None, None, "both used one and the same decision throughout")
+        return Agreement(reviewers, n, agreed, None, None, "both gave the same decision everywhere")
     # Resampling pairs is drawing how often each kind of pair comes.
     table = _table(pairs)
     drawn = np.random.default_rng(SEED).multinomial(n, table.ravel() / n, RESAMPLES)

@@ -62,7 +62,7 @@ def read_answers(pairs: Mapping[str, Pair], files: Mapping[str, bytes]) -> list[
     if problems:
         raise refusal(problems, "Correct these rows, or ask their reader.")
     if differing:
-        raise refusal(differing, "Give each reader a name of their own; of one reader's files, name the last alone.")
+        raise refusal(differing, "Give each reader a name of their own; of one reader's files, name only the last.")
     return [answer for answer, _ in first.values()]
 
 
@@ -96,7 +96,9 @@ def _require_consistent(pair: Pair, count: tuple[int, int], decision: str) -> No
     low, high = slot.sides
     if {(low is None or low <= each) and (high is None or each <= high) for each in count} == {decision == "no"}:
         counted = f"{count[0]}-{count[1]}" if count[0] < count[1] else count[0]
-        raise ValueError(f"the decision is {decision}, but of {slot.bound} there are {counted}")
+        raise ValueError(
+            f"the decision is {decision}, but the instruction asks for {slot.bound} and the count is {counted}"
+        )
 
 
 def labelled(pairs: Mapping[str, Pair], answers: Sequence[Answer]) -> Labelled:

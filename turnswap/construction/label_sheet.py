@@ -166,7 +166,7 @@ def write_label_sheet(
         UserError: a sheet of other pairs is there, or a file cannot be written.
     """
     if (folder / SAMPLING).exists() and list(read_sampling(folder).values()) != list(pairs):
-        raise UserError(f"{folder} holds another sheet: {SAMPLING} tells of other replies.", "Name another folder.")
+        raise UserError(f"{folder} holds another sheet: its {SAMPLING} lists other replies.", "Name another folder.")
     language = pairs[0].language
     rows = [_row(key, pair, words) for key, pair in enumerate(pairs, 1)]
     form = replace(LABELS, title=f"{LABELS.title} {name_of(language)}")

@@ -61,24 +61,24 @@ def check_licences(seeds: str, release: str) -> list[str]:
         given = terms_of(name)
         if given is not None and "no derivatives" in given.asks:
             raise UserError(
-                f"The seeds are under {given.id}, which allows no derivatives, and translations are such.",
-                "Take other seeds, or ask the owners for a licence and name that one in release.seeds_licence.",
+                f"The seeds are under {given.id}, which allows no derivatives, and translations are derivatives.",
+                "Use other seeds, or ask the owners for a licence and name that one in release.seeds_licence.",
             )
         if given is None or made is None:
             unknown = " and ".join(each for each, known in ((name, given), (release.strip(), made)) if known is None)
             doubts.append(f"Our table of licences lacks {unknown}: may seeds under {name} go under {release}? {_LOOK}")
         elif asked := _not_kept(given, made):
-            advice = f"Set release.licence to {given.id}, or take other seeds."
+            advice = f"Set release.licence to {given.id}, or use other seeds."
             raise UserError(f"The seeds are under {given.id}, {asked}, and the release is under {made.id}.", advice)
         elif "named" in given.asks and "named" not in made.asks:
-            doubts.append(f"{given.id} asks that the seeds' source is named; {made.id} asks that of nobody. {_LOOK}")
+            doubts.append(f"{given.id} asks that the seeds' source is named; {made.id} does not ask for that. {_LOOK}")
     return doubts
 
 
 def _not_kept(given: Terms, made: Terms) -> str:
     """What the one asks and the other does not keep, in words; empty where there is nothing."""
     if "share alike" in given.asks and made.id not in (given.id, *given.also):
-        return "which asks that what is made of them goes under the same licence"
+        return "which asks for the same licence for all that is made of them"
     if "non-commercial" in given.asks and "non-commercial" not in made.asks:
         return "which allows no commercial use"
     return ""

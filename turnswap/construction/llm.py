@@ -77,7 +77,7 @@ def _short(text: str) -> str:
 
 def _usable(given: Mapping[str, Any]) -> Mapping[str, Any]:
     if given.get("temperature") not in (None, 0):
-        raise ValueError("temperature must be 0: a second run of samples would be another one")
+        raise ValueError("temperature must be 0: with sampling, a second run would give other answers")
     tokens = given.get("max_gen_toks", _MOST_TOKENS)
     if type(tokens) is not int or tokens < 1:
         raise ValueError("max_gen_toks must be a whole number, 1 or more")
@@ -156,8 +156,8 @@ class LLM:
         self.gen_kwargs = {"do_sample": False, "max_gen_toks": _MOST_TOKENS, **settings.gen_kwargs}
         if self.gen_kwargs["do_sample"]:
             raise UserError(
-                f"{section}: gen_kwargs asks for samples, which lm-eval does not cache: a second run would be "
-                "another one.",
+                f"{section}: gen_kwargs asks for samples, which lm-eval does not cache: a second run would give "
+                "other answers.",
                 "Remove do_sample.",
             )
 

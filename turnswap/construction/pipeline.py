@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from more_itertools import chunked
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import set_aside, write_whole
 from turnswap.core.journal import Journal, as_line, read_jsonl
 
@@ -99,7 +99,7 @@ class Pipeline:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"The folder {self.folder} cannot be made: {error}.") from error
+            raise UserError(f"The folder {self.folder} cannot be made: {reason_of(error)}.") from error
         if redo not in (None, FAILED):
             self._set_aside(redo)
         conversations, count = self._load()
@@ -120,7 +120,7 @@ class Pipeline:
         behind = redo not in (None, FAILED) and places.get(str(redo), len(places)) > places.get(str(last), len(places))
         if behind:
             raise UserError(
-                f"The step {redo} cannot be made anew (--redo): the run ends before it, after {last} (--last).",
+                f"The step {redo} cannot be made again (--redo): the run ends before it, after {last} (--last).",
                 "Leave --last out, or name the same step or a later one there. Nothing was touched.",
             )
 
@@ -233,7 +233,7 @@ def _outcomes(line: dict[str, Any]) -> list[Outcome]:
         return [Outcome(DraftConversation.from_json(each["conversation"]), each["reason"]) for each in line["outcomes"]]
     except (KeyError, TypeError) as error:
         raise UserError(
-            f"A line for {line.get('of')} is no line of a step ({error!r}).", "Delete it: the step makes it anew."
+            f"A line for {line.get('of')} is no line of a step ({error!r}).", "Delete it: the step makes it again."
         ) from error
 
 

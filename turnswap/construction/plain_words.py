@@ -10,7 +10,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Any
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS, get_instruction
 from turnswap.tasks.multiif.instructions.spec import ANY_COUNT, COUNT, RELATION
 from turnswap.tasks.multiif.languages import name_of
@@ -85,13 +85,13 @@ def plain_words(path: Path | None = None) -> PlainWords:
         try:
             own = tomllib.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise UserError(f"{path} cannot be read: {error}.", advice) from None
+            raise UserError(f"{path} cannot be read: {reason_of(error)}.", advice) from None
         own_ids = own.get("instructions", {})
         if not isinstance(own_ids, dict):
             raise UserError(f"{path}: instructions is {own_ids!r}; expected a table of texts.", advice)
         unknown = [name for name in own if name not in english] + [id_ for id_ in own_ids if id_ not in INSTRUCTIONS]
         if unknown:
-            raise UserError(f"{path} says something of {unknown[0]}, which there is not.", advice)
+            raise UserError(f"{path} has a text for {unknown[0]}, which is not known.", advice)
         for id_, saying in own_ids.items():
             kinds = get_instruction(id_).kwargs.items()
             _require_fillable(

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HTTPError  # of the HTTP client, which goes by another name in newer versions
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 
 from .hub import NOBODY
 from .release import described, files_of
@@ -24,7 +24,7 @@ def to_upload(folder: Path, anyway: bool = False) -> list[Path]:
     """
     paths = [folder / name for name in files_of(described(folder))]
     if missing := [path for path in paths if not path.is_file()]:
-        raise UserError(f"{missing[0]} is missing.", "Write the release anew: turnswap build run CONFIG.")
+        raise UserError(f"{missing[0]} is missing.", "Write the release again: turnswap build run CONFIG.")
     if unreviewed(folder) and not anyway:
         raise UserError(
             f"{folder}: {NOBODY}. Nothing is uploaded.",
@@ -72,7 +72,7 @@ def push(folder: Path, paths: list[Path], name: str) -> str:
         )
     except (OSError, ValueError, HTTPError) as error:  # every error of the Hub's client and of connections is one
         raise UserError(
-            f"{name} could not be uploaded: {' '.join(str(error).split())}",
+            f"{name} could not be uploaded: {reason_of(error)}",
             "Check the name (ORG/NAME), the connection, and who you are: hf auth whoami, hf auth login.",
         ) from error
     return str(made.pr_url)
@@ -82,4 +82,6 @@ def _column(path: Path, name: str) -> list[str]:
     try:
         return list(pq.read_table(path, columns=[name])[name].to_pylist())
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "turnswap build run CONFIG writes it anew.") from error
+        raise UserError(
+            f"{path} cannot be read: {reason_of(error)}.", "turnswap build run CONFIG writes it again."
+        ) from error

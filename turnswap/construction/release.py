@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import TURNS, parse_row
 from turnswap.tasks.multiif.languages import name_of
@@ -59,7 +59,7 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
     for name, came, left in pipeline.behind():
         if left:
             raise UserError(
-                f"{len(left)} of {len(came)} conversations have not been through {name} as the settings are now, "
+                f"{len(left)} of {len(came)} conversations have not been through {name} with the settings of now, "
                 f"such as {left[0].key}: nothing is released.",
                 "Run all steps first: turnswap build run CONFIG.",
             )
@@ -69,7 +69,7 @@ def release(build: BuildSettings, pipeline: Pipeline) -> list[Path]:
         raise UserError(f"There are conversations in {', '.join(others)}, which languages does not list.")
     if not languages:
         raise UserError(
-            f"No conversation came through all steps{_why(pipeline)}.", "All: turnswap build status CONFIG."
+            f"No conversation came through all steps{_why(pipeline)}.", "See all of them: turnswap build status CONFIG."
         )
     conversations = sorted(proved, key=lambda each: languages.index(each.language))
     data: dict[str, str | bytes] = {f"{build.name}.csv": csv_text(conversations), **hub.parquet_files(conversations)}
@@ -100,7 +100,7 @@ def _why(pipeline: Pipeline) -> str:
     if not rejected:
         return ""
     first = rejected[0]
-    return f": {name} left none, {first.conversation.key} because {first.reason} ({pipeline.file(name)} has them all)"
+    return f": {name} rejected them, {first.conversation.key} because {first.reason} ({pipeline.file(name)} has all)"
 
 
 def release_folder(build: BuildSettings, settings: ReleaseSettings) -> Path:
@@ -118,7 +118,9 @@ def described(folder: Path) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((folder / "croissant.json").read_text("utf-8"))
         files_of(content)
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder} holds no release: {error}.", "turnswap build run CONFIG writes one.") from error
+        raise UserError(
+            f"{folder} holds no release: {reason_of(error)}.", "turnswap build run CONFIG writes one."
+        ) from error
     return content
 
 
@@ -179,9 +181,9 @@ def csv_text(conversations: Conversations) -> str:
         ]
         if parse_row(row, line)["turns"] != turns or row["key"] in rows:
             raise UserError(
-                f"The conversation {conversation.key} would not be read back as it is, or its key {row['key']} "
-                "is twice.",
-                "Expected two or three turns, and keys that differ in what is before the language.",
+                f"The conversation {conversation.key} would change when it is read back, or its key {row['key']} "
+                "occurs twice.",
+                "Expected two or three turns, and keys that differ before the language.",
             )
         rows[row["key"]] = row
     further = _GRADED_BY if any(name in row for row in rows.values() for name in _GRADED_BY) else []

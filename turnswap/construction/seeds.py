@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import PositiveInt
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.journal import parse_lines
 from turnswap.tasks.multiif.instructions import get_instruction
 from turnswap.tasks.multiif.languages import name_of
@@ -114,7 +114,7 @@ def _read_file(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         lines = path.read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The seeds {path} cannot be read: {error}.") from error
+        raise UserError(f"The seeds {path} cannot be read: {reason_of(error)}.") from error
     return parse_lines(lines, path)
 
 

@@ -10,7 +10,6 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from turnswap.tasks.multiif.instructions import INSTRUCTIONS
 from turnswap.tasks.multiif.instructions.language import LANGUAGE
@@ -118,14 +117,9 @@ def separate(prompt: str, instructions: Instructions, language: str, into: str) 
     for each, separated in sorted(options, key=lambda option: -len(option[0])):
         if "⟦" in prompt or separated.position in (other.position for other in found):
             continue
-        # A function: in a text the marker's letters would be read as a pattern's.
-        text, count = _finder(each).subn(partial(_marked, separated.marker), text, count=1)
+        text, count = _finder(each).subn(separated.marker, text, count=1)
         found += [separated] * count
     return (text, found) if found else (prompt, [])
-
-
-def _marked(marker: str, match: re.Match[str]) -> str:
-    return marker
 
 
 def put_back(

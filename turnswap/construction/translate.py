@@ -96,7 +96,7 @@ class Translate:
         stages = [forth] if self.judge else [forth, (partial(question, back=True), read_back)]
         jobs = [self._begun(conversation, language) for language in self._into(conversation)]
         if not jobs:
-            reason = f"its language is none to make or to translate from: {conversation.language}"
+            reason = f"its language is neither in languages nor in translate.sources: {conversation.language}"
             jobs = [Job(conversation, conversation.language, reason=reason)]
         return [answered(job, *(() if job.native else stages)) for job in jobs]
 

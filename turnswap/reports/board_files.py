@@ -108,7 +108,7 @@ def require_own(folder: Path, own: Mapping[str, Any], theirs_of: Callable[[Any],
             continue
         if difference:
             raise UserError(
-                f"{file} holds results of another model that goes by the same name there: {difference}.",
+                f"{file} holds results of another model with the same name: {difference}.",
                 "Give this one a name of its own, NAME=RESULT, or choose another folder.",
             )
 

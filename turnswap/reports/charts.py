@@ -167,7 +167,7 @@ def difference_maps(comparison: Comparison, metric: str) -> dict[str, Any]:
     turns = ["mean" if pd.isna(turn) else f"turn {turn}" for turn in found["turn"]]
     gaps = pd.DataFrame({"of": found["language"].replace(SCOPES), "turn": turns, "value": 100 * found["gap"]})
     net = 100 * (changed["gained"] - changed["lost"]) / changed["n"]
-    nets = pd.DataFrame({"of": changed["instruction_id"], "turn": "gained less lost", "value": net})
+    nets = pd.DataFrame({"of": changed["instruction_id"], "turn": "gained - lost", "value": net})
     gaps["better"], nets["better"] = gaps["value"] * (-1 if metric.startswith("forgetting") else 1), nets["value"]
     reach = max(1.0, *gaps["better"].abs(), *nets["better"].abs())
     colour = worded_colour(-reach, reach, ("A better", "B better"), "better", signed=True)
@@ -176,7 +176,7 @@ def difference_maps(comparison: Comparison, metric: str) -> dict[str, Any]:
         order = list(dict.fromkeys(frame["of"]))
         look = {"colour": colour, "digits": "+.1f", "dark": abs(alt.datum.better) > 0.6 * reach}
         chart = _heat_map(alt.Chart(frame), "of", order, **look)
-        maps[place] = _spec(chart, _ROW * len(order), f"B less A, {place.replace('-', ' ')}, in points")
+        maps[place] = _spec(chart, _ROW * len(order), f"B - A, {place.replace('-', ' ')}, in points")
     return maps
 
 

@@ -104,7 +104,7 @@ def require_resamples(resampling: Resampling, tests: int, sources: int, of_what:
         return
     raise UserError(
         f"{resampling.resamples} resamples are too few for {tests} {of_what} over {sources} source prompts: no "
-        f"p-value, corrected for so many, could be below {ALPHA}.",
+        f"p-value could be below {ALPHA} after that correction.",
         f"Use --resamples {needed} or more.",
     )
 

@@ -13,7 +13,7 @@ import yaml
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import validate_repo_id
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.files import write_whole
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, LANGUAGES
 
@@ -149,12 +149,12 @@ def _card(summary: Summary, content: str | None, where: str) -> str:
 def _card_contents(summary: Summary, output: Path) -> dict[Path, str]:
     path = output / CARD if output.is_dir() else output
     if path.suffix.lower() != ".md" or not path.parent.is_dir():
-        advice = "Expected a folder that exists, or a .md in one."
-        raise UserError(f"{output} is no model's folder, and no card.", advice)
+        advice = "Expected a folder that exists, or a .md file in one."
+        raise UserError(f"{output} is neither a model's folder nor a model card.", advice)
     try:
         content = path.read_bytes().decode() if path.exists() else None
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "Expected a model card in UTF-8.") from None
+        raise UserError(f"{path} cannot be read: {reason_of(error)}.", "Expected a model card in UTF-8.") from None
     return {path: _card(summary, content, str(path))}
 
 

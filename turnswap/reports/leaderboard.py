@@ -206,10 +206,10 @@ def _choose(summaries: Sequence[Summary], languages: Sequence[str] | None) -> li
     """The languages of the board, in the benchmark's order; every model was run in all of them."""
     run_in = in_order({code for summary in summaries for code in summary.model.languages})
     if unknown := [code for code in languages or () if code not in (*LANGUAGES, *run_in)]:
-        raise UserError(f"--languages: {unknown[0]!r} is none of Multi-IF.", f"It has {', '.join(LANGUAGES)}.")
+        raise UserError(f"--languages: {unknown[0]!r} is no language of Multi-IF.", f"It has {', '.join(LANGUAGES)}.")
     chosen = in_order(languages or run_in)
     in_all = [code for code in run_in if all(code in summary.model.languages for summary in summaries)]
-    others = f", or rank over the languages of all: --languages {','.join(in_all)}" if in_all else ""
+    others = f", or rank over the languages that all models have: --languages {','.join(in_all)}" if in_all else ""
     for summary in summaries:
         if missing := [code for code in chosen if code not in summary.model.languages]:
             raise UserError(
@@ -242,7 +242,7 @@ def _other_conversations(one: LanguageRun, other: LanguageRun) -> str:
         return ""
     if asked[0].keys() != asked[1].keys():
         alone = [min(these.keys() - those.keys()) for these, those in (asked, asked[::-1])]
-        return f"conversation {alone[0]} is in the first alone, {alone[1]} in the second"
+        return f"conversation {alone[0]} is only in the first, {alone[1]} only in the second"
     differing = [key for key, conversation in asked[0].items() if conversation.differs(asked[1][key])]
     return f"conversation {differing[0]} is not the same in both" if differing else ""
 

@@ -15,7 +15,7 @@ from huggingface_hub.repocard import REGEX_YAML_BLOCK
 from huggingface_hub.repocard_data import eval_results_to_model_index, model_index_to_eval_results
 from huggingface_hub.utils import yaml_dump
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.tasks.multiif.dataset import HUB_REPOSITORY, HUB_REVISION
 from turnswap.tasks.multiif.languages import name_of
 
@@ -134,8 +134,8 @@ def merge(content: str | None, name: str, results: Sequence[EvalResult], where: 
             raise ValueError("results are missing")
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f"huggingface_hub cannot read the metadata of {where} with results in it: {' '.join(str(error).split())}.",
-            "Mend it, then export again.",
+            f"huggingface_hub cannot read the metadata of {where} with results in it: {reason_of(error)}.",
+            "Correct it, then export again.",
         ) from None
     return changed
 
@@ -150,7 +150,7 @@ def _split(content: str, where: str) -> tuple[str, str, str, str]:
         return mark + text[:start], text[start:end], text[end:], match.group(1).lstrip()[3:]
     if re.match(r"\s*---\s*[\r\n]", text):
         raise UserError(
-            f"{where} begins with ---, but what follows is no block of metadata that a second --- closes.",
+            f"{where} begins with ---, but no second --- closes a block of metadata.",
             "Close the block, or remove the line.",
         )
     newline = "\r\n" if "\r\n" in content else "\n"
@@ -171,13 +171,13 @@ def _read(block: str, where: str) -> tuple[dict[str, Any], list[Entry]]:
             model_index_to_eval_results(index)
     except yaml.YAMLError as error:
         raise UserError(
-            f"The metadata of {where} is broken YAML: {' '.join(str(error).split())}.", "Mend it, then export again."
+            f"The metadata of {where} is broken YAML: {reason_of(error)}.", "Correct it, then export again."
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
             f"The metadata of {where} or the {KEY} in it is damaged: {type(error).__name__}: {error}. A change would "
             "lose what it holds.",
-            f"Mend it, or remove {KEY} from the card, then export again.",
+            f"Correct it, or remove {KEY} from the card, then export again.",
         ) from None
     return data, index
 

@@ -138,7 +138,7 @@ def _runs_in(file: Path, label: str | None, reading: Reading, others: dict[str, 
         wanted = [name for name in names if reading.filter_name in (None, name)]
         if len(wanted) != 1:
             raise UserError(
-                f"{file}: {task} was graded behind the filters {', '.join(names)}"
+                f"{file}: {task} was graded with the filters {', '.join(names)}"
                 + (f", not {reading.filter_name}." if reading.filter_name else "."),
                 "Choose one of them with --filter.",
             )

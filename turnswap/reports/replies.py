@@ -48,10 +48,10 @@ def _warnings(summary: Summary) -> Iterator[tuple[str, str]]:
             if total > 0 and (total / n >= _SHARE or name == "failed"):
                 shares.append(f"{total / n:.1%} in turn {turn}")
         if shares:
-            yield f"Of the replies {{}} {MEANINGS[name]}.", ", ".join(shares)
+            yield f"Replies: {{}} {MEANINGS[name]}.", ", ".join(shares)
     untold = [name for name in ("truncated", "overflowing") if summary.count(scope, f"turn1_{name}") is None]
     if untold:
-        without = "; so there are no figures over completed replies alone" if "truncated" in untold else ""
+        without = "; so there are no figures over completed replies only" if "truncated" in untold else ""
         yield f"The backend does not tell which replies are {{}}{without}.", " or ".join(untold)
     if summary.model.has_samples and (unnamed := summary.without_sources):
         some = unnamed != list(summary.model.languages)

@@ -214,7 +214,7 @@ def read_samples(
                 ) from None
             if conversation.key in conversations:
                 raise UserError(
-                    f"{where}: conversation {conversation.key} is there for the second time.",
+                    f"{where}: conversation {conversation.key} occurs a second time.",
                     "The file was changed, or two were put together; run the evaluation again.",
                 )
             conversations[conversation.key] = conversation

@@ -69,7 +69,7 @@ def require_samples(summaries: Iterable[Summary]) -> None:
         if not model.has_samples:
             raise UserError(
                 f"{model.name} has no samples beside {next(iter(model.languages.values())).files[0]}.",
-                "A site takes what can be proved: run the evaluation with --log_samples.",
+                "A site needs samples as proof: run the evaluation with --log_samples.",
             )
 
 

@@ -213,8 +213,8 @@ def _same_but_left_out(found: Mapping[str, str], kept: Mapping[str, str]) -> boo
 
 def _differ(run: LanguageRun, conversation: LoggedConversation, turn: int, found: str, logged: str) -> UserError:
     return UserError(
-        f"{conversation.where}: conversation {conversation.key}, turn {turn}: by its replies {found} as turnswap "
-        f"{__version__} grades them, the samples say {logged}.",
+        f"{conversation.where}: conversation {conversation.key}, turn {turn}: turnswap {__version__} grades the "
+        f"replies, and {found}; the samples say {logged}.",
         f"They were graded by turnswap {run.facts['turnswap']}, or changed afterwards; install that version, or run "
         "the evaluation again.",
     )

@@ -28,7 +28,7 @@ def say_report(summaries: Sequence[Summary]) -> str:
     moves = "is the same in" if by == "0.0" else f"{'falls' if change < 0 else 'rises'} by {by} points from"
     said += f"; accuracy {moves} turn 1 {'and' if by == '0.0' else 'to'} turn 3."
     if len(summaries) > 1:
-        said = f"Of {len(summaries)} models {said} Whether it is better than the others, turnswap compare tells."
+        said = f"Of {len(summaries)} models {said} Run turnswap compare to see whether it is better than the others."
     return said
 
 
@@ -41,7 +41,7 @@ def _over(summary: Summary) -> str:
 def _between(figure: Figure, summary: Summary) -> str:
     if figure.low != figure.low or figure.is_point:
         why = "its interval has no width" if figure.is_point else "it has no interval"
-        return f" (how sure that is, cannot be said: {why})"
+        return f" (how sure that is cannot be said: {why})"
     sources = summary.sources(summary.headline_scope)
     level = f"{summary.resampling.level:.0%}"
     return f" ({level} interval {percent(figure.low)} to {percent(figure.high)}, from {sources} {summary.unit})"
@@ -54,7 +54,7 @@ def say_comparison(comparison: Comparison) -> str:
     a, b = comparison.a.model.name, comparison.b.model.name
     over, level = _over(comparison.a), f"{comparison.a.resampling.level:.0%}"
     if row["p"] != row["p"]:
-        return f"Nothing can be said of {b} against {a}: it takes {FEWEST} source prompts or more, in each language."
+        return f"{b} and {a} cannot be compared: that takes {FEWEST} source prompts or more in each language."
     p = f"p = {p_value(row['p'])}".replace("= <", "< ")
     interval = f"{level} interval {points(row['low'])} to {points(row['high'])}, {p}"
     if row["p"] < ALPHA:
@@ -74,11 +74,11 @@ def say_board(board: Board) -> str:
     if not ranked:
         return "No model is ranked: none has an average with an interval."
     if len(ranked) == 1:
-        return f"{first[0]} alone is ranked; there is no one to compare it with."
+        return f"Only {first[0]} is ranked; there is no other model to compare it with."
     if len(first) == 1:
         tied = [pair for pair in board.pairs if first[0] in (pair.a, pair.b) and pair.better is None]
         if tied:
-            return f"{first[0]} is first, though it differs from {len(tied)} others by nothing significant."
+            return f"{first[0]} is first, but not significantly better than {len(tied)} others."
         others = f"each of the other {len(ranked) - 1} ranked models" if ranked[2:] else "the other ranked model"
         return f"{first[0]} is first: significantly better than {others}."
     names = ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")

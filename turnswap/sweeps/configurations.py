@@ -30,7 +30,7 @@ from .space import Shares
 
 Kind: TypeAlias = Literal["recipient", "donor", "average", "swap", "control", "weight"]
 ALWAYS: tuple[Kind, ...] = ("recipient", "donor", "average")
-NOTE = "embeddings and head are one tensor in these models: it is what embeddings say, and follows the first layer else"
+NOTE = "embeddings and head are one tensor in these models: the setting embeddings decides, or the first layer"
 _OF_MERGEKIT = {"trust_remote_code", "lora_merge_cache", "transformers_cache"}  # settings under mergekit's own names
 
 
@@ -121,10 +121,10 @@ class Planner:
             return [], notes
         for depth in ("bottom", "top"):
             if depth not in axes:
-                raise UserError(f"The grid needs {depth}.", f"For no layers there, write {depth}: 0.")
+                raise UserError(f"The grid needs {depth}.", f"To take no layers there, write {depth}: 0.")
         if not any("transition" in name for name in axes):
             axes["transition"] = [0]
-            notes.append("the grid says nothing of a transition: there is none")
+            notes.append("the grid names no transition: there is none")
         tied = is_tied(self.recipe)
         if tied and "embeddings" in axes:
             axes.pop("head", None)
@@ -144,9 +144,7 @@ class Planner:
         ours = self._our_roles(name, path, config)
         planned = read_recipe(config, self.options, self._opened).tensors.values()
         if any(tensor.dtype != tensor.weight.header.dtype for tensor in planned):
-            notes.append(
-                f"{name}: the type that {path} declares is not the one its models are stored in; not heeded here"
-            )
+            notes.append(f"{name}: dtype in {path} is not the type in which its models are stored, and is ignored here")
         parameters = parameters_of(config)
         found = {ours.get(key, key): value for key, value in parameters.items() if ours.get(key, key)}
         if missing := [role for role in self.donors if role not in ours.values()]:
@@ -155,8 +153,8 @@ class Planner:
             found |= {role: {"layers": "none"} for role in missing}
         if _amounts(self._read(name, found).tensors.values()) != _amounts(planned):
             raise UserError(
-                f"swaps: {name}: {path} makes another swap of its own models than of this search's.",
-                "Name the same models in both, and under each donor all of its depths.",
+                f"swaps: {name}: {path} makes one swap of its own models and another of this search's models.",
+                "Name the same models in both, and write all depths of a donor under that donor.",
             )
         return found
 

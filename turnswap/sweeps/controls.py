@@ -51,7 +51,7 @@ def placements(
         if one.plan != best.plan:
             found.setdefault(one.plan, one)
     controls = list(found.values())
-    few = f"{len(controls)} random placements instead of {number}: there are hardly more of that width"
+    few = f"{len(controls)} random placements instead of {number}: there are not enough of that width"
     return controls, [few] if len(controls) < number else []
 
 

@@ -84,6 +84,6 @@ def find_device(name: str | None) -> torch.device:
         )
         raise UserError(
             f"device: {name} is not there: torch sees {number} {kind}.",
-            f"Counted from 0, the last is {device.type}:{number - 1}." if number else f"Take device=cpu{more}.",
+            f"Counted from 0, the last is {device.type}:{number - 1}." if number else f"Use device=cpu{more}.",
         )
     return torch.device("cpu") if device.type == "cpu" else device  # HFLM does not know cpu:0

@@ -241,7 +241,7 @@ def _loading_explained(recipe: Recipe, asked: str) -> Iterator[None]:
             raise
         raise UserError(
             f"{recipe.recipient} cannot be loaded ({type(error).__name__}: {first_line(error).rstrip('.')}).",
-            f"Change or remove what does not fit of {asked}." if asked else "Does lm-eval's hf load it?",
+            f"Change or remove what does not fit in {asked}." if asked else "Check that lm-eval's hf loads it.",
         ) from error
 
 
@@ -251,5 +251,5 @@ def _loading_type(recipe: Recipe, arguments: Mapping[str, Any]) -> torch.dtype |
     if isinstance(asked, str) and asked != "auto":
         asked = getattr(torch, asked, None)
     if asked != "auto" and not (isinstance(asked, torch.dtype) and asked.is_floating_point):
-        raise UserError(f"dtype: {arguments['dtype']} is no type to load a model in.", "Take bfloat16 or float32.")
+        raise UserError(f"dtype: {arguments['dtype']} is no type to load a model in.", "Use bfloat16 or float32.")
     return recipe.recipient.config.dtype if asked == "auto" else asked

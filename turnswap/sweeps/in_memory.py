@@ -157,7 +157,7 @@ class SwapInMemory:
         made = declared_in_memory(target, part, ours, self._readers, recipe)
         if made is None:
             raise UserError(
-                f"{part[0].name} cannot be blended in memory: it is stored otherwise than {target} is loaded.",
+                f"{part[0].name} cannot be blended in memory: {target} has another form in memory.",
                 "Merge this swap with mergekit-yaml.",
             )
         made = made.to(device=ours.device, dtype=ours.dtype)
@@ -200,9 +200,7 @@ def swap_content(configuration: Mapping[str, Any], parameters: Mapping[str, Any]
     types = {name: value for name, value in configuration.items() if name != "models"}
     shared = {name: value for name, value in parameters.items() if name not in models}
     if unknown := [name for name in shared if name.startswith(("donor", "pretrained"))]:
-        raise UserError(
-            f"{unknown[0]} is none of the models: {', '.join(models)}.", "Name it among them, or remove it."
-        )
+        raise UserError(f"{unknown[0]} is none of the models: {', '.join(models)}.", "Name its model, or remove it.")
     return {"merge_method": NAME, "base_model": models["recipient"], "models": listed, **types, "parameters": shared}
 
 

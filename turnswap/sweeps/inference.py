@@ -99,7 +99,7 @@ def _values(table: pd.DataFrame, task: str, part: Part) -> tuple[list[str], list
     """The cluster of each document of a task, and its value of the metric."""
     rows = table[(table["task"] == task) & (table["metric"] == part.metric)]
     if rows.empty:
-        raise UserError(f"No document of {task} has a value of {part.metric}.", "Take another metric.")
+        raise UserError(f"No document of {task} has a value of {part.metric}.", "Use another metric.")
     both = zip(rows["value"].tolist(), rows["raw"].tolist(), strict=True)
     return rows["cluster"].tolist(), [json.loads(raw) if isinstance(raw, str) else value for value, raw in both]
 

@@ -87,7 +87,7 @@ def cluster_of(name: str, task: Any, number: int, doc: Mapping[str, Any]) -> str
     if doc.get(column) is None:
         raise UserError(
             f"{name}: document {number} has nothing in the column {column!r}.",
-            "The task's metadata name it as cluster_column: it holds what documents of one source share.",
+            "The task's metadata name it as cluster_column: it must hold what documents of one source share.",
         )
     return str(doc[column])
 
@@ -132,12 +132,12 @@ class Store:
                 raise ValueError(before["format"])
             changed = list(differences(before["identity"], self._identity))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{self._path} is of no search that this version can go on with.", _OTHER) from error
+            raise UserError(f"{self._path} is of no search that this version can continue.", _OTHER) from error
         if changed:
             more = f"; and {len(changed) - 4} more" if len(changed) > 4 else ""
             raise UserError(
                 f"{self._path} is of another search: {'; '.join(changed[:4])}{more}.",
-                "Figures of the two would not compare. Name another folder with -o, or undo the change.",
+                "Figures of the two could not be compared. Name another folder with -o, or undo the change.",
             )
 
     def _file(self, plan: str, role: str, documents: Mapping[str, str]) -> Path:

@@ -28,8 +28,8 @@ def constraints_of(settings: Settings, objectives: Mapping[str, Objective]) -> l
         return settings.constraints
     if not objectives["source_skill"].is_share:
         raise UserError(
-            f"How much of source_skill a choice may cost is not clear: {settings.zero_shot.metric} is no share.",
-            "Say it: constraints: [source_skill >= recipient - 0.1] (<= recipient + 0.1 where lower is better).",
+            f"A limit for source_skill is missing: {settings.zero_shot.metric} is no share, so none is set by default.",
+            "Write constraints: [source_skill >= recipient - 0.1] (<= recipient + 0.1 where lower is better).",
         )
     return [f"source_skill >= recipient - {SOURCE_POINTS} points"]
 

@@ -118,7 +118,7 @@ def caveats(
             "are corrected for that (max statistic); --report-on, or --held-out, gives a figure to quote"
         )
         if settings.space and settings.sampler != "random":
-            said.append(f"the correction is for lists: {settings.sampler} learns from figures, and it holds less often")
+            said.append(f"the correction is for lists: {settings.sampler} learns from figures, so it holds less often")
         if dropped := sum(row.select is None for row in swaps):
             said.append(f"the correction leaves out {dropped} swaps that were dropped early")
     else:

@@ -53,7 +53,7 @@ def run(settings: Settings, folder: Path, say: Say) -> Search:
     notes = kinship(planner, settings)
     space = Space(settings.space, planner.donors, planner.recipe.recipient.layout) if settings.space else None
     if space and settings.sampler == "cmaes" and space.n_numbers < 2:
-        raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Take tpe or random.")
+        raise UserError("cmaes draws numbers, at least two, and the space has fewer ranges.", "Use tpe or random.")
     notes += [NOTE] if space and is_tied(planner.recipe) else []
     listed, said = planner.swaps() if settings.grid or settings.swaps else ([], [])
     notes += said
@@ -228,7 +228,7 @@ class _Course:
         if not able:
             raise UserError(
                 f"{self.objective.name} is not a number for any swap{refused or '.'}",
-                "Take another metric, or more documents.",
+                "Use another metric, or more documents.",
             )
         within = [row for row in able if row.is_feasible]
         if not within:
@@ -263,7 +263,7 @@ class _Course:
         if placed and len(placed) < tried:
             self.notes.append(
                 f"the best of {len(placed)} random placements is compared with the best of {tried} swaps: "
-                "a less hard selection"
+                "an easier selection"
             )
         return chosen
 

@@ -291,13 +291,13 @@ def _check(found: Settings) -> None:
     if found.space and found.sampler in ("grid", "list"):
         raise UserError(
             f"sampler: {found.sampler} draws nothing from a space.",
-            "Leave space out, or take tpe, cmaes, nsgaii, random.",
+            "Leave space out, or use tpe, cmaes, nsgaii, random.",
         )
     if found.space and not (found.trials or found.hours):
-        raise UserError("A search of a space needs trials or hours.", "Say how much it may try: --trials 100.")
+        raise UserError("A search of a space needs trials or hours.", "Set how much it may try: --trials 100.")
     if found.grid and "donor2" in found.models:
         raise UserError(
-            "A grid is of one donor, and there are several.",
+            "A grid takes one donor, and there are several.",
             'List swaps in the YAML: swaps: {both: {donor: {layers: "0-4"}, donor2: {layers: "30-31"}}}.',
         )
     if found.select_on and found.objectives:
@@ -316,10 +316,10 @@ def _check(found: Settings) -> None:
         raise UserError("No objective is optimized.", "Remove optimize: false from one of them.")
     if found.pruner != "none" and len(optimized) > 1:
         raise UserError(
-            f"pruner: {found.pruner} goes by one objective, and there are {len(optimized)}: {', '.join(optimized)}.",
-            "Leave it out, or say optimize: false of all but one, and name those in constraints.",
+            f"pruner: {found.pruner} needs one objective, and there are {len(optimized)}: {', '.join(optimized)}.",
+            "Leave it out, or write optimize: false for all but one, and name those in constraints.",
         )
     if found.sampler == "cmaes" and len(optimized) > 1:
-        raise UserError("sampler: cmaes goes by one objective.", "Take tpe or nsgaii.")
+        raise UserError("sampler: cmaes needs one objective.", "Use tpe or nsgaii.")
     if found.choose is not None and found.choose not in optimized:
         raise UserError(f"choose: {found.choose} is no objective.", f"There are: {', '.join(optimized)}.")

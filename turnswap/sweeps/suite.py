@@ -185,7 +185,7 @@ def mean(figures: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 def _figure(results: Mapping[str, Any], key: str) -> tuple[float, float]:
     if key not in results:
-        raise UserError(f"lm-eval gave no {key} for {results.get('name', 'a task')}.", "Take another --metric.")
+        raise UserError(f"lm-eval gave no {key} for {results.get('name', 'a task')}.", "Use another --metric.")
     metric, _, filter_ = key.partition(",")
     value, error = results[key], results.get(f"{metric}_stderr,{filter_}")
     return tuple(float(x) if isinstance(x, (int, float)) else math.nan for x in (value, error))  # type: ignore[return-value]
@@ -214,7 +214,7 @@ def find_metric(name: str, tasks: Mapping[str, Any]) -> Metric:
         listed = ", ".join(f"{task}: {direction}" for task, direction in directions.items())
         raise UserError(
             f"The tasks do not agree on whether a higher {wanted} is better, or do not say ({listed}).",
-            "Take another --metric, or say higher_is_better in the task's YAML.",
+            "Use another --metric, or write higher_is_better in the task's YAML.",
         )
     return Metric(name, keys, bool(next(iter(directions.values()))))
 

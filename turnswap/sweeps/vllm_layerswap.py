@@ -269,5 +269,6 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
             near = difflib.get_close_matches(name, known)
             raise UserError(
                 f"{name} is no argument of lm-eval's vllm or of vLLM.",
-                (f"Is it {' or '.join(near)}? " if near else "") + "What hf takes is for evaluations by hf alone.",
+                (f"Did you mean {' or '.join(near)}? " if near else "")
+                + "Arguments of hf are only for evaluations by hf.",
             )

@@ -43,7 +43,7 @@ class SwapWorker:
             try:
                 recipe = read_recipe(content, merging, vars(self).setdefault("turnswap_opened", {}))
                 if recipe.digest != plan:
-                    raise UserError("The models have other tensors for vLLM's workers.", "Have they changed since?")
+                    raise UserError("The models have other tensors for vLLM's workers.", "Did their files change?")
                 readers = {role: WeightReader(model, merging) for role, model in recipe.models.items()}
                 copied = stored_tensors(recipe, merging)
                 for name in names:

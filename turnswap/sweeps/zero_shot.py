@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.tasks.multiif.text import detect_language, known_languages
 
 from .settings import Measure
@@ -34,7 +34,7 @@ def own_task(name: str, measure: Measure) -> tuple[dict[str, Any], str] | None:
     code = measure.replies_in
     if code not in known_languages():
         raise UserError(
-            f"replies_in: {code} is no language that can be told.",
+            f"replies_in: {code} is no language that can be recognized.",
             f"There are: {', '.join(sorted(known_languages()))}.",
         )
 
@@ -61,7 +61,7 @@ def _texts(path: Path) -> list[str]:
         content = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{path} cannot be read: {error}.", "Name a UTF-8 file of texts, empty lines between them."
+            f"{path} cannot be read: {reason_of(error)}.", "Name a UTF-8 file of texts, empty lines between them."
         ) from error
     texts = [part.strip() for part in content.replace("\r\n", "\n").split("\n\n") if part.strip()]
     if not texts:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StrictBool, TypeAdapter, ValidationError
 
-from turnswap.core.errors import UserError
+from turnswap.core.errors import UserError, reason_of
 from turnswap.core.journal import parse_lines
 
 from ..instructions import MalformedInstruction, parse_kwargs
@@ -73,5 +73,4 @@ def read_lines(path: Path) -> list[tuple[int, dict[str, Any]]]:
         with opened(path, "rt", encoding="utf-8-sig") as file:
             return list(parse_lines(file, path))
     except (OSError, EOFError, UnicodeDecodeError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read: {said}.", "Expected JSON lines in UTF-8.") from None
+        raise UserError(f"{path} cannot be read: {reason_of(error)}.", "Expected JSON lines in UTF-8.") from None

@@ -136,7 +136,7 @@ def _is_title(part: str, first: bool) -> bool:
 
 def _no_first_word(num_paragraphs: int, nth_paragraph: int, first_word: str) -> str | None:
     if not 1 <= nth_paragraph <= num_paragraphs:
-        return "the paragraph that it speaks of is not among those it asks for"
+        return "it names the first word of a paragraph that it does not ask for"
     return None if _HAS_LETTER.search(first_word) else "its first word has no letter"
 
 

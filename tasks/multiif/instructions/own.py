@@ -35,7 +35,8 @@ def load_instructions(path: Path) -> str:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(
-            f"The instructions {path} cannot be read: {error.strerror}.", "Expected a Python file that registers some."
+            f"The instructions {path} cannot be read: {error.strerror}.",
+            "Expected a Python file that registers instructions.",
         ) from error
     digest = hashlib.sha256(content).hexdigest()[:16]
     known, _loaded[str(path)] = digest in _loaded.values(), digest  # while it runs it is not run again
@@ -73,7 +74,7 @@ def _run(path: Path, content: bytes, name: str) -> None:
         problem = f"cannot be run: {type(error).__name__}: {error}"
     changed = sorted(id_ for id_ in before if INSTRUCTIONS.get(id_) is not before[id_])
     if changed:
-        problem = f"registers {changed[0]}, which there is already"
+        problem = f"registers {changed[0]}, which exists already"
     elif not problem and len(INSTRUCTIONS) == len(before):
         problem = "registers no instruction"
     if problem:

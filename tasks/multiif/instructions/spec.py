@@ -197,13 +197,9 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_str(value: Any) -> bool:
-    return isinstance(value, str)
-
-
 # A negative number is replaced at random by the published grader, except where it does not check the number.
 COUNT = Kwarg("a whole number", _is_int, published=lambda value: value >= 0)
 ANY_COUNT = Kwarg("a whole number", _is_int)
 RELATION = Kwarg("'at least' or 'less than'", lambda value: value in ("at least", "less than"))
-TEXT = Kwarg("a string", _is_str, is_text=True)
+TEXT = Kwarg("a string", lambda value: isinstance(value, str), is_text=True)
 PHRASE = replace(TEXT, may_be_blank=False)  # a text that is looked for

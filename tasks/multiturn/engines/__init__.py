@@ -65,13 +65,13 @@ def choose(lm: LM | CachingLM, gen_kwargs: Sequence[dict[str, Any]], schedule: s
     if isinstance(model, TemplateAPI):
         return ApiEngine(model)
     if schedule == "lockstep":
-        return "It was asked for."
+        return "--metadata schedule asks for it."
     if is_a(model, "vllm_causallms", "VLLM"):
         return vllm.refusal(model, gen_kwargs) or vllm.VLLMEngine(model)
     if is_a(model, "huggingface", "HFLM"):
         if schedule == "auto":  # make bench tells whether that is still so
-            return "hf's continuous batching is used where it is asked for: docs/how_to/scale.md says when it pays."
+            return "hf's continuous batching is used on request only: docs/how_to/scale.md says when it helps."
         from . import hf
 
         return hf.refusal(model, gen_kwargs) or hf.HFEngine(model, gen_kwargs)
-    return f"{type(model).__name__} answers batches, not single requests."
+    return f"{type(model).__name__} takes batches, not single requests."

@@ -84,7 +84,7 @@ class HFEngine:
     name = "hf"
     open_per_slot = 1  # more would drive the keys and values of their earlier turns out of memory
     tries = 1  # what failed here fails again
-    advice = """What transformers says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
+    advice = """The error of transformers is above. --metadata '{"schedule": "lockstep"}' uses lm-eval's own way."""
 
     def __init__(self, lm: Any, gen_kwargs: Sequence[dict[str, Any]], longest: int | None = None) -> None:
         self.slots = int(lm.max_batch_size or 64) if lm.batch_size == "auto" else int(lm.batch_size)

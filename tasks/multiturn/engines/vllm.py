@@ -76,7 +76,7 @@ class VLLMEngine:
     name = "vLLM"
     open_per_slot = 12
     tries = 1  # the same engine with the same request fails again
-    advice = """What vLLM says is above. --metadata '{"schedule": "lockstep"}' asks in lm-eval's own way."""
+    advice = """The error of vLLM is above. --metadata '{"schedule": "lockstep"}' uses lm-eval's own way."""
 
     def __init__(self, lm: Any) -> None:
         self.facts: dict[str, Any] = {}
@@ -237,7 +237,7 @@ def answer_of(output: Any, text: str, *, think_end_token: str | None, seconds: f
     completion = output.outputs[0]
     reason = completion.finish_reason
     if reason in ("abort", "error"):
-        raise Fault("vLLM gave the request up", words=f"finish reason {reason}")
+        raise Fault("vLLM gave up the request", words=f"finish reason {reason}")
     said = completion.text.split(think_end_token)[-1].lstrip() if think_end_token else completion.text
     if text != said:
         reason = "stop"  # cut off at a stop string that vLLM was not told

@@ -24,11 +24,11 @@ from .words import words_finding
 
 # Each kind of finding, and what it means; in the order in which they are shown.
 KINDS = {
-    "quantity": "the prompt states another number than is graded",
-    "relation": "the prompt states another relation (at least, at most, exactly) than is graded",
-    "words": "the prompt names another word, phrase, letter or marker than is graded",
-    "object": "the prompt asks for another thing than is graded",
-    "language": "the prompt asks for another language than is graded",
+    "quantity": "the prompt states a number that is not the graded one",
+    "relation": "the prompt states a relation (at least, at most, exactly) that is not the graded one",
+    "words": "the prompt names a word, phrase, letter or marker that is not the graded one",
+    "object": "the prompt asks for something else than is graded",
+    "language": "the prompt asks for a language that is not the graded one",
     "unfollowable": "no reply can follow it",
     "conflict": "no reply passes all of these strictly",
     "tension": "only an odd reply passes all of these",

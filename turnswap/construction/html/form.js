@@ -137,7 +137,7 @@ function cells(row) {
 
 document.getElementById("export").addEventListener("click", () => {
   if (!reviewer.value.trim()) {
-    trouble.textContent = "Enter your name first: how far people agree is told by their names.";
+    trouble.textContent = "Enter your name first: it shows how far people agree.";
     reviewer.focus();
     return;
   }

@@ -78,7 +78,7 @@ def _shape_forbidden(shape: Shape, kwargs: Kwargs) -> None:
 
 def _warn_of_forbidden(scripts: frozenset[str]) -> str | None:
     if scripts & UNSPACED:
-        return "the published rule finds words between spaces, which there are none of"
+        return "the published rule finds words between spaces, and there are none"
     if scripts & VOWEL_SIGNS:
         return "the published rule finds no word that ends in a vowel sign"
     return "the published rule does not find a word with a particle behind it" if "HANGUL" in scripts else None
@@ -139,14 +139,14 @@ def _forbidden(one: Demand, other: Demand) -> bool:
 
 @impossible("a keyword too often", ids.FREQUENCY, ANY)
 def _too_often(one: Demand, other: Demand) -> bool:
-    """text that the reply must hold has the keyword as often as is too often"""
+    """text that the reply must hold has the keyword too often"""
     word = (literal(one.kwargs["keyword"].strip()) or "").lower()
     return bool(word) and any(text.least(lambda each: each.lower().count(word)) >= one.below for text in other.forced)
 
 
 @impossible("a letter too often", ids.LETTER, ANY)
 def _letter_too_often(one: Demand, other: Demand) -> bool:
-    """text that the reply must hold has the letter as often as is too often"""
+    """text that the reply must hold has the letter too often"""
     letter = one.kwargs["letter"].lower()
     return bool(letter) and any(
         text.least(lambda each: each.lower().count(letter)) >= one.below for text in other.forced
@@ -162,7 +162,7 @@ def _only_inside_words(one: Demand, other: Demand) -> bool:
 
 @tension("keywords of one stem", ids.FREQUENCY, (ids.EXISTENCE, ids.FREQUENCY))
 def _stem(one: Demand, other: Demand) -> bool:
-    """a keyword that must stay seldom is part of one that is asked for"""
+    """a keyword that may occur only a few times is part of one that is asked for"""
     word = one.kwargs["keyword"].strip().lower()
     asked = {each.lower() for text in other.forced for each in text.texts}
     return bool(word) and one.below < float("inf") and any(word in each for each in asked - {word})

@@ -128,7 +128,7 @@ def _prompt_sentences(one: Demand, other: Demand) -> bool:
 
 @tension("two kinds of paragraph", ids.PARAGRAPHS, ids.NTH)
 def _paragraphs(one: Demand, other: Demand) -> bool:
-    """paragraphs are parted by blank lines for one and by *** for the other"""
+    """one instruction separates paragraphs by blank lines, the other by ***"""
     return True
 
 

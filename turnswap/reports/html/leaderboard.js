@@ -101,8 +101,8 @@ function update() {
   const note = document.getElementById("chosen");
   const codes = chosen.map((i) => boxes[i].value).join(",");
   note.hidden = chosen.length === boxes.length;
-  note.textContent = `Ranked over ${chosen.length} of ${boxes.length} languages; the signatures below are of all. A file of `
-    + `these alone: turnswap leaderboard RESULT... --languages ${codes}`;
+  note.textContent = `Ranked over ${chosen.length} of ${boxes.length} languages; the signatures below are for all. For a file `
+    + `of these only: turnswap leaderboard RESULT... --languages ${codes}`;
   sort();
 }
 
