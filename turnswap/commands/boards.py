@@ -27,7 +27,7 @@ EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-
 def export(
     results: Names, output: Path | None, format_: str, push: str | None, source: str | None, **options: Any
 ) -> None:
-    """Write one model's figures in a format that others read.
+    """Write figures in a format that others read.
 
     \b
       turnswap export results --format model-index -o MODEL_FOLDER
@@ -38,7 +38,7 @@ def export(
     open-llm-leaderboard  requests/ and results/ for the leaderboard template
     every-eval-ever       data/multi-if/ with every conversation
 
-    The rest of a card stays as it is. A second export replaces the first. Nothing leaves this machine without --push,
+    RESULT holds one model. The rest of a card stays as it is. A second export replaces the first. Nothing leaves this machine without --push,
     which opens a pull request.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.reports import export as exports
@@ -67,9 +67,7 @@ def export(
 @click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .md, .csv, .json or .html file.")
 @format_option(*BOARD_FORMATS, default=common.BY_NAME)
 @click.option("--site", type=FOLDER, help="Write a site here, which grows with every folder put below its results/.")
-@names_option(
-    "--languages", "--language", metavar="CODE,...", help="Rank over these alone, such as en,zh.  [default: all]"
-)
+@names_option("--languages", metavar="CODE,...", help="Rank over these alone, such as en,zh.  [default: all]")
 @accept_option
 @common.results_options
 def leaderboard(
@@ -81,15 +79,15 @@ def leaderboard(
     accept: Names,
     **options: Any,
 ) -> None:
-    """Rank models by their average over turns and languages.
+    """Rank models by their average accuracy.
 
     \b
       turnswap leaderboard small=results-a large=results-b
       turnswap leaderboard results-a results-b --site board
 
-    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. Models
-    that were not run alike are refused. Ranks come from paired differences, corrected for all pairs of models. -o
-    board.html writes a page that needs no network, where one picks languages. --site FOLDER writes a site with a page
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. The
+    average is over turns and languages. Models that were not run alike are refused. Ranks come from paired differences,
+    corrected for all pairs of models. -o board.html writes a page that needs no network, where one picks languages. --site FOLDER writes a site with a page
     per model; it grows with every folder put below FOLDER/results. For settings that never change, run the group
     leaderboard_multiif.
     """  # noqa: D301

@@ -26,20 +26,14 @@ from .results import compare, report, table
 from .search import search, sweep
 from .swap import analyze, masks, plan, suggest, verify
 
-SETTINGS = {
-    "help_option_names": ["-h", "--help"],
-    "max_content_width": 100,
-    "show_default": True,
-    # lm-eval writes --batch_size, mergekit --trust-remote-code: both are understood everywhere.
-    "token_normalize_func": lambda name: name.replace("_", "-"),
-}
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 
 
 @click.group(
     cls=Commands,
     context_settings=SETTINGS,
-    epilog="\b\nHelp for one of them: turnswap COMMAND --help. Your version: turnswap --version.\n"
+    epilog="\b\nHow to use one: turnswap COMMAND --help. The version: turnswap --version.\n"
     "The manual: docs/index.md in the repository.",
 )
 @click.version_option(__version__)
@@ -148,7 +142,7 @@ def mergekit_yaml(arguments: tuple[str, ...]) -> None:
 @click.command("mergekit-multi", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def mergekit_multi(arguments: tuple[str, ...]) -> None:
-    """Run mergekit-multi with layer_swap, enabled or not.
+    """Run mergekit-multi with layer_swap.
 
     Every argument is handed through: turnswap mergekit-multi merges.yml --out-path merged
     """

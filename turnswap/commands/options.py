@@ -96,7 +96,7 @@ def _parted(_ctx: click.Context, _option: click.Parameter, values: Iterable[str]
 
 #: An option that takes several names: parted by commas, or given again.
 names_option = partial(click.option, multiple=True, callback=_parted)
-accept_option = names_option("--accept", metavar="NAME,...", help="Differences that you accept; else they are errors.")
+accept_option = names_option("--accept", metavar="NAME,...", help="Accept these differences instead of refusing them.")
 
 
 def expert_options(*, required: bool = False) -> Callable[[Any], Any]:
@@ -107,7 +107,11 @@ def expert_options(*, required: bool = False) -> Callable[[Any], Any]:
             "--recipient", required=required, metavar="MODEL", help="The task expert, which keeps its middle."
         ),
         click.option(
-            "--donor", required=required, multiple=True, metavar="MODEL", help="The language expert; or several."
+            "--donor",
+            required=required,
+            multiple=True,
+            metavar="MODEL",
+            help="The language expert; repeat it for several.",
         ),
     )
 

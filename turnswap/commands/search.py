@@ -47,7 +47,7 @@ search_options = together(
         "--controls", type=click.IntRange(0), metavar="N",
         help="Try N random placements as wide as the best swap.  [default: as many as swaps]",
     ),
-    click.option("--pruner", type=click.Choice(PRUNERS), help="Drop what does badly early.  [default: none]"),
+    click.option("--pruner", type=click.Choice(PRUNERS), help="Drop bad swaps early.  [default: none]"),
     click.option("--storage", metavar="WHERE", help="Optuna's storage: sqlite, or postgresql://….  [default: journal]"),
     click.option("--evaluator", type=click.Choice(["hf", "vllm"]), help="Evaluate with this.  [default: hf]"),
     click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of everything that is drawn.  [default: 0]"),
@@ -63,7 +63,7 @@ search_options = together(
     click.option("--system-instruction", metavar="TEXT", help="System message of every prompt."),
     click.option("--include-path", type=click.Path(), metavar="FOLDER", help="Find tasks here too, as in lm-eval."),
     click.option("--metadata", metavar="JSON", help="Settings of the tasks, as in lm-eval."),
-    click.option("--confirm-run-unsafe-code", is_flag=True, default=None, help="Run tasks that execute replies as code."),
+    click.option("--confirm-run-unsafe-code", is_flag=True, default=None, help="Allow tasks that run replies as code."),
     mergekit_options,
 )  # fmt: skip
 

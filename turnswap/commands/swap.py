@@ -243,11 +243,12 @@ def suggest(
     shin-hwang  per layer (or attention and MLP), what changed more, or a blend
     alignment   the ends, outside the middle in which the task vectors align
 
-    The rule paper is scaled to other depths; ratio takes shares of each expert's own change. ANALYSIS is a folder that "turnswap analyze -o" wrote; --base, --recipient and --donor analyse now instead. Without
-    --rule nothing is written. With it, a layerswap.yml is written to -o or to standard output, with the reasons and
-    figures as comments, and its plan is shown. No rule is proven for your models: "turnswap sweep" measures. Several
-    analyses need the same recipient: each donor gives the layers that the rule gives it. A layer that several donors
-    would give comes from the one with the largest share of change.
+    The rule paper is scaled to other depths; ratio takes shares of each expert's own change. ANALYSIS is a folder that
+    "turnswap analyze -o" wrote; --base, --recipient and --donor analyse now instead. Without --rule nothing is written.
+    With it, a layerswap.yml is written to -o or to standard output, with the reasons and figures as comments, and its
+    plan is shown. No rule is proven for your models: "turnswap sweep" measures. Several analyses need the same
+    recipient: each donor gives the layers that the rule gives it. A layer that several donors would give comes from the
+    one with the largest share of change.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     base, recipient, donors = [more.pop(role) for role in ("base", "recipient", "donor")]
     named = [bool(base), bool(recipient), bool(donors)]
