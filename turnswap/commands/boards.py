@@ -38,8 +38,8 @@ def export(
     open-llm-leaderboard  requests/ and results/ for the leaderboard template
     every-eval-ever       data/multi-if/ with every conversation
 
-    RESULT holds one model. The rest of a card stays as it is. A second export replaces the first. Nothing leaves this machine without --push,
-    which opens a pull request.
+    RESULT holds one model. The rest of a card stays as it is. A second export replaces the first. Nothing leaves this
+    machine without --push, which opens a pull request.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.reports import export as exports
 
@@ -87,9 +87,9 @@ def leaderboard(
 
     RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. The
     average is over turns and languages. Models that were not run alike are refused. Ranks come from paired differences,
-    corrected for all pairs of models. -o board.html writes a page that needs no network, where one picks languages. --site FOLDER writes a site with a page
-    per model; it grows with every folder put below FOLDER/results. For settings that never change, run the group
-    leaderboard_multiif.
+    corrected for all pairs of models. -o board.html writes a page that needs no network, where one picks languages.
+    --site FOLDER writes a site with a page per model; it grows with every folder put below FOLDER/results. For settings
+    that never change, run the group leaderboard_multiif.
     """  # noqa: D301
     from turnswap.reports import leaderboard_formats as formats
     from turnswap.reports import site as sites

@@ -191,7 +191,13 @@ def watch_run(paths: Names) -> None:
 @click.argument("b")
 @click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .html, .md or .json file.")
 @format_option(*COMPARE_FORMATS, default=BY_NAME)
-@click.option("--metric", type=click.Choice(METRICS), default="overall_acc", help="What the table compares.")
+@click.option(
+    "--metric",
+    type=click.Choice(METRICS),
+    metavar="NAME",
+    default=METRICS[0],
+    help=f"What the table compares: {', '.join(METRICS)}.",
+)
 @accept_option
 @results_options
 def compare(

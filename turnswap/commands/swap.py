@@ -41,7 +41,9 @@ RULES = ("paper", "ratio", "shin-hwang", "alignment")
 @click.argument("config", type=FILE)
 @click.option("--tensors", is_flag=True, help="List every tensor; JSON always does.")
 @format_option("terminal", "json", default="terminal")
-@click.option("--check-ancestor", is_flag=True, help="Read all weights: how far did each expert move from the base?")
+@click.option(
+    "--check-ancestor", is_flag=True, help="Read all weights, and show how far each expert moved from the base."
+)
 @mergekit_options
 def plan(config: Path, tensors: bool, format_: str | None, check_ancestor: bool, **reading: Any) -> None:
     """Show where each tensor of a swap will come from.
