@@ -84,7 +84,7 @@ def test_one_name_means_one_thing_everywhere() -> None:
     for _, option in OPTIONS:
         said.setdefault(option.opts[-1], set()).add(option.help or "")
     differ = {name for name, texts in said.items() if len(texts) > 1}
-    # What differs by purpose alone: what is written, what a metric chooses, of what a seed is, where a push goes, what is overruled.
+    # These differ by their command's purpose alone.
     assert differ <= {"--output", "--format", "--metric", "--seed", "--push", "--anyway"}
     for path, option in OPTIONS:
         if option.opts == ["--format"] and isinstance(option.type, click.Choice) and path != ("export",):

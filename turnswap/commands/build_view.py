@@ -63,7 +63,7 @@ def show_waiting(made: Build, count: Count) -> None:
     """What waits for reviewers, and what to do."""
     awaited = next(getattr(step, "awaited", []) for step in made.pipeline.steps if step.name == count.step)
     click.echo(
-        f"{number_of(count.waiting, 'conversation')} wait{'s' * (count.waiting == 1)} at {count.step}. Give each "
+        f"{number_of(count.waiting, 'conversation')} wait{'s' * (count.waiting == 1)} at {count.step}: give each "
         f"reviewer the sheet of their language in {made.settings.folder / count.step}. Name the files that they send "
         "back under audit.reviews, and run this again."
     )

@@ -157,7 +157,7 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
         f"{len(made.unread)} that nobody read."
     )
     if readers == 1:
-        click.echo("One reader alone: how far another one would agree is not known.")
+        click.echo("One reader alone: nobody knows how far another reader would agree.")
 
 
 @label.command()

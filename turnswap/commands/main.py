@@ -92,12 +92,12 @@ def status() -> None:
         try:
             facts[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            facts[package] = f"not installed; run: pip install 'turnswap{extra}'"
+            facts[package] = f"not installed; pip install 'turnswap{extra}'"
             continue
         if package in checks:
             said = "; ".join(checks[package]())
             wanted = bounds(package.replace("_", "-"))
-            facts[package] += f", does not fit: {said}; run: pip install '{wanted}'" if said else ", fits"
+            facts[package] += f", does not fit: {said}; pip install '{wanted}'" if said else ", fits"
     for name, value in facts.items():
         click.echo(f"{name:16}{value}")
 

@@ -54,7 +54,7 @@ class Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if "Did you mean" not in error.format_message() and (near := get_close_matches(args[0], self.commands, 1)):
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.format_message()} Did you mean {near[0]!r}?", ctx) from None
             raise
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -105,11 +105,11 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
 
     if format_ == "latex" or (output is not None and output.suffix == ".tex"):
         if corrected:
-            raise UserError("--corrected is not for a table in LaTeX.", "Leave it out, or write a .csv.")
+            raise UserError("A table in LaTeX has no corrected figures.", "Leave --corrected out, or write a .csv.")
         emit(as_latex(read_summaries(results, **options)), output)
         return
     if output is None:
-        raise UserError("A table needs a file.", "Name it: -o figures.parquet; or print one with --format latex.")
+        raise UserError("A table needs a file.", "Name the file: -o figures.parquet. To print a table: --format latex.")
     summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
@@ -247,7 +247,7 @@ def format_of(format_: str | None, output: Path | None, known: Names) -> str:
     """The format asked for, else the one that the file's name says, else the first. A page needs a file."""
     if output is None:
         if format_ == "html":
-            raise UserError("A page needs a file.", "Name it: -o page.html")
+            raise UserError("A page needs a file.", "Name the file: -o page.html")
         return format_ or known[0]
     suffix = output.suffix.removeprefix(".")
     if format_ is None and suffix not in known:

@@ -267,8 +267,7 @@ def suggest(
     settings = {name: value for name, value in given.items() if value is not None}
     if settings and rule not in (None, "shin-hwang"):
         raise UserError(
-            f"The rule {rule} has no setting {min(settings)}.",
-            f"Leave --{min(settings)} out, or choose --rule shin-hwang.",
+            f"--{min(settings)} is for shin-hwang, not for {rule}.", "Leave it out, or choose --rule shin-hwang."
         )
     options = read_as(more)
     from turnswap.merge_methods import proposal

@@ -35,6 +35,11 @@ def visible(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def reason_of(error: Exception) -> str:
+    """Why something cannot be read, in one line: what the system says, else the error's own words."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
 def number_of(number: int, noun: str) -> str:
     """Such as ``1 conversation`` and ``2,000 conversations``."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
