@@ -260,9 +260,7 @@ def suggest(
             "To make one: turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o FOLDER",
         )
     if output is not None and rule is None:
-        raise UserError(
-            "-o writes one suggestion, and there are several.", f"Name the rule: --rule {', '.join(RULES)}."
-        )
+        raise UserError("-o writes one suggestion, and there are several.", f"Name one: --rule {', '.join(RULES)}.")
     given = {name: more.pop(name) for name in ("granularity", "threshold", "blend")}
     settings = {name: value for name, value in given.items() if value is not None}
     if settings and rule not in (None, "shin-hwang"):
