@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from turnswap.core.errors import UserError
-from turnswap.core.files import write_whole
+from turnswap.core.files import similar, write_whole
 
 
 def test_a_file_is_written_with_its_folder_and_keeps_its_permissions(tmp_path: Path) -> None:
@@ -52,3 +52,9 @@ def test_what_the_system_refuses_is_said_with_the_path_and_the_advice(tmp_path: 
         write_whole(tmp_path / "file" / "below.txt", "text", "Take another folder.")
     assert str(tmp_path / "file" / "below.txt") in refused.value.message
     assert refused.value.advice == "Take another folder."
+
+
+def test_a_path_that_is_not_there_has_a_near_one_named(tmp_path: Path) -> None:
+    (tmp_path / "results-b").mkdir()
+    assert similar(tmp_path / "results_b") == f" Did you mean {tmp_path / 'results-b'}?"
+    assert similar(tmp_path / "results-b") == similar(tmp_path / "other") == similar(tmp_path / "no" / "results") == ""

@@ -84,3 +84,12 @@ def test_a_file_without_settings_is_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text, "utf-8")
     with pytest.raises(UserError, match=r"settings\.yml .*See test\.yml"):
         read_yaml(path, "See test.yml.")
+
+
+def test_broken_yaml_is_told_by_its_place_and_a_missing_file_by_the_one_that_is_near(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yml"
+    path.write_text("a: [b\n", "utf-8")
+    with pytest.raises(UserError, match=r"settings\.yml cannot be read as YAML: line 2, column 1: expected ','"):
+        read_yaml(path, "")
+    with pytest.raises(UserError, match=r"setings\.yml cannot be read: No such file.*Did you mean .*/settings\.yml\?"):
+        read_yaml(path.with_name("setings.yml"), "")

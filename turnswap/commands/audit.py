@@ -15,7 +15,7 @@ from rich.text import Text
 
 from turnswap.core.errors import visible
 
-from .options import FILE
+from .options import FILE, Names, names_option
 
 if TYPE_CHECKING:
     from turnswap.construction.data_audit.findings import Audit, Finding
@@ -24,26 +24,21 @@ _SHOWN = 3  # findings of a kind in the terminal
 
 
 @click.command()
-@click.argument("data", type=FILE, metavar="FILE.csv|sample")
-@click.option("-o", "--output", type=FILE, help="Write the findings as CSV, one a line.")
-@click.option(
-    "--kind",
-    "kinds",
-    multiple=True,
-    metavar="KIND",
-    help="Only findings of this kind; may be given again. Without it: every kind but tension.",
-)
-def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
-    """Hold the prompts of a CSV in the published format, or of the packaged sample, against what its kwargs grade.
+@click.argument("data", type=FILE)
+@click.option("-o", "--output", type=FILE, help="Write the findings to this CSV, one a line.")
+@names_option("--kind", "kinds", metavar="KIND,...", help="Look at these kinds alone.  [default: all but tension]")
+def audit(data: Path, output: Path | None, kinds: Names) -> None:
+    """Find prompts that differ from what is graded.
 
     \b
-      turnswap audit multiIF_20241018.csv                     how many findings of each kind, and some of them
-      turnswap audit multiIF_20241018.csv -o audit.csv        to a file, the two texts side by side
-      lm_eval run ... --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
+      turnswap audit multiIF_20241018.csv -o audit.csv
+      lm_eval run --model hf --model_args pretrained=MODEL --tasks multiif \\
+        --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
 
-    A finding is a slot whose prompt says another thing than is graded, instructions that exclude each other, or a slot
-    that no reply can follow or none can fail: docs/how_to/audit.md has the kinds. What a file of findings names is
-    left out of the corrected figures of a run that is given it, never of the published ones.
+    DATA is a CSV in the published format, or the word sample for the packaged conversations. A finding is a slot whose
+    prompt says another thing than its kwargs grade, instructions that exclude each other, or a slot that no reply can
+    follow or none can fail. docs/how_to/audit.md has the kinds. A run that is given the file of findings leaves these
+    slots out of its corrected figures, never out of the published ones.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.construction.data_audit.findings import KINDS, audit_data, write_audit
     from turnswap.tasks.multiif.dataset import SAMPLE
@@ -58,8 +53,8 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
     click.echo(f"{found.conversations} conversations, {found.slots} slots.")
     if found.by_digits:
         click.echo(
-            f"Prompts in {', '.join(found.by_digits)} are held against digits and the kwargs' own words: how one "
-            "counts in words there is not known, or checked by nobody."
+            f"Prompts in {', '.join(found.by_digits)} are compared by digits and the kwargs' own words: how these "
+            "languages count in words is not known here, or nobody checked it."
         )
     if output is not None:
         write_audit(found.only(chosen), output)
@@ -70,7 +65,9 @@ def audit(data: Path, output: Path | None, kinds: tuple[str, ...]) -> None:
         asked = shlex.quote(json.dumps({"verdicts": "both", "leave_out": str(output)}, ensure_ascii=False))
         click.echo(f"Leave these slots out of corrected figures: --metadata {asked}")
     elif found.only(chosen):
-        click.echo("All of them, the two texts side by side: run this again with -o audit.csv, and open that file.")
+        click.echo(
+            "To see all of them, with the two texts side by side, run this again with -o audit.csv and open that file."
+        )
 
 
 def _counts(found: Audit, kinds: dict[str, str]) -> Table:

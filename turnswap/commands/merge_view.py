@@ -174,7 +174,7 @@ def show_proposals(console: Console, proposals: Mapping[str, Proposal | UserErro
         for line in told[1:]:
             console.print(Text(f"  {visible(line)}"), soft_wrap=True)
     _warn(console, warnings)
-    console.print("Nothing is written. With --rule NAME -o layerswap.yml one of them is.", markup=False)
+    console.print("Nothing is written. To write one of them: --rule NAME -o layerswap.yml", markup=False)
 
 
 def show_proposal(console: Console, made: Proposal) -> None:

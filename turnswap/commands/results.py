@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -19,15 +19,15 @@ from turnswap.core.errors import UserError, visible
 from turnswap.core.files import write_whole
 from turnswap.core.heat_maps import drawing_packages
 
-from .options import ANYTHING, together
+from .options import ANYTHING, Names, accept_option, format_option, together
 
 if TYPE_CHECKING:  # they bring lm-eval, which takes seconds
     from turnswap.reports.sheets import Sheet
     from turnswap.reports.table import Summary
 
-Names: TypeAlias = tuple[str, ...]
 WATCH_EVERY = 3.0  # seconds
 ELSEWHERE = "Name another file with -o."
+BY_NAME = "what the file's name says, else terminal"
 REPORT_FORMATS = ("terminal", "md", "html")
 COMPARE_FORMATS = ("terminal", "md", "json", "html")
 ACCURACIES = ("overall_acc", "prompt_strict_acc", "inst_strict_acc", "prompt_loose_acc", "inst_loose_acc")
@@ -35,19 +35,20 @@ METRICS = (*ACCURACIES, "forgetting", "correction", "forgetting_loose", "correct
 
 # Which of the results to read, and how.
 reading_options = together(
-    click.option("--latest", is_flag=True, help="Of several runs of one model and language take the newest."),
-    click.option("--allow-partial", is_flag=True, help="Use the whole lines of a samples file that was cut off."),
-    click.option("--filter", "filter_name", metavar="NAME", help="Which of lm-eval's filters, where several ran."),
-    click.option("--group", metavar="NAME", help="Whose tasks, where several groups ran: leaderboard_multiif."),
+    click.option("--latest", is_flag=True, help="Take the newest run where one model and language has several."),
+    click.option("--allow-partial", is_flag=True, help="Read a samples file that was cut off, as far as it is whole."),
+    click.option("--filter", "filter_name", metavar="NAME", help="Read this filter of lm-eval's where several ran."),
+    click.option("--group", metavar="NAME", help="Read this group where several ran, such as leaderboard_multiif."),
 )
 # Of every command that shows results; see :func:`read_summaries`.
 results_options = together(
     reading_options,
-    click.option("--regrade", is_flag=True, help="Grade every reply again; the verdicts in the samples are not used."),
-    click.option("--resamples", default=10_000, show_default=True, type=click.IntRange(100), help="Bootstrap."),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the bootstrap."),
+    click.option("--regrade", is_flag=True, help="Grade every reply again, instead of using the samples' verdicts."),
+    click.option(
+        "--resamples", default=10_000, type=click.IntRange(100), metavar="N", help="Resamples of the bootstrap."
+    ),
+    click.option("--seed", default=0, type=click.IntRange(0), metavar="N", help="Seed of the bootstrap."),
 )
-accept_option = click.option("--accept", multiple=True, metavar="NAME", help="A part of the signature that may differ.")
 results_argument = click.argument("results", nargs=-1, required=True, metavar="RESULT...")
 
 
@@ -80,17 +81,22 @@ def require_verdicts(summaries: Iterable[Summary]) -> None:
 
 @click.command()
 @results_argument
-@click.option("-o", "--output", type=ANYTHING, help="A .csv, .parquet, .json or .tex file.")
-@click.option("--format", "format_", type=click.Choice(["latex"]), help="A table for a paper; also of a .tex file.")
+@click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .csv, .parquet, .json or .tex file.")
+@format_option("latex", default="what the name of the file says")
 @click.option("--corrected", is_flag=True, help="Add the figures by corrected verdicts, named …_corrected.")
 @results_options
 def table(results: Names, output: Path | None, format_: str | None, corrected: bool, **options: Any) -> None:
-    """Write every figure of RESULT... as one tidy table, or overall accuracy as a table in LaTeX.
+    """Write every figure as a tidy table, or as LaTeX.
 
-    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. A row is a model,
-    language, turn and metric, with value, 95 % interval, n and what identifies the run. "macro" among the languages is
-    their plain mean, "pooled" takes all conversations together. --format latex is language by turn, for a paper.
-    """
+    \b
+      turnswap table results -o figures.csv
+      turnswap table small=results-a large=results-b --format latex
+
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. A row is
+    a model, language, turn and metric, with the value, its 95 % interval, n and what identifies the run. Among the
+    languages, "macro" is their plain mean; "pooled" takes all conversations together. --format latex writes the overall
+    accuracy, language by turn, for a paper.
+    """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     import pandas as pd
 
     from turnswap.reports.latex import as_latex
@@ -99,11 +105,11 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
 
     if format_ == "latex" or (output is not None and output.suffix == ".tex"):
         if corrected:
-            raise UserError("--corrected is not for a table in LaTeX.", "Leave it out, or write a .csv.")
+            raise UserError("A table in LaTeX has no corrected figures.", "Leave --corrected out, or write a .csv.")
         emit(as_latex(read_summaries(results, **options)), output)
         return
     if output is None:
-        raise UserError("A table needs a file.", "Name it: -o figures.parquet; or print one with --format latex.")
+        raise UserError("A table needs a file.", "Name the file: -o figures.parquet. To print a table: --format latex.")
     summaries = read_summaries(results, **options)
     frame = tidy(summaries)
     if corrected:
@@ -117,23 +123,27 @@ def table(results: Names, output: Path | None, format_: str | None, corrected: b
 
 @click.command()
 @results_argument
-@click.option("-o", "--output", type=ANYTHING, help="A .html or .md file.")
-@click.option("--format", "format_", type=click.Choice(REPORT_FORMATS), help="[default: by the file's name]")
-@click.option("--charts", type=ANYTHING, metavar="DIR", help="Write its charts here too, as SVG and PDF for a paper.")
+@click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .html or .md file.")
+@format_option(*REPORT_FORMATS, default=BY_NAME)
 @click.option(
-    "--watch", is_flag=True, help="RESULT is a run's --use_cache, or a folder of results: the figures so far."
+    "--charts", type=ANYTHING, metavar="FOLDER", help="Write the charts here too, as SVG and PDF for a paper."
 )
+@click.option("--watch", is_flag=True, help="Show a run's figures so far; RESULT is its --use_cache or its results.")
 @results_options
 def report(
     results: Names, output: Path | None, format_: str | None, charts: Path | None, watch: bool, **options: Any
 ) -> None:
-    """Show RESULT...: accuracy from turn to turn, by language and instruction, and every transcript.
+    """Show results in a terminal or on a page.
 
-    With samples, the corrected verdicts stand beside the published ones, which are the benchmark's.
+    \b
+      turnswap report results
+      turnswap report small=results-a large=results-b -o report.html
 
-    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT names its model. With -o
-    report.html it is a page that needs no network: charts, and the transcripts with every instruction's verdict.
-    """
+    RESULT is a folder that lm_eval wrote, or one results_*.json in it; NAME=RESULT gives its model this name. The
+    report shows the accuracy from turn to turn, by language and by instruction. With samples (lm_eval --log_samples),
+    the corrected verdicts stand beside the published ones, which are the benchmark's, and report.html has every
+    transcript with each instruction's verdict. The page needs no network.
+    """  # noqa: D301
     if watch:
         watch_run(results)
         return
@@ -179,21 +189,32 @@ def watch_run(paths: Names) -> None:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--metric", type=click.Choice(METRICS), default="overall_acc", show_default=True, help="Of the table.")
-@click.option("--format", "format_", type=click.Choice(COMPARE_FORMATS), help="[default: terminal]")
-@click.option("-o", "--output", type=ANYTHING, help="A .html, .md or .json file.")
+@click.option("-o", "--output", type=ANYTHING, metavar="FILE", help="Write this .html, .md or .json file.")
+@format_option(*COMPARE_FORMATS, default=BY_NAME)
+@click.option(
+    "--metric",
+    type=click.Choice(METRICS),
+    metavar="NAME",
+    default=METRICS[0],
+    help=f"What the table compares: {', '.join(METRICS)}.",
+)
 @accept_option
 @results_options
 def compare(
     a: str, b: str, metric: str, format_: str | None, output: Path | None, accept: Names, **options: Any
 ) -> None:
-    """Tell whether model B beats model A, paired by conversation.
+    """Tell whether model B beats model A.
 
-    A and B are results of one model each, with samples. Per language and turn: the difference with its interval and
-    p-value, corrected for the number of comparisons; then which instructions were gained and lost, and conversations to
-    look at. Runs that were not made alike are refused; --format json has every metric and every conversation, and
-    -o page.html shows both models' replies side by side.
-    """
+    \b
+      turnswap compare results-a results-b
+      turnswap compare results-a results-b -o comparison.html
+
+    A and B are results of one model each, with samples (lm_eval --log_samples). They are compared conversation by
+    conversation. Per language and turn, the table shows the difference with its interval and p-value, corrected for the
+    number of comparisons. Then follow the instructions that were gained and lost, and conversations to look at. Runs
+    that were not made alike are refused. --format json has every metric and every conversation; the page shows both
+    models' replies side by side.
+    """  # noqa: D301
     from turnswap.reports.compare import compare as compare_models
     from turnswap.reports.terminal import comparison_sheets
     from turnswap.reports.words import say_comparison
@@ -226,7 +247,7 @@ def format_of(format_: str | None, output: Path | None, known: Names) -> str:
     """The format asked for, else the one that the file's name says, else the first. A page needs a file."""
     if output is None:
         if format_ == "html":
-            raise UserError("A page needs a file.", "Name it: -o page.html")
+            raise UserError("A page needs a file.", "Name the file: -o page.html")
         return format_ or known[0]
     suffix = output.suffix.removeprefix(".")
     if format_ is None and suffix not in known:

@@ -18,7 +18,7 @@ from turnswap.core.errors import UserError, require_packages, visible
 from turnswap.core.heat_maps import heat_table
 
 from .merge_view import coloured
-from .options import FILE, FOLDER, together
+from .options import FILE, FOLDER, accept_option, anyway_option, expert_options, mergekit_options, together
 
 if TYPE_CHECKING:  # it brings torch and lm-eval, which take seconds
     from turnswap.sweeps.rows import Search
@@ -31,41 +31,40 @@ _LONGEST = 200  # characters of documents' numbers
 _BESIDE_LAYERS = 90  # what the other columns need; where there is less, the letter per layer gives way
 #: What a search and its simple form have in common.
 search_options = together(
-    click.option("-o", "--output", required=True, type=FOLDER, help="A folder, to go on in too."),
-    click.option("--recipient", metavar="MODEL", help="The task expert: keeps its middle."),
-    click.option("--donor", metavar="MODEL", multiple=True, help="The language expert; several for swaps in CONFIG."),
-    click.option("--base", metavar="MODEL", help="The pretrained model of both, which is then checked."),
-    click.option("--accept", metavar="NAMES", help="Differences of the models to put up with, as in layerswap.yml."),
-    click.option("--anyway", is_flag=True, default=None, help="Go on where an expert seems unrelated to the base."),
-    click.option("--select-on", metavar="TASKS", help="Tasks of lm-eval to choose by: TASK,TASK:0-99 (from 0)."),
-    click.option("--report-on", metavar="TASKS", help="Other tasks or documents, for figures to quote."),
+    click.option("-o", "--output", required=True, type=FOLDER, help="Write here; go on with what is there."),
+    expert_options(),
+    accept_option,
+    anyway_option,
+    click.option("--select-on", metavar="TASK,...", help="Choose by these tasks of lm-eval: TASK,TASK:0-99 (from 0)."),
+    click.option("--report-on", metavar="TASK,...", help="Report on these other tasks or documents."),
     click.option(
         "--held-out", type=click.FloatRange(0, 1, max_open=True), metavar="SHARE",
-        help="Of the documents, without --report-on: for figures to quote.  [default: 0.5]",
+        help="Hold out this share of documents to report on, without --report-on.  [default: 0.5]",
     ),
-    click.option("--metric", metavar="NAME", help="To choose by: acc; exact_match,strict-match names a filter too."),
-    click.option("--limit", type=click.IntRange(1), help="The first documents of each task alone."),
+    click.option("--metric", metavar="NAME", help="Choose by this metric, or METRIC,FILTER."),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="Use the first N documents of each task."),
     click.option(
         "--controls", type=click.IntRange(0), metavar="N",
-        help="Random placements as wide as the best swap.  [default: as many as swaps are tried]",
+        help="Try N random placements as wide as the best swap.  [default: as many as swaps]",
     ),
-    click.option("--pruner", type=click.Choice(PRUNERS), help="Drops early what does badly."),
-    click.option("--storage", metavar="WHERE", help="Optuna's storage: sqlite, postgresql://….  [default: journal]"),
-    click.option("--evaluator", type=click.Choice(["hf", "vllm"]), help="What computes.  [default: hf]"),
-    click.option("--seed", type=int, help="Of everything that is drawn."),
-    click.option("--model-args", metavar="A=B,...", help="Of lm-eval's hf or vllm: dtype=bfloat16."),
-    click.option("--device", help="As in lm-eval."),
-    click.option("--batch-size", help="As in lm-eval."),
-    click.option("--num-fewshot", type=click.IntRange(0), help="As in lm-eval."),
-    click.option("--gen-kwargs", metavar="A=B,...", help="As in lm-eval."),
-    click.option("--apply-chat-template", is_flag=False, flag_value=True, metavar="[NAME]", help="As in lm-eval."),
-    click.option("--system-instruction", help="As in lm-eval."),
-    click.option("--include-path", type=click.Path(), help="As in lm-eval: a folder with tasks."),
-    click.option("--metadata", metavar="JSON", help="As in lm-eval."),
-    click.option("--confirm-run-unsafe-code", is_flag=True, default=None, help="As in lm-eval."),
-    click.option("--trust-remote-code", is_flag=True, default=None, help="As in mergekit."),
-    click.option("--lora-merge-cache", type=click.Path(), help="As in mergekit: where merged LoRA models lie."),
-    click.option("--transformers-cache", type=click.Path(), help="As in mergekit."),
+    click.option("--pruner", type=click.Choice(PRUNERS), help="Drop bad swaps early.  [default: none]"),
+    click.option("--storage", metavar="WHERE", help="Optuna's storage: sqlite, or postgresql://….  [default: journal]"),
+    click.option("--evaluator", type=click.Choice(["hf", "vllm"]), help="Evaluate with this.  [default: hf]"),
+    click.option("--seed", type=click.IntRange(0), metavar="N", help="Seed of everything that is drawn.  [default: 0]"),
+    click.option("--model-args", metavar="A=B,...", help="Arguments of lm-eval's model, such as dtype=bfloat16."),
+    click.option("--device", metavar="NAME", help="Device, such as cuda:0, as in lm-eval."),
+    click.option("--batch-size", metavar="N", help="Batch size, or auto, as in lm-eval.  [default: 1]"),
+    click.option("--num-fewshot", type=click.IntRange(0), metavar="N", help="Number of examples in the prompt."),
+    click.option("--gen-kwargs", metavar="A=B,...", help="How to generate, as in lm-eval."),
+    click.option(
+        "--apply-chat-template", is_flag=False, flag_value=True, metavar="[NAME]",
+        help="Apply the model's chat template, or the one of this name.",
+    ),
+    click.option("--system-instruction", metavar="TEXT", help="System message of every prompt."),
+    click.option("--include-path", type=click.Path(), metavar="FOLDER", help="Find tasks here too, as in lm-eval."),
+    click.option("--metadata", metavar="JSON", help="Settings of the tasks, as in lm-eval."),
+    click.option("--confirm-run-unsafe-code", is_flag=True, default=None, help="Allow tasks that run replies as code."),
+    mergekit_options,
 )  # fmt: skip
 
 
@@ -74,58 +73,61 @@ search_options = together(
 @click.option(
     "--sampler",
     type=click.Choice(["tpe", "cmaes", "nsgaii", "random", "list", "grid"]),
-    help="What draws from the space.",
+    help="Draw swaps from the space with this.  [default: tpe]",
 )
-@click.option("--trials", type=click.IntRange(1), help="How many swaps to draw, by all processes together.")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="Draw N swaps, by all processes together.")
 @click.option(
     "--hours",
     type=click.FloatRange(0, min_open=True),
-    help="How long this process draws; controls and reports take as long again.",
+    metavar="X",
+    help="Draw for X hours in this process; controls and reports take as long again.",
 )
 @search_options
 @click.pass_context
 def search(ctx: click.Context, /, config: Path, output: Path, **options: Any) -> None:
-    """Search for layer swaps by several objectives, on one machine or many.
+    """Search for good swaps, on one machine or many.
 
     \b
       turnswap search configs/search.yml -o search
 
     CONFIG declares the space (zones, shares per layer or module, donors, blend methods), the objectives (tasks of
-    lm-eval, or zero-shot ones that never look at the target task), the constraints, and the budget. Start the same
-    command in several processes, anywhere where the folder OUTPUT can be reached, and they share the work; what a
-    killed one was at is taken up by the others. Run it again to go on after an interruption.
+    lm-eval, or zero-shot ones that never look at the target task), the constraints, and the budget. To share the work,
+    start the same command in several processes that all reach the output folder; they also take up what a killed one
+    left. To go on after an interruption, run the command again.
 
-    OUTPUT gets search.json, search.csv, search.html, documents.parquet (every document's result), layerswap.yml (the
-    swap that was chosen) and front/*.yml (the Pareto front), for mergekit-yaml. Look at it while it runs with
-    optuna-dashboard.
+    The output folder gets search.json, search.csv, search.html, documents.parquet (every document's result),
+    layerswap.yml (the chosen swap) and front/*.yml (the Pareto front), for mergekit-yaml. optuna-dashboard shows the
+    search while it runs.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     _run(ctx, "search", config, output, options)
 
 
 @click.command()
 @click.argument("config", required=False, type=FILE)
-@click.option("--bottom", metavar="0-8", help="Of the grid: the donor's layers at the bottom.")
-@click.option("--top", metavar="0-4", help="Of the grid: the donor's layers at the top.")
-@click.option("--transition", metavar="0,1", help="Of the grid: blended layers at each inner edge.")
-@click.option("--embeddings", metavar="donor,recipient", help="Of the grid: where the embeddings come from.")
-@click.option("--head", metavar="donor,recipient", help="Of the grid: where final norm and lm_head come from.")
+@click.option("--bottom", metavar="N-N", help="Grid: the donor's layers at the bottom.")
+@click.option("--top", metavar="N-N", help="Grid: the donor's layers at the top.")
+@click.option("--transition", metavar="N,...", help="Grid: blended layers at each inner edge.")
+@click.option("--embeddings", metavar="ROLE,...", help="Grid: where the embeddings come from.")
+@click.option("--head", metavar="ROLE,...", help="Grid: where the final norm and lm_head come from.")
 @search_options
 @click.pass_context
 def sweep(ctx: click.Context, /, config: Path | None, output: Path, **options: Any) -> None:
-    """Try all swaps of a grid: the simple form of search.
+    """Try all swaps of a grid; none is written.
 
     \b
       turnswap sweep configs/sweep.yml -o sweep
-      turnswap sweep --recipient R --donor D --bottom 0-8 --top 0-4 --transition 0,1 \\
-          --select-on TASK:0-99 --report-on TASK:100-249 --metric acc -o sweep
+      turnswap sweep --recipient TASK_EXPERT --donor LANGUAGE_EXPERT \\
+        --bottom 0-8 --top 0-4 --transition 0,1 --metric acc \\
+        --select-on TASK:0-99 --report-on TASK:100-249 -o sweep
 
-    CONFIG is a YAML file with the same settings, which options override; only there swaps can be listed by name. The
-    recipient, each donor and averages of all are always among the rows. Several tasks count by their mean.
+    This is the simple form of search. CONFIG is a YAML file with the same settings; options override it, and only there
+    swaps can be listed by name. The recipient, each donor and averages of all are always among the rows. Several tasks
+    count by their mean. --embeddings and --head take donor and recipient.
 
-    Choosing on the documents that one reports makes figures too good: what --select-on and --report-on name must not
-    overlap. Without --report-on half of the documents are held out for it.
+    Figures are too good on the documents that a swap was chosen by, so --select-on and --report-on must not overlap.
+    Without --report-on, half of the documents are held out for it.
 
-    OUTPUT gets what search writes, under sweep.*, with heat maps.
+    The output folder gets what search writes, under the name sweep.*, with heat maps.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.sweeps.settings import AXES
 
@@ -137,6 +139,7 @@ def _run(ctx: click.Context, name: str, config: Path | None, output: Path, optio
     require_packages("A search needs", ("mergekit", "transformers", "optuna", "cmaes"), "hf,merge,search")
     from turnswap.sweeps.settings import read_settings
 
+    options["accept"] = ",".join(options["accept"]) or None
     settings = read_settings(config, options)  # before what takes long to load
     click.echo("Reading tasks and models.", err=True)
     from turnswap.sweeps import outputs
@@ -156,7 +159,7 @@ def _run(ctx: click.Context, name: str, config: Path | None, output: Path, optio
     try:
         written += write_pictures(done, output, name)
     except UserError as error:  # what was computed for hours must not end in an error about a picture
-        click.echo(visible(f"No pictures: {error}"), err=True)
+        click.echo(visible(f"No pictures are written: {error}"), err=True)
     for path in written:
         click.echo(f"Written: {path}")
 

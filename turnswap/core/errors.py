@@ -36,7 +36,9 @@ def visible(text: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Why something cannot be read, in one line: what the system says, else the error's own words."""
+    """Why something cannot be read, in one line: what the system or YAML says, else the error's own words."""
+    if mark := getattr(error, "problem_mark", None):
+        return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', '')}"
     return getattr(error, "strerror", None) or " ".join(str(error).split())
 
 

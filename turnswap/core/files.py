@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
+from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from .errors import UserError
@@ -38,6 +40,14 @@ def write_whole(path: Path, content: str | bytes, advice: str = "") -> Path:
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.", advice) from None
     return path
+
+
+def similar(path: Path) -> str:
+    """`` Did you mean NAME?``, where a path is not there and its folder holds something of nearly this name."""
+    with suppress(OSError):
+        if not path.exists() and (near := get_close_matches(path.name, os.listdir(path.parent), 1)):
+            return f" Did you mean {path.with_name(near[0])}?"
+    return ""
 
 
 def set_aside(path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from .errors import UserError, reason_of
 from .files import write_whole
 
 
@@ -27,7 +27,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
         # Not splitlines, which would also split at separators within a string.
         *lines, _unfinished = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.") from error
+        raise UserError(f"{path} cannot be read: {reason_of(error)}.") from error
     return [content for _, content in parse_lines(lines, path)]
 
 
@@ -44,10 +44,10 @@ def parse_lines(lines: Iterable[str], path: Path) -> Iterator[tuple[int, dict[st
             content = json.loads(line, parse_constant=lambda _: None)
         except ValueError as error:
             raise UserError(
-                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete the line."
+                f"{path}, line {number}, is broken JSON ({error}).", "Repair or delete this line."
             ) from error
         if not isinstance(content, dict):
-            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete the line.")
+            raise UserError(f"{path}, line {number}, is no JSON object.", "Repair or delete this line.")
         yield number, content
 
 

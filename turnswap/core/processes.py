@@ -48,7 +48,7 @@ def _processes() -> int:
     given = os.environ.get(PROCESSES)
     if given is not None:
         if not given.isdecimal() or int(given) < 1:
-            raise UserError(f"{PROCESSES} is {given!r}.", "Expected a number of processes, 1 for none beside this one.")
+            raise UserError(f"{PROCESSES} is {given!r}.", "Set it to a number of processes; 1 uses this process alone.")
         return int(given)
     from joblib import cpu_count
 

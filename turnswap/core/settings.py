@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
-from .errors import UserError
+from .errors import UserError, reason_of
+from .files import similar
 
 T = TypeVar("T")
 
@@ -58,7 +59,7 @@ def parse_yaml(text: str, where: str, advice: str) -> Any:
     except _Trap as error:
         raise UserError(f"{where}, {error.message}", error.advice) from None
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2024-13-45
-        raise UserError(f"{where} cannot be read: {' '.join(str(error).split())}.", advice) from error
+        raise UserError(f"{where} cannot be read as YAML: {reason_of(error)}.", advice) from error
 
 
 def read_yaml(path: Path, advice: str) -> dict[str, Any]:
@@ -70,10 +71,10 @@ def read_yaml(path: Path, advice: str) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}.", advice) from error
+        raise UserError(f"{path} cannot be read: {reason_of(error)}.{similar(path)}", advice) from error
     content = parse_yaml(text, str(path), advice)
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no settings.", advice)
+        raise UserError(f"{path} holds no settings: expected lines such as name: value.", advice)
     return content
 
 
@@ -104,7 +105,7 @@ def read_settings(kind: type[T], content: object, where: str, advice: str = "") 
         if first["type"] in unknown:
             known: Any = getattr(kind, "model_fields", None) or getattr(kind, "__dataclass_fields__", {})
             near = difflib.get_close_matches(str(first["loc"][-1]), known, 1) if len(first["loc"]) == 1 else []
-            hint = f" Is it {near[0]}?" if near else ""
+            hint = f" Did you mean {near[0]}?" if near else ""
             listed = f"There are: {', '.join(known)}." if len(first["loc"]) == 1 else advice
             raise UserError(f"{name} is no setting of {where}.", f"{listed}{hint}") from None
         if first["type"] in missing:

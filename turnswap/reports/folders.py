@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from turnswap.core.errors import UserError
+from turnswap.core.files import similar
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}\.\d+$")
 _LARGEST = 64 << 20  # bytes; lm-eval's results of all its tasks together take a few million
@@ -41,7 +42,8 @@ def results_files(path: Path) -> list[Path]:
     """
     if not os.path.exists(path):
         raise UserError(
-            f"{path} does not exist.", "Expected a folder that lm_eval wrote (--output_path), or a results file in it."
+            f"{path} does not exist.{similar(path)}",
+            "Expected a folder that lm_eval wrote (--output_path), or a results file in it.",
         )
     if path.is_file():
         return [path]

@@ -224,7 +224,7 @@ def test_hostile_prompts_are_read_to_their_end(language: str, tmp_path: Path) ->
 def test_languages_whose_words_are_not_known_are_named(turnswap: Turnswap, tmp_path: Path) -> None:
     korean = row("1:1:ko", ("제목: <<비>>", [TITLE]), ("350단어 이상", [words("at least", 350)]), language="Korean")
     done = turnswap("audit", data(tmp_path / "data.csv", korean, FINE))
-    assert "Prompts in Korean are held against digits" in " ".join(done.output.split())
+    assert "Prompts in Korean are compared by digits" in " ".join(done.output.split())
 
 
 def test_build_conflicts_is_the_same_mechanism(turnswap: Turnswap, tmp_path: Path) -> None:
