@@ -50,7 +50,8 @@ What we measured at first sight, before anybody read the pairs:
 
 So of translations of your own, expect about 8 in 10 bad ones to be rejected, and about a quarter of the good ones too. Short prompts
 do better: in the unread half 38 of 42 bad ones were rejected and 31 of 35 good ones passed. Long prompts that come back in
-other words do worse, and so do languages with few words. A judge model or a reader (build.md) finds what lists of words cannot.
+other words do worse, and so do languages with few words. A [judge model](../how_to/build.md#a-judge) or a reader finds
+what lists of words cannot.
 
 **Who made the pairs.** A language model wrote all of them, translations, back-translations and faults, and a language model decided
 which a careful reader would accept. No native speaker read them. Those who wrote the 284 pairs knew no rule.
