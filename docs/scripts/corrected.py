@@ -31,55 +31,57 @@ _KEPT = {
 _HEAD = """\
 # Corrected verdicts
 
-The published rules of Multi-IF are the primary ones: figures without `_corrected` in their names are theirs, bit for
-bit. Some of their verdicts no reader of the language would agree with. The corrected rules are a second set beside
-them: {n} small corrections, version {version} of the set. What is not named here is graded as published.
+This page has every rule of the second set of verdicts: what it changes, why, replies on which it differs from the
+published one, and how often readers agree. Why there are two sets, and which to report:
+[corrected_verdicts.md](../explanation/corrected_verdicts.md). Made by:
 
 ```sh
-lm_eval run … --tasks multiif --metadata '{{"verdicts": "both"}}'   # adds figures ending in _corrected
-turnswap report results/ -o report.html   # where the two sets differ, for any run with --log_samples
+python docs/scripts/corrected.py > docs/reference/corrected.md
 ```
 
-Corrected figures hold for a version of the rules, a segmenter and what knows the forms of words. Results name them as
-`corrected_rules`, such as `2,icu:78.3,lemminflect:0.2.3,simplemma:2.0.0,pymorphy3:2.0.6`; figures of other versions are
-not to be compared. `pip install 'turnswap[cjk,morphology]'` brings them; the rules that need one say so, and without it
-they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
+There are {n} corrections; the set has version {version}. What is not named here is graded as published. Tests hold the
+examples against both graders, and this page against the code.
 
-Made by `python docs/scripts/corrected.py > docs/reference/corrected.md`; tests hold the examples against both
-graders, and this page against the code.
+Corrected figures hold for a version of the rules, a segmenter and what knows the forms of words. Results name them as
+`corrected_rules`, such as `2,icu:78.3,lemminflect:0.2.3,simplemma:2.0.0,pymorphy3:2.0.6`. Figures of other versions are
+not to be compared. `pip install 'turnswap[cjk,morphology]'` brings the libraries. The rules that need one say so, and
+without it they do nothing. `turnT_unsatisfiable_corrected` counts the instructions that were left out.
 
 ## How far readers agree
 
-{n_labels} real replies in {n_languages} languages, each read for one instruction by two careful readers who
-agree: how many of the strict verdicts say what they say, in per cent, with the 95 % interval (Wilson 1927). Part of the
-replies was chosen because the two sets differ, so the shares tell one set from the other, and not how often verdicts
-are right in a run. **No figure here is of replies that were kept aside**: the rules were mended with these labels at
-hand, so the intervals say how few they are, and on other replies fewer may agree.
+**Labelled replies**: {n_labels} real replies in {n_languages} languages. Two careful readers read each for one
+instruction, and agree. The table has how many of the strict verdicts say what they say, in per cent, with the 95 %
+interval (Wilson 1927).
 
 | language | replies read | published agrees | corrected agrees |
 |---|---|---|---|
 {languages}
 
-**Further replies, each read once**: {n_read} more from the same models, read by a language model that saw no
-verdict and no rule. Most of those in which the two sets differ are among them. Published verdicts say what it says in
-{read_published}, corrected ones in {read_corrected}. Rules were mended with part of these readings too.
+**Further replies, each read once**: {n_read} more from the same models. A language model read them that saw no verdict
+and no rule. Most of those in which the two sets differ are among them. Published verdicts say what it says in
+{read_published}, corrected ones in {read_corrected}.
 
-**Composed replies**: {n_composed} in ten languages, near misses beside what follows, written for the tests
-(`tests/multiif/reader_cases.jsonl`) by a language model that had not seen the rules. Published verdicts say what it
-says in {composed_published}; corrected ones now in {composed_right}: the rules were mended until they did.
+**Composed replies**: {n_composed} in ten languages: replies that follow, and near misses beside them. A language model
+that had not seen the rules wrote and judged them, for the tests (`tests/multiif/reader_cases.jsonl`). Published
+verdicts say what it says in {composed_published}, corrected ones in {composed_right}.
 
-**Languages of Multi-IF without labels: {unlabelled}.** There nobody has measured whether a corrected verdict is what
-readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour:
-[label.md](../how_to/label.md).
+- **No figure here is of replies that were kept aside.** The rules were mended with the labelled and the composed
+  replies at hand, and with part of those that were read once. The intervals say how few replies there are; on other
+  replies fewer may agree.
+- Part of the labelled replies was chosen because the two sets differ. So the shares tell one set from the other, and
+  not how often verdicts are right in a run.
+- **Languages of Multi-IF without labels: {unlabelled}.** There nobody has measured whether a corrected verdict is what
+  readers say; results name them as `corrected_unlabelled`. A native speaker adds one in an hour:
+  [label.md](../how_to/label.md).
 
 {worse}
 
 ## What each correction changed
 
-"12 of 12" are the replies whose verdict is another one with the correction switched off, after those of them in which
-the reader says what it says with the correction; where either of two is enough, neither counts. A correction
-below 90 % is mended or taken out. Where nothing stands, nobody has read a reply whose verdict it changes; such a rule
-is kept for its reason alone.
+"12 of 12" means: with the correction switched off, 12 replies get another verdict; in 12 of these the reader says what
+it says with the correction. Where either of two corrections is enough, neither counts. A correction below 90 % is
+mended or taken out. Where nothing stands, nobody has read a reply whose verdict it changes; such a rule is kept for its
+reason alone.
 
 | correction | labelled | read once | composed |
 |---|---|---|---|
