@@ -37,7 +37,7 @@ _WHEN = {
     'With `--metadata \'{"verdicts": "both"}\'`': {"corrected": True},
 }
 _AGAIN = {
-    metrics.COMPLETED: "the same over conversations whose reply is completed; for forgetting and correction both replies",
+    metrics.COMPLETED: "the same over conversations whose reply is completed; for forgetting and correction, both",
     metrics.CORRECTED: "the same by [corrected verdicts](corrected.md)",
 }
 
@@ -80,7 +80,6 @@ def _section(title: str, names: list[str], said: dict[str, dict[str, str]]) -> s
         means = cell(said[base]["means"])
         shown = re.sub(r"^turn\d", "turnT", name)
         rows[base] = f"| `{shown}` | {direction} | {means} | {mean} | {said[base]['source']} |"
-        )
     table = ["| figure | | what it says | group | source |", "|---|---|---|---|---|", *rows.values()] if rows else []
     told = [f"`…{suffix}`: {_AGAIN[suffix]}. For {_listed(bases)}." for suffix, bases in again.items()]
     return f"## {title}\n\n" + "\n\n".join(filter(None, ["\n".join(table), *told])) + "\n"
