@@ -63,10 +63,9 @@ def _section(ctx: click.Context) -> str:
     for option in ctx.command.get_params(ctx):
         record = option.get_help_record(ctx)
         if record and record[1] and "--help" not in record[0]:
-            names = cell(record[0].replace(" RANGE", ""))  # which numbers stands behind the meaning
-            rows.append(f"| `{names}` | {cell(_meaning(' '.join(record[1].split())))} |")
+            rows.append(f"| {_names(record[0])} | {cell(_meaning(' '.join(record[1].split()), record[0]))} |")
     if rows:
-        parts.append("\n".join(["| option | |", "|---|---|", *rows]))
+        parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]))
     return "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -81,13 +80,23 @@ def _paragraphs(text: str) -> Iterator[str]:
             yield _prose(" ".join(paragraph.split()))
 
 
-def _meaning(text: str) -> str:
-    """What an option means; what click appends in brackets follows in words."""
+_CHOICES = re.compile(r" ?\[([^\[\]]*\|[^\[\]]*)\]")
+
+
+def _names(text: str) -> str:
+    """How an option is written; which choices and numbers there are stands behind its meaning."""
+    return f"`{_CHOICES.sub('', text).replace(' RANGE', '')}`"
+
+
+def _meaning(text: str, names: str) -> str:
+    """What an option means; its choices, and what click appends in brackets, follow in words."""
     said, extras = text, []
     while found := re.search(r" ?\[((?:default: |required|x[<>]|[\d.]+<)[^\[\]]*)\]$", said):
         said = said[: found.start()]
         extras[:0] = found[1].split("; ")
     told = [_prose(said)] if said else []
+    if choices := _CHOICES.search(names):
+        told.append(f"One of {', '.join(f'`{each}`' for each in choices[1].split('|'))}.")
     for extra in extras:
         name, _, value = extra.partition(": ")
         plain = f"Default: {_prose(value) if ' ' in value else f'`{value}`'}." if value else f"`{extra}`."

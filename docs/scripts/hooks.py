@@ -16,6 +16,7 @@ from mkdocs.structure.pages import Page
 
 NOTEBOOK = "_notebook.md"  # behind the name of a notebook: its page; a tutorial of the same name has its own
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((\.\.?/[^)#\s]+)(#[^)\s]*)?\)")
+_CELL = re.compile(r"<td.*?</td>", re.DOTALL)
 _SPHINX = re.compile(r":(?:attr|class|func|meth|mod):(?=<code)")
 
 
@@ -50,8 +51,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Docstrings name things as Sphinx does."""
-    return _SPHINX.sub("", html)
+    """What Markdown here leaves as it was: names in docstrings as Sphinx has them, and GitHub's bars in tables."""
+    return _CELL.sub(lambda cell: cell[0].replace("\\|", "|"), _SPHINX.sub("", html))
 
 
 def _details() -> str:

@@ -28,7 +28,7 @@ Made by `python docs/scripts/pages.py` from the code: every figure that a task o
   by turnswap.
 
 [tasks/multiif/metrics.py](../../tasks/multiif/metrics.py) computes all of them;
-[statistics.md](../explanation/statistics.md) tells where standard errors come from.
+[What the figures can say](../explanation/statistics.md) tells where standard errors come from.
 """
 _WHEN = {
     "In every run": {},
@@ -79,8 +79,8 @@ def _section(title: str, names: list[str], said: dict[str, dict[str, str]]) -> s
         direction = {True: "↑", False: "↓", None: ""}[better.get(name)]
         means = cell(said[base]["means"])
         shown = re.sub(r"^turn\d", "turnT", name)
-        rows[base] = f"| `{shown}` | {direction} | {means} | {mean} | {said[base]['source']} |"
-    table = ["| figure | | what it says | group | source |", "|---|---|---|---|---|", *rows.values()] if rows else []
+        rows[base] = f"| `{shown}` {direction} | {means} | {mean} | {said[base]['source']} |"
+    table = ["| figure | what it says | group | source |", "|---|---|---|---|", *rows.values()] if rows else []
     told = [f"`…{suffix}`: {_AGAIN[suffix]}. For {_listed(bases)}." for suffix, bases in again.items()]
     return f"## {title}\n\n" + "\n\n".join(filter(None, ["\n".join(table), *told])) + "\n"
 
