@@ -51,7 +51,7 @@ study-artificial: .venv/.dev ## the same question on models made for it: benchma
 
 docs: .venv/.docs ## the documents as a site, in site/; it is checked, and loads nothing from another host
 	$(BIN)/python docs/scripts/pages.py --check
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # not --quiet, which overlooks warnings
 	$(BIN)/python docs/scripts/check_site.py site
 
 docs-pages: .venv/.docs ## write the pages of docs/reference that are made from the code anew

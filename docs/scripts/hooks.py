@@ -83,7 +83,9 @@ def _output(output: dict[str, Any]) -> str:
     if "image/png" in data:
         return f"![Output](data:image/png;base64,{''.join(data['image/png'].split())})"
     if "text/html" in data and "<script" not in data["text/html"]:
-        return f"<div>{data['text/html']}</div>"
+        # The site's own looks in place of pandas'.
+        table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL)
+        return "<div>" + table.replace(' border="1" class="dataframe"', "") + "</div>"
     text = "".join(output.get("text", [])) or data.get("text/plain", "") or "\n".join(output.get("traceback", []))
     return _fenced("text", re.sub(r"\x1b\[[0-9;]*m", "", text)) if text.strip() else ""
 

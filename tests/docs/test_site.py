@@ -173,7 +173,10 @@ def test_a_notebook_becomes_a_page_of_its_cells() -> None:
     outputs = [
         {"output_type": "stream", "text": ["\x1b[1mbold\x1b[0m\n"]},
         {"output_type": "display_data", "data": {"image/png": "AAAA\n", "text/plain": "<Figure>"}},
-        {"output_type": "execute_result", "data": {"text/html": "<table></table>", "text/plain": "x"}},
+        {
+            "output_type": "execute_result",
+            "data": {"text/html": '<style>a</style><table border="1" class="dataframe">', "text/plain": "x"},
+        },
         {"output_type": "display_data", "data": {"text/html": "<script></script>", "text/plain": "a chart"}},
     ]
     cells = [
@@ -187,6 +190,6 @@ def test_a_notebook_becomes_a_page_of_its_cells() -> None:
         "````python\nprint('```')\n````",
         "```text\nbold\n```",
         "![Output](data:image/png;base64,AAAA)",
-        "<div><table></table></div>",
+        "<div><table></div>",
         "```text\na chart\n```\n",
     ]
