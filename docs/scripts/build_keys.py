@@ -1,17 +1,13 @@
-"""Every key of a data set's YAML, from the settings' classes.
-
-python docs/scripts/build_keys.py > docs/reference/build_keys.md
-"""
+"""Every key of a data set's YAML, from the settings' classes: a page that pages.py writes."""
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
 import re
-import sys
 import typing
 from collections.abc import Iterator
 from typing import Any
+
+from tables import SECTION, cell, given, is_section, keys_of, kind_of
 
 from turnswap.construction.audit import AuditSettings
 from turnswap.construction.conflicts import ConflictSettings
@@ -37,9 +33,9 @@ _STEPS: dict[str, Any] = {
 _HEAD = """\
 # Every key of a data set's YAML
 
-Made by `python docs/scripts/build_keys.py > docs/reference/build_keys.md`; a test holds this page against the code. A
-whole example with comments is [configs/build_sw_ko.yaml](../../configs/build_sw_ko.yaml);
-[build.md](../how_to/build.md) tells what the steps do.
+Made by `python docs/scripts/pages.py` from the code. A whole example with comments is
+[configs/build_sw_ko.yaml](../../configs/build_sw_ko.yaml); [A Multi-IF of your own language](../how_to/build.md) tells
+what the steps do.
 """
 
 
@@ -81,66 +77,17 @@ def _instructions() -> str:
 
 def _sections(name: str, kind: Any) -> Iterator[str]:
     """A table of the keys of a class, and those of the sections in it."""
-    hints, told = {name: _given(hint) for name, hint in typing.get_type_hints(kind).items()}, meanings(kind)
     rows, inner = [], []
-    for field in dataclasses.fields(kind):
-        section = hints[field.name] if dataclasses.is_dataclass(hints[field.name]) else None
-        if kind is BuildSettings and hints[field.name] == typing.get_type_hints(BuildSettings)["seeds"]:
-            section = _STEPS[field.name]
+    said = dict.fromkeys(_STEPS, "") if kind is BuildSettings else {}
+    for key in keys_of(kind, said):
+        section = given(key.hint) if is_section(given(key.hint)) else None
+        if kind is BuildSettings and key.hint == typing.get_type_hints(BuildSettings)["seeds"]:
+            section = _STEPS[key.name]
         if section:
-            inner.append((f"{name}.{field.name}".lstrip("."), section))
-        kind_told = "a section, below" if section else _type(hints[field.name])
-        meaning = "" if kind is BuildSettings and section in _STEPS.values() else told[field.name]
-        rows.append(f"| `{field.name}` | {kind_told} | {_default(field)} | {meaning} |")
+            inner.append((f"{name}.{key.name}".lstrip("."), section))
+        kind_told = SECTION if section else kind_of(key.hint)
+        rows.append(f"| `{key.name}` | {kind_told} | {key.default} | {cell(key.meaning)} |")
     title = f"`{name}`" if name else "The top level"
     yield f"## {title}\n\n| key | type | default | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     for each in inner:
         yield from _sections(*each)
-
-
-def _given(hint: Any) -> Any:
-    """What a section that may be left out is where it is given."""
-    sections = [each for each in typing.get_args(hint) if dataclasses.is_dataclass(each)]
-    return sections[0] if sections else hint
-
-
-def meanings(kind: Any) -> dict[str, str]:
-    """What the ``Attributes`` of a class and its parents say, by name; ``a, b: ...`` says it of both."""
-    told: dict[str, str] = {}
-    for each in reversed(kind.__mro__[:-1]):
-        text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:\n")[2]
-        for names, meaning in re.findall(r"^    (\w[\w, ]*): (.*(?:\n     +.*)*)", text, re.MULTILINE):
-            plain = re.sub(r":\w+:`\.?~?([^`]+)`", r"`\1`", " ".join(meaning.split())).replace("``", "`")
-            told |= dict.fromkeys(names.split(", "), plain.replace("|", "\\|"))
-    return told
-
-
-_WORDS = {
-    "str": "text",
-    "int": "whole number",
-    "float": "number",
-    "bool": "true or false",
-    "tuple": "list",
-    "Any": "anything",
-}
-
-
-def _type(hint: Any) -> str:
-    text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
-    text = re.sub(r"\b(?:[a-z_]+\.)+", "", text).replace(" | None", "").replace(", ...", "")
-    text = re.sub(r"Optional\[(.*)\]", r"\1", text).replace("Literal", "one of ").replace("|", "or")
-    return re.sub(r"\b\w+\b", lambda word: _WORDS.get(word[0], word[0].lower()), text)
-
-
-def _default(field: Any) -> str:
-    if field.default is not dataclasses.MISSING:
-        return (
-            ""
-            if field.default in (None, (), "")
-            else f"`{str(field.default).replace('True', 'true').replace('False', 'false')}`"
-        )
-    return "**needed**" if field.default_factory is dataclasses.MISSING else ""
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import runpy
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -238,9 +237,3 @@ def test_a_hub_that_cannot_be_reached_is_said_in_words(
     monkeypatch.setattr("turnswap.construction.push.HfApi", lambda: api)
     with pytest.raises(UserError, match="org/rain could not be uploaded"):
         push(folder, to_upload(folder), "org/rain")
-
-
-def test_the_page_of_keys_is_what_the_settings_say() -> None:
-    docs = REPOSITORY / "docs" / "reference" / "build_keys.md"
-    page = runpy.run_path(str(docs.parents[1] / "scripts" / docs.with_suffix(".py").name))["page"]
-    assert docs.read_text("utf-8") == page(), "python docs/scripts/build_keys.py > docs/reference/build_keys.md"
