@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import re
 import tomllib
 from collections.abc import Iterable
+from types import ModuleType
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -92,3 +95,41 @@ def test_every_licence_of_a_dependency_is_permissive_or_named_in_notice() -> Non
     assert copyleft <= ACCEPTED
     for name in {*ACCEPTED, *DATA}:
         assert re.search(rf"(?<![\w-]){name}(?![\w-])", NOTICE), f"NOTICE does not name {name}"
+
+
+# --------------------------------------------------------------------------------------- what the workflow runs
+def ci_script(name: str) -> ModuleType:
+    """A script of .ci, imported."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / ".ci" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_notes_of_a_release_are_the_changelogs_section_and_the_tag_must_be_the_version() -> None:
+    notes = ci_script("release_notes").notes
+    assert notes(turnswap.__version__).startswith("### ")
+    assert "\n## " not in notes(turnswap.__version__)
+    with pytest.raises(SystemExit, match="not 9.9.9"):
+        notes("9.9.9")
+
+
+def test_on_a_package_index_the_readme_links_to_the_repository() -> None:
+    links, here = ci_script("release_links"), "https://example.org/repository"
+    readme = links.with_links((REPOSITORY / "README.md").read_text(), here, "v1")
+    assert not re.search(r"\]\((?!https?://|#)", readme)
+    assert re.search(rf"!\[[^\]]*\]\({here}/raw/v1/docs/images/\S+\)", readme)
+    text = "[a](docs/a.md), ![b](b.png), [c](https://example.org/c), [d](#d)"
+    expected = f"[a]({here}/blob/v1/docs/a.md), ![b]({here}/raw/v1/b.png), [c](https://example.org/c), [d](#d)"
+    assert links.with_links(text, here, "v1") == expected
+    project = tomllib.loads(links.with_addresses((REPOSITORY / "pyproject.toml").read_text(), here))
+    assert project["project"]["urls"]["Repository"] == here
+    assert project["project"]["optional-dependencies"] == PROJECT["project"]["optional-dependencies"]
+
+
+def test_the_image_says_the_version_and_leaves_the_environments_out() -> None:
+    assert f'image.version="{turnswap.__version__}"' in (REPOSITORY / "Containerfile").read_text()
+    ignored = [(REPOSITORY / name).read_text() for name in (".containerignore", ".dockerignore")]
+    assert ignored[0] == ignored[1]
