@@ -7,7 +7,7 @@ ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
-.PHONY: demo test test-fast test-lowest test-engines check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
+.PHONY: demo test test-fast test-lowest test-engines release-check check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
 
 demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
 	@bash .ci/demo.sh $(BIN)
@@ -29,6 +29,9 @@ test-engines: .venv/.dev ## real conversations on vLLM, llama.cpp and transforme
 	$(BIN)/pytest -n 2 --dist worksteal --durations=10 tests/engines --ignore-glob '*/test_vllm_*.py'
 	DEMO_MODEL=.venv-vllm/demo-model VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=2 OMP_WAIT_POLICY=passive \
 	.venv-vllm/bin/python -m pytest -n 0 --durations=10 tests/engines/test_vllm_engine.py tests/engines/test_vllm_layerswap.py
+
+release-check: .venv/.dev ## build wheel and source archive, check them, install them in fresh environments; publishes nothing
+	@bash .ci/release.sh $(BIN)
 
 check: .venv/.dev ## formatting, lint, types, and the arrows between packages
 	$(BIN)/ruff format --check .
@@ -64,7 +67,7 @@ docs-serve: .venv/.docs ## show the site at http://127.0.0.1:8000 while one writ
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --livereload
 
 clean: ## remove the environments and everything built
-	rm -rf .venv .venv-llamacpp .venv-lowest .venv-serve .venv-vllm build dist *.egg-info demo-output site
+	rm -rf .venv .venv-llamacpp .venv-lowest .venv-release .venv-serve .venv-vllm build dist *.egg-info demo-output site
 
 # torch first, from pip and pinned: a bare torch, or one that uv finds, may bring gigabytes of CUDA libraries. The rest
 # from uv, in a tenth of pip's time. Python compiles what is imported, when it is first imported.

@@ -7,7 +7,7 @@ bring the hosts, which take seconds, and extras that may not be installed.
 import os
 import sys
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PUBLIC = {
     "core.errors": ("UserError",),

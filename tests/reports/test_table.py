@@ -17,6 +17,7 @@ import pytest
 from click.testing import CliRunner
 from lm_eval import simple_evaluate
 
+import turnswap
 from tests.conftest import Turnswap, make_row, read_results, write_csv
 from turnswap.commands.main import main
 from turnswap.tasks.multiif.dataset import LANGUAGES
@@ -195,7 +196,7 @@ def test_what_identifies_the_run_stands_in_columns_and_in_the_signature(
     row = make_table(folders / "en-a", "--seed", 5, "--resamples", 300).iloc[0]
     digest = hashlib.sha256(data.read_bytes()).hexdigest()[:8]
     facts = {"multiif": "1.0", "data": f"csv@{digest}", "gen": "greedy,max_gen_toks:2048", "template": "none"}
-    facts |= {"lm-eval": "0.4.13", "turnswap": "0.1.0", "repeats": "1"}
+    facts |= {"lm-eval": "0.4.13", "turnswap": turnswap.__version__, "repeats": "1"}
     assert {name: str(row[name]) for name in facts} == facts
     assert row.signature.startswith("multiif:1.0|langs:en|n:4/9|")
     assert row.signature.endswith("|unit:source|boot:300,seed:5")
