@@ -161,6 +161,8 @@ def _prepared(request: dict[str, Any], files: Sequence[int]) -> Callable[[], obj
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    added = request["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [path for path in added if path and path not in sys.path]
     program, *arguments = request["command"]
     if program not in ENTRY_POINTS:
         assert arguments[0] == "-c"
