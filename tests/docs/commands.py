@@ -25,7 +25,7 @@ PROGRAMS = (
 FENCE = re.compile(r"^( *)(`{3,}) *(\w*)[^\n]*\n(.*?)^\1\2 *$", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
 BEGINS = re.compile(rf"(?:[A-Z_]+=\S* )*(?:{'|'.join(PROGRAMS)})(?: |$)")
-SCRIPT = re.compile(r"#!|#SBATCH")
+SCRIPT = re.compile(r"#!|.*^srun ", re.M | re.S)  # a block of which no line can run alone
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def simple_commands(text: str) -> list[list[str]]:
     """The words of each simple command of a shell text, without assignments, redirections and what only launches."""
     text = re.sub(r"\\\n", " ", text)
     words: list[list[str]] = [[]]
-    for line in text.splitlines():
+    for line in re.sub(r" \d?[<>]+&?\d? ?\S*", "", text).splitlines():
         tokens = shlex.shlex(line, posix=True, punctuation_chars=";|&<>")
         tokens.whitespace_split = True
         words.append([])
@@ -129,7 +129,6 @@ def simple_commands(text: str) -> list[list[str]]:
 def _launched(words: list[str]) -> list[str]:
     while words and (re.match(r"\w+=", words[0]) or words[0] in ("srun", "time", "exec", "then", "do", "!")):
         words = words[1:]
-    words = words[: next((n for n, word in enumerate(words) if re.fullmatch("[<>]+", word)), len(words))]
     if words[:2] == ["accelerate", "launch"] and "-m" in words:
         return words[words.index("-m") + 1 :]
     return [word for word in words if word != "…"]
@@ -147,7 +146,7 @@ def check(command: Command) -> None:
         if program in PARSERS:
             with contextlib.redirect_stdout(io.StringIO()):
                 PARSERS[program](arguments)
-        if not command.whole and program != "make" and re.fullmatch("[a-z -]*", " ".join(arguments)):
+        if not command.whole and program != "make" and re.fullmatch("((build|label) )?[a-z-]*", " ".join(arguments)):
             raise Named
 
 
@@ -161,10 +160,10 @@ def _click(command: click.Command, arguments: list[str]) -> None:
                 raise Named
             _, found, arguments = command.resolve_command(context, rest)
             assert found is not None
-            command, context = found, found.make_context(found.name, arguments, parent=context)
+            command, context = found, found.make_context(found.name, list(arguments), parent=context)
     except click.exceptions.Exit:  # --help
         return
-    except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
+    except (click.MissingParameter, click.BadOptionUsage, click.exceptions.NoArgsIsHelpError):
         raise Named from None
     except click.UsageError as error:
         if "does not exist" not in error.format_message():
