@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import io
@@ -18,13 +19,13 @@ from pathlib import Path
 import click
 
 REPOSITORY = Path(__file__).parents[2]
-PROGRAMS = (
-    "accelerate bash cd curl docker every_eval_ever export git hf lm_eval lm-eval make mergekit-multi mergekit-yaml mkdocs "
-    "optuna-dashboard pip podman pre-commit pytest python sbatch srun trl turnswap twine uv vllm"
-).split()
 FENCE = re.compile(r"^( *)(`{3,}) *(\w*)[^\n]*\n(.*?)^\1\2 *$", re.M | re.S)
 INLINE = re.compile(r"(?<!`)`([^`\n]+(?:\n[^`\n]+)?)`(?!`)")
-BEGINS = re.compile(rf"(?:[A-Z_]+=\S* )*(?:{'|'.join(PROGRAMS)})(?: |$)")
+BEGINS = re.compile(
+    r"(?:[A-Z_]+=\S* )*(?:accelerate|bash|cd|curl|docker|every_eval_ever|export|git|hf|llama-server|lm[_-]eval|make"
+    r"|mergekit-\w+|mkdocs|optuna-dashboard|pip|podman|pre-commit|pytest|python|sbatch|sha256sum|srun|trl|turnswap"
+    r"|twine|uv|vllm)(?: |$)"
+)
 SCRIPT = re.compile(r"#!|.*^srun ", re.M | re.S)  # a block of which no line can run alone
 
 
@@ -63,6 +64,7 @@ def text_of(page: str) -> str:
     return text
 
 
+@functools.cache
 def commands_of(page: str) -> list[Command]:
     """The commands of a page, in its order."""
     text, found = text_of(page), []
@@ -85,7 +87,9 @@ def _block(language: str, body: str) -> Iterator[tuple[int, str]]:
             yield body.count("\n", 0, step.start()), step[1]
         return
     prompted = "$ " in (line[:2] for line in body.splitlines())
-    if language not in ("sh", "bash", "console", "") or not (language in ("sh", "bash") or prompted or BEGINS.match(body)):
+    if language not in ("sh", "bash", "console", "") or not (
+        language in ("sh", "bash") or prompted or BEGINS.match(body)
+    ):
         return
     if SCRIPT.match(body):
         yield 0, body
@@ -139,7 +143,7 @@ class Named(Exception):
 
 
 def check(command: Command) -> None:
-    """Raise ValueError with a sentence where a program would refuse the command, Named where a sentence only names it."""
+    """Raise ValueError with a reason where a program would refuse the command, Named where it is only named."""
     if not _complete(command.text):
         raise ValueError("bash cannot read it")
     for program, *arguments in simple_commands(command.text):
@@ -214,20 +218,12 @@ def _pip(arguments: list[str]) -> None:
             raise ValueError(f"pyproject.toml has no extra {', '.join(missing)}")
 
 
-def _python(arguments: list[str]) -> None:
-    if not arguments:
-        raise Named
-    if arguments[0] == "-m" and arguments[1].partition(".")[0] in ("benchmarks", "turnswap", "tests"):
-        if importlib.util.find_spec(arguments[1]) is None:
-            raise ValueError(f"there is no module {arguments[1]}")
-    elif arguments[0].endswith(".py") and not (REPOSITORY / arguments[0]).exists():
-        raise ValueError(f"there is no {arguments[0]}")
-
-
 def _files(arguments: list[str]) -> None:
-    for path in (word for word in arguments if "/" in word and word.endswith((".py", ".sh"))):
-        if not (REPOSITORY / path).exists():
-            raise ValueError(f"there is no {path}")
+    for word in arguments:
+        if "/" in word and word.endswith((".py", ".sh")) and not (REPOSITORY / word).exists():
+            raise ValueError(f"there is no {word}")
+        if word.startswith("benchmarks.") and importlib.util.find_spec(word) is None:
+            raise ValueError(f"there is no module {word}")
 
 
 PARSERS = {
@@ -238,7 +234,7 @@ PARSERS = {
     "mergekit-multi": lambda arguments: _mergekit("multimerge", arguments),
     "make": _make,
     "pip": _pip,
-    "python": _python,
+    "python": _files,
     "pytest": _files,
     "bash": _files,
 }

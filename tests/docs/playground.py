@@ -30,14 +30,18 @@ EVALUATE = "lm_eval run --model hf --tasks multiif --batch_size 8 --log_samples 
 MADE = (
     f"{EVALUATE} --model_args pretrained=MODEL --output_path results --use_cache cache/MODEL",
     f"{EVALUATE} --model_args pretrained=TASK_EXPERT --output_path results-b",
-    "cp -r results results-a; mkdir -p demo-output; cp -r results demo-output/; cp -r results-b demo-output/merged-results",
+    "cp -r results results-a; cp -r results demo-output/; cp -r results-b demo-output/merged-results",
     "mergekit-yaml layerswap.yml merged",
     "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o analysis",
     f"for name in FILE data multiIF_20241018; do cp {SAMPLE} $name.csv; done",
 )
 # lm-eval's own tasks that need the Hub, in small; a user's folder wins over lm-eval's.
 HUB_TASKS = (*(f"mgsm_native_cot_{language}" for language in ("sw", "te", "bn", "ja")), "mgsm_direct_en")
-FASTER = {"lm_eval": "--limit 1 --gen_kwargs max_gen_toks=4", "sweep": "--limit 2 --include-path hub-tasks", "search": ""}
+FASTER = {
+    "lm_eval": "--limit 1 --gen_kwargs max_gen_toks=4",
+    "sweep": "--limit 2 --include-path hub-tasks",
+    "search": "",
+}
 SHIM = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as connection:
@@ -102,7 +106,9 @@ def faster(words: Sequence[str]) -> list[str]:
     if program != "turnswap":
         words = ["turnswap", program.replace("_", "-"), *arguments]
     evaluates = words[1] == "lm-eval" and {"--tasks", "--config"} & set(words)
-    return [*words, *FASTER["lm_eval" if evaluates else words[1]].split()] if evaluates or words[1] in FASTER else [*words]
+    return (
+        [*words, *FASTER["lm_eval" if evaluates else words[1]].split()] if evaluates or words[1] in FASTER else [*words]
+    )
 
 
 @contextmanager
@@ -134,6 +140,7 @@ def make(folder: Path, tiny_model: Path, shell: Shell) -> None:
 
 
 def _make_models(folder: Path, tiny_model: Path) -> None:
+    import peft
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -150,6 +157,11 @@ def _make_models(folder: Path, tiny_model: Path) -> None:
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copytree(folder / kind, folder / name)
+    base = LlamaForCausalLM.from_pretrained(folder / "pretrained")
+    for name in ("math-adapter", "swahili-adapter"):
+        adapted = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+        adapted.save_pretrained(folder / name)
+        base = adapted.unload()
 
 
 def _write_hub_tasks(folder: Path) -> None:

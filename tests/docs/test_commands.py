@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from ..multiturn.fault_server import FaultServer
 from ..started_host import StartedHost
-from .commands import REPOSITORY, SCRIPT, Command, Named, check, commands_of, pages, simple_commands, text_of
+from .commands import REPOSITORY, Command, Named, check, commands_of, pages, simple_commands, text_of
 from .playground import Shell, make, started_shell
 
 TABLE = tomllib.loads((Path(__file__).parent / "elsewhere.toml").read_text("utf-8"))
@@ -121,7 +121,11 @@ def test_what_runs_elsewhere_is_true() -> None:
     """Every entry has a command, and what is named to run it exists."""
     everything = [command for page in PAGES for command in commands_of(page)]
     for begin, by in TABLE["elsewhere"].items():
-        assert any(concerns(begin, command) for command in everything), f"No document has {begin!r} any more: remove it."
+        assert any(concerns(begin, command) for command in everything), (
+            f"No document has {begin!r} any more: remove it."
+        )
         file, _, name = by.partition("::")
         text = (REPOSITORY / file).read_text("utf-8") if (REPOSITORY / file).is_file() else ""
-        assert by.startswith("nobody: ") or (name and name in text), f"{begin!r} is said to be run by {by!r}, which does not exist."
+        assert by.startswith("nobody: ") or (name and name in text), (
+            f"{begin!r} is said to be run by {by!r}, which does not exist."
+        )
