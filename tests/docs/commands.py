@@ -26,6 +26,7 @@ BEGINS = re.compile(
     r"|mergekit-\w+|mkdocs|optuna-dashboard|pip|podman|pre-commit|pytest|python|sbatch|sha256sum|srun|trl|turnswap"
     r"|twine|uv|vllm)(?: |$)"
 )
+HOSTS = ("lm-eval", "mergekit-yaml", "mergekit-multi")  # after turnswap, too
 SCRIPT = re.compile(r"#!|.*^srun ", re.M | re.S)  # a block of which no line can run alone
 
 
@@ -173,7 +174,7 @@ def _click(command: click.Command, arguments: list[str]) -> None:
         if "does not exist" not in error.format_message():
             raise ValueError(error.format_message()) from None
     else:
-        if context.parent and command.name in PARSERS:  # turnswap lm-eval …
+        if context.parent and command.name in HOSTS:
             PARSERS[command.name](arguments)
 
 

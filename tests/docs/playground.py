@@ -33,12 +33,13 @@ MADE = (
     "cp -r results results-a; cp -r results demo-output/; cp -r results-b demo-output/merged-results",
     "mergekit-yaml layerswap.yml merged",
     "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o analysis",
-    f"for name in FILE data multiIF_20241018; do cp {SAMPLE} $name.csv; done",
+    # With something for an audit to find.
+    f"for name in FILE data multiIF_20241018; do sed 's/at least 4 words/at least 9 words/' {SAMPLE} >$name.csv; done",
 )
 # lm-eval's own tasks that need the Hub, in small; a user's folder wins over lm-eval's.
 HUB_TASKS = (*(f"mgsm_native_cot_{language}" for language in ("sw", "te", "bn", "ja")), "mgsm_direct_en")
 FASTER = {
-    "lm_eval": "--limit 1 --gen_kwargs max_gen_toks=4",
+    "lm_eval": "--limit 1 --batch_size 8 --gen_kwargs max_gen_toks=4",
     "sweep": "--limit 2 --include-path hub-tasks",
     "search": "",
 }
