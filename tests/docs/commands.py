@@ -45,7 +45,15 @@ class Command:
 
 def pages() -> list[str]:
     """Every document with commands; CHANGELOG.md tells of commands that are no more."""
-    globs = ("*.md", "docs/**/*.md", "docs/**/*.ipynb", "benchmarks/**/*.md", "configs/**/*.md", "configs/*.y*ml")
+    globs = (
+        "*.md",
+        "docs/**/*.md",
+        "docs/**/*.ipynb",
+        "benchmarks/**/*.md",
+        "configs/**/*.md",
+        "configs/*.y*ml",
+        "docs/**/*.y*ml",
+    )
     found = {str(path.relative_to(REPOSITORY)) for pattern in globs for path in REPOSITORY.glob(pattern)}
     return sorted(page for page in found - {"CHANGELOG.md"} if commands_of(page))
 

@@ -130,8 +130,11 @@ def make(folder: Path, tiny_model: Path, shell: Shell) -> None:
         (folder / name).symlink_to(REPOSITORY / name)
     _make_models(folder, tiny_model)
     _write_hub_tasks(folder / "hub-tasks")
-    shutil.copy(folder / "configs" / "layerswap.yml", folder / "layerswap.yml")
-    shutil.copy(folder / "configs" / "layerswap.yml", folder / "FILE.yml")
+    donor = "  - model: ./swahili-expert"
+    ancestor = f"  - {{model: ./pretrained, parameters: {{role: pretrained}}}}\n{donor}"
+    swap = (folder / "configs" / "layerswap.yml").read_text("utf-8").replace(donor, ancestor)
+    for name in ("layerswap.yml", "FILE.yml"):
+        (folder / name).write_text(swap, "utf-8")
     shutil.copy(folder / "configs" / "build_sw_ko.yaml", folder / "my_language.yaml")
     shutil.copy(folder / "configs" / "search.yml", folder / "search.yml")
     (folder / "swahili.txt").write_text("\n\n".join(f"Habari za leo, rafiki wa {n}." for n in range(8)), "utf-8")

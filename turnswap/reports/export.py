@@ -107,7 +107,7 @@ def remarks(summary: Summary, format_: str) -> list[str]:
 def _entries_file(summary: Summary, source: str | None) -> str:
     """The Hub's eval results: overall accuracy, 0 to 1, per turn over the languages, then per language and turn.
 
-    ``configs/hub_eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
+    ``docs/upstream/hub/eval.yaml`` declares the same tasks. ``source`` is a link to more about the evaluation.
 
     Raises:
         UserError: the data was not the whole benchmark.

@@ -85,7 +85,7 @@ def test_anothers_file_of_eval_results_is_kept_and_ours_replaced(
 def test_the_proposed_eval_yaml_declares_just_the_tasks_that_entries_are_of(
     turnswap: Turnswap, edited: Edited, tmp_path: Path
 ) -> None:
-    proposal = yaml.safe_load((REPOSITORY / "configs" / "hub_eval.yaml").read_text("utf-8"))
+    proposal = yaml.safe_load((REPOSITORY / "docs" / "upstream" / "hub" / "eval.yaml").read_text("utf-8"))
     assert turnswap("export", edited(), "--format", "eval-results", "-o", tmp_path).exit_code == 0
     entries = yaml.safe_load((tmp_path / ".eval_results" / "multiif.yaml").read_text("utf-8"))
     assert [task["id"] for task in proposal["tasks"]] == [entry["dataset"]["task_id"] for entry in entries]
