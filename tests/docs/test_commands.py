@@ -25,7 +25,7 @@ def filled_in(command: Command, port: int = 8000) -> Command:
     """The command with something in the place of each placeholder."""
     text = command.text
     for pattern, value in TABLE["placeholders"].items():
-        text = re.sub(pattern, value.replace("PORT", str(port)), text)
+        text = re.sub(pattern, value.replace("PORT", str(port)).replace("CHECKOUT", str(REPOSITORY)), text)
     return Command(command.page, command.line, text, command.whole)
 
 
