@@ -28,6 +28,7 @@ from typing import Any
 
 IMPORTED = ("torch", "pandas", "transformers.models.auto.modeling_auto", "lm_eval.__main__", "lm_eval.evaluator")
 IMPORTED += ("lm_eval.models.huggingface", "lm_eval.models.openai_completions", "lm_eval.loggers", "datasets")
+IMPORTED += ("nltk", "scipy.stats", "lemminflect", "pymorphy3")
 # Not what holds mergekit's run_merge by name: the hook exchanges it, and is there before in a process of its own.
 IMPORTED += ("mergekit.plan", "mergekit.card", "mergekit.tokenizer")
 ENTRY_POINTS = {
@@ -161,6 +162,8 @@ def _prepared(request: dict[str, Any], files: Sequence[int]) -> Callable[[], obj
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    added = request["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[1:1] = [path for path in added if path and path not in sys.path]
     program, *arguments = request["command"]
     if program not in ENTRY_POINTS:
         assert arguments[0] == "-c"
