@@ -35,6 +35,9 @@ TOKENS, FAST_TOKENS = 160, 48  # per reply
 CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
 NAMES = {"model": "before", "english-expert": "expert", "merged": "swap"}
 
+# Shown as progress alone: bars, and what training says of its loss.
+BAR = re.compile(r"%\||\[\d+:\d\d(<|,)")
+TRAINING = re.compile(r"\{'(?:loss': '?([\d.e-]+)|train_runtime')")
 Steps = list[tuple[str, list[str]]]
 
 
@@ -120,7 +123,7 @@ class Shown:
         self.in_traceback |= line.startswith("Traceback ")
         if self.in_traceback or re.search(r"\b(ERROR|CRITICAL)\b|\w*(Error|Exception)\b", line):
             return line
-        if not line.strip():
+        if not line.strip() or BAR.search(line):
             return None
         if re.search(r"\bINFO\b|\bDEBUG\b", line):
             self.infos += 1
@@ -128,7 +131,7 @@ class Shown:
             kind = re.sub(r"^[\d\-:,. ]+|\d+|'[^']*'|multiif_\w+", "*", line)
             self.kinds[kind] += 1
             self.first.setdefault(kind, line)
-        elif not re.match(r"\{'.*\}$", line):  # training's figures are shown as progress
+        elif not TRAINING.match(line):
             return line
         return None
 
@@ -142,8 +145,8 @@ def progress_of(text: str) -> str | None:
     """What a progress bar or a line of training says, shortened; nothing of other text."""
     if found := re.search(r"(\d+)%\|.*?\| *([\d.]+\w?/[\d.]+\w?)", text):
         return f"{found[1]} % ({found[2]})"
-    found = re.match(r"\{'loss': '?([\d.e-]+)", text)
-    return f"loss {found[1]}" if found else None
+    found = TRAINING.match(text)
+    return f"loss {found[1]}" if found and found[1] else None
 
 
 def read_pieces(stream: int, pieces: queue.Queue[str | None], log: Path) -> None:
@@ -187,9 +190,8 @@ def run(command: str, log: Path, started: float) -> None:
             piece = ""
         if piece is None:
             break
-        if progress := progress_of(piece):
-            last = progress
-        if (line := shown.take(piece) if not (progress and "%|" in piece) else None) is not None:
+        last = progress_of(piece) or last
+        if (line := shown.take(piece)) is not None:
             say(f"  {line}")
             told = time.monotonic()
         elif time.monotonic() - told > SILENCE:
@@ -226,7 +228,7 @@ def ending(fast: bool) -> str:
         f"That is {FAST_LIMIT if fast else CONVERSATIONS} conversations per language and one seed: it shows the "
         "tools, and cannot say which model is better.",
         f"Now open {OUT}/report.html: charts, instructions, and every conversation with its verdicts.",
-        "Next: type . .venv/bin/activate, then the commands above with your model (README.md), or swap: configs/layerswap.yml.",
+        "Next: type . .venv/bin/activate, then the commands above with your models (README.md, configs/layerswap.yml).",
     ])  # fmt: skip
 
 
