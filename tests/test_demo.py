@@ -1,0 +1,141 @@
+"""The demo: that its commands are real, that its first screen is true, and that its folding hides no error."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from turnswap.commands.main import main
+
+from .conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / ".ci" / "demo.py"
+DEMO: dict[str, Any] = runpy.run_path(str(SCRIPT))
+COMMANDS = {fast: [command for _, commands in DEMO["steps"](fast) for command in commands] for fast in (True, False)}
+ALL = sorted({command for commands in COMMANDS.values() for command in commands})
+
+
+def words_of(command: str) -> list[str]:
+    return DEMO["typed"](command)[1]
+
+
+@pytest.mark.parametrize("command", [command for command in ALL if command.startswith("turnswap ")])
+def test_turnswap_knows_the_command_and_its_options(command: str) -> None:
+    _, name, *arguments = words_of(command)
+    found = main.get_command(click.Context(main), name)
+    assert found is not None
+    places = [word if not word.startswith("demo-output") and "=" not in word else "/" for word in arguments]
+    found.make_context(name, [word if word != "/" else str(REPOSITORY) for word in places], resilient_parsing=True)
+    options = {option for parameter in found.params for option in parameter.opts}
+    assert {word for word in arguments if word.startswith("-")} <= options
+
+
+@pytest.mark.parametrize("command", [command for command in ALL if " lm_eval " in command])
+def test_lm_eval_knows_all_its_options(command: str) -> None:
+    from lm_eval._cli.harness import HarnessCLI
+
+    settings, (program, *arguments) = DEMO["typed"](command)
+    assert (program, settings) == ("lm_eval", {"TURNSWAP_MULTIIF": "sample"})
+    parsed = HarnessCLI()._parser.parse_args(arguments)
+    assert parsed.log_samples
+
+
+def test_mergekit_knows_all_its_options() -> None:
+    from mergekit.scripts.run_yaml import main as mergekit_yaml
+
+    (command,) = [command for command in ALL if command.startswith("mergekit-yaml")]
+    mergekit_yaml.make_context("mergekit-yaml", words_of(command)[1:])
+
+
+@pytest.mark.parametrize("command", [command for command in ALL if command.startswith("trl ")])
+def test_trl_knows_all_its_options(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("trl", reason="needs TRL, of the extra demo")
+    from trl.scripts.sft import make_parser
+
+    monkeypatch.chdir(REPOSITORY)
+    *_, rest = make_parser().parse_args_and_config(words_of(command)[2:], return_remaining_strings=True)
+    assert [word for word in rest if "max_steps" in word] == []  # what is left over is for the launcher
+
+
+def test_files_that_commands_name_exist() -> None:
+    named = {word for command in ALL for word in words_of(command) if word.startswith("configs/")}
+    assert len(named) == 3
+    assert [name for name in named if not (REPOSITORY / name).is_file()] == []
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_first_screen_says_the_steps_and_what_they_take_before_anything_is_done(fast: bool, tmp_path: Path) -> None:
+    arguments = [sys.executable, "-I", str(SCRIPT), "--plan", *(["--fast"] if fast else [])]
+    shown = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert re.findall(r"^  \d\. (.*)$", shown, re.M) == [title for title, _ in DEMO["steps"](fast)]
+    assert f"about {DEMO['FAST_MINUTES' if fast else 'MINUTES']} minutes on 2 cores" in shown
+    assert all(DEMO[what] in shown for what in ("DOWNLOAD", "DISK", "MEMORY"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_log_lines_are_folded_by_kind_and_counted() -> None:
+    shown = DEMO["Shown"].new()
+    lines = [f"2026-11-27:04:30:0{n} WARNING [api.task:21{n}] {n} of 'x{n}' are long" for n in range(5)]
+    lines += [f"2026-11-27:04:30:0{n} INFO [evaluator:{n}] at work" for n in range(7)]
+    assert [shown.take(line) for line in lines] == [None] * 12
+    assert shown.folded("6.log") == [f"5 × {lines[0]}", "7 INFO lines: 6.log"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["2026-11-27:04:30:01 ERROR [x:1] no such task", "ValueError: no", "torch.OutOfMemoryError: no", "|Tasks|Value|"],
+)
+def test_errors_and_tables_are_shown_every_time(line: str) -> None:
+    shown = DEMO["Shown"].new()
+    assert [shown.take(line), shown.take(line)] == [line, line]
+
+
+def test_everything_of_a_traceback_is_shown() -> None:
+    shown = DEMO["Shown"].new()
+    trace = [
+        "Traceback (most recent call last):",
+        '  File "x.py", line 1, in <module>',
+        "    INFO = 1",
+        "KeyError: 'a'",
+    ]
+    assert [shown.take(line) for line in trace] == trace
+
+
+@pytest.mark.parametrize(
+    ("text", "progress"),
+    [
+        (" 57%|█████▋    | 156/272 [00:02<00:01, 75.8it/s]", "57 % (156/272)"),
+        ("{'loss': '2.317', 'grad_norm': '4.1'}", "loss 2.317"),
+        ("{'loss': 2.317, 'grad_norm': 4.1}", "loss 2.317"),
+        ("anything else", None),
+    ],
+)
+def test_progress_is_read_from_bars_and_from_training(text: str, progress: str | None) -> None:
+    assert DEMO["progress_of"](text) == progress
+
+
+def test_a_command_that_fails_names_its_full_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log, failing = tmp_path / "1.log", tmp_path / "failing.py"
+    failing.write_text("print('INFO a\\nERROR b'); raise SystemExit(3)")
+    with pytest.raises(SystemExit, match="exit status 3. Its full log: .*1.log"):
+        DEMO["run"](f"{sys.executable} {failing}", log, 0.0)
+    assert "ERROR b" in capsys.readouterr().out
+    assert "INFO a\nERROR b" in log.read_text("utf-8")
+
+
+def test_a_folder_that_the_demo_did_not_make_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "demo-output").mkdir()
+    (tmp_path / "demo-output" / "mine.txt").write_text("kept")
+    command = [sys.executable, str(SCRIPT)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=os.environ)
+    assert done.returncode != 0
+    assert "was not made by this demo" in done.stderr
+    assert (tmp_path / "demo-output" / "mine.txt").read_text() == "kept"
