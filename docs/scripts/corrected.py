@@ -2,7 +2,7 @@
 
     python docs/scripts/corrected.py [--labels FILE...] > docs/reference/corrected.md
 
-With ``--labels`` the counts that it shows are taken anew, from these files of readers' labels. ``--readings`` and
+With ``--labels`` the counts that it shows are taken again, from these files of readers' labels. ``--readings`` and
 ``--cases`` name files of the same form: replies that were read once, and replies that were composed for the
 tests. Their counts are in files of JSON beside this one.
 """
@@ -169,7 +169,7 @@ def _row(example: Example) -> str:
 
 
 def main() -> None:
-    """Take the counts anew where labels are named, and print the page."""
+    """Take the counts again where labels are named, and print the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in _KEPT:
         parser.add_argument(f"--{name}", nargs="+", type=Path, default=[], metavar="FILE")

@@ -1,4 +1,4 @@
-"""Draw the pictures of the demo anew, after ``make demo``: ``python docs/scripts/demo_images.py``.
+"""Draw the pictures of the demo again, after ``make demo``: ``python docs/scripts/demo_images.py``.
 
 ``docs/images/report.png`` is the first screen of ``demo-output/report.html``; ``docs/images/demo.svg`` is the
 swap (its plan and its proof) and the last screen.

@@ -38,7 +38,7 @@ def build() -> None:
     "--redo",
     type=click.Choice([*STEPS, "failed"]),
     metavar="STEP",
-    help="Make this step anew and ask the LLM again; the old file stays, as .previous. The STEP failed asks again what "
+    help="Make this step and ask the LLM again; the old file stays, as .previous. The STEP failed asks again what "
     "the LLM gave no answer to.",
 )
 @click.option("--push", "to", metavar="ORG/NAME", help="Open a pull request to this data set on the Hub at the end.")
@@ -74,7 +74,7 @@ def run(config: Path, dry_run: bool, last: str | None, redo: str | None, to: str
     for count in made.pipeline.run(last, redo):
         if count.step != STEPS[0]:
             click.echo(told(count))
-        else:  # before the first question, and after what is asked anew was set aside
+        else:  # before the first question, and after what is asked again was set aside
             show_seeds(made, count)
             show_costs(costs(made.pipeline, last, redo))
         waiting = count if count.waiting else None
@@ -126,7 +126,7 @@ def push(release: Path, to: str, anyway: bool, yes: bool) -> None:
     \b
       turnswap build push configs/build_sw_ko.yaml --to ORG/NAME
 
-    The files are shown first, and nothing goes before you agree. From a YAML the release is written anew; a folder is
+    The files are shown first, and nothing goes before you agree. From a YAML the release is written again; a folder is
     uploaded as it is, without files that belong to no release.
     """  # noqa: D301
     _push(release if release.is_dir() else _released(_assemble(release)), to, anyway, yes)

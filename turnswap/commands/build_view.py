@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 def told(count: Count) -> str:
     """A line about a step: what came, and what became of it."""
-    anew = f", {count.done_now} of them now" if count.done_now < count.came - count.waiting else ""
+    again = f", {count.done_now} of them now" if count.done_now < count.came - count.waiting else ""
     waits = f", {count.waiting} wait" if count.waiting else ""
-    return f"{count.step:10} {count.came:5} came{anew}: {count.kept} kept, {count.rejected} rejected{waits}"
+    return f"{count.step:10} {count.came:5} came{again}: {count.kept} kept, {count.rejected} rejected{waits}"
 
 
 def show_costs(costs: Sequence[Cost]) -> None:
@@ -105,7 +105,7 @@ def show_standing(made: Build) -> None:
             continue
         outcomes = made.pipeline.outcomes(name)
         passed = len(kept(outcomes))
-        lines = ["out of date: turnswap build run makes it anew"] * out_of_date + reasons_told(outcomes)
+        lines = ["out of date: turnswap build run makes it again"] * out_of_date + reasons_told(outcomes)
         numbers = map(str, (passed, len(outcomes) - passed, waiting))
         table.add_row(name, *numbers, Text("\n".join(map(visible, lines))))
     Console().print(table)

@@ -21,8 +21,8 @@ _MOST = 16
 def call_many(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
     """The results of ``function(*call)`` in the order of the calls, over processes where there are many.
 
-    The processes are started anew, not forked, so that nothing of torch or CUDA comes along, and they do not import the
-    caller's main module: a script without a main guard is not run again, and a notebook may ask.
+    The processes are started afresh, not forked, so that nothing of torch or CUDA comes along, and they do not import
+    the caller's main module: a script without a main guard is not run again, and a notebook may ask.
 
     Args:
         function: of a module that can be imported.
