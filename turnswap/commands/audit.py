@@ -35,10 +35,10 @@ def audit(data: Path, output: Path | None, kinds: Names) -> None:
       lm_eval run --model hf --model_args pretrained=MODEL --tasks multiif \\
         --metadata '{"verdicts": "both", "leave_out": "audit.csv"}'
 
-    DATA is a CSV in the published format, or the word sample for the packaged conversations. A finding is a slot whose
-    prompt asks for something else than its kwargs grade, instructions that exclude each other, or a slot that no reply
-    can follow or none can fail. docs/how_to/audit.md has the kinds. A run that is given the file of findings leaves these
-    slots out of its corrected figures, never out of the published ones.
+    DATA is a CSV in the published format, or the word sample for the packaged conversations. A finding is a slot
+    whose prompt asks for something else than its kwargs grade, instructions that exclude each other, or a slot that
+    no reply can follow or none can fail. docs/how_to/audit.md has the kinds. A run that is given the file of findings
+    leaves these slots out of its corrected figures, never out of the published ones.
     """  # noqa: D301 - \b is click's mark for a block that keeps its lines
     from turnswap.construction.data_audit.findings import KINDS, audit_data, write_audit
     from turnswap.tasks.multiif.dataset import SAMPLE
