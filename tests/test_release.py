@@ -118,15 +118,16 @@ def test_the_notes_of_a_release_are_the_changelogs_section_and_the_tag_must_be_t
 
 def test_on_a_package_index_the_readme_links_to_the_repository() -> None:
     links, here = ci_script("release_links"), "https://example.org/repository"
-    readme = links.with_links((REPOSITORY / "README.md").read_text(), here, "v1")
-    assert not re.search(r"\]\((?!https?://|#)", readme)
-    assert re.search(rf"!\[[^\]]*\]\({here}/raw/v1/docs/images/\S+\)", readme)
     text = "[a](docs/a.md), ![b](b.png), [c](https://example.org/c), [d](#d)"
     expected = f"[a]({here}/blob/v1/docs/a.md), ![b]({here}/raw/v1/b.png), [c](https://example.org/c), [d](#d)"
     assert links.with_links(text, here, "v1") == expected
-    project = tomllib.loads(links.with_addresses((REPOSITORY / "pyproject.toml").read_text(), here))
-    assert project["project"]["urls"]["Repository"] == here
-    assert project["project"]["optional-dependencies"] == PROJECT["project"]["optional-dependencies"]
+    readme = links.with_links((REPOSITORY / "README.md").read_text(), here, "v1")
+    assert not re.search(r"\]\((?!https?://|#)", readme)
+    text = '[project]\nname = "a"\n\n[project.optional-dependencies]\nb = ["c"]\n'
+    project = tomllib.loads(links.with_addresses(text, here))["project"]
+    assert project["urls"]["Repository"] == here
+    assert project["optional-dependencies"] == {"b": ["c"]}
+    assert "\n[project.optional-dependencies]\n" in (REPOSITORY / "pyproject.toml").read_text()
 
 
 def test_the_image_says_the_version_and_leaves_the_environments_out() -> None:

@@ -41,8 +41,7 @@ def test_enabled_the_stock_command_runs_the_sample_and_reports_it(fresh: Path) -
         TURNSWAP_MULTIIF="sample", HF_HUB_OFFLINE="1",
     )  # fmt: skip
     assert "turn3_overall_acc" in ran
-    assert "multiif_en" in check(bin / "turnswap", "table", "results", cwd=fresh) or list(fresh.glob("results/*/*"))
-    assert "turn" in check(bin / "turnswap", "report", "results", "--format", "md", cwd=fresh)
+    assert "overall" in check(bin / "turnswap", "report", "results", "--format", "md", cwd=fresh)
     check(bin / "turnswap", "disable", cwd=fresh)
     assert "not enabled" in check(bin / "turnswap", "status", cwd=fresh)
     assert not list(fresh.glob("venv/lib/python*/site-packages/turnswap*.pth"))
