@@ -28,7 +28,7 @@ SAMPLE = "tasks/multiif/sample/sample.csv"
 EVALUATE = "lm_eval run --model hf --tasks multiif --batch_size 8 --log_samples --limit 2"
 # What documents take as given, made by the real commands.
 MADE = (
-    f"{EVALUATE} --model_args pretrained=MODEL --output_path results --use_cache cache/MODEL",
+    f"{EVALUATE} --model_args pretrained=MODEL --output_path results",
     f"{EVALUATE} --model_args pretrained=TASK_EXPERT --output_path results-b",
     "cp -r results results-a; cp -r results demo-output/; cp -r results-b demo-output/merged-results",
     "mergekit-yaml layerswap.yml merged",
@@ -40,8 +40,8 @@ MADE = (
 HUB_TASKS = (*(f"mgsm_native_cot_{language}" for language in ("sw", "te", "bn", "ja")), "mgsm_direct_en")
 FASTER = {
     "lm_eval": "--limit 1 --batch_size 8 --gen_kwargs max_gen_toks=4",
-    "sweep": "--limit 2 --include-path hub-tasks",
-    "search": "",
+    "sweep": "--limit 2 --controls 1 --include-path hub-tasks --bottom 4-5 --top 2",
+    "search": "--limit 2 --controls 1 --include-path hub-tasks --trials 3",
 }
 SHIM = """#!{python} -IS
 import json, os, socket, sys
@@ -72,7 +72,7 @@ class Shell:
         self._path = os.pathsep.join([str(folder), str(Path(sys.executable).parent), os.environ["PATH"]])
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def run(self, text: str, folder: Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def run(self, text: str, folder: Path, timeout: float = 400) -> subprocess.CompletedProcess[str]:
         """Run a text in a folder."""
         environment = os.environ | {"PATH": self._path, "TURNSWAP_MULTIIF": "sample", "COLUMNS": "120"}
         environment |= {"TURNSWAP_TASKS": str(folder / "hub-tasks"), "SCRATCH": str(folder)}
@@ -149,13 +149,14 @@ def _make_models(folder: Path, tiny_model: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig.from_pretrained(tiny_model, num_hidden_layers=LAYERS, max_position_embeddings=16384)
-    torch.manual_seed(0)
-    model = LlamaForCausalLM(config).bfloat16()
     for seed, (kind, names) in enumerate(MODELS.items()):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config).bfloat16()
         torch.manual_seed(seed)
-        with torch.no_grad():
-            for parameter in model.parameters() if seed else ():
-                parameter.add_(0.01 * torch.randn_like(parameter))
+        with torch.no_grad():  # fine-tuned a little: the language expert more at the ends, the other in the middle
+            for name, parameter in model.named_parameters() if seed else ():
+                ends = not 5 <= next((int(part) for part in name.split(".") if part.isdigit()), 0) < LAYERS - 2
+                parameter.add_((0.002 if ends == (kind == "language") else 0.001) * torch.randn_like(parameter))
         shutil.copytree(tiny_model, folder / kind)
         model.save_pretrained(folder / kind)
         for name in names:
