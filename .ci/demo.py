@@ -211,7 +211,7 @@ def figure(model: str, language: str, metric: str) -> float:
     """The mean over the turns of a metric, in per cent, from lm-eval's own results."""
     (file,) = sorted((OUT / f"results-{model}").rglob("results_*.json"))[-1:]
     found = json.loads(file.read_text("utf-8"))["results"][f"multiif_{language}"]
-    values = [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
+    values: list[float] = [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
     return 100 * sum(values) / len(values)
 
 
