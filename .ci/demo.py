@@ -207,27 +207,27 @@ def run(command: str, log: Path, started: float) -> None:
         sys.exit(f"\nThis command failed with exit status {code}. Its full log: {log}")
 
 
-def figure(model: str, language: str, metric: str) -> float:
-    """The mean over the turns of a metric, in per cent, from lm-eval's own results."""
+def figures(model: str, language: str, metric: str) -> list[float]:
+    """A metric turn by turn, from lm-eval's own results."""
     (file,) = sorted((OUT / f"results-{model}").rglob("results_*.json"))[-1:]
     found = json.loads(file.read_text("utf-8"))["results"][f"multiif_{language}"]
-    values: list[float] = [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
-    return 100 * sum(values) / len(values)
+    return [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
 
 
 def ending(fast: bool) -> str:
     """The last screen: what was shown, how far it can be trusted, where it is, and what to do next."""
 
-    def mean(model: str, metric: str) -> list[float]:
-        return [figure(model, language, metric) for language in ("en", "es")]
+    def mean(model: str, language: str) -> str:
+        turns = figures(model, language, "overall_acc")
+        return f"{100 * sum(turns) / len(turns):.0f} %"
 
     models = evaluated_models(fast)
-    followed = [(NAMES[model], *mean(model, "overall_acc")) for model in models]
-    cut = [f"{NAMES[model]} {sum(mean(model, 'truncated')) / 2:.0f} %" for model in models]
-    said = [f"{name} {english:.0f} % and {spanish:.0f} %" for name, english, spanish in followed]
+    cut = {model: sum(sum(figures(model, language, "truncated")) for language in ("en", "es")) for model in models}
+    cuts = ", ".join(f"{NAMES[model]} {count:.0f}" for model, count in cut.items())
+    said = [f"{NAMES[model]} {mean(model, 'en')} and {mean(model, 'es')}" for model in models]
     return "\n".join([
         f"Overall accuracy in English and Spanish, mean of three turns: {'; '.join(said)}.",
-        f"Replies cut at {FAST_TOKENS if fast else TOKENS} tokens: {', '.join(cut)}. "
+        f"Replies that were cut at {FAST_TOKENS if fast else TOKENS} tokens: {cuts}. "
         "Where each of the swap's tensors came from is proven.",
         f"That is {FAST_LIMIT if fast else CONVERSATIONS} conversations per language and one seed: it shows the "
         "tools, and cannot say which model is better.",
