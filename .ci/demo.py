@@ -33,7 +33,7 @@ DOWNLOAD, DISK, MEMORY = "0.6 GB", "5 GB", "4 GB"
 MINUTES, FAST_MINUTES = 8, 2
 TOKENS, FAST_TOKENS = 160, 48  # per reply
 CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
-NAMES = {"model": "SmolLM2-135M", "english-expert": "English expert", "merged": "swap"}
+NAMES = {"model": "SmolLM2-135M", "english-expert": "english-expert", "merged": "swap"}
 
 # Shown as progress alone: bars, and what training says of its loss.
 BAR = re.compile(r"%\||\[\d+:\d\d(<|,)")
@@ -69,7 +69,7 @@ def steps(fast: bool) -> Steps:
     less, limit = (" --max_steps 2", f" --limit {FAST_LIMIT}") if fast else ("", "")
     evaluated, tokens = evaluated_models(fast), FAST_TOKENS if fast else TOKENS
     results = [f"{OUT}/results-{model}" for model in evaluated]
-    named = [shlex.quote(f"{NAMES[model]}={path}") for model, path in zip(evaluated, results, strict=True)]
+    named = [f"{NAMES[model]}={path}" for model, path in zip(evaluated, results, strict=True)]
     comparisons = [f"turnswap compare {a} {b}" for a, b in itertools.pairwise(results)]
     recipe = f"configs/layerswap_demo{'_fast' if fast else ''}.yml"
     recipient = [
