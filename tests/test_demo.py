@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import runpy
@@ -48,10 +49,10 @@ def test_lm_eval_knows_all_its_options(command: str) -> None:
     assert parsed.log_samples
 
 
-def test_mergekit_knows_all_its_options() -> None:
+@pytest.mark.parametrize("command", [command for command in ALL if command.startswith("mergekit-yaml")])
+def test_mergekit_knows_all_its_options(command: str) -> None:
     from mergekit.scripts.run_yaml import main as mergekit_yaml
 
-    (command,) = [command for command in ALL if command.startswith("mergekit-yaml")]
     mergekit_yaml.make_context("mergekit-yaml", words_of(command)[1:])
 
 
@@ -67,7 +68,7 @@ def test_trl_knows_all_its_options(command: str, monkeypatch: pytest.MonkeyPatch
 
 def test_files_that_commands_name_exist() -> None:
     named = {word for command in ALL for word in words_of(command) if word.startswith("configs/")}
-    assert len(named) == 3
+    assert len(named) == 4
     assert [name for name in named if not (REPOSITORY / name).is_file()] == []
 
 
@@ -139,3 +140,21 @@ def test_a_folder_that_the_demo_did_not_make_is_left_alone(tmp_path: Path) -> No
     assert done.returncode != 0
     assert "was not made by this demo" in done.stderr
     assert (tmp_path / "demo-output" / "mine.txt").read_text() == "kept"
+
+
+def test_the_last_screen_says_lm_evals_own_figures_in_five_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {f"turn{turn}_overall_acc,none": turn / 10 for turn in (1, 2, 3)}
+    found |= {f"turn{turn}_truncated,none": turn for turn in (1, 2, 3)} | {"turn1_overall_acc_completed,none": 9.0}
+    for model in DEMO["NAMES"]:
+        folder = tmp_path / "demo-output" / f"results-{model}" / "of"
+        folder.mkdir(parents=True)
+        content = {"results": {"multiif_en": found, "multiif_es": found}}
+        (folder / "results_1.json").write_text(json.dumps(content))
+    said = DEMO["ending"](False)
+    assert len(said.splitlines()) == 5
+    assert "SmolLM2-135M 20 % and 20 %; english-expert 20 % and 20 %; swap 20 % and 20 %" in said
+    assert "cut at 160 tokens: SmolLM2-135M 12, english-expert 12, swap 12" in said
+    assert "6 conversations per language" in said

@@ -25,7 +25,7 @@ def draw_report() -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 720})
         page.goto((OUT / "report.html").as_uri())
-        page.wait_for_selector("#lines-macro svg, #lines-macro canvas")
+        page.wait_for_selector("figure svg, figure canvas")
         page.screenshot(path=IMAGES / "report.png")
         browser.close()
 
