@@ -87,7 +87,7 @@ def steps(fast: bool) -> Steps:
             f"turnswap plan {recipe}",
             f"mergekit-yaml {recipe} {OUT}/merged --quiet",
             f"turnswap verify {OUT}/merged --write-provenance"]),
-        ("Ask the models Multi-IF's conversations, three turns each", [
+        ("Ask the models our sample conversations, three turns each, as Multi-IF does", [
             evaluate(model, tokens, limit) for model in evaluated]),
         ("Compare and report", [
             *comparisons,
