@@ -4,7 +4,7 @@ BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
 
 ifeq ($(wildcard turnswap/tasks/__init__.py),)
-$(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it again with git clone -c core.symlinks=true (on Windows, in Developer Mode))
+$(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it with git clone -c core.symlinks=true (on Windows, in Developer Mode))
 endif
 
 .PHONY: demo demo-fast test test-fast test-lowest test-engines release-check check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
@@ -60,7 +60,7 @@ docs: .venv/.docs ## the documents as a site, in site/; it is checked, and loads
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict # not --quiet, which overlooks warnings
 	$(BIN)/python docs/scripts/check_site.py site
 
-docs-pages: .venv/.docs ## write the pages of docs/reference that are made from the code again
+docs-pages: .venv/.docs ## rewrite the pages of docs/reference that come from the code
 	$(BIN)/python docs/scripts/pages.py
 
 docs-links: docs ## ask every host that the documents link to whether the page is there: needs a network

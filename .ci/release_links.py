@@ -12,13 +12,14 @@ ROOT = Path(__file__).parent.parent
 
 
 def with_links(readme: str, repository: str, tag: str) -> str:
-    """The README whose links to files of the repository are whole addresses."""
+    """The README for who has no checkout: whole addresses, and the package by its name."""
 
     def whole(found: re.Match[str]) -> str:
         shown, target = found[1], found[2]
         return f"{shown}({repository}/{'raw' if shown.startswith('!') else 'blob'}/{tag}/{target})"
 
-    return re.sub(r"(!?\[[^\]]*\])\((?!\w+:|#)([^)\s]+)\)", whole, readme)
+    linked = re.sub(r"(!?\[[^\]]*\])\((?!\w+:|#)([^)\s]+)\)", whole, readme)
+    return linked.replace("URL_OF_THIS_REPOSITORY", repository).replace("pip install '.[", "pip install 'turnswap[")
 
 
 def with_addresses(project: str, repository: str) -> str:

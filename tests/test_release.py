@@ -43,7 +43,7 @@ def test_the_changelog_has_newest_first_under_the_usual_headings() -> None:
 
 # ------------------------------------------------------------------------------------ licences of what is installed
 # Of the core and the extras, but those for development; the study's model has terms of its own (NOTICE).
-TOOLS = {"dev", "study", "test"}
+TOOLS = {"dev", "docs", "study", "test"}
 PERMISSIVE = re.compile(
     r"\b(MIT|Apache|BSD|0BSD|ISC|PSF|PSFL|Python Software Foundation|Zlib|CC0|Unlicense)\b", re.IGNORECASE
 )
@@ -122,7 +122,8 @@ def test_on_a_package_index_the_readme_links_to_the_repository() -> None:
     expected = f"[a]({here}/blob/v1/docs/a.md), ![b]({here}/raw/v1/b.png), [c](https://example.org/c), [d](#d)"
     assert links.with_links(text, here, "v1") == expected
     readme = links.with_links((REPOSITORY / "README.md").read_text(), here, "v1")
-    assert not re.search(r"\]\((?!https?://|#)", readme)
+    assert not re.search(r"\]\((?!https?://|#)|URL_OF|'\.\[", readme)
+    assert f"git clone {here} turnswap" in readme
     text = '[project]\nname = "a"\n\n[project.optional-dependencies]\nb = ["c"]\n'
     project = tomllib.loads(links.with_addresses(text, here))["project"]
     assert project["urls"]["Repository"] == here

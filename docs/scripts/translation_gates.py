@@ -47,8 +47,7 @@ had tuned on. What we measured at first sight, before anybody read the pairs:
 |---|---|---|
 | 352 (`meaning_pairs_held.jsonl`) | 76 % | 87 % |
 | 284 more, half long and freely translated (`meaning_pairs_blind.jsonl`) | 82 % (116 of 142) | 73 % (104 of 142) |
-| of these, the half that was unread after the words were changed to fit the other half | 79 % (56 of 71) | 76 % (54
-of 71) |
+| of these, the half not yet read when the rules were fitted to the other half | 79 % (56 of 71) | 76 % (54 of 71) |
 
 So of translations of your own, expect about 8 in 10 bad ones to be rejected, and about a quarter of the good ones too.
 Short prompts do better: in the unread half 38 of 42 bad ones were rejected and 31 of 35 good ones passed. Long prompts
@@ -58,12 +57,11 @@ that come back in other words do worse, and so do languages beside these thirtee
 **Who made the pairs.** A language model wrote all of them, translations, back-translations and faults, and a language
 model decided which a careful reader would accept. No native speaker read them. Who wrote the 284 pairs knew no rule.
 
-**The figures below are a fit, and no evidence.** All pairs have been read since, and the words were changed to fit
-them: on
-`meaning_pairs_dev.jsonl` from the start, on `meaning_pairs_held.jsonl` later, on `meaning_pairs_blind.jsonl` last. In
-between, 40 paraphrases and 40 false paraphrases of English prompts were written, twice. At first sight 37 and 38 good
-ones passed, and 29 and 24 of the bad ones, which say another thing without any other fault, were found. Then these were
-tuned on as well.
+**The figures below are a fit, and no evidence.** All pairs have been read since, and the rules were fitted to
+them: to `meaning_pairs_dev.jsonl` from the start, to `meaning_pairs_held.jsonl` later, to `meaning_pairs_blind.jsonl`
+last. In between, 40 paraphrases and 40 false paraphrases of English prompts were written, twice. At first sight 37 and
+38 good ones passed. Of the bad ones, which say another thing without any other fault, 29 and 24 were found. Then the
+rules were fitted to these as well.
 
 | pairs, today | right | of | share, 95 % interval (Wilson 1927) |
 |---|---|---|---|

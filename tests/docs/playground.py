@@ -21,7 +21,7 @@ LAYERS = 32  # as configs/layerswap.yml was written for
 # Each name that documents give a model, by what it is.
 MODELS = {
     "pretrained": ("BASE", "MODEL", "Llama-3.1-8B", "demo-output/model"),
-    "task": ("TASK_EXPERT", "math-expert", "demo-output/math-expert"),
+    "task": ("TASK_EXPERT", "math-expert", "demo-output/english-expert"),
     "language": ("LANGUAGE_EXPERT", "swahili-expert", "telugu-expert", "demo-output/spanish-expert"),
 }
 SAMPLE = "tasks/multiif/sample/sample.csv"
@@ -30,7 +30,7 @@ EVALUATE = "lm_eval run --model hf --tasks multiif --batch_size 8 --log_samples 
 MADE = (
     f"{EVALUATE} --model_args pretrained=MODEL --output_path results",
     f"{EVALUATE} --model_args pretrained=TASK_EXPERT --output_path results-b",
-    "cp -r results results-a; cp -r results demo-output/; cp -r results-b demo-output/merged-results",
+    "cp -r results results-a; cp -r results demo-output/results-model; cp -r results-b demo-output/results-merged",
     "mergekit-yaml layerswap.yml merged",
     "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o analysis",
     # With something for an audit to find.

@@ -162,20 +162,14 @@ def test_the_method_as_mergekit_would_take_it_gives_the_tensors_of_ours(
         "models": [{"model": "./donor"}],
         "dtype": "float32",
     }
-    proposed = {
-        "layers": "0",
-        "blend_layers": "1",
-        "outside": [{"filter": "embed_tokens", "value": "donor"}, {"value": "recipient"}],
-    }
-    (tmp_path / "proposed.yml").write_text(yaml.safe_dump(same | {"parameters": proposed}))
-    own = {"layers": "0", "blend_layers": "1", "embeddings": "donor", "head": "recipient"}
-    (tmp_path / "ours.yml").write_text(yaml.safe_dump(same | {"parameters": own}))
+    parameters = {"layers": "0", "blend_layers": "1", "embeddings": "donor", "head": "recipient"}
+    (tmp_path / "swap.yml").write_text(yaml.safe_dump(same | {"parameters": parameters}))
     done = subprocess.run(
-        [sys.executable, "-c", MERGE, str(UPSTREAM / "mergekit"), "proposed.yml", "proposed", "--quiet"],
+        [sys.executable, "-c", MERGE, str(UPSTREAM / "mergekit"), "swap.yml", "proposed", "--quiet"],
         cwd=tmp_path, env=os.environ | {"TURNSWAP_DISABLE": "1"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert run_command("turnswap", "mergekit-yaml", "ours.yml", "ours", "--quiet").returncode == 0
+    assert run_command("turnswap", "mergekit-yaml", "swap.yml", "ours", "--quiet").returncode == 0
     theirs, mine = (load_file(tmp_path / name / "model.safetensors") for name in ("proposed", "ours"))
     assert theirs.keys() == mine.keys()
     for name, tensor in mine.items():

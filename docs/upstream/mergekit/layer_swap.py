@@ -15,6 +15,8 @@ from mergekit.merge_methods.base import (
 from mergekit.merge_methods.easy_define import merge_method
 
 _LAYER = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_EMBEDDINGS = re.compile(r"embed|\bwte\b")
+_RANGE = re.compile(r"(\d+)(?:\s*-\s*(\d+))?")
 
 
 @merge_method(
@@ -30,18 +32,21 @@ def layer_swap_merge_method(
     layers: str,
     blend_layers: str = "",
     blend: float = 0.5,
-    outside: Literal["donor", "recipient"] = "recipient",
+    embeddings: Literal["donor", "recipient"] = "recipient",
+    head: Literal["donor", "recipient"] = "recipient",
 ) -> torch.Tensor:
     """Replace layers of the base model (the recipient) by the other model's (the donor).
 
     layers, blend_layers: layer numbers from 0 on, such as "0-4,30-31".
     blend: the donor's share in blend_layers.
-    outside: whose the tensors outside the layers are; set it by filter for embeddings and head.
+    embeddings, head: whose they are; the head is every other tensor outside the layers.
     """
     recipient, donor = group.base.tensor, group.non_base[0].tensor
-    match = _LAYER.search(group.metadata.name or "")
+    name = group.metadata.name or ""
+    match = _LAYER.search(name)
     if match is None:
-        return donor if outside == "donor" else recipient
+        source = embeddings if _EMBEDDINGS.search(name) else head
+        return donor if source == "donor" else recipient
     layer = int(match[1])
     if layer in _numbers(layers):
         return donor
@@ -52,11 +57,10 @@ def layer_swap_merge_method(
 
 def _numbers(ranges: str) -> Set[int]:
     found: Set[int] = set()
-    for part in filter(None, (p.strip() for p in ranges.split(","))):
-        first, _, last = part.partition("-")
-        if not first.isdigit() or (last and not last.isdigit()):
-            raise ValueError(
-                f"Expected layer numbers such as '0-4,30-31'; got {ranges!r}"
-            )
-        found.update(range(int(first), int(last or first) + 1))
+    for part in ranges.split(",") if ranges.strip() else ():
+        match = _RANGE.fullmatch(part.strip())
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if last < first:
+            raise ValueError(f"Expected layers such as '0-4,30-31'; got {ranges!r}")
+        found.update(range(first, last + 1))
     return found

@@ -14,6 +14,7 @@ except ImportError as e:
     ) from e
 
 TURNS = (1, 2, 3)
+KINDS = ("strict", "loose")
 
 
 class MultiIF(ConfigurableTask):
@@ -39,39 +40,32 @@ class MultiIF(ConfigurableTask):
         return ""
 
     def process_results(self, doc, results):
-        """Verdicts of each turn's reply on all instructions given so far."""
+        """Lists of what is true and false, which `_pooled` puts together."""
         (replies,) = results
-        values, before = {}, None
-        for t in TURNS:
-            if t > len(
-                replies
-            ):  # a conversation of two turns: absent from the third's figures
-                verdicts = None
-            else:
-                verdicts = grade_reply(
-                    replies[t - 1].strip(),
-                    json.loads(doc[f"turn_{t}_instruction_id_list"]),
-                    [json.loads(k) for k in json.loads(doc[f"turn_{t}_kwargs"])],
-                )
-            for kind in ("strict", "loose"):
-                followed = [getattr(v, kind) for v in verdicts or ()]
-                values[f"turn{t}_prompt_{kind}_acc"] = (
-                    [all(followed)] if verdicts else []
-                )
+        verdicts = [
+            grade_reply(
+                reply.strip(),
+                json.loads(doc[f"turn_{t}_instruction_id_list"]),
+                [json.loads(kwargs) for kwargs in json.loads(doc[f"turn_{t}_kwargs"])],
+            )
+            for t, reply in zip(TURNS, replies)
+        ]
+        # A conversation of two turns is absent from the third turn's figures.
+        verdicts += [[]] * (len(TURNS) - len(verdicts))
+        values = {}
+        for t, now in zip(TURNS, verdicts):
+            accuracies = []
+            for kind in KINDS:
+                followed = [getattr(verdict, kind) for verdict in now]
+                values[f"turn{t}_prompt_{kind}_acc"] = [all(followed)] if now else []
                 values[f"turn{t}_inst_{kind}_acc"] = followed
-            values[f"turn{t}_overall_acc"] = [
-                values[f"turn{t}_{level}_{kind}_acc"]
-                for level in ("prompt", "inst")
-                for kind in ("strict", "loose")
-            ]
-            strict = [v.strict for v in verdicts or ()]
-            if (
-                t > 1
-            ):  # of the instructions of the turn before; later turns list them first
-                pairs = list(zip(before, strict, strict=False))
-                values[f"turn{t}_forgetting"] = [not now for was, now in pairs if was]
-                values[f"turn{t}_correction"] = [now for was, now in pairs if not was]
-            before = strict
+                accuracies += [[all(followed)] if now else [], followed]
+            values[f"turn{t}_overall_acc"] = accuracies
+        for t, before, now in zip(TURNS[1:], verdicts, verdicts[1:]):
+            # Each turn lists the instructions of the turn before first, in their order.
+            pairs = [(b.strict, n.strict) for b, n in zip(before, now)]
+            values[f"turn{t}_forgetting"] = [not n for b, n in pairs if b]
+            values[f"turn{t}_correction"] = [n for b, n in pairs if not b]
         return values
 
     def aggregation(self):
