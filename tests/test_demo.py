@@ -11,12 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
-from turnswap.commands.main import main
-
 from .conftest import REPOSITORY
+from .docs.commands import Command, check
 
 SCRIPT = REPOSITORY / ".ci" / "demo.py"
 DEMO: dict[str, Any] = runpy.run_path(str(SCRIPT))
@@ -28,32 +26,14 @@ def words_of(command: str) -> list[str]:
     return DEMO["typed"](command)[1]
 
 
-@pytest.mark.parametrize("command", [command for command in ALL if command.startswith("turnswap ")])
-def test_turnswap_knows_the_command_and_its_options(command: str) -> None:
-    _, name, *arguments = words_of(command)
-    found = main.get_command(click.Context(main), name)
-    assert found is not None
-    places = [word if not word.startswith("demo-output") and "=" not in word else "/" for word in arguments]
-    found.make_context(name, [word if word != "/" else str(REPOSITORY) for word in places], resilient_parsing=True)
-    options = {option for parameter in found.params for option in parameter.opts}
-    assert {word for word in arguments if word.startswith("-")} <= options
+@pytest.mark.parametrize("command", [command for command in ALL if not command.startswith("trl ")])
+def test_the_real_parsers_take_every_command(command: str) -> None:
+    check(Command(page=".ci/demo.py", line=1, text=command, whole=True))
 
 
-@pytest.mark.parametrize("command", [command for command in ALL if " lm_eval " in command])
-def test_lm_eval_knows_all_its_options(command: str) -> None:
-    from lm_eval._cli.harness import HarnessCLI
-
-    settings, (program, *arguments) = DEMO["typed"](command)
-    assert (program, settings) == ("lm_eval", {"TURNSWAP_MULTIIF": "sample"})
-    parsed = HarnessCLI()._parser.parse_args(arguments)
-    assert parsed.log_samples
-
-
-@pytest.mark.parametrize("command", [command for command in ALL if command.startswith("mergekit-yaml")])
-def test_mergekit_knows_all_its_options(command: str) -> None:
-    from mergekit.scripts.run_yaml import main as mergekit_yaml
-
-    mergekit_yaml.make_context("mergekit-yaml", words_of(command)[1:])
+def test_the_packaged_conversations_are_asked_and_the_samples_kept() -> None:
+    runs = [DEMO["typed"](command) for command in ALL if " lm_eval " in command]
+    assert all(settings == {"TURNSWAP_MULTIIF": "sample"} and "--log_samples" in words for settings, words in runs)
 
 
 @pytest.mark.parametrize("command", [command for command in ALL if command.startswith("trl ")])
