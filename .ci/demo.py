@@ -31,12 +31,15 @@ SILENCE = 15  # seconds after which a line says that the command is still at wor
 # What the first screen says; CONTRIBUTING and README repeat it, and a test compares them.
 DOWNLOAD, DISK, MEMORY = "0.6 GB", "5 GB", "4 GB"
 MINUTES, FAST_MINUTES = 8, 2
-TOKENS, FAST_TOKENS = 160, 48  # per reply
+TOKENS, FAST_TOKENS = 96, 48  # per reply
 CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
 NAMES = {"model": "SmolLM2-135M", "english-expert": "english-expert", "merged": "swap"}
 
 # Shown as progress alone: bars, and what training says of its loss.
 BAR = re.compile(r"%\||\[\d+:\d\d(<|,)")
+# Of lm-eval's tables, the rows that are shown.
+ROW = re.compile(r"\s*\|[^|]*\|[^|]*\|[^|]*\|[^|]*\|\w")
+MAIN_ROW = re.compile(r"\|(turn\d_(overall_acc|forgetting|correction)|Metric) *\||^\s*\|multiif_")
 TRAINING = re.compile(r"\{'(?:loss': '?([\d.e-]+)|train_runtime')")
 Steps = list[tuple[str, list[str]]]
 
@@ -116,6 +119,7 @@ class Shown:
     first: dict[str, str]
     in_traceback: bool = False
     infos: int = 0
+    rows: int = 0
 
     @classmethod
     def new(cls) -> Shown:
@@ -128,6 +132,9 @@ class Shown:
         if self.in_traceback or re.search(r"\b(ERROR|CRITICAL)\b|\w*(Error|Exception)\b", line):
             return line
         if not line.strip() or BAR.search(line):
+            return None
+        if ROW.match(line) and not MAIN_ROW.search(line):
+            self.rows += 1
             return None
         if re.search(r"\bINFO\b|\bDEBUG\b", line):
             self.infos += 1
@@ -142,7 +149,9 @@ class Shown:
     def folded(self, log: Path) -> list[str]:
         """What stands below a command: a line per kind of warning, and how many others there were."""
         lines = [f"{count} × {self.first[kind][:100]}" for kind, count in self.kinds.items()]
-        return [*lines, f"{self.infos} INFO lines: {log}"] if self.infos else lines
+        counts = {"more rows of the table": self.rows, "INFO lines": self.infos}
+        rest = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        return [*lines, f"{rest}: {log}"] if rest else lines
 
 
 def progress_of(text: str) -> str | None:

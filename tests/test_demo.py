@@ -138,3 +138,11 @@ def test_the_last_screen_says_lm_evals_own_figures_in_five_lines(
     assert "SmolLM2-135M 20 % and 20 %; english-expert 20 % and 20 %; swap 20 % and 20 %" in said
     assert "cut at 160 tokens: SmolLM2-135M 12, english-expert 12, swap 12" in said
     assert "6 conversations per language" in said
+
+
+def test_of_lm_evals_table_the_main_rows_are_shown_and_the_others_counted() -> None:
+    shown = DEMO["Shown"].new()
+    row = "|          |       |none  |     0|{:25}|↑  |0.3333|±  |0.2108|".format
+    main, others = [row("turn1_overall_acc"), row("turn2_forgetting")], [row("turn1_inst_loose_acc"), row("seconds")]
+    assert [shown.take(line) for line in (*main, *others)] == [*main, None, None]
+    assert shown.folded("6.log") == ["2 more rows of the table: 6.log"]
