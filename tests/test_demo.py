@@ -136,7 +136,7 @@ def test_the_last_screen_says_lm_evals_own_figures_in_five_lines(
     said = DEMO["ending"](False)
     assert len(said.splitlines()) == 5
     assert "SmolLM2-135M 20 % and 20 %; english-expert 20 % and 20 %; swap 20 % and 20 %" in said
-    assert "cut at 160 tokens: SmolLM2-135M 12, english-expert 12, swap 12" in said
+    assert "cut at 96 tokens: SmolLM2-135M 12, english-expert 12, swap 12" in said
     assert "6 conversations per language" in said
 
 
