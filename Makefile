@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export HF_HUB_OFFLINE := 1
+# Even where it is set (in containers, say): else each of hundreds of processes compiles torch and transformers for itself.
+export PYTHONDONTWRITEBYTECODE :=
 
 ifeq ($(wildcard turnswap/tasks/__init__.py),)
 $(error turnswap/tasks and turnswap/merge_methods should be links to the folders beside turnswap/: this checkout was made without symbolic links. Clone it with git clone -c core.symlinks=true (on Windows, in Developer Mode))
