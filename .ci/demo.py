@@ -31,7 +31,7 @@ SILENCE = 15  # seconds after which a line says that the command is still at wor
 # What the first screen says; CONTRIBUTING and README repeat it, and a test compares them.
 DOWNLOAD, DISK, MEMORY = "0.6 GB", "5 GB", "4 GB"
 MINUTES, FAST_MINUTES = 8, 2
-TOKENS, FAST_TOKENS = 96, 48  # per reply
+TOKENS, FAST_TOKENS = 96, 32  # per reply
 CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
 NAMES = {"model": "SmolLM2-135M", "english-expert": "english-expert", "merged": "swap"}
 
