@@ -105,8 +105,8 @@ def opening(fast: bool) -> str:
     return "\n".join([
         f"turnswap's demo ({kind}): a real chat model is trained, merged, verified and measured.",
         *planned,
-        f"Time: about {minutes} minutes on 2 cores, after the downloads. Download: {DOWNLOAD}, once. "
-        f"Disk: {DISK}. Memory: {MEMORY}.",
+        f"Time: about {minutes} minutes on 2 cores, after the downloads. Disk: {DISK}. Memory: {MEMORY}.",
+        f"Download: {DOWNLOAD}, once; several GB more where pip finds PyTorch with CUDA.",
         f"Written: .venv and {OUT}/ (full logs in {LOGS}/). Nothing leaves this machine. Ctrl-C stops it.",
     ])  # fmt: skip
 
