@@ -125,7 +125,7 @@ def _copy(run: _Run, target: FileIO) -> Iterator[int]:
         # After the last byte: what was written into the file meanwhile shows now.
         if position < end or SourceFile.of(run.file.path) != run.file:
             raise UserError(
-                f"{run.file.path} changed during the merge.", "Wait until the file is complete, then merge again."
+                f"{run.file.path} changed during the merge.", "Wait until the file is complete, then run it again."
             )
 
 
