@@ -15,7 +15,11 @@ from turnswap.core.errors import UserError
         ("cc-by-nc-4.0", "Apache-2.0", "no commercial use"),
         ("CC-BY-ND-4.0", "CC-BY-ND-4.0", "allows no derivatives"),
         ("CC-BY-ND-4.0", "our own terms", "allows no derivatives"),
-        ("CC-BY-SA-4.0", "CC-BY-4.0", "under the same licence, and the release is under CC-BY-4.0"),
+        (
+            "CC-BY-SA-4.0",
+            "CC-BY-4.0",
+            "the same licence for all that is made of them, and the release is under CC-BY-4.0",
+        ),
         ("CC-BY-SA-4.0", "CC-BY-SA-3.0", "same licence"),
         ("ODbL-1.0", "CC-BY-SA-4.0", "same licence"),
         ("Apache-2.0 AND CC-BY-NC-SA-4.0", "Apache-2.0", "CC-BY-NC-SA-4.0"),
