@@ -23,7 +23,7 @@ def test_the_last_line_is_a_command_that_evaluates(
     (tmp_path / "a b").mkdir()
     result = turnswap("build", "run", configured(tmp_path / "a b"))
     assert result.exit_code == 0, result.output
-    assert "turnswap demo-model FOLDER" in result.output
+    assert "turnswap demo-model MODEL" in result.output
     command = shlex.split(result.output.splitlines()[-1])
     assert command[:2] == ["lm_eval", "run"]
     small = command.index("pretrained=HuggingFaceTB/SmolLM2-135M-Instruct")
