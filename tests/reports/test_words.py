@@ -57,7 +57,7 @@ def test_no_shown_difference_is_not_called_equality() -> None:
 
 def test_few_source_prompts_say_nothing() -> None:
     said = compared(made("a", en=[(1, 1, 1)] * 6), made("b", en=[(0, 0, 0)] * 6))
-    assert said == "b and a cannot be compared: that takes 20 source prompts or more in each language."
+    assert said == "Too few source prompts to say which of a and b is better: it takes 20 in each language."
 
 
 @pytest.mark.parametrize(

@@ -126,17 +126,22 @@ def require_comparable(
         accepted |= {"data"}
     elif "data" in accepted:
         accepted |= {"content"}
-    if difference := describe_difference(facts, others, {*accepted, *OF_THE_MODEL}):
+    accepted |= set(OF_THE_MODEL)
+    if names := _differing(facts, others, accepted):
         raise UserError(
-            f"{one} and {other} are not comparable: {difference}.",
-            "Run both alike; or, if you know that it does not matter, name what may differ: --accept NAME.",
+            f"{one} and {other} are not comparable: {describe_difference(facts, others, accepted)}.",
+            f"Run both alike; or, if you know that it does not matter, add --accept {','.join(names)}.",
         )
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], accepted: Iterable[str]) -> list[str]:
+    return [name for name in {**one, **other} if name not in set(accepted) and one.get(name) != other.get(name)]
 
 
 def describe_difference(one: Mapping[str, Any], other: Mapping[str, Any], accepted: Iterable[str] = ()) -> str:
     """The facts in which two runs differ, with both values; empty where they were run alike."""
-    differing = [name for name in {**one, **other} if name not in set(accepted) and one.get(name) != other.get(name)]
-    return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in differing)
+    names = _differing(one, other, accepted)
+    return "; ".join(f"{name} is {one.get(name, 'default')} and {other.get(name, 'default')}" for name in names)
 
 
 def signature(facts: Mapping[str, str], languages: Iterable[str], n: int, of: int, drawn: str = "") -> str:

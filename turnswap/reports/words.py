@@ -54,7 +54,7 @@ def say_comparison(comparison: Comparison) -> str:
     a, b = comparison.a.model.name, comparison.b.model.name
     over, level = _over(comparison.a), f"{comparison.a.resampling.level:.0%}"
     if row["p"] != row["p"]:
-        return f"{b} and {a} cannot be compared: that takes {FEWEST} source prompts or more in each language."
+        return f"Too few source prompts to say which of {a} and {b} is better: it takes {FEWEST} in each language."
     p = f"p = {p_value(row['p'])}".replace("= <", "< ")
     interval = f"{level} interval {points(row['low'])} to {points(row['high'])}, {p}"
     if row["p"] < ALPHA:
