@@ -56,8 +56,8 @@ def describe(model: ModelPath, cache_dir: str | None = None) -> Description:
     except Exception as error:  # huggingface_hub: offline, gated, no such repository, no safetensors, …
         raise UserError(
             f"{model.path} is no folder here, and the Hub did not give it ({type(error).__name__}).",
-            "Check the path, which starts from the current folder (for verify: where the merge was run), or the id; log in "
-            "to the Hub and go online, or download the model first.",
+            "Check the path, which starts from the current folder (for verify: where the merge ran), or the id; log "
+            "in to the Hub and go online, or download the model first.",
         ) from error
     tensors = {
         name: TensorInfo(tuple(info.shape), type_of(info.dtype, name, folder))
