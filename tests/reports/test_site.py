@@ -104,7 +104,7 @@ def test_the_readme_is_a_static_spaces_and_stays_the_owners(turnswap: Turnswap, 
 def test_without_results_and_without_a_site_there_is_nothing_to_rank(turnswap: Turnswap, tmp_path: Path) -> None:
     nothing = turnswap("leaderboard")
     assert nothing.exit_code == 1
-    assert "--site DIR" in nothing.stderr
+    assert "--site FOLDER" in nothing.stderr
     empty = turnswap("leaderboard", "--site", tmp_path / "site")
     assert empty.exit_code == 1
     assert "holds no results" in " ".join(empty.stderr.split())
