@@ -83,7 +83,7 @@ def _no_numbers(name: str, models: Mapping[str, Model], tensors: Mapping[str, to
     held = {role: tensor.float().flatten() for role, tensor in tensors.items()}
     counts = {role: (int(torch.isnan(one).sum()), int((one.abs() > ABSURD).sum())) for role, one in held.items()}
     said = [
-        f"in the {role} ({models[role]}), {nan} values are NaN and {large} infinite or beyond {ABSURD:g}"
+        f"of the {role} ({models[role]}) {nan} values are NaN and {large} infinite or beyond {ABSURD:g}"
         for role, (nan, large) in counts.items()
         if nan or large
     ]

@@ -146,7 +146,7 @@ def check_settings(config: MergeConfiguration) -> None:
             )
     shared = config.parameters or {}
     if "role" in shared:
-        raise UserError("role stands at the top level, where it has no effect.", "Move it under its model.")
+        raise UserError("role stands at the top level, where it has no effect.", "Move it under the model that it is for.")
     kernels = _kernel_parameters(config)
     for name, setting in shared.items():
         if name not in (*SHARED, *kernels):
