@@ -103,7 +103,8 @@ def masks(
     content = swap_masks(read_configuration(config), options, model).as_json()
     if role is not None:
         if role not in content["models"]:
-            raise UserError(f"{config} has no expert {role}.", f"There are: {', '.join(content['models'])}.")
+            there = ", ".join(content["models"])
+            raise UserError(f"{config} has no expert {role}.", f"There are: {there}.")
         content["models"] = {role: content["models"][role]}
     if format_ == "json":
         text = json.dumps(content, indent=1, ensure_ascii=False)
