@@ -146,7 +146,7 @@ def check_settings(config: MergeConfiguration) -> None:
             )
     shared = config.parameters or {}
     if "role" in shared:
-        raise UserError("role stands at the top level, where it has no effect.", "Move it under the model that it is for.")
+        raise UserError("role stands at the top level, where it has no effect.", "Move it under the model it is of.")
     kernels = _kernel_parameters(config)
     for name, setting in shared.items():
         if name not in (*SHARED, *kernels):
