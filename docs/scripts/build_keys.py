@@ -34,8 +34,8 @@ _HEAD = """\
 # Every key of a data set's YAML
 
 Made by `python docs/scripts/pages.py` from the code. A whole example with comments is
-[configs/build_sw_ko.yaml](../../configs/build_sw_ko.yaml); [A Multi-IF of your own language](../how_to/build.md) tells
-what the steps do.
+[configs/build_sw_ko.yaml](../../configs/build_sw_ko.yaml);
+[Build a data set in your language](../how_to/build.md) tells what the steps do.
 """
 
 

@@ -59,8 +59,7 @@ def _details() -> str:
     """Each public name with its signature and docstring, for mkdocstrings."""
     import turnswap
 
-    names = sorted(turnswap._MODULE_OF.items(), key=lambda each: list(turnswap._MODULE_OF).index(each[0]))
-    blocks = [f"::: turnswap.{module}.{name}\n" for name, module in names]
+    blocks = [f"::: turnswap.{module}.{name}\n" for name, module in turnswap._MODULE_OF.items()]
     return "\n".join(["\n## In detail\n", *blocks])
 
 

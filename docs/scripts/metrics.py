@@ -28,7 +28,7 @@ Made by `python docs/scripts/pages.py` from the code: every figure that a task o
   by turnswap.
 
 [tasks/multiif/metrics.py](../../tasks/multiif/metrics.py) computes all of them;
-[What the figures can say](../explanation/statistics.md) tells where standard errors come from.
+[Statistics](../explanation/statistics.md) tells where standard errors come from.
 """
 _WHEN = {
     "In every run": {},

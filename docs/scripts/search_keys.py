@@ -15,7 +15,7 @@ _HEAD = """\
 
 Made by `python docs/scripts/pages.py` from the code. `turnswap search` and `turnswap sweep` read the same keys.
 Examples with comments are [configs/search.yml](../../configs/search.yml) and
-[configs/sweep.yml](../../configs/sweep.yml); [Searching for swaps](../how_to/search.md) tells
+[configs/sweep.yml](../../configs/sweep.yml); [Search for layer swaps](../how_to/search.md) tells
 what a search does. Options of the commands override keys of the same name.
 """
 _SPACE = """\

@@ -13,7 +13,7 @@ _HEAD = """\
 # Every key of a layerswap.yml
 
 Made by `python docs/scripts/pages.py` from the code. An example with comments is
-[configs/layerswap.yml](../../configs/layerswap.yml); [The parameters of a layer swap](../how_to/layer_swap.md)
+[configs/layerswap.yml](../../configs/layerswap.yml); [Swap layers](../how_to/layer_swap.md)
 tells how to use the keys. mergekit reads the file. Its keys `slices`, `modules`, `tokenizer` and
 `tokenizer_source` are refused for a swap.
 
