@@ -80,6 +80,7 @@ def test_a_layer_that_both_would_give_is_of_the_one_that_changed_more_there(
     assert (given["./swahili"]["embeddings"], given["./telugu"]["embeddings"]) == ("donor", "recipient")
     assert (given["./swahili"]["head"], given["./telugu"]["head"]) == ("recipient", "donor")
     told = " ".join(text.replace("#", "").split())
+    assert "./telugu and ./swahili would both give layers" in told
     assert ": ./telugu gives them, since its share of change there is larger" in told
     models = turnswap("suggest", *BOTH, "--rule", rule)
     assert yaml.safe_load(models.stdout) == yaml.safe_load(text)
