@@ -11,10 +11,10 @@ endif
 
 .PHONY: demo demo-fast test test-fast test-lowest test-engines release-check check architecture bench study study-artificial docs docs-pages docs-links docs-serve clean
 
-demo: ## what turnswap does, on a real chat model in 8 minutes: says first what it takes, then installs and runs
+demo: python ## what turnswap does, on a real chat model in 8 minutes: says first what it takes, then installs and runs
 	@$(PYTHON) .ci/demo.py
 
-demo-fast: ## the same at the smallest size, in 2 minutes: the commands are real, the figures say nothing
+demo-fast: python ## the same at the smallest size, in 2 minutes: the commands are real, the figures say nothing
 	@$(PYTHON) .ci/demo.py --fast
 
 test: .venv/.dev ## all tests
@@ -80,8 +80,11 @@ clean: ## remove the environments and everything built
 UV := $(shell command -v uv || echo $(BIN)/uv)
 INSTALL := $(UV) pip install --quiet --python $(BIN)/python
 
-.venv/.torch:
+.PHONY: python
+python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "turnswap needs Python 3.11 or newer; name one: make PYTHON=python3.12 …")'
+
+.venv/.torch: | python
 	@if command -v uv >/dev/null; then uv venv --quiet --clear --seed --python '$(PYTHON)' .venv; \
 	else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet --no-compile uv; fi
 	$(BIN)/pip install --quiet --no-compile torch==2.13.0

@@ -249,10 +249,8 @@ def test_a_count_that_contradicts_the_decision_is_refused_whatever_is_counted(
         return read(tmp_path, {"a.csv": filled(rows, "Asha", {"decision": decision, "count": str(count)})})
 
     for decision, count in (("yes", wrong), ("no", enough)):
-        with pytest.raises(
-            UserError,
-            match=f"row 1, 1: the decision is {decision}, but the instruction asks for {bound} and the count is {count}",
-        ):
+        said = f"the decision is {decision}, but the instruction asks for {bound} and the count is {count}"
+        with pytest.raises(UserError, match=f"row 1, 1: {said}"):
             told(decision, count)
     assert [told("yes", enough).labels[0]["reader"], told("no", wrong).labels[0]["reader"]] == [True, False]
 
