@@ -48,7 +48,11 @@ class StartedHost:
 
     def __init__(self) -> None:
         self._ours, theirs = socket.socketpair()
-        self._process = subprocess.Popen([sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()])
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=os.environ | {"TURNSWAP_DISABLE": "1"},  # also where make demo has enabled turnswap
+        )
         theirs.close()
 
     @staticmethod
@@ -199,5 +203,9 @@ if __name__ == "__main__":
         from torch.utils import collect_env
 
         collect_env.get_pretty_env_info()
-    assert not any(name.partition(".")[0] == "turnswap" for name in sys.modules)
+    started = [name for name in sys.modules if name.partition(".")[0] == "turnswap"]
+    # Where turnswap is enabled, Python's start imports the hook itself; nothing else of ours may be here.
+    assert set(started) <= {"turnswap", "turnswap.hosts", "turnswap.hosts.startup"}, started
+    for name in started:
+        del sys.modules[name]
     _serve(connection)()
