@@ -6,7 +6,6 @@ Standard library alone, for it starts before anything is installed. Run it as ``
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import queue
@@ -32,7 +31,7 @@ SILENCE = 15  # seconds after which a line says that the command is still at wor
 DOWNLOAD, DISK, MEMORY = "0.6 GB", "5 GB", "4 GB"
 MINUTES, FAST_MINUTES = 8, 2
 TOKENS, FAST_TOKENS = 96, 32  # per reply
-CONVERSATIONS, FAST_LIMIT = 6, 2  # per language
+CONVERSATIONS, FAST_LIMIT = 24, 2  # per language
 NAMES = {"model": "SmolLM2-135M", "english-expert": "english-expert", "merged": "swap"}
 
 # Shown as progress alone: bars, and what training says of its loss.
@@ -54,15 +53,16 @@ def say(text: str) -> None:
 
 
 def evaluated_models(fast: bool) -> list[str]:
-    """The folders of the models that are measured."""
-    return [model for model in NAMES if not fast or model != "english-expert"]
+    """The folders of the models that are measured: the recipient of the swap, and the swap."""
+    return ["model" if fast else "english-expert", "merged"]
 
 
 def evaluate(model: str, tokens: int, more: str = "") -> str:
-    """The command that runs the packaged conversations on a model of the demo."""
+    """The command that asks a model of the demo its conversations."""
     return (
-        f"TURNSWAP_MULTIIF=sample lm_eval run --model hf --model_args pretrained={OUT}/{model},dtype=float32 "
-        f"--tasks multiif_en,multiif_es --batch_size 12 --gen_kwargs max_gen_toks={tokens}{more} "
+        "TURNSWAP_MULTIIF=configs/experts/conversations.csv lm_eval run --model hf "
+        f"--model_args pretrained={OUT}/{model},dtype=float32 "
+        f"--tasks multiif_en,multiif_es --batch_size 24 --gen_kwargs max_gen_toks={tokens}{more} "
         f"--output_path {OUT}/results-{model} --log_samples"
     )
 
@@ -73,7 +73,6 @@ def steps(fast: bool) -> Steps:
     evaluated, tokens = evaluated_models(fast), FAST_TOKENS if fast else TOKENS
     results = [f"{OUT}/results-{model}" for model in evaluated]
     named = [f"{NAMES[model]}={path}" for model, path in zip(evaluated, results, strict=True)]
-    comparisons = [f"turnswap compare {a} {b}" for a, b in itertools.pairwise(results)]
     recipe = f"configs/layerswap_demo{'_fast' if fast else ''}.yml"
     recipient = [
         ("Train the recipient: it learns to follow instructions, in English", [
@@ -90,10 +89,10 @@ def steps(fast: bool) -> Steps:
             f"turnswap plan {recipe}",
             f"mergekit-yaml {recipe} {OUT}/merged --quiet",
             f"turnswap verify {OUT}/merged --write-provenance"]),
-        ("Ask the models our sample conversations, three turns each, as Multi-IF does", [
+        ("Ask the recipient and the swap conversations of three turns, as Multi-IF does", [
             evaluate(model, tokens, limit) for model in evaluated]),
         ("Compare and report", [
-            *comparisons,
+            f"turnswap compare {' '.join(results)}",
             f"turnswap report {' '.join(named)} -o {OUT}/report.html"]),
     ]  # fmt: skip
 
@@ -238,8 +237,8 @@ def ending(fast: bool) -> str:
         f"Overall accuracy in English and Spanish, mean of three turns: {'; '.join(said)}.",
         f"Replies that were cut at {FAST_TOKENS if fast else TOKENS} tokens: {cuts}. "
         "Where each of the swap's tensors came from is proven.",
-        f"That is {FAST_LIMIT if fast else CONVERSATIONS} conversations per language and one seed: it shows the "
-        "tools, and cannot say which model is better.",
+        f"That is {FAST_LIMIT if fast else CONVERSATIONS} conversations of ours per language, one training and a very "
+        "small model: it shows the tools, and is no verdict on layer swapping.",
         f"Now open {OUT}/report.html: charts, instructions, and every conversation with its verdicts.",
         "Next: type . .venv/bin/activate, then the commands above with your models (README.md, configs/layerswap.yml).",
     ])  # fmt: skip

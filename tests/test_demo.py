@@ -31,9 +31,12 @@ def test_the_real_parsers_take_every_command(command: str) -> None:
     check(Command(page=".ci/demo.py", line=1, text=command, whole=True))
 
 
-def test_the_packaged_conversations_are_asked_and_the_samples_kept() -> None:
+def test_the_demos_own_conversations_are_asked_and_the_samples_kept() -> None:
     runs = [DEMO["typed"](command) for command in ALL if " lm_eval " in command]
-    assert all(settings == {"TURNSWAP_MULTIIF": "sample"} and "--log_samples" in words for settings, words in runs)
+    assert all(
+        settings == {"TURNSWAP_MULTIIF": "configs/experts/conversations.csv"} and "--log_samples" in words
+        for settings, words in runs
+    )
 
 
 @pytest.mark.parametrize("command", [command for command in ALL if command.startswith("trl ")])
@@ -135,9 +138,9 @@ def test_the_last_screen_says_lm_evals_own_figures_in_five_lines(
         (folder / "results_1.json").write_text(json.dumps(content))
     said = DEMO["ending"](False)
     assert len(said.splitlines()) == 5
-    assert "SmolLM2-135M 20 % and 20 %; english-expert 20 % and 20 %; swap 20 % and 20 %" in said
-    assert "cut at 96 tokens: SmolLM2-135M 12, english-expert 12, swap 12" in said
-    assert "6 conversations per language" in said
+    assert "turns: english-expert 20 % and 20 %; swap 20 % and 20 %" in said
+    assert "cut at 96 tokens: english-expert 12, swap 12" in said
+    assert "24 conversations of ours per language" in said
 
 
 def test_of_lm_evals_table_the_main_rows_are_shown_and_the_others_counted() -> None:

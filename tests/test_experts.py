@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from turnswap.commands.main import main
 from turnswap.tasks.multiif.grading import grade_reply
 from turnswap.tasks.multiif.langid import LanguageIdentifier
 
@@ -88,6 +90,30 @@ def test_no_prompt_of_the_packaged_sample_is_learned() -> None:
 def test_the_english_conversations_script_writes_them_anew_byte_for_byte() -> None:
     script: dict[str, Any] = runpy.run_path(str(DATA / "make_instructions.py"))
     assert script["make_text"]().encode() == (DATA / "instructions_en.jsonl").read_bytes()
+
+
+def test_the_demos_conversations_are_written_anew_byte_for_byte() -> None:
+    script: dict[str, Any] = runpy.run_path(str(DATA / "make_conversations.py"))
+    assert script["make_text"]().encode() == (DATA / "conversations.csv").read_bytes()
+
+
+def test_the_demos_conversations_ask_for_what_is_graded_in_both_languages_alike() -> None:
+    done = CliRunner().invoke(main, ["audit", str(DATA / "conversations.csv")], catch_exceptions=False)
+    findings = re.findall(r"^  ([a-z]+) +(\d+) +\d+ ", done.output, re.M)
+    assert len(findings) > 5
+    assert [kind for kind, count in findings if count != "0"] == []
+    make_row = runpy.run_path(str(DATA / "make_conversations.py"))["make_row"]
+    pairs = [[make_row(number, language) for language in range(2)] for number in range(24)]  # 20 give p-values
+    for english, spanish in pairs:
+        assert english["turn_3_instruction_id_list"] == spanish["turn_3_instruction_id_list"]
+        assert english["key"].partition(":")[0] == spanish["key"].partition(":")[0]
+
+
+def test_no_topic_of_the_demos_conversations_is_learned() -> None:
+    script: dict[str, Any] = runpy.run_path(str(DATA / "make_conversations.py"))
+    learned = "".join((DATA / f"instructions_{language}.jsonl").read_text("utf-8").lower() for language in ("en", "es"))
+    topics = [what for line in script["TOPICS"].strip().splitlines() for what in line.split(" | ")]
+    assert [what for what in topics if what in learned] == []
 
 
 def test_the_spanish_answers_are_spanish() -> None:

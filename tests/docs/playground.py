@@ -30,8 +30,8 @@ EVALUATE = "lm_eval run --model hf --tasks multiif --batch_size 8 --log_samples 
 MADE = (
     f"{EVALUATE} --model_args pretrained=MODEL --output_path results",
     f"{EVALUATE} --model_args pretrained=TASK_EXPERT --output_path results-b",
-    "cp -r results results-a; cp -r results demo-output/results-model",
-    "cp -r results-b demo-output/results-english-expert; cp -r results-b demo-output/results-merged",
+    "cp -r results results-a; cp -r results demo-output/results-english-expert",
+    "cp -r results-b demo-output/results-merged",
     "mergekit-yaml layerswap.yml merged",
     "turnswap analyze --base BASE --recipient TASK_EXPERT --donor LANGUAGE_EXPERT -o analysis",
     # With something for an audit to find.
