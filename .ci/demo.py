@@ -58,7 +58,7 @@ def evaluated_models(fast: bool) -> list[str]:
 
 
 def evaluate(model: str, tokens: int, more: str = "") -> str:
-    """The command that asks a model of the demo its conversations."""
+    """The command that asks a model the demo's conversations."""
     return (
         "TURNSWAP_MULTIIF=configs/experts/conversations.csv lm_eval run --model hf "
         f"--model_args pretrained={OUT}/{model},dtype=float32 "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import runpy
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +35,16 @@ def test_the_real_parsers_take_every_command(command: str) -> None:
 
 def test_the_demos_own_conversations_are_asked_and_the_samples_kept() -> None:
     runs = [DEMO["typed"](command) for command in ALL if " lm_eval " in command]
-    assert all(
-        settings == {"TURNSWAP_MULTIIF": "configs/experts/conversations.csv"} and "--log_samples" in words
-        for settings, words in runs
-    )
+    assert len(runs) == 4  # two models, in both sizes of the demo
+    for settings, words in runs:
+        assert settings == {"TURNSWAP_MULTIIF": "configs/experts/conversations.csv"}
+        assert "--log_samples" in words
+
+
+def test_as_many_conversations_are_asked_as_the_screen_says() -> None:
+    with (REPOSITORY / "configs/experts/conversations.csv").open(encoding="utf-8", newline="") as file:
+        languages = Counter(row["language"] for row in csv.DictReader(file))
+    assert languages == {"English": DEMO["CONVERSATIONS"], "Spanish": DEMO["CONVERSATIONS"]}
 
 
 @pytest.mark.parametrize("command", [command for command in ALL if command.startswith("trl ")])

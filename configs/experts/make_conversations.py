@@ -42,59 +42,72 @@ a note for a babysitter | una nota para la niñera
 a review of a restaurant | una reseña de un restaurante
 """
 
-# By name: the instruction's id, and per language its words and kwargs. {n} is 2, 3 or 4.
-INSTRUCTIONS = {
+# What the words and kwargs of instructions name, per language; beside it n, a number of bullet points.
+GIVEN = ({"marker": "P.S.", "phrase": "See you soon"}, {"marker": "P.D.", "phrase": "Hasta pronto"})
+
+# By name: the instruction's id, its words in English and in Spanish, and its kwargs.
+INSTRUCTIONS: dict[str, tuple[str, str, str, dict[str, str | int]]] = {
     "bullets": (
         "detectable_format:number_bullet_lists",
-        ("Use exactly {n} bullet points that start with - and a space.", {"num_bullets": "{n}"}),
-        ("Usa exactamente {n} viñetas que empiecen con - y un espacio.", {"num_bullets": "{n}"}),
+        "Use exactly {n} bullet points that start with - and a space.",
+        "Usa exactamente {n} viñetas que empiecen con - y un espacio.",
+        {"num_bullets": "n"},
     ),
     "paragraphs": (
         "length_constraints:number_paragraphs",
-        ("Write exactly two paragraphs separated by ***", {"num_paragraphs": 2}),
-        ("Escribe exactamente dos párrafos separados por ***", {"num_paragraphs": 2}),
+        "Write exactly two paragraphs separated by ***",
+        "Escribe exactamente dos párrafos separados por ***",
+        {"num_paragraphs": 2},
     ),
     "versions": (
         "combination:two_responses",
-        ("Give two different versions separated by ******", {}),
-        ("Da dos versiones distintas separadas por ******", {}),
+        "Give two different versions separated by ******",
+        "Da dos versiones distintas separadas por ******",
+        {},
     ),
-    "json": ("detectable_format:json_format", ("Answer in JSON format.", {}), ("Responde en formato JSON.", {})),
+    "json": ("detectable_format:json_format", "Answer in JSON format.", "Responde en formato JSON.", {}),
     "sentences": (
         "length_constraints:number_sentences",
-        ("Write fewer than 5 sentences.", {"num_sentences": 5, "relation": "less than"}),
-        ("Escribe menos de 5 frases.", {"num_sentences": 5, "relation": "less than"}),
+        "Write fewer than 5 sentences.",
+        "Escribe menos de 5 frases.",
+        {"num_sentences": 5, "relation": "less than"},
     ),
     "words": (
         "length_constraints:number_words",
-        ("Write fewer than 40 words.", {"num_words": 40, "relation": "less than"}),
-        ("Escribe menos de 40 palabras.", {"num_words": 40, "relation": "less than"}),
+        "Write fewer than 40 words.",
+        "Escribe menos de 40 palabras.",
+        {"num_words": 40, "relation": "less than"},
     ),
-    "no comma": ("punctuation:no_comma", ("Do not use any commas.", {}), ("No uses ninguna coma.", {})),
+    "no comma": ("punctuation:no_comma", "Do not use any commas.", "No uses ninguna coma.", {}),
     "title": (
         "detectable_format:title",
-        ("Add a title in double angular brackets, such as <<title>>.", {}),
-        ("Pon un título entre dobles ángulos, como <<título>>.", {}),
+        "Add a title in double angular brackets, such as <<title>>.",
+        "Pon un título entre dobles ángulos, como <<título>>.",
+        {},
     ),
     "postscript": (
         "detectable_content:postscript",
-        ("Add a postscript that starts with P.S.", {"postscript_marker": "P.S."}),
-        ("Añade una posdata que empiece por P.D.", {"postscript_marker": "P.D."}),
+        "Add a postscript that starts with {marker}",
+        "Añade una posdata que empiece por {marker}",
+        {"postscript_marker": "marker"},
     ),
     "placeholders": (
         "detectable_content:number_placeholders",
-        ("Leave at least 2 placeholders in square brackets, such as [name].", {"num_placeholders": 2}),
-        ("Deja al menos 2 marcadores entre corchetes, como [nombre].", {"num_placeholders": 2}),
+        "Leave at least 2 placeholders in square brackets, such as [name].",
+        "Deja al menos 2 marcadores entre corchetes, como [nombre].",
+        {"num_placeholders": 2},
     ),
     "quotation": (
         "startend:quotation",
-        ("Put the whole answer in double quotation marks.", {}),
-        ("Pon toda la respuesta entre comillas dobles.", {}),
+        "Put the whole answer in double quotation marks.",
+        "Pon toda la respuesta entre comillas dobles.",
+        {},
     ),
     "ending": (
         "startend:end_checker",
-        ("Finish with the exact words: See you soon", {"end_phrase": "See you soon"}),
-        ("Termina con las palabras exactas: Hasta pronto", {"end_phrase": "Hasta pronto"}),
+        "Finish with the exact words: {phrase}",
+        "Termina con las palabras exactas: {phrase}",
+        {"end_phrase": "phrase"},
     ),
 }
 
@@ -119,15 +132,14 @@ BEGINNINGS = (("Write {what}. ", "Good. ", "Now: "), ("Escribe {what}. ", "Bien.
 def make_row(number: int, language: int) -> dict[str, str | int]:
     """One conversation: a topic by its number, in a language by its place in LANGUAGES."""
     what = TOPICS.strip().splitlines()[number].split(" | ")[language]
+    given: dict[str | int, str | int] = {"n": 2 + number % 3, **GIVEN[language]}
     row: dict[str, str | int] = {"turns": "", "responses": ""}
     ids, kwargs = [], []
     for turn, name in enumerate(TURNS[number % len(TURNS)]):
-        id_, *by_language = INSTRUCTIONS[name]
-        words, values = by_language[language]
-        n = 2 + number % 3
+        id_, *words, named = INSTRUCTIONS[name]
         ids.append(id_)
-        kwargs.append(json.dumps({key: n if value == "{n}" else value for key, value in values.items()}))
-        content = BEGINNINGS[language][turn].format(what=what) + words.format(n=n)
+        kwargs.append(json.dumps({key: given.get(value, value) for key, value in named.items()}))
+        content = (BEGINNINGS[language][turn] + words[language]).format(what=what, **given)
         row[f"turn_{turn + 1}_prompt"] = json.dumps({"role": "user", "content": content}, ensure_ascii=False)
         row[f"turn_{turn + 1}_instruction_id_list"] = json.dumps(ids)
         row[f"turn_{turn + 1}_kwargs"] = json.dumps(kwargs, ensure_ascii=False)
